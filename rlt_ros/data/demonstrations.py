@@ -1,0 +1,203 @@
+"""Recorded demonstrations: one safetensors file an episode, read back through a memory map.
+
+A demonstration is what a teacher did: joint state at every control step, the absolute joint target that was sent after
+it, and camera images at every few control steps. The arrays of a loaded demonstration are views of the file, so a folder
+of any size costs only the pages that are touched.
+
+File names are ``<task>-<seed>.safetensors``: recording the same seed again replaces the file, and a recorder that was
+interrupted sees from the names which seeds it still owes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rlt_ros.rlt.storage import save_tensors
+
+KIND = "demonstration"
+_SUFFIX = ".safetensors"
+_IMAGE_PREFIX = "image."
+_DTYPES = {"F32": np.float32, "U8": np.uint8, "I32": np.int32}
+_HEADER_LENGTH_BYTES = 8
+
+
+class DemonstrationError(ValueError):
+    """A demonstration, or a file that should hold one, does not have the promised content."""
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """One recorded episode of ``T`` control steps with ``N`` camera frames.
+
+    ``command[t]`` is the absolute joint target that was sent after the observation of step ``t``; ``images[camera][i]`` was
+    taken at control step ``image_steps[i]``. Frames of all cameras share ``image_steps``.
+    """
+
+    task: str
+    instruction: str
+    seed: int
+    hz: float
+    """Control rate, 1/s."""
+    success: bool
+    position: np.ndarray
+    """(T, A) float32, joint positions, rad."""
+    velocity: np.ndarray
+    """(T, A) float32, joint velocities, rad/s."""
+    command: np.ndarray
+    """(T, A) float32, joint targets, rad."""
+    images: Mapping[str, np.ndarray]
+    """Camera name → (N, h, w, 3) uint8."""
+    image_steps: np.ndarray
+    """(N,) int32, strictly increasing, within ``[0, T)``."""
+    privileged: np.ndarray | None = None
+    """(T, K) float32 simulator truth. For probing what a representation carries; never an input of a policy."""
+
+    def __post_init__(self) -> None:
+        """Check shapes, types and values; raise `DemonstrationError` naming the field."""
+        if not self.task or not self.instruction:
+            raise DemonstrationError(f"demonstration needs a task and an instruction, got {self.task!r}, {self.instruction!r}")
+        if not self.hz > 0:
+            raise DemonstrationError(f"hz must be positive, got {self.hz}")
+        if self.position.ndim != 2 or len(self.position) == 0:
+            raise DemonstrationError(f"position must be (T, A) with T ≥ 1, got shape {self.position.shape}")
+        for name in ("position", "velocity", "command"):
+            _check_real(name, getattr(self, name), self.position.shape)
+        if self.privileged is not None:
+            if self.privileged.ndim != 2:
+                raise DemonstrationError(f"privileged must be (T, K), got shape {self.privileged.shape}")
+            _check_real("privileged", self.privileged, (self.steps, self.privileged.shape[1]))
+        self._check_images()
+
+    def _check_images(self) -> None:
+        stamps = self.image_steps
+        if stamps.dtype != np.int32 or stamps.ndim != 1 or len(stamps) == 0:
+            raise DemonstrationError(f"image_steps must be (N,) int32 with N ≥ 1, got {stamps.dtype} {stamps.shape}")
+        if np.any(np.diff(stamps) <= 0) or stamps[0] < 0 or stamps[-1] >= self.steps:
+            raise DemonstrationError(f"image_steps must increase strictly within [0, {self.steps})")
+        if not self.images:
+            raise DemonstrationError("demonstration has no camera")
+        for camera, frames in self.images.items():
+            if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[0] != len(stamps) or frames.shape[3] != 3:
+                raise DemonstrationError(
+                    f"images of camera {camera!r} must be uint8 ({len(stamps)}, h, w, 3), got {frames.dtype} {frames.shape}"
+                )
+
+    @property
+    def steps(self) -> int:
+        """Number of control steps T."""
+        return len(self.position)
+
+    @property
+    def action_dim(self) -> int:
+        """Number of joints A."""
+        return int(self.position.shape[1])
+
+    @property
+    def proprio(self) -> np.ndarray:
+        """(T, 2A) float32: positions, then velocities."""
+        return np.concatenate([self.position, self.velocity], axis=1)
+
+
+def file_name(task: str, seed: int) -> str:
+    """Name of the file of one seed of a task."""
+    return f"{task}-{seed:06d}{_SUFFIX}"
+
+
+def save(demonstration: Demonstration, folder: Path) -> Path:
+    """Write a demonstration atomically into ``folder`` (made when missing) and return the file's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / file_name(demonstration.task, demonstration.seed)
+    arrays = {
+        "position": demonstration.position,
+        "velocity": demonstration.velocity,
+        "command": demonstration.command,
+        "image_steps": demonstration.image_steps,
+        **{_IMAGE_PREFIX + camera: frames for camera, frames in demonstration.images.items()},
+    }
+    if demonstration.privileged is not None:
+        arrays["privileged"] = demonstration.privileged
+    metadata = {
+        "task": demonstration.task,
+        "instruction": demonstration.instruction,
+        "seed": str(demonstration.seed),
+        "hz": repr(float(demonstration.hz)),
+        "success": str(int(demonstration.success)),
+    }
+    tensors = {name: torch.from_numpy(np.array(value, order="C")) for name, value in arrays.items()}
+    save_tensors(path, tensors, kind=KIND, metadata=metadata)
+    return path
+
+
+def load(path: Path) -> Demonstration:
+    """Map one demonstration file; its arrays are read-only views of the file.
+
+    Raises `DemonstrationError` for a truncated file, a file of another kind, or content that breaks the contract. The
+    checksum is not recomputed here, since that would read every image; `rlt_ros.rlt.storage.load_tensors` does it.
+    """
+    arrays, metadata = _map_file(path)
+    missing = {"position", "velocity", "command", "image_steps"} - arrays.keys()
+    if missing or not {"task", "instruction", "seed", "hz", "success"} <= metadata.keys():
+        raise DemonstrationError(f"{path}: not a demonstration (missing {sorted(missing) or 'metadata'}); record it again")
+    try:
+        return Demonstration(
+            task=metadata["task"],
+            instruction=metadata["instruction"],
+            seed=int(metadata["seed"]),
+            hz=float(metadata["hz"]),
+            success=metadata["success"] == "1",
+            position=arrays["position"],
+            velocity=arrays["velocity"],
+            command=arrays["command"],
+            images={k.removeprefix(_IMAGE_PREFIX): v for k, v in arrays.items() if k.startswith(_IMAGE_PREFIX)},
+            image_steps=arrays["image_steps"],
+            privileged=arrays.get("privileged"),
+        )
+    except ValueError as error:
+        raise DemonstrationError(f"{path}: {error}") from error
+
+
+def load_folder(folder: Path) -> list[Demonstration]:
+    """Map every demonstration below ``folder``, sorted by path. Raises `DemonstrationError` when there is none."""
+    paths = sorted(folder.rglob("*" + _SUFFIX))
+    if not paths:
+        raise DemonstrationError(f"{folder}: no demonstration (*{_SUFFIX}) here; record some with `rlt-ros pretrain`")
+    return [load(path) for path in paths]
+
+
+def _check_real(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    if array.dtype != np.float32 or array.shape != shape:
+        raise DemonstrationError(f"{name} must be float32 {shape}, got {array.dtype} {array.shape}")
+    if not np.isfinite(array).all():
+        raise DemonstrationError(f"{name} holds NaN or infinite values")
+
+
+def _map_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Arrays as views of one read-only memory map of a safetensors file, and its string metadata.
+
+    The layout (8 bytes little-endian header length, JSON header, data) is read here because the safetensors library
+    copies what it returns.
+    """
+    try:
+        raw = np.memmap(path, dtype=np.uint8, mode="r")
+        start = _HEADER_LENGTH_BYTES + int.from_bytes(raw[:_HEADER_LENGTH_BYTES].tobytes(), "little")
+        header = json.loads(raw[_HEADER_LENGTH_BYTES:start].tobytes())
+        metadata = header.pop("__metadata__")
+        if metadata["kind"] != KIND:
+            raise DemonstrationError(f"{path}: holds {metadata['kind']!r}, expected {KIND!r}")
+        arrays = {
+            name: raw[start + info["data_offsets"][0] : start + info["data_offsets"][1]]
+            .view(_DTYPES[info["dtype"]])
+            .reshape(info["shape"])
+            for name, info in header.items()
+        }
+    except DemonstrationError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DemonstrationError(f"{path}: not a complete demonstration file ({error}); record it again") from error
+    return arrays, metadata
