@@ -1,0 +1,1 @@
+"""The method: RL token, windows, replay, chunk actor-critic. Knows no robot, no simulator and no ROS."""

@@ -1,0 +1,307 @@
+"""Parameters declared once, as dataclass fields, and read from anywhere with errors that say what to change.
+
+A field made with :func:`parameter` carries its help text, unit, range and the source of its default. The command line,
+the ROS parameter declarations and the reference pages are all generated from :func:`describe`. This module knows
+nothing about any particular configuration.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import re
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+T = TypeVar("T")
+
+_KEY = "rlt_ros.parameter"
+_SCALARS: tuple[type, ...] = (bool, int, float, str)
+
+
+class ConfigError(ValueError):
+    """A configuration value that cannot be used. The message names origin, key, value and what is allowed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Limits:
+    help: str = ""
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[Any, ...] = ()
+    source: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """One parameter as documentation, ROS and the command line need it. ``default`` is ``MISSING`` when required."""
+
+    name: str
+    type: str
+    default: Any
+    unit: str
+    help: str
+    low: float | None
+    high: float | None
+    choices: tuple[Any, ...]
+    source: str
+
+    @property
+    def range(self) -> str:
+        """Allowed values in words; empty when any value of the type will do."""
+        if self.choices:
+            return " | ".join(str(choice) for choice in self.choices)
+        if self.low is not None and self.high is not None:
+            return f"{self.low} to {self.high}"
+        if self.low is not None:
+            return f"at least {self.low}"
+        return "" if self.high is None else f"at most {self.high}"
+
+
+def parameter(
+    default: Any,
+    *,
+    help: str,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    choices: Sequence[Any] = (),
+    source: str = "",
+) -> Any:
+    """Declare a dataclass field that is a parameter.
+
+    Args:
+        default: immutable default value, or ``dataclasses.MISSING`` for a parameter that must be given.
+        help: one sentence on what the value does.
+        unit: physical unit or count, empty for a pure number.
+        low: smallest allowed value, inclusive; holds for every element of a tuple.
+        high: largest allowed value, inclusive.
+        choices: the allowed values, where only a few are.
+        source: where the default comes from (paper section, data sheet, measurement).
+    """
+    limits = _Limits(help, unit, low, high, tuple(choices), source)
+    return dataclasses.field(default=default, metadata={_KEY: limits})
+
+
+def check(instance: Any) -> None:
+    """Check every field of a dataclass for type and range; call it from ``__post_init__``.
+
+    Raises:
+        ConfigError: on the first field whose value does not fit its declaration.
+    """
+    hints = typing.get_type_hints(type(instance))
+    for field in dataclasses.fields(instance):
+        value = getattr(instance, field.name)
+        _check_type(value, hints[field.name], field.name)
+        _check_limits(value, field)
+
+
+def build(cls: type[T], mapping: Mapping[str, Any], *, origin: str) -> T:
+    """Make a ``cls`` from plain values as a YAML file holds them.
+
+    Args:
+        cls: a dataclass; nested dataclasses, tuples, mappings and optional values are followed.
+        mapping: field name to value. A missing key takes its default.
+        origin: where the values come from (a file name, ``"command line"``), for the error message.
+
+    Raises:
+        ConfigError: unknown or missing key, wrong type, value out of range.
+    """
+    try:
+        return _build(cls, mapping, "")
+    except ConfigError as error:
+        raise ConfigError(f"{origin}: {error}") from None
+
+
+def override(instance: T, assignments: Mapping[str, str], *, origin: str = "command line") -> T:
+    """Return a copy of a dataclass with dotted ``key: text`` assignments applied, each read as YAML."""
+    values = dataclasses.asdict(typing.cast(Any, instance))
+    for key, text in assignments.items():
+        *path, last = key.split(".")
+        target: Any = values
+        for part in path:
+            target = target.get(part) if isinstance(target, dict) else None
+            if not isinstance(target, dict):
+                raise ConfigError(f"{origin}: `{key}`: there is no section `{part}`")
+        target[last] = yaml.load(text, _Loader)
+    return build(type(instance), values, origin=origin)
+
+
+def load_yaml(path: str | Path, cls_by_section: Mapping[str, type]) -> dict[str, Any]:
+    """Read a ROS 2 parameter file: ``/**: {ros__parameters: {section: {key: value}}}``.
+
+    Args:
+        path: the file.
+        cls_by_section: the dataclass that each section builds. A section that the file lacks takes all its defaults.
+
+    Returns:
+        One instance per section.
+
+    Raises:
+        ConfigError: the file cannot be read or parsed, has another shape, or holds a value that does not fit.
+    """
+    sections = _read_sections(Path(path))
+    _reject_unknown(sections, cls_by_section, f"{path}: section")
+    return {
+        name: build(cls, sections.get(name) or {}, origin=f"{path}: {name}")
+        for name, cls in cls_by_section.items()
+    }
+
+
+def describe(cls: type, prefix: str = "") -> Iterator[Description]:
+    """Iterate over the parameters of a dataclass, nested ones with dotted names."""
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        hint = hints[field.name]
+        if dataclasses.is_dataclass(hint):
+            yield from describe(typing.cast(type, hint), f"{prefix}{field.name}.")
+            continue
+        limits = field.metadata.get(_KEY, _Limits())
+        default = field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        yield Description(f"{prefix}{field.name}", _type_name(hint), default, **dataclasses.asdict(limits))
+
+
+def _read_sections(path: Path) -> dict[str, Any]:
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is not valid YAML: {error}") from error
+    if not isinstance(document, dict) or not all(
+        isinstance(node, dict) and isinstance(node.get("ros__parameters"), dict) for node in document.values()
+    ):
+        raise ConfigError(
+            f"{path}: is not a ROS parameter file; it must start with `/**:` and `ros__parameters:`"
+        )
+    merged: dict[str, Any] = {}
+    for node in document.values():
+        merged.update(node["ros__parameters"])
+    return merged
+
+
+def _reject_unknown(mapping: Mapping[str, Any], allowed: Mapping[str, Any], what: str) -> None:
+    for key in mapping:
+        if key not in allowed:
+            close = difflib.get_close_matches(str(key), allowed, n=1)
+            hint = f"did you mean `{close[0]}`? " if close else ""
+            raise ConfigError(f"{what} `{key}` is unknown; {hint}allowed: {', '.join(sorted(allowed))}")
+
+
+def _build(cls: type[T], mapping: Any, prefix: str) -> T:
+    if not isinstance(mapping, Mapping):
+        raise ConfigError(f"`{prefix.rstrip('.')}` is {mapping!r}; it must be a section of keys and values")
+    fields = {field.name: field for field in dataclasses.fields(typing.cast(Any, cls)) if field.init}
+    _reject_unknown(
+        {f"{prefix}{key}": None for key in mapping}, {f"{prefix}{key}": None for key in fields}, "key"
+    )
+    hints = typing.get_type_hints(cls)
+    values = {}
+    for name, field in fields.items():
+        if name in mapping:
+            values[name] = _convert(mapping[name], hints[name], f"{prefix}{name}")
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise ConfigError(f"`{prefix}{name}` is required and missing")
+    try:
+        return cls(**values)
+    except ConfigError as error:
+        raise ConfigError(f"in `{prefix.rstrip('.')}`: {error}" if prefix else str(error)) from None
+
+
+def _convert(value: Any, hint: Any, key: str) -> Any:
+    """Turn a YAML value into the annotated type: whole numbers into floats, lists into tuples, mappings into classes."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return value if isinstance(value, typing.cast(type, hint)) else _build(hint, value, f"{key}.")
+    if origin in (typing.Union, types.UnionType):
+        options = [option for option in arguments if option is not type(None)]
+        return None if value is None else _convert(value, options[0], key)
+    if origin is tuple and isinstance(value, list | tuple):
+        inner = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
+        if len(inner) != len(value):
+            raise ConfigError(f"`{key}` has {len(value)} values; it must have {len(inner)}")
+        return tuple(
+            _convert(item, kind, f"{key}[{i}]")
+            for i, (item, kind) in enumerate(zip(value, inner, strict=True))
+        )
+    if origin in (dict, Mapping) and isinstance(value, Mapping):
+        return {str(name): _convert(item, arguments[1], f"{key}.{name}") for name, item in value.items()}
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    _check_type(value, hint, key)
+    return value
+
+
+def _check_type(value: Any, hint: Any, key: str) -> None:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is not None:
+            _check_type(value, next(option for option in arguments if option is not type(None)), key)
+        elif type(None) not in arguments:
+            raise ConfigError(f"`{key}` is empty; it must be {_type_name(hint)}")
+        return
+    if origin is tuple and isinstance(value, tuple):
+        for index, item in enumerate(value):
+            _check_type(item, arguments[0 if arguments[-1] is Ellipsis else index], f"{key}[{index}]")
+        return
+    expected = origin or hint
+    if not isinstance(expected, type) or (expected not in _SCALARS and isinstance(value, expected)):
+        return
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    fits = whole or isinstance(value, float) if expected is float else type(value) is expected
+    if not fits:
+        raise ConfigError(f"`{key}` is {value!r} ({type(value).__name__}); it must be {_type_name(hint)}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"`{key}` is {value}; it must be a finite number")
+
+
+def _check_limits(value: Any, field: dataclasses.Field[Any]) -> None:
+    limits: _Limits = field.metadata.get(_KEY, _Limits())
+    for item in value if isinstance(value, tuple) else (value,):
+        if item is None:
+            continue
+        if limits.choices and item not in limits.choices:
+            allowed = ", ".join(str(choice) for choice in limits.choices)
+            raise ConfigError(f"`{field.name}` is {item!r}; allowed: {allowed}")
+        if (limits.low is not None and item < limits.low) or (limits.high is not None and item > limits.high):
+            allowed = Description(field.name, "", None, **dataclasses.asdict(limits)).range
+            unit = f" {limits.unit}" if limits.unit else ""
+            raise ConfigError(f"`{field.name}` is {item}; it must be {allowed}{unit}")
+
+
+def _type_name(hint: Any) -> str:
+    return (
+        hint.__name__
+        if isinstance(hint, type) and not typing.get_args(hint)
+        else str(hint).replace("typing.", "")
+    )
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that reads ``3e-4`` as a number, as ROS does, and refuses a key given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key `{key}` is given twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_FLOAT = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
