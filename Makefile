@@ -1,0 +1,48 @@
+# `make` alone lists the targets. Everything lives in .venv; nothing is installed outside it.
+VENV  := .venv
+BIN   := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+TASK          ?= charger
+SEED          ?= 0
+ROBOT_MINUTES ?= 10
+OUT           ?= runs/$(TASK)
+PYTEST_ARGS   ?=
+
+# One thread a process: the networks are small, and more threads only fight each other on a small machine.
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install train test lint types format opengl clean
+
+help:  ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+install: $(STAMP)  ## set up .venv (CPU build of torch where no GPU is there)
+
+$(STAMP): pyproject.toml constraints.txt setup.py tools/install.sh
+	@tools/install.sh $(VENV)
+
+train: install opengl  ## learn TASK (charger | ethernet | screw) in simulation and write OUT/report.html
+	$(BIN)/rlt-ros train --task $(TASK) --seed $(SEED) --robot-minutes $(ROBOT_MINUTES) --out $(OUT)
+
+test: install opengl  ## run the tests
+	$(BIN)/python -m pytest -q -n 2 $(PYTEST_ARGS)
+
+lint: install  ## ruff: rules and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install  ## mypy on rlt_ros/
+	$(BIN)/mypy
+
+format: install  ## apply ruff's fixes and formatting
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+opengl: install
+	@$(BIN)/python -m rlt_ros.sim.opengl
+
+clean:  ## remove caches and builds; .venv and runs/ stay
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find rlt_ros test -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,76 @@
+"""``rlt-ros``: parses the command line, runs one sub-command and turns what goes wrong into one clear line.
+
+A sub-command is a module with ``add_parser(subparsers)`` that sets two functions: ``run(args) -> dict``
+does the work and returns what ``--json`` prints, ``present(result)`` shows the same to a person. Heavy
+imports (torch, MuJoCo) happen inside ``run``, so that ``rlt-ros --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import rlt_ros
+from rlt_ros.cli import bench, evaluate, pretrain, report, train
+from rlt_ros.cli.output import print_json
+
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+_DESCRIPTION = """\
+RL Token (RLT): online reinforcement learning that makes a robot arm, driven by a frozen
+vision-language-action model, precise and fast at the last millimetre."""
+
+_EPILOG = """\
+start here:
+  rlt-ros train --task charger --out runs/charger      learn in simulation, about 20 minutes on 2 cores
+  rlt-ros report runs/charger                          one HTML page: curves, tables, videos
+  rlt-ros eval runs/charger --episodes 100             measure what was learned again
+
+`rlt-ros COMMAND --help` explains a command with examples. Every command takes --json, which
+prints the result as one JSON object on the last line of the standard output."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line, with help texts."""
+    parser = argparse.ArgumentParser(
+        prog="rlt-ros",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"rlt-ros {rlt_ros.__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True)
+    for module in (train, evaluate, report, pretrain, bench):
+        module.add_parser(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``rlt-ros`` with ``argv`` (default: the process's arguments) and return the exit status."""
+    args = build_parser().parse_args(argv)
+    try:
+        result = args.run(args)
+        if args.json:
+            print_json(result)
+        else:
+            args.present(result)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        if args.debug or not _is_for_the_user(error):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_ERROR
+    return 0
+
+
+def _is_for_the_user(error: Exception) -> bool:
+    """Whether the message alone is enough: our own exceptions, and the system's (no space, no such file)."""
+    return isinstance(error, OSError) or type(error).__module__.split(".")[0] == "rlt_ros"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""Options that several sub-commands share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TypeAlias
+
+SubParsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_command(
+    subparsers: SubParsers, name: str, *, summary: str, description: str, examples: str
+) -> argparse.ArgumentParser:
+    """Add a sub-command with the options that all of them have, and ``examples`` at the end of its help."""
+    parser = subparsers.add_parser(
+        name,
+        help=summary,
+        description=description,
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", action="store_true", help="print the result as one JSON object, last")
+    output.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
+    return parser
+
+
+def positive_int(text: str) -> int:
+    """A whole number above 0, for ``type=``."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def positive_float(text: str) -> float:
+    """A finite number above 0, for ``type=``."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a finite number above 0")
+    return value
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """``--config FILE`` and ``--set SECTION.KEY=VALUE``, read by `rlt_ros.cli.overrides`."""
+    group = parser.add_argument_group("configuration")
+    group.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="ROS parameter file (YAML) with values that replace the defaults",
+    )
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="replace one value, e.g. --set rlt.beta=0.05; may be given several times and wins over --config",
+    )

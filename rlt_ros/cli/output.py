@@ -1,0 +1,66 @@
+"""What the sub-commands print: one JSON object for programs, plain tables for people."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def print_json(result: Mapping[str, Any]) -> None:
+    """Print ``result`` as one JSON object on one line, so that ``| tail -n 1`` finds it after anything else."""
+    print(json.dumps(jsonable(result), allow_nan=False), flush=True)
+
+
+def jsonable(value: Any) -> Any:
+    """``value`` with paths as text, NumPy and torch values as numbers, and NaN or infinity as null."""
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):
+        return jsonable(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def number(value: float | None, digits: int = 2, unit: str = "") -> str:
+    """``value`` for a person; a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:,.{digits}f}{unit}"
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
+    """Print a table on the standard output: names at the left, values aligned to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title or None, title_justify="left", title_style="bold")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def print_mapping(result: Mapping[str, Any]) -> None:
+    """Print named figures as a table of two columns; what is nested gets a dotted name."""
+    print_table(("", "value"), [(name, _text(value)) for name, value in _flat(jsonable(result))])
+
+
+def _flat(result: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in result.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _text(value: Any) -> str:
+    return f"{value:,.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,53 @@
+"""``rlt-ros report``: one HTML page about a run, or about several seeds of it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from rlt_ros.cli.options import SubParsers, add_command
+
+
+def add_parser(subparsers: SubParsers) -> None:
+    """Add ``report`` to the command line."""
+    parser = add_command(
+        subparsers,
+        "report",
+        summary="write one HTML page about a run",
+        description="""\
+Writes RUN/report.html: headline table with 95 % intervals, learning curve beside the frozen
+VLA and the demonstrator, histogram of steps, learner curves, videos, and every setting. The
+page is one file without links to anything outside, so it can be mailed as it is.
+
+With several runs (the seeds of one experiment) each gets its page, and --out gets one about
+all of them: the mean curve and the intervals over seeds.""",
+        examples="""\
+  rlt-ros report runs/charger
+  rlt-ros report runs/charger-0 runs/charger-1 runs/charger-2 --out runs/charger.html""",
+    )
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folder of a finished run")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="page about all runs, where there are several (default: seeds.html beside the first)",
+    )
+    parser.set_defaults(run=run, present=present)
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Write the pages and return their paths."""
+    from rlt_ros.experiments.report import write_report
+    from rlt_ros.experiments.seeds import write_seeds_report
+
+    result: dict[str, Any] = {"reports": [write_report(run_dir) for run_dir in args.runs]}
+    if len(args.runs) > 1:
+        result["seeds_report"] = write_seeds_report(args.runs, args.out)
+    return result
+
+
+def present(result: dict[str, Any]) -> None:
+    """Print the path of each page."""
+    for path in [*result["reports"], *([result["seeds_report"]] if "seeds_report" in result else [])]:
+        print(path)

@@ -1,0 +1,78 @@
+"""``rlt-ros train``: learn one task in simulation."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from rlt_ros.cli.options import SubParsers, add_command, add_config_options, positive_float, positive_int
+from rlt_ros.cli.summary import present_summary
+
+TASKS = ("charger", "ethernet", "screw")
+
+
+def add_parser(subparsers: SubParsers) -> None:
+    """Add ``train`` to the command line."""
+    parser = add_command(
+        subparsers,
+        "train",
+        summary="learn a precision task in simulation, live",
+        description="""\
+The frozen VLA drives the arm to the critical phase; a small actor and critic learn online
+to finish it. First some episodes with the VLA alone (warm-up), then online RL until the
+budget of robot minutes is spent, then an evaluation of VLA, demonstrator and policy.
+
+A run that was stopped, however it was stopped, goes on where it was when the same command
+is given again. A finished run only shows its summary.""",
+        examples="""\
+  rlt-ros train --task charger --out runs/charger
+  rlt-ros train --task screw --seed 2 --robot-minutes 15 --out runs/screw-2
+  rlt-ros train --task charger --set rlt.beta=0.05 --out runs/beta
+  tensorboard --logdir runs                            watch it from another terminal""",
+    )
+    parser.add_argument(
+        "--task", choices=TASKS, default="charger", help="what to learn (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
+    parser.add_argument(
+        "--robot-minutes",
+        type=positive_float,
+        default=10.0,
+        metavar="N",
+        help="robot time to spend in the critical phase, simulated (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--eval-episodes",
+        type=positive_int,
+        default=100,
+        metavar="N",
+        help="episodes of each evaluation at the end (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="DIR",
+        help="VLA and token to start from, made by `rlt-ros pretrain` (default: those that are shipped)",
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder of the run; made if missing"
+    )
+    add_config_options(parser)
+    parser.set_defaults(run=run, present=present_summary)
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Train, or go on training, and return the summary of the run."""
+    from rlt_ros.cli.overrides import read_overrides
+    from rlt_ros.experiments.trainer import train
+
+    return train(
+        task=args.task,
+        seed=args.seed,
+        robot_minutes=args.robot_minutes,
+        eval_episodes=args.eval_episodes,
+        weights=args.weights,
+        out=args.out,
+        overrides=read_overrides(args.config, args.set),
+    )

@@ -1,0 +1,105 @@
+"""Finds an OpenGL backend that really draws, before MuJoCo is imported.
+
+MuJoCo picks its backend from ``MUJOCO_GL`` once, when it is imported, and a wrong choice fails late and
+obscurely. `ensure_opengl` tries the off-screen backends in a child process, on a picture of 2×2 pixels, and
+stores the first that works in ``MUJOCO_GL``. That variable is also the cache: it is inherited by child
+processes, and whoever sets it has chosen for themselves.
+
+``python -m rlt_ros.sim.opengl`` prints the backend, or what to install, and exits with 1.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+BACKENDS = ("egl", "osmesa")
+"""In the order of preference: EGL uses a GPU where there is one, OSMesa is software that needs no EGL."""
+
+INSTALL_COMMAND = "sudo apt-get install -y libegl1 libgl1 libgl1-mesa-dri libosmesa6"
+
+# Building a context is not enough: a broken driver often creates one and then draws nothing.
+_PROBE = """
+import mujoco
+model = mujoco.MjModel.from_xml_string(
+    "<mujoco><worldbody><light pos='0 0 3'/><geom type='plane' size='9 9 1'/></worldbody></mujoco>"
+)
+data = mujoco.MjData(model)
+mujoco.mj_forward(model, data)
+renderer = mujoco.Renderer(model, 2, 2)
+renderer.update_scene(data)
+assert renderer.render().any(), "the picture stayed black"
+"""
+
+
+class OpenGLMissing(RuntimeError):
+    """No off-screen OpenGL backend draws on this machine; the message holds the one command that helps."""
+
+
+def ensure_opengl() -> str:
+    """Set ``MUJOCO_GL`` to a backend that works and return it. Call before the first ``import mujoco``.
+
+    Raises:
+        OpenGLMissing: neither EGL nor OSMesa can draw, or MuJoCo itself is not installed.
+    """
+    chosen = os.environ.get("MUJOCO_GL")
+    if chosen:
+        return chosen
+    if importlib.util.find_spec("mujoco") is None:
+        raise OpenGLMissing("MuJoCo is not installed. Install it with: pip install 'rlt_ros[sim]'")
+    failures = {}
+    for backend in BACKENDS:
+        failure = probe(backend)
+        if failure is None:
+            os.environ["MUJOCO_GL"] = backend
+            return backend
+        failures[backend] = failure
+    raise OpenGLMissing(_explain(failures))
+
+
+def probe(backend: str) -> str | None:
+    """Draw a picture with ``backend`` in a child process; None when that worked, else the error's last line."""
+    # In a child: MuJoCo's choice of a backend is final for a process, and a broken driver may crash it.
+    result = subprocess.run(
+        [sys.executable, "-c", _PROBE],
+        env={**os.environ, "MUJOCO_GL": backend},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode == 0:
+        return None
+    lines = result.stderr.strip().splitlines()
+    return lines[-1].strip() if lines else f"ended with status {result.returncode}"
+
+
+def _explain(failures: dict[str, str]) -> str:
+    tried = "; ".join(f"{backend}: {failure}" for backend, failure in failures.items())
+    return (
+        "MuJoCo cannot draw without a screen on this machine. "
+        f"Install what it needs with: {INSTALL_COMMAND}  (tried {tried})"
+    )
+
+
+def main() -> int:
+    """Print the backend that works (0), or the command that installs one (1); tries a set ``MUJOCO_GL`` too."""
+    chosen = os.environ.get("MUJOCO_GL")
+    if chosen:
+        failure = probe(chosen)
+        if failure is None:
+            print(f"OpenGL: {chosen} (from MUJOCO_GL)")
+            return 0
+        print(f"error: {_explain({f'MUJOCO_GL={chosen}': failure})}", file=sys.stderr)
+        return 1
+    try:
+        print(f"OpenGL: {ensure_opengl()}")
+    except OpenGLMissing as missing:
+        print(f"error: {missing}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
