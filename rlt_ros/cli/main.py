@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import rlt_ros
 from rlt_ros.cli import bench, evaluate, pretrain, report, train
+from rlt_ros.cli.options import add_output_options
 from rlt_ros.cli.output import print_json
 
 EXIT_ERROR = 2
@@ -44,6 +45,8 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True)
     for module in (train, evaluate, report, pretrain, bench):
         module.add_parser(subparsers)
+    for command in subparsers.choices.values():
+        add_output_options(command)
     return parser
 
 

@@ -12,18 +12,21 @@ SubParsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 def add_command(
     subparsers: SubParsers, name: str, *, summary: str, description: str, examples: str
 ) -> argparse.ArgumentParser:
-    """Add a sub-command with the options that all of them have, and ``examples`` at the end of its help."""
-    parser = subparsers.add_parser(
+    """Add a sub-command with ``examples`` at the end of its help."""
+    return subparsers.add_parser(
         name,
         help=summary,
         description=description,
         epilog=f"examples:\n{examples}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    output = parser.add_argument_group("output")
-    output.add_argument("--json", action="store_true", help="print the result as one JSON object, last")
-    output.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
-    return parser
+
+
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    """``--json`` and ``--debug``, which every sub-command has."""
+    group = parser.add_argument_group("output")
+    group.add_argument("--json", action="store_true", help="print the result as one JSON object, last")
+    group.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
 
 
 def positive_int(text: str) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 
 def print_json(result: Mapping[str, Any]) -> None:
-    """Print ``result`` as one JSON object on one line, so that ``| tail -n 1`` finds it after anything else."""
+    """Print ``result`` as one JSON object on one line, so that ``| tail -n 1`` finds it."""
     print(json.dumps(jsonable(result), allow_nan=False), flush=True)
 
 

@@ -60,7 +60,7 @@ def ensure_opengl() -> str:
 
 
 def probe(backend: str) -> str | None:
-    """Draw a picture with ``backend`` in a child process; None when that worked, else the error's last line."""
+    """Draw a picture with ``backend`` in a child process; None when that worked, else the error."""
     # In a child: MuJoCo's choice of a backend is final for a process, and a broken driver may crash it.
     result = subprocess.run(
         [sys.executable, "-c", _PROBE],
@@ -84,7 +84,7 @@ def _explain(failures: dict[str, str]) -> str:
 
 
 def main() -> int:
-    """Print the backend that works (0), or the command that installs one (1); tries a set ``MUJOCO_GL`` too."""
+    """Print the backend that works (0), or the command that installs one (1); a set ``MUJOCO_GL`` counts."""
     chosen = os.environ.get("MUJOCO_GL")
     if chosen:
         failure = probe(chosen)
