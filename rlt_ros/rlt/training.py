@@ -1,0 +1,89 @@
+"""What every offline training run here needs: a learning-rate schedule, averaged weights and a resumable state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from rlt_ros.rlt.storage import load_tensors, save_tensors
+
+Progress = Callable[[int, Mapping[str, float]], None]
+"""Called with the number of finished steps and the metrics of the last ones."""
+
+_MODEL, _AVERAGE, _OPTIMISER, _GENERATOR = "model.", "average.", "optimiser.", "generator"
+
+
+def cosine_rate(step: int, *, peak: float, warmup: int, steps: int, floor: float = 0.02) -> float:
+    """Learning rate of a step: linear warm-up to ``peak``, then a cosine down to ``floor · peak`` at the last step."""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    progress = (step - warmup) / max(1, steps - warmup)
+    return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+
+
+class TrainingState:
+    """Module, AdamW, running average of the weights, random generator and step: all that a resumed run continues from."""
+
+    def __init__(self, module: nn.Module, *, weight_decay: float, average: float, seed: int) -> None:
+        """``average`` is the decay of the averaged weights; vectors (norms, biases, places) are not decayed."""
+        self.module = module
+        self.step = 0
+        self.generator = torch.Generator().manual_seed(seed)
+        matrices = [p for p in module.parameters() if p.ndim > 1]
+        vectors = [p for p in module.parameters() if p.ndim <= 1]
+        groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+        self.optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
+        self._decay = average
+        self._averaged = {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+    def apply(self, *, rate: float, clip: float) -> None:
+        """One optimiser step with the gradients that are there, then one of the running average."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        nn.utils.clip_grad_norm_(self.module.parameters(), clip, foreach=True)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.step += 1
+        decay = min(self._decay, (1 + self.step) / (10 + self.step))  # a short run must not average its random start
+        current = self.module.state_dict()
+        floating = [name for name, value in current.items() if value.is_floating_point()]
+        torch._foreach_lerp_(
+            [self._averaged[name] for name in floating], [current[name] for name in floating], 1 - decay
+        )
+
+    @property
+    def averaged(self) -> dict[str, Tensor]:
+        """Averaged weights, as a state dict."""
+        return self._averaged
+
+    def save(self, path: Path, *, kind: str, run: str) -> None:
+        """Write everything atomically. ``run`` identifies data and configuration; `load` refuses another."""
+        tensors = {_MODEL + name: value for name, value in self.module.state_dict().items()}
+        tensors |= {_AVERAGE + name: value for name, value in self._averaged.items()}
+        for index, entry in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"{_OPTIMISER}{index}.{name}": value for name, value in entry.items()}
+        tensors[_GENERATOR] = self.generator.get_state()
+        save_tensors(path, tensors, kind=kind, metadata={"step": str(self.step), "run": run})
+
+    def load(self, path: Path, *, kind: str, run: str) -> None:
+        """Continue from what `save` wrote. Raises ``ValueError`` when it belongs to another run."""
+        tensors, metadata = load_tensors(path, kind=kind)
+        if metadata["run"] != run:
+            raise ValueError(f"{path}: belongs to a run with other data or parameters; delete it to start anew")
+        self.module.load_state_dict(_below(tensors, _MODEL))
+        self._averaged = _below(tensors, _AVERAGE)
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in _below(tensors, _OPTIMISER).items():
+            index, entry = name.split(".", 1)
+            state.setdefault(int(index), {})[entry] = value
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
+        self.generator.set_state(tensors[_GENERATOR])
+        self.step = int(metadata["step"])
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,10 @@
+"""A real, small vision-language-action model that trains on two CPU cores."""
+
+from __future__ import annotations
+
+from rlt_ros.vla.builtin.config import VLAConfig, VLATrainingConfig
+from rlt_ros.vla.builtin.policy import BuiltinVLA
+from rlt_ros.vla.builtin.text import InstructionError
+from rlt_ros.vla.builtin.training import VLATrainer
+
+__all__ = ["BuiltinVLA", "InstructionError", "VLAConfig", "VLATrainer", "VLATrainingConfig"]

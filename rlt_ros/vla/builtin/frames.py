@@ -1,0 +1,108 @@
+"""Camera frames of demonstrations as training samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlt_ros.data.demonstrations import Demonstration, DemonstrationError
+from rlt_ros.vla.builtin.statistics import displacements
+from rlt_ros.vla.protocol import ObservationBatch
+
+
+class Frames:
+    """Index over every camera frame of some demonstrations. Images stay in their files until they are asked for."""
+
+    def __init__(self, demonstrations: Sequence[Demonstration], cameras: Sequence[str]) -> None:
+        """Raises `DemonstrationError` when a demonstration lacks a camera or differs in shape from the first."""
+        if not demonstrations:
+            raise DemonstrationError("no demonstrations to take frames from")
+        self.demonstrations = list(demonstrations)
+        self.cameras = tuple(cameras)
+        first = demonstrations[0]
+        for demonstration in demonstrations:
+            missing = set(cameras) - demonstration.images.keys()
+            if missing:
+                raise DemonstrationError(f"{_name(demonstration)} lacks cameras {sorted(missing)}; record it again")
+            sizes = {demonstration.images[camera].shape[1:3] for camera in cameras}
+            if sizes != {first.images[self.cameras[0]].shape[1:3]} or demonstration.action_dim != first.action_dim:
+                raise DemonstrationError(f"{_name(demonstration)} differs from {_name(first)} in image size or joints")
+        counts = [len(d.image_steps) for d in demonstrations]
+        self._episode = np.repeat(np.arange(len(demonstrations)), counts)
+        self._frame = np.concatenate([np.arange(count) for count in counts])
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        return len(self._episode)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width, pixels."""
+        height, width = self.demonstrations[0].images[self.cameras[0]].shape[1:3]
+        return height, width
+
+    def episodes(self, indices: Tensor) -> Tensor:
+        """Which demonstration each frame belongs to, (n,) int64."""
+        return torch.from_numpy(self._episode[indices.numpy()])
+
+    def observations(self, indices: Tensor) -> ObservationBatch:
+        """Observations at some frames."""
+        rows = indices.numpy()
+        height, width = self.image_size
+        images = {c: np.empty((len(rows), height, width, 3), np.uint8) for c in self.cameras}
+        proprio, instructions = [], []
+        for row, index in enumerate(rows):
+            demonstration, frame = self.demonstrations[self._episode[index]], self._frame[index]
+            for camera, target in images.items():
+                target[row] = demonstration.images[camera][frame]
+            step = demonstration.image_steps[frame]
+            proprio.append(np.concatenate([demonstration.position[step], demonstration.velocity[step]]))
+            instructions.append(demonstration.instruction)
+        tensors = {camera: torch.from_numpy(array) for camera, array in images.items()}
+        return ObservationBatch(tensors, torch.from_numpy(np.stack(proprio)), instructions)
+
+    def displacements(self, indices: Tensor, horizon: int) -> Tensor:
+        """(n, H, A) rad: commands of the next H steps minus the observed position."""
+        rows = [displacements(demonstration, step[None], horizon)[0] for demonstration, step in self._at(indices)]
+        return torch.from_numpy(np.stack(rows))
+
+    def goals(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, A) rad from the observed position to where the demonstration ended, and (n,) bool: it ended well.
+
+        Where a failed demonstration ended is not where the arm should go.
+        """
+        rows = [demonstration.position[-1] - demonstration.position[step] for demonstration, step in self._at(indices)]
+        ended_well = [demonstration.success for demonstration, _ in self._at(indices)]
+        return torch.from_numpy(np.stack(rows)), torch.tensor(ended_well)
+
+    def privileged(self, indices: Tensor) -> Tensor:
+        """(n, K) simulator truth, for probing only. Raises `DemonstrationError` when a recording has none."""
+        rows = []
+        for demonstration, step in self._at(indices):
+            if demonstration.privileged is None:
+                raise DemonstrationError(f"{_name(demonstration)} holds no privileged truth to probe against")
+            rows.append(demonstration.privileged[step])
+        return torch.from_numpy(np.stack(rows))
+
+    def _at(self, indices: Tensor) -> list[tuple[Demonstration, np.int32]]:
+        pairs = []
+        for index in indices.numpy():
+            demonstration = self.demonstrations[self._episode[index]]
+            pairs.append((demonstration, demonstration.image_steps[self._frame[index]]))
+        return pairs
+
+
+def split(demonstrations: Sequence[Demonstration], held_out: int) -> tuple[list[Demonstration], list[Demonstration]]:
+    """Training and validation demonstrations: every ``held_out``-th of each task is kept back."""
+    train, validation, seen = [], [], dict[str, int]()
+    for demonstration in demonstrations:
+        seen[demonstration.task] = seen.get(demonstration.task, 0) + 1
+        (validation if seen[demonstration.task] % held_out == 0 else train).append(demonstration)
+    return train, validation
+
+
+def _name(demonstration: Demonstration) -> str:
+    return f"demonstration {demonstration.task}/{demonstration.seed}"

@@ -1,0 +1,173 @@
+"""Network of the built-in VLA: images, instruction and proprioception in one transformer.
+
+A camera image passes four overlapping convolutions and becomes a grid of tokens. Convolutions rather than one linear
+map a patch, because an edge that moves by a third of a pixel must change the token smoothly: that is where the
+sub-millimetre position of a socket comes from.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rlt_ros.vla.builtin.config import STEM_STRIDE, VLAConfig
+
+
+class ConvStem(nn.Module):
+    """Image (B, 3, h, w) → tokens (B, h/16 · w/16, width), row by row."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        """``channels`` after the first convolution; they double until the third."""
+        super().__init__()
+        sizes = (3, channels, 2 * channels, 4 * channels)
+        self.down = nn.ModuleList(
+            nn.Conv2d(sizes[i], sizes[i + 1], 5 if i == 0 else 3, stride=2, padding=2 if i == 0 else 1)
+            for i in range(3)
+        )
+        self.refine = nn.ModuleList(nn.Conv2d(size, size, 3, padding=1) for size in sizes[2:])
+        self.last = nn.Conv2d(sizes[-1], width, 3, stride=2, padding=1)
+        for convolution in (*self.down, *self.refine, self.last):
+            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+            nn.init.zeros_(convolution.bias)
+        for convolution in self.refine:
+            nn.init.zeros_(convolution.weight)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Tokens of a batch of images that `standardise` has prepared."""
+        features = F.relu(self.down[0](images))
+        for down, refine in zip(self.down[1:], self.refine, strict=True):
+            features = F.relu(down(features))
+            features = F.relu(features + refine(features))
+        return self.last(features).flatten(2).transpose(1, 2)
+
+
+class Block(nn.Module):
+    """Pre-norm transformer layer: attention over ``context`` or over itself, then a feed-forward part."""
+
+    def __init__(self, width: int, heads: int, *, context_width: int | None = None) -> None:
+        """With ``context_width`` the layer first attends to itself and then to a context of that width."""
+        super().__init__()
+        self.heads = heads
+        self.norm_attention = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.project = nn.Linear(width, width)
+        self.cross: nn.ModuleDict | None = None
+        if context_width is not None:
+            self.cross = nn.ModuleDict(
+                {
+                    "norm": nn.LayerNorm(width),
+                    "q": nn.Linear(width, width),
+                    "kv": nn.Linear(context_width, 2 * width),
+                    "project": nn.Linear(width, width),
+                }
+            )
+        self.norm_feed = nn.LayerNorm(width)
+        self.feed = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
+
+    def forward(self, x: Tensor, mask: Tensor | None, memory: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """``x`` (B, N, width). ``mask`` (B, 1, 1, n) bool marks attended tokens of the context or of ``x``."""
+        q, k, v = (_split(part, self.heads) for part in self.qkv(self.norm_attention(x)).chunk(3, dim=-1))
+        own = mask if memory is None else None
+        x = x + self.project(_merge(F.scaled_dot_product_attention(q, k, v, attn_mask=own)))
+        if self.cross is not None and memory is not None:
+            q = _split(self.cross["q"](self.cross["norm"](x)), self.heads)
+            x = x + self.cross["project"](_merge(_attend_folded(q, *memory, mask)))
+        return x + self.feed(self.norm_feed(x))
+
+    def memorise(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, heads, n, width/heads) of a context (B, n, context_width)."""
+        assert self.cross is not None
+        k, v = self.cross["kv"](context).chunk(2, dim=-1)
+        return _split(k, self.heads), _split(v, self.heads)
+
+
+class Prefix(nn.Module):
+    """Everything that is computed once an observation: tokens of images, words and proprioception."""
+
+    def __init__(
+        self,
+        config: VLAConfig,
+        *,
+        cameras: int,
+        image_size: tuple[int, int],
+        proprio_dim: int,
+        vocabulary_size: int,
+        max_words: int,
+    ) -> None:
+        """Raises ``ValueError`` when the image size is not a multiple of the stem's stride."""
+        super().__init__()
+        if image_size[0] % STEM_STRIDE or image_size[1] % STEM_STRIDE:
+            raise ValueError(f"image size {image_size} must be a multiple of {STEM_STRIDE}")
+        width = config.width
+        self.image_tokens = cameras * (image_size[0] // STEM_STRIDE) * (image_size[1] // STEM_STRIDE)
+        self.stem = ConvStem(config.stem_width, width)
+        self.place = nn.Parameter(0.2 * torch.randn(self.image_tokens, width))
+        self.words = nn.Embedding(vocabulary_size, width)
+        self.word_place = nn.Parameter(0.2 * torch.randn(max_words, width))
+        self.proprio = nn.Sequential(nn.Linear(proprio_dim, width), nn.ReLU(), nn.Linear(width, width))
+        self.no_proprio = nn.Parameter(0.2 * torch.randn(width))
+        self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(
+        self,
+        images: Tensor,
+        words: Tensor,
+        words_mask: Tensor,
+        proprio: Tensor,
+        proprio_known: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Final-layer embeddings of all tokens, image tokens first.
+
+        Args:
+            images: (B, cameras, 3, h, w), standardised.
+            words: (B, L) int64. words_mask: (B, L) bool.
+            proprio: (B, P) normalised.
+            proprio_known: (B,) bool; where False a learned "unknown" token stands in.
+
+        Returns:
+            (B, N, width) and the mask (B, N) bool of tokens that are not padding.
+        """
+        batch = images.shape[0]
+        seen = self.stem(images.flatten(0, 1)).reshape(batch, self.image_tokens, -1) + self.place
+        read = self.words(words) + self.word_place[: words.shape[1]]
+        felt = self.proprio(proprio)
+        if proprio_known is not None:
+            felt = torch.where(proprio_known[:, None], felt, self.no_proprio.to(felt.dtype))
+        x = torch.cat([seen, read, felt[:, None]], dim=1)
+        mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+        mask[:, self.image_tokens : self.image_tokens + words.shape[1]] = words_mask
+        attended = None if bool(words_mask.all()) else mask[:, None, None]
+        for block in self.blocks:
+            x = block(x, attended)
+        return self.norm(x), mask
+
+
+def standardise(images: Tensor) -> Tensor:
+    """Images (B, h, w, 3) uint8 → (B, 3, h, w) float32 with zero mean and unit deviation an image and channel.
+
+    Brightness, contrast and tint of the light vanish here instead of having to be learnt away.
+    """
+    x = images.permute(0, 3, 1, 2).float()  # channels stay last in memory, as convolutions like it
+    deviation, mean = torch.std_mean(x, dim=(2, 3), keepdim=True)
+    return (x - mean) / (deviation + 4.0)  # 4 grey levels: a blank image stays blank instead of amplified noise
+
+
+def _split(x: Tensor, heads: int) -> Tensor:
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def _merge(x: Tensor) -> Tensor:
+    return x.transpose(1, 2).flatten(2)
+
+
+def _attend_folded(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """Attention of S·B query sequences to B contexts: samples that share a context are laid side by side.
+
+    ``q`` is (S·B, heads, n, e) with the context running fastest; the keys need no copy.
+    """
+    samples = q.shape[0] // k.shape[0]
+    folded = q.unflatten(0, (samples, -1)).permute(1, 2, 0, 3, 4).flatten(2, 3)
+    attended = F.scaled_dot_product_attention(folded, k, v, attn_mask=mask)
+    return attended.unflatten(2, (samples, -1)).permute(2, 0, 1, 3, 4).flatten(0, 1)

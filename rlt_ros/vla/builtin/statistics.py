@@ -1,0 +1,92 @@
+"""Normalisation of the built-in VLA, taken from demonstrations and kept with the weights.
+
+Actions in policy units are ``(joint target - observed position) / action_scale``. Inside the model a chunk is normalised
+once more, per step and dimension, so that early steps, which move little, weigh as much as late ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlt_ros.data.demonstrations import Demonstration
+
+_SCALE_FLOOR_RAD = 1e-3  # a joint that the task hardly moves must not turn encoder noise into large actions
+_CHUNK_FLOOR = 0.02  # in policy units: early steps of a slow joint
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Means and scales, all float32."""
+
+    action_scale: Tensor
+    """(A,) rad per policy unit: standard deviation of the displacement at step C, floored."""
+    chunk_mean: Tensor
+    """(H, A) policy units."""
+    chunk_std: Tensor
+    """(H, A) policy units."""
+    proprio_mean: Tensor
+    """(P,)"""
+    proprio_std: Tensor
+    """(P,)"""
+
+    @classmethod
+    def of(cls, demonstrations: Sequence[Demonstration], *, horizon: int, chunk: int) -> Statistics:
+        """Statistics over every camera frame of ``demonstrations``."""
+        displacement = np.concatenate([displacements(d, d.image_steps, horizon) for d in demonstrations])
+        proprio = np.concatenate([d.proprio[d.image_steps] for d in demonstrations])
+        scale = np.maximum(displacement[:, min(chunk, horizon) - 1].std(axis=0), _SCALE_FLOOR_RAD)
+        actions = displacement / scale
+        return cls(
+            action_scale=_tensor(scale),
+            chunk_mean=_tensor(actions.mean(axis=0)),
+            chunk_std=_tensor(np.maximum(actions.std(axis=0), _CHUNK_FLOOR)),
+            proprio_mean=_tensor(proprio.mean(axis=0)),
+            proprio_std=_tensor(np.maximum(proprio.std(axis=0), _SCALE_FLOOR_RAD)),
+        )
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Statistics:
+        """Inverse of `tensors`."""
+        return cls(**{field.name: tensors[field.name] for field in fields(cls)})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All members by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def normalise_chunk(self, actions: Tensor) -> Tensor:
+        """Policy units (..., H, A) → what the flow head predicts."""
+        return (actions - self.chunk_mean) / self.chunk_std
+
+    def denormalise_chunk(self, normalised: Tensor) -> Tensor:
+        """Inverse of `normalise_chunk`."""
+        return normalised * self.chunk_std + self.chunk_mean
+
+    def normalise_proprio(self, proprio: Tensor) -> Tensor:
+        """Raw (..., P) → zero mean, unit variance."""
+        return (proprio - self.proprio_mean) / self.proprio_std
+
+    def compress_goal(self, displacement: Tensor) -> Tensor:
+        """Displacement to a goal (..., A) rad → asinh of policy units.
+
+        Linear for small displacements and logarithmic for large ones: a millimetre counts near the goal and not on the way.
+        """
+        return torch.asinh(displacement / self.action_scale)
+
+
+def displacements(demonstration: Demonstration, steps: np.ndarray, horizon: int) -> np.ndarray:
+    """(n, H, A) rad: command of the next H steps minus the position at each of ``steps``.
+
+    Beyond the end of the demonstration the last command holds: the episode is over and the arm stays.
+    """
+    future = np.minimum(steps[:, None] + np.arange(horizon), demonstration.steps - 1)
+    result: np.ndarray = demonstration.command[future] - demonstration.position[steps][:, None]
+    return result
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))

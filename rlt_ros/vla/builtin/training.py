@@ -1,0 +1,134 @@
+"""Imitation: the built-in VLA learns chunks, and where demonstrations end, from camera frames.
+
+Two losses. Flow matching on the next H commands teaches the policy, hesitations included. The goal loss predicts the
+joint displacement to the end of a successful demonstration, linearly from the mean image embedding: it makes the
+embeddings carry where the task's target is relative to the tool as finely as the demonstrations show it, although the
+policy itself moves only a little at a time. Both targets come from the recorded joints alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from rlt_ros.data.demonstrations import Demonstration
+from rlt_ros.rlt.lineage import fingerprint
+from rlt_ros.rlt.training import Progress, TrainingState, cosine_rate
+from rlt_ros.vla.builtin.config import VLAConfig, VLATrainingConfig
+from rlt_ros.vla.builtin.frames import Frames
+from rlt_ros.vla.builtin.policy import Blueprint, BuiltinVLA, Network, stack_images
+from rlt_ros.vla.builtin.statistics import Statistics
+from rlt_ros.vla.builtin.text import UNKNOWN, Vocabulary
+
+_KIND = "builtin-vla-training"
+_REPORT_EVERY = 20
+
+
+class VLATrainer:
+    """Trains the built-in VLA. Construct, `resume` where a checkpoint may be, `run`, take `vla`."""
+
+    def __init__(
+        self,
+        demonstrations: Sequence[Demonstration],
+        cameras: tuple[str, ...],
+        config: VLAConfig,
+        training: VLATrainingConfig,
+    ) -> None:
+        """Statistics and vocabulary come from ``demonstrations``."""
+        self.training = training
+        self.frames = Frames(demonstrations, cameras)
+        self.statistics = Statistics.of(demonstrations, horizon=config.horizon, chunk=training.chunk)
+        self.blueprint = Blueprint.of(
+            config,
+            cameras=cameras,
+            image_size=self.frames.image_size,
+            action_dim=demonstrations[0].action_dim,
+            vocabulary=Vocabulary.of(d.instruction for d in demonstrations),
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(training.seed)
+            self.network = Network(self.blueprint)
+        self.state = TrainingState(
+            self.network, weight_decay=training.weight_decay, average=training.ema, seed=training.seed
+        )
+        facts = f"{self.blueprint.to_json()}{training}{fingerprint(self.statistics.tensors())}{len(self.frames)}"
+        self._run = fingerprint(facts.encode())
+
+    @property
+    def vla(self) -> BuiltinVLA:
+        """The VLA with the averaged weights of now."""
+        return BuiltinVLA(self.blueprint, self.statistics, self.state.averaged)
+
+    def resume(self, checkpoint: Path) -> bool:
+        """Continue from a checkpoint when there is one."""
+        if not checkpoint.exists():
+            return False
+        self.state.load(checkpoint, kind=_KIND, run=self._run)
+        return True
+
+    def save(self, checkpoint: Path) -> None:
+        """Write a checkpoint, atomically."""
+        self.state.save(checkpoint, kind=_KIND, run=self._run)
+
+    def run(self, *, checkpoint: Path | None = None, progress: Progress | None = None) -> None:
+        """Train until the configured number of steps, with a checkpoint every now and then and on interruption."""
+        try:
+            while self.state.step < self.training.steps:
+                metrics = self.update()
+                if progress is not None and self.state.step % _REPORT_EVERY == 0:
+                    progress(self.state.step, {name: float(value) for name, value in metrics.items()})
+                if checkpoint is not None and self.state.step % self.training.checkpoint_every == 0:
+                    self.save(checkpoint)
+        except KeyboardInterrupt:
+            if checkpoint is not None:
+                self.save(checkpoint)
+            raise
+
+    def update(self) -> Mapping[str, Tensor]:
+        """One optimiser step on a random batch; returns its losses."""
+        training, generator = self.training, self.state.generator
+        indices = torch.randint(len(self.frames), (training.batch,), generator=generator)
+        with torch.autocast("cpu", torch.bfloat16, enabled=training.bfloat16):
+            losses = self.losses(indices)
+            total = losses["flow"] + training.goal_weight * losses["goal"]
+        total.backward()  # type: ignore[no-untyped-call]
+        rate = cosine_rate(
+            self.state.step, peak=training.learning_rate, warmup=training.warmup, steps=training.steps
+        )
+        self.state.apply(rate=rate, clip=training.gradient_clip)
+        return {name: value.detach() for name, value in losses.items()}
+
+    def losses(self, indices: Tensor) -> dict[str, Tensor]:
+        """Flow-matching loss and goal loss, both scalars, on some frames under augmentation."""
+        generator, training = self.state.generator, self.training
+        observations = self.frames.observations(indices)
+        images = _photometric(stack_images(observations, self.blueprint.spec.cameras), training.photometric, generator)
+        words, words_mask = self.blueprint.vocabulary.encode(observations.instructions)
+        dropped = torch.rand(words.shape, generator=generator) < training.word_dropout
+        words = torch.where(dropped & words_mask, UNKNOWN, words)
+        proprio = self.statistics.normalise_proprio(observations.proprio)
+        proprio = proprio + training.proprio_noise * torch.randn(proprio.shape, generator=generator)
+        known = torch.rand(len(indices), generator=generator) >= training.proprio_dropout
+        prefix, mask = self.network.prefix(images, words, words_mask, proprio, known)
+        displacement = self.frames.displacements(indices, self.blueprint.spec.horizon)
+        chunk = self.statistics.normalise_chunk(displacement / self.statistics.action_scale)
+        flow = self.network.head.loss(chunk, prefix, mask, training.flow_samples, generator)
+        return {"flow": flow, "goal": self._goal_loss(prefix, indices)}
+
+    def _goal_loss(self, prefix: Tensor, indices: Tensor) -> Tensor:
+        displacement, ended_well = self.frames.goals(indices)
+        target = self.statistics.compress_goal(displacement)
+        predicted = self.network.goal(prefix[:, : self.blueprint.spec.tokens].mean(dim=1)).float()
+        error = (predicted - target).square().mean(dim=1)
+        return (error * ended_well).sum() / ended_well.sum().clamp(min=1)
+
+
+def _photometric(images: Tensor, spread: float, generator: torch.Generator) -> Tensor:
+    """Random gain and offset an image and channel, and pixel noise; geometry stays untouched."""
+    shape = (*images.shape[:3], 1, 1)
+    gain = 1 + spread * torch.randn(shape, generator=generator)
+    offset = spread * torch.randn(shape, generator=generator)
+    return images * gain + offset + 0.1 * spread * torch.randn(images.shape, generator=generator)
