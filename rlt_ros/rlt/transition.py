@@ -1,0 +1,169 @@
+"""Records of the executed stream and of what is learned from it: states, steps, windows.
+
+They check themselves where they cross a border (a message, a file), not every time they are made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlt_ros.rlt.config import Shapes
+from rlt_ros.rlt.lineage import FROZEN_PARTS, Lineage, fingerprint
+
+FloatArray = NDArray[np.float32]
+
+
+class WindowError(ValueError):
+    """A stream or a row that cannot become a transition. The message names thing, value and remedy."""
+
+
+class Source(enum.IntEnum):
+    """Who chose the command of a control step."""
+
+    HOLD = 0
+    VLA = 1
+    ACTOR = 2
+    HUMAN = 3
+
+
+class Outcome(enum.IntEnum):
+    """How an episode ended. Only its last window carries it, so that rows can be counted as episodes."""
+
+    NONE = 0
+    SUCCESS = 1
+    FAILURE = 2
+    TRUNCATED = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class RLState:
+    """What the policy knows just before it commands control step ``step``.
+
+    Attributes:
+        step: control step, counted without gaps.
+        z: (Z,) RL token.
+        proprio: (P,) joint positions, then velocities, as the networks take them.
+        reference: (C, A) first C steps of the VLA's chunk, policy units.
+        anchor: (A,) observed joint positions that the actions of this window are relative to, rad.
+    """
+
+    step: int
+    z: FloatArray
+    proprio: FloatArray
+    reference: FloatArray
+    anchor: FloatArray
+
+
+@dataclasses.dataclass(frozen=True)
+class ExecutedStep:
+    """One control step as it happened.
+
+    Attributes:
+        step: control step, counted without gaps.
+        command: (A,) absolute joint target that was sent, after every limit, rad.
+        source: who chose it.
+        reward: reward for this step; the one for the episode's end is given when it ends.
+    """
+
+    step: int
+    command: FloatArray
+    source: Source
+    reward: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """One row of the replay: a chunk transition of n <= C steps. Action and source are zero from step n on.
+
+    Attributes:
+        episode: episode id, unique within a replay.
+        step: control step at which the window starts; (episode, step) identifies the row.
+        z, proprio, reference: state at ``step``, shaped as in :class:`RLState`; the reference is whole.
+        action: (C, A) executed actions relative to this window's anchor, policy units.
+        reward: discounted sum over the valid steps.
+        discount: gamma^valid, or 0 where the window ends in a terminal state.
+        next_z, next_proprio, next_reference: state at ``step + valid``; of a terminated window its own state
+            again, which is finite and meets a discount of 0.
+        valid: n, executed steps in the window, 1..C.
+        next_valid: ``valid`` of the window that starts at ``step + C``; C where the episode has none.
+        terminated: the window ends in success or failure.
+        truncated: the window ends where the episode was cut for another reason; its value is bootstrapped.
+        outcome: of the episode, on its last window only.
+        source: (C,) :class:`Source` of each step.
+        lineage: :func:`lineage_id` of the frozen parts behind z, reference and action.
+    """
+
+    episode: int
+    step: int
+    z: FloatArray
+    proprio: FloatArray
+    reference: FloatArray
+    action: FloatArray
+    reward: float
+    discount: float
+    next_z: FloatArray
+    next_proprio: FloatArray
+    next_reference: FloatArray
+    valid: int
+    next_valid: int
+    terminated: bool
+    truncated: bool
+    outcome: Outcome
+    source: NDArray[np.uint8]
+    lineage: int
+
+    @property
+    def human(self) -> NDArray[np.bool_]:
+        """(C,) steps that a human commanded."""
+        return self.source == Source.HUMAN
+
+    def check(self, shapes: Shapes) -> None:
+        """Raise :class:`WindowError` unless the row fits ``shapes``, is finite and agrees with itself."""
+        name = f"window {self.step} of episode {self.episode}"
+        chunk = (shapes.chunk, shapes.action_dim)
+        for prefix in ("", "next_"):
+            require_array(getattr(self, f"{prefix}z"), (shapes.z_dim,), f"`{prefix}z` of {name}")
+            require_array(
+                getattr(self, f"{prefix}proprio"), (shapes.proprio_dim,), f"`{prefix}proprio` of {name}"
+            )
+            require_array(getattr(self, f"{prefix}reference"), chunk, f"`{prefix}reference` of {name}")
+        require_array(self.action, chunk, f"`action` of {name}")
+        require_array(np.array([self.reward, self.discount]), (2,), f"`reward` and `discount` of {name}")
+        if self.source.shape != (shapes.chunk,):
+            raise WindowError(f"`source` of {name} has shape {self.source.shape}, expected ({shapes.chunk},)")
+        for field, value in (("valid", self.valid), ("next_valid", self.next_valid)):
+            if not 1 <= value <= shapes.chunk:
+                raise WindowError(f"`{field}` of {name} is {value}, expected 1 to {shapes.chunk}")
+        if self.terminated and (self.truncated or self.discount != 0.0):
+            raise WindowError(
+                f"{name} is terminated with discount {self.discount} and truncated={self.truncated}; "
+                "a terminal state has no value to bootstrap from, give discount 0 and truncated=False"
+            )
+
+
+def lineage_id(lineage: Lineage) -> int:
+    """64-bit id of a lineage's frozen parts, for a row. The actor, which keeps changing, is left out."""
+    return int(fingerprint("\0".join(getattr(lineage, part) for part in FROZEN_PARTS).encode()), 16)
+
+
+def require_array(value: Any, shape: tuple[int, ...], name: str) -> FloatArray:
+    """A float32 copy of ``value``, of ``shape`` and finite, or a :class:`WindowError` that names it.
+
+    A copy, because simulators and drivers hand out views of buffers that they write again.
+    """
+    array = np.array(value, dtype=np.float32)
+    if array.shape != shape:
+        raise WindowError(
+            f"{name} has shape {array.shape}, expected {shape}; is it of another robot or chunk length?"
+        )
+    if not np.isfinite(array).all():
+        count = int(np.size(array) - np.isfinite(array).sum())
+        raise WindowError(
+            f"{name} holds {count} values that are NaN or infinite; drop the episode, check its source"
+        )
+    return array
