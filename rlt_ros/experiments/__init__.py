@@ -1,0 +1,1 @@
+"""In-process experiments: pretraining, online training, evaluation, benchmarks, reports."""
