@@ -1,0 +1,52 @@
+"""Policy actions and robot commands: one class turns the one into the other and back.
+
+A policy action is the difference between a joint target and the joint positions at the observation's stamp (the
+anchor), divided by a scale per joint: *normalised deltas*. All steps of a chunk share one anchor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class ActionSpace:
+    """Invertible map between absolute joint targets and policy actions.
+
+    Attributes:
+        scale: (A,) rad (or m) of one policy unit for each joint, positive.
+    """
+
+    scale: Array
+
+    def __post_init__(self) -> None:
+        """Check the scale; raise ValueError naming it."""
+        if self.scale.ndim != 1 or not np.isfinite(self.scale).all() or not (self.scale > 0).all():
+            raise ValueError(f"action scale must be (A,) finite and positive, got {self.scale}")
+
+    @property
+    def dim(self) -> int:
+        """Number of joints A."""
+        return len(self.scale)
+
+    def encode(self, anchor: Array, targets: Array) -> Array:
+        """Policy actions (..., C, A) of the joint targets (..., C, A) rad, from the anchor (..., A) rad."""
+        self._check(anchor, targets, "targets")
+        return (targets - anchor[..., None, :]) / self.scale
+
+    def decode(self, anchor: Array, actions: Array) -> Array:
+        """Joint targets (..., C, A) rad of the policy actions (..., C, A), from the anchor (..., A) rad."""
+        self._check(anchor, actions, "actions")
+        return actions * self.scale + anchor[..., None, :]
+
+    def _check(self, anchor: Array, chunk: Array, name: str) -> None:
+        if anchor.shape[-1] != self.dim or chunk.shape[-1] != self.dim or chunk.ndim != anchor.ndim + 1:
+            raise ValueError(
+                f"{name} {chunk.shape} and anchor {anchor.shape} do not fit: expected (..., C, {self.dim}) and "
+                f"(..., {self.dim}); check the robot profile's joints against the policy's"
+            )

@@ -1,0 +1,101 @@
+"""Forward and inverse kinematics of one arm, by Pinocchio on the robot's URDF.
+
+The joints that are not part of the arm are locked at a given posture, so the reduced model has exactly
+the arm's joints, in the order in which they are named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pinocchio as pin
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+class KinematicsError(ValueError):
+    """A joint or link that the URDF lacks, or a pose that no joint position reaches."""
+
+
+class Kinematics:
+    """Kinematics of the chain that moves `tip`, for the arm `joints`, with the rest of the robot locked.
+
+    Args:
+        urdf: path of the robot's URDF.
+        joints: names of the arm's joints, in the order of every joint vector here.
+        tip: link whose pose is meant by "the pose".
+        posture: positions (rad or m) of joints outside the arm; those not named are locked at 0.
+
+    Poses are homogeneous 4×4 matrices in the URDF's root frame, metres.
+    """
+
+    def __init__(self, urdf: Path, joints: Sequence[str], tip: str, posture: Mapping[str, float]) -> None:
+        full = pin.buildModelFromUrdf(str(urdf))
+        unknown = [name for name in (*joints, *posture) if not full.existJointName(name)]
+        if unknown:
+            raise KinematicsError(f"{urdf}: no joint named {unknown}; it has {list(full.names)[1:]}")
+        if not full.existFrame(tip):
+            raise KinematicsError(f"{urdf}: no link named '{tip}'")
+        reference = pin.neutral(full)
+        for name, value in posture.items():
+            reference[full.joints[full.getJointId(name)].idx_q] = value
+        locked = [i for i, name in enumerate(full.names) if i > 0 and name not in joints]
+        self._model = pin.buildReducedModel(full, locked, reference)
+        self._data = self._model.createData()
+        self._frame = self._model.getFrameId(tip)
+        # Pinocchio orders joints along the tree; ours is the caller's order.
+        self._order = np.array([self._model.joints[self._model.getJointId(name)].idx_q for name in joints])
+        self.joints = tuple(joints)
+        self.lower: Array = self._model.lowerPositionLimit[self._order].copy()
+        self.upper: Array = self._model.upperPositionLimit[self._order].copy()
+        self.velocity_limit: Array = self._model.velocityLimit[self._order].copy()
+
+    def forward(self, q: Array) -> Array:
+        """Pose (4, 4) of the tip at joint positions `q` (A,), rad."""
+        pin.forwardKinematics(self._model, self._data, self._tree_order(q))
+        placement = pin.updateFramePlacement(self._model, self._data, self._frame)
+        return np.asarray(placement.homogeneous).copy()
+
+    def jacobian(self, q: Array) -> Array:
+        """Jacobian (6, A) of the tip's linear (m) and angular (rad) velocity in root axes."""
+        columns = pin.computeFrameJacobian(
+            self._model, self._data, self._tree_order(q), self._frame, pin.LOCAL_WORLD_ALIGNED
+        )
+        return np.asarray(columns)[:, self._order]
+
+    def inverse(self, pose: Array, seed: Array, *, tolerance: float = 1e-5, iterations: int = 100) -> Array:
+        """Joint positions (A,) inside the limits that put the tip at `pose`, near `seed`.
+
+        Raises:
+            KinematicsError: not reached to `tolerance` (m and rad) within the limits.
+        """
+        q = np.clip(seed, self.lower, self.upper)
+        error = pose_error(self.forward(q), pose)
+        for _ in range(iterations):
+            if np.abs(error).max() < tolerance:
+                return q
+            q = np.clip(q + self.step_towards(q, error, damping=1e-3), self.lower, self.upper)
+            error = pose_error(self.forward(q), pose)
+        raise KinematicsError(
+            f"no joint position reaches {np.round(pose[:3, 3], 3).tolist()} m: {np.abs(error).max():.2g} "
+            f"remains after {iterations} iterations; move the target into the arm's workspace"
+        )
+
+    def step_towards(self, q: Array, twist: Array, *, damping: float) -> Array:
+        """Joint displacement (A,) for a small displacement `twist` (6,) of the tip, damped least squares."""
+        jacobian = self.jacobian(q)
+        return jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + damping**2 * np.eye(6), twist)
+
+    def _tree_order(self, q: Array) -> Array:
+        tree = np.empty(len(self._order))
+        tree[self._order] = q
+        return tree
+
+
+def pose_error(current: Array, target: Array) -> Array:
+    """Displacement (6,) from `current` to `target`: metres, then rotation vector (rad), in root axes."""
+    rotation = pin.log3(target[:3, :3] @ current[:3, :3].T)
+    return np.concatenate([target[:3, 3] - current[:3, 3], rotation])

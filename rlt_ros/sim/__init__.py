@@ -1,0 +1,1 @@
+"""MuJoCo simulation of the AgiBot G1 and its precision tasks."""

@@ -1,0 +1,90 @@
+"""Record the scripted demonstrator: one file an episode, several processes, resumable."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+
+from rlt_ros.data.demonstrations import Demonstration, file_name, save
+from rlt_ros.sim.demonstrator import Demonstrator
+from rlt_ros.sim.tasks import TASKS
+from rlt_ros.sim.workcell import HZ, Workcell
+
+IMAGE_STRIDE = 2  # control steps between two pictures
+_LIMIT = 900  # control steps (18 s) after which even a careful human gives up
+_LINGER = 15  # control steps recorded after success, so that a policy learns to stay
+
+
+def demonstrate(workcell: Workcell, seed: int, *, image_stride: int = IMAGE_STRIDE) -> Demonstration:
+    """One recorded episode of the demonstrator on the conditions of `seed`."""
+    task = workcell.task
+    workcell.reset(seed)
+    human = Demonstrator(workcell, seed)
+    positions, velocities, commands, privileged, frames, frame_steps = [], [], [], [], [], []
+    done_since = None
+    for step in range(_LIMIT):
+        pictured = step % image_stride == 0
+        observation = workcell.observe(images=pictured)
+        sent, meant = human.command()
+        positions.append(observation.position)
+        velocities.append(observation.velocity)
+        commands.append(meant)
+        privileged.append(workcell.relative)
+        if pictured:
+            frames.append(observation.images)
+            frame_steps.append(step)
+        mated = workcell.step(sent)
+        if mated and done_since is None:
+            done_since = step
+        if done_since is not None and step - done_since >= _LINGER:
+            break
+    return Demonstration(
+        task=task.name,
+        instruction=task.instruction,
+        seed=seed,
+        hz=HZ,
+        success=done_since is not None,
+        position=np.array(positions, np.float32),
+        velocity=np.array(velocities, np.float32),
+        command=np.array(commands, np.float32),
+        images={camera: np.stack([frame[camera] for frame in frames]) for camera in frames[0]},
+        image_steps=np.array(frame_steps, np.int32),
+        privileged=np.array(privileged, np.float32),
+    )
+
+
+def record(
+    task: str,
+    seeds: Iterable[int],
+    folder: Path,
+    *,
+    workers: int = 1,
+    progress: Callable[[], None] | None = None,
+) -> int:
+    """Record the seeds that `folder` lacks, in `workers` processes; returns how many were recorded.
+
+    `progress` is called once a recorded demonstration. An interrupted recording goes on where it stopped.
+    """
+    owed = [seed for seed in seeds if not (folder / file_name(task, seed)).exists()]
+    # Spawned, because an OpenGL context does not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        for _ in pool.map(partial(_record_one, task, folder), owed):
+            if progress:
+                progress()
+    return len(owed)
+
+
+@cache
+def _workcell(task: str) -> Workcell:
+    """One workcell a process and task: building it costs more than an episode."""
+    return Workcell(TASKS[task])
+
+
+def _record_one(task: str, folder: Path, seed: int) -> None:
+    save(demonstrate(_workcell(task), seed), folder)

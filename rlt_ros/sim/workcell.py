@@ -1,0 +1,162 @@
+"""The simulated robot at work on one task: reset, observe, step. Deterministic for a seed.
+
+The tool's pose relative to the fixture (`relative`) is the simulator's own knowledge. The scripted demonstrator, the
+reward and the hand-over rule may look at it; no policy does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from rlt_ros.perception import Observation
+from rlt_ros.robots.kinematics import Kinematics, pose_error
+from rlt_ros.sim import scene
+from rlt_ros.sim.rendering import CameraRig
+from rlt_ros.sim.tasks import Task
+
+Array = NDArray[np.float64]
+
+HZ = 50.0
+_SUBSTEPS = round(1.0 / (HZ * scene.TIMESTEP))
+_POSITION_NOISE = 1e-4  # rad, resolution of a 16-bit encoder behind a gear
+_VELOCITY_NOISE = 5e-3  # rad/s, of a differentiated encoder
+_START_HEIGHT = 0.075  # m between the tool's tip and the nominal face at the start of an episode
+_COLOUR_JITTER = 0.12
+_LIGHT_JITTER = 0.35
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What was drawn for one episode: fixture pose and start pose of the tool in the base frame."""
+
+    face: Array
+    start: Array
+
+
+class Workcell:
+    """A simulated AgiBot G1 whose right arm holds a task's tool, at 50 Hz joint-position control.
+
+    Args:
+        task: the precision task.
+        image_size: side of the square camera pictures, pixels.
+    """
+
+    def __init__(self, task: Task, *, image_size: int = 64) -> None:
+        self.task = task
+        self.kinematics: Kinematics = scene.kinematics()
+        self._nominal = scene.nominal(self.kinematics, task)
+        self._mate_in_tool = scene.mate_in_tool(task)
+        self._model = scene.build(task)
+        self._data = mujoco.MjData(self._model)
+        self._rig = CameraRig(self._model, image_size)
+        self._colours = self._model.geom_rgba.copy()
+        self._lights = self._model.light_diffuse.copy()
+        joints = [self._model.joint(name) for name in scene.ARM]
+        self._qpos = np.array([joint.qposadr[0] for joint in joints])
+        self._qvel = np.array([joint.dofadr[0] for joint in joints])
+        self._ctrl = np.array([self._model.actuator(name).id for name in scene.ARM])
+        self._tool = self._model.body(scene.TOOL_LINK).id
+        self._rng = np.random.default_rng(0)
+        self._step = 0
+        self._mated_steps = 0
+        self.conditions = self.reset(0)
+
+    def reset(self, seed: int) -> Conditions:
+        """Draw an episode's conditions from `seed` and put the robot at rest at its start pose."""
+        self._rng = np.random.default_rng([seed, 0x5EED])
+        conditions = self._draw()
+        start = self.kinematics.inverse(conditions.start, scene.ARM_AT_FIXTURE)
+        mujoco.mj_resetData(self._model, self._data)
+        for name, value in {**scene.POSTURE, **dict(zip(scene.ARM, start, strict=True))}.items():
+            self._data.joint(name).qpos = value
+            self._data.actuator(name).ctrl = value
+        self._data.mocap_pos[0] = conditions.face[:3, 3]
+        mujoco.mju_mat2Quat(self._data.mocap_quat[0], conditions.face[:3, :3].ravel())
+        self._paint()
+        mujoco.mj_forward(self._model, self._data)
+        self._step = self._mated_steps = 0
+        self.conditions = conditions
+        return conditions
+
+    def observe(self, *, images: bool = True) -> Observation:
+        """The robot's sensors now; without `images` only the joint state."""
+        noise = self._rng.normal(size=(2, len(scene.ARM)))
+        return Observation(
+            stamp=round(self._step / HZ * 1e9),
+            images=self._rig.render(self._data) if images else {},
+            position=self.position + _POSITION_NOISE * noise[0],
+            velocity=self._data.qvel[self._qvel] + _VELOCITY_NOISE * noise[1],
+        )
+
+    def step(self, command: Array) -> bool:
+        """Servo towards the joint target `command` (7,) rad for one control period; True once the tool is mated.
+
+        Raises:
+            ValueError: the command has a wrong shape or is not finite.
+        """
+        if command.shape != (len(scene.ARM),) or not np.isfinite(command).all():
+            raise ValueError(f"command must be {len(scene.ARM)} finite joint targets in rad, got {command}")
+        self._data.ctrl[self._ctrl] = np.clip(command, self.kinematics.lower, self.kinematics.upper)
+        mujoco.mj_step(self._model, self._data, _SUBSTEPS)
+        self._step += 1
+        self._mated_steps = self._mated_steps + 1 if self.task.mated(self.relative) else 0
+        return self._mated_steps >= self.task.hold_steps
+
+    @property
+    def position(self) -> Array:
+        """True joint positions (7,) of the right arm, rad."""
+        return self._data.qpos[self._qpos].copy()
+
+    @property
+    def relative(self) -> Array:
+        """Mate frame in the face frame (6,): x, y, height in m, rotation vector in rad. Privileged."""
+        mate = self._tool_pose() @ self._mate_in_tool
+        face = self.conditions.face
+        error = pose_error(face, mate)
+        return np.concatenate([face[:3, :3].T @ error[:3], face[:3, :3].T @ error[3:]])
+
+    @property
+    def critical(self) -> bool:
+        """Whether the tip has come so near to the socket that the precise part begins. Privileged."""
+        return self.task.critical(self.relative)
+
+    def picture(self, width: int, height: int) -> NDArray[np.uint8]:
+        """A spectator's view (height, width, 3) of the workcell."""
+        return self._rig.spectate(self._data, self.conditions.face[:3, 3], width, height)
+
+    def close(self) -> None:
+        """Free the renderer's OpenGL context."""
+        self._rig.close()
+
+    def _tool_pose(self) -> Array:
+        pose = np.eye(4)
+        pose[:3, :3] = self._data.xmat[self._tool].reshape(3, 3)
+        pose[:3, 3] = self._data.xpos[self._tool]
+        return pose
+
+    def _draw(self) -> Conditions:
+        ranges, rng = self.task.randomisation, self._rng
+        face = self._nominal.face.copy()
+        face[:3, 3] += face[:3, :3] @ (rng.uniform(-1, 1, 3) * ranges.fixture_shift)
+        turn = rng.uniform(-1, 1, 3) * [ranges.fixture_tilt, ranges.fixture_tilt, ranges.fixture_turn]
+        face[:3, :3] = face[:3, :3] @ Rotation.from_rotvec(turn).as_matrix()
+        start = self._nominal.tool.copy()
+        start[:3, :3] = start[:3, :3] @ Rotation.from_rotvec(rng.uniform(-1, 1, 3) * ranges.start_tilt).as_matrix()
+        offset = rng.uniform(-1, 1, 3) * ranges.start_shift - [0.0, 0.0, _START_HEIGHT + self.task.reach]
+        start[:3, 3] += self._nominal.tool[:3, :3] @ offset
+        return Conditions(face, start)
+
+    def _paint(self) -> None:
+        """Vary colours and light, so that a picture of the socket never looks quite the same twice."""
+        rng, model = self._rng, self._model
+        tint = 1.0 + rng.uniform(-_COLOUR_JITTER, _COLOUR_JITTER, size=(model.ngeom, 3))
+        model.geom_rgba[:, :3] = np.clip(self._colours[:, :3] * tint, 0.0, 1.0)
+        bench = model.geom("bench").id
+        model.geom_rgba[bench, :3] = rng.uniform(0.2, 0.7) * (1.0 + rng.uniform(-0.3, 0.3, 3))
+        brightness = 1.0 + rng.uniform(-_LIGHT_JITTER, _LIGHT_JITTER, size=(model.nlight, 1))
+        model.light_diffuse[:] = self._lights * brightness
