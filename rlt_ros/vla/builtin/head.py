@@ -11,8 +11,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from rlt_ros.rlt.transformer import Block
 from rlt_ros.vla.builtin.config import VLAConfig
-from rlt_ros.vla.builtin.model import Block
 
 _FREQUENCIES = 16
 Memory = list[tuple[Tensor, Tensor]]
@@ -48,8 +48,8 @@ class FlowHead(nn.Module):
         x = self.read(noisy.unflatten(1, (-1, self._patch)).flatten(2)) + self.place
         x = x + self.time(_waves(time))[:, None]
         attended = None if bool(mask.all()) else mask[:, None, None]
-        for block, (k, v) in zip(self.blocks, memory, strict=True):
-            x = block(x, attended, (k, v))
+        for block, remembered in zip(self.blocks, memory, strict=True):
+            x = block(x, None, remembered, attended)
         return self.write(self.norm(x)).unflatten(2, (self._patch, -1)).flatten(1, 2)
 
     def loss(self, chunk: Tensor, prefix: Tensor, mask: Tensor, samples: int, generator: torch.Generator) -> Tensor:

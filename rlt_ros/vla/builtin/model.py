@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rlt_ros.rlt.transformer import Block
 from rlt_ros.vla.builtin.config import STEM_STRIDE, VLAConfig
 
 
@@ -40,46 +41,6 @@ class ConvStem(nn.Module):
             features = F.relu(down(features))
             features = F.relu(features + refine(features))
         return self.last(features).flatten(2).transpose(1, 2)
-
-
-class Block(nn.Module):
-    """Pre-norm transformer layer: attention over ``context`` or over itself, then a feed-forward part."""
-
-    def __init__(self, width: int, heads: int, *, context_width: int | None = None) -> None:
-        """With ``context_width`` the layer first attends to itself and then to a context of that width."""
-        super().__init__()
-        self.heads = heads
-        self.norm_attention = nn.LayerNorm(width)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.project = nn.Linear(width, width)
-        self.cross: nn.ModuleDict | None = None
-        if context_width is not None:
-            self.cross = nn.ModuleDict(
-                {
-                    "norm": nn.LayerNorm(width),
-                    "q": nn.Linear(width, width),
-                    "kv": nn.Linear(context_width, 2 * width),
-                    "project": nn.Linear(width, width),
-                }
-            )
-        self.norm_feed = nn.LayerNorm(width)
-        self.feed = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
-
-    def forward(self, x: Tensor, mask: Tensor | None, memory: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """``x`` (B, N, width). ``mask`` (B, 1, 1, n) bool marks attended tokens of the context or of ``x``."""
-        q, k, v = (_split(part, self.heads) for part in self.qkv(self.norm_attention(x)).chunk(3, dim=-1))
-        own = mask if memory is None else None
-        x = x + self.project(_merge(F.scaled_dot_product_attention(q, k, v, attn_mask=own)))
-        if self.cross is not None and memory is not None:
-            q = _split(self.cross["q"](self.cross["norm"](x)), self.heads)
-            x = x + self.cross["project"](_merge(_attend_folded(q, *memory, mask)))
-        return x + self.feed(self.norm_feed(x))
-
-    def memorise(self, context: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values (B, heads, n, width/heads) of a context (B, n, context_width)."""
-        assert self.cross is not None
-        k, v = self.cross["kv"](context).chunk(2, dim=-1)
-        return _split(k, self.heads), _split(v, self.heads)
 
 
 class Prefix(nn.Module):
@@ -153,21 +114,3 @@ def standardise(images: Tensor) -> Tensor:
     deviation, mean = torch.std_mean(x, dim=(2, 3), keepdim=True)
     return (x - mean) / (deviation + 4.0)  # 4 grey levels: a blank image stays blank instead of amplified noise
 
-
-def _split(x: Tensor, heads: int) -> Tensor:
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
-
-
-def _merge(x: Tensor) -> Tensor:
-    return x.transpose(1, 2).flatten(2)
-
-
-def _attend_folded(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """Attention of S·B query sequences to B contexts: samples that share a context are laid side by side.
-
-    ``q`` is (S·B, heads, n, e) with the context running fastest; the keys need no copy.
-    """
-    samples = q.shape[0] // k.shape[0]
-    folded = q.unflatten(0, (samples, -1)).permute(1, 2, 0, 3, 4).flatten(2, 3)
-    attended = F.scaled_dot_product_attention(folded, k, v, attn_mask=mask)
-    return attended.unflatten(2, (samples, -1)).permute(2, 0, 1, 3, 4).flatten(0, 1)

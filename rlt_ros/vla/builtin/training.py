@@ -127,8 +127,8 @@ class VLATrainer:
 
 
 def _photometric(images: Tensor, spread: float, generator: torch.Generator) -> Tensor:
-    """Random gain and offset an image and channel, and pixel noise; geometry stays untouched."""
+    """Random gain and offset for each image and channel; geometry stays untouched."""
     shape = (*images.shape[:3], 1, 1)
     gain = 1 + spread * torch.randn(shape, generator=generator)
     offset = spread * torch.randn(shape, generator=generator)
-    return images * gain + offset + 0.1 * spread * torch.randn(images.shape, generator=generator)
+    return images * gain + offset
