@@ -1,0 +1,65 @@
+"""The headline table of a report: success, steps and throughput of each policy with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from rlt_ros.experiments import charts, page
+
+
+class Measured(NamedTuple):
+    """A figure and its 95 % interval; None where there is nothing to measure."""
+
+    value: float | None
+    bounds: tuple[float, float] | None
+
+
+class _Column(NamedTuple):
+    title: str
+    shown: Callable[[float], str]
+    scale: float
+    """What the bounds are multiplied with to be shown."""
+
+
+COLUMNS = {
+    "success_rate": _Column("success", page.percent, 100.0),
+    "median_steps": _Column("median steps of a success", page.whole, 1.0),
+    "throughput_per_10min": _Column("successes in 10 min", page.whole, 1.0),
+}
+
+
+def outcome_table(
+    measured: Mapping[str, Mapping[str, Measured]], counts: Mapping[str, int], count_title: str
+) -> str:
+    """A row for each policy of ``measured`` (policy → key of `COLUMNS` → figure), its count in the end."""
+    ends = {key: _end([row[key] for row in measured.values()]) for key in COLUMNS}
+    ends["success_rate"] = 1.0
+    rows = [
+        (
+            page.policy_name(policy),
+            *(_cell(column, row[key], ends[key], policy) for key, column in COLUMNS.items()),
+            f"{counts[policy]:,}",
+        )
+        for policy, row in measured.items()
+    ]
+    return page.table(("", *(column.title for column in COLUMNS.values()), count_title), rows)
+
+
+def _end(column: list[Measured]) -> float:
+    known = [max(figure.value, *(figure.bounds or ())) for figure in column if figure.value is not None]
+    return max(known, default=1.0) or 1.0
+
+
+def _cell(column: _Column, figure: Measured, end: float, policy: str) -> str:
+    if figure.value is None:
+        return '<span class="figure">–</span>'
+    text = column.shown(figure.value)
+    if figure.bounds is None:
+        return f'<span class="figure">{text}</span>'
+    low, high = figure.bounds
+    shown = f"{column.scale * low:.0f} to {column.scale * high:.0f}"
+    mark = charts.interval(
+        figure.value, low, high, end=end, style=policy, description=f"95 % interval {shown}"
+    )
+    return f'<span class="figure">{text} <small>{shown}</small></span>{mark}'

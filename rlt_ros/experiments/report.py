@@ -1,0 +1,306 @@
+"""One self-contained HTML page about a run: what was learned, how fast, and from which settings."""
+
+from __future__ import annotations
+
+import base64
+import math
+from html import escape
+from pathlib import Path
+
+import numpy as np
+
+from rlt_ros.experiments import charts, page
+from rlt_ros.experiments.outcome_table import Measured, outcome_table
+from rlt_ros.experiments.run_files import (
+    EVALUATION_PHASE,
+    POLICIES,
+    VIDEO_TYPES,
+    Episodes,
+    FloatArray,
+    Run,
+    read_run,
+)
+from rlt_ros.experiments.statistics import CONTROL_HZ, rolling_median_steps, rolling_success
+
+WINDOW = 20
+"""Episodes that a point of the learning curve looks back over."""
+
+_METRICS = {
+    "q_mean": ("Mean Q", "of the batch; rises towards the discounted reward of a success"),
+    "critic_loss": ("Critic loss", "squared TD error"),
+    "actor_loss": ("Actor loss", "−Q + β‖a − ã‖²"),
+    "beta": ("β", "weight of staying near the reference"),
+    "bc_distance": ("Distance from the reference", "‖a − ã‖², summed over the chunk"),
+    "q_action_sensitivity": ("Q's sensitivity to actions", "near 0 the critic cannot tell actions apart"),
+    "utd_debt": ("Update debt", "updates owed to the data; near 0 the learner keeps up"),
+}
+_NOT_A_CURVE = {"robot_minutes", "updates", "wall_seconds", "episode", "step", "time"}
+
+_X_LABEL = "robot minutes in the critical phase"
+
+
+def write_report(run_dir: Path) -> Path:
+    """Write ``run_dir/report.html`` and return its path.
+
+    Raises:
+        RunError: the run is not finished, or a file of it cannot be read.
+    """
+    run = read_run(run_dir)
+    sections = [
+        _header(run),
+        _films(run),
+        _outcomes(run),
+        _learning(run),
+        _steps(run),
+        _learner(run),
+        _facts(run),
+    ]
+    return page.write_page(
+        run_dir / "report.html", f"{run.summary['task']} · RLT report", [text for text in sections if text]
+    )
+
+
+def _header(run: Run) -> str:
+    summary = run.summary
+    base, rlt = summary["base"], summary["rlt"]
+    lead = (
+        "Driven by the frozen VLA alone, the arm succeeds in "
+        f"<b>{page.percent(base['success_rate'])}</b> of its attempts. "
+        f"After <b>{summary['robot_minutes']:.1f} minutes</b> of robot time in the critical phase, RL on top "
+        f"of the same VLA succeeds in <b class='rlt'>{page.percent(rlt['success_rate'])}</b>."
+    )
+    tiles = page.tiles(
+        [
+            (
+                page.percent(rlt["success_rate"]),
+                "success",
+                f"frozen VLA: {page.percent(base['success_rate'])}",
+            ),
+            (
+                page.times(summary["speed_ratio"]),
+                "faster",
+                f"median of {page.whole(rlt['median_steps'])} steps, "
+                f"frozen VLA: {page.whole(base['median_steps'])}",
+            ),
+            (
+                page.times(summary["throughput_ratio"]),
+                "throughput",
+                f"{rlt['throughput_per_10min']:.0f} successes in 10 min, "
+                f"frozen VLA: {base['throughput_per_10min']:.0f}",
+            ),
+        ]
+    )
+    return page.header(f"RL Token · seed {summary['seed']}", summary["task"].capitalize(), lead) + tiles
+
+
+def _films(run: Run) -> str:
+    order = [policy for policy in ("base", "rlt", "demo") if policy in run.videos]
+    if not order:
+        return ""
+    captions = {
+        "base": ("Before", "the frozen VLA alone"),
+        "rlt": ("After", "the same VLA with the RL token's actor"),
+        "demo": ("The demonstrator", "whom the VLA imitates"),
+    }
+    return page.section(
+        "Before and after",
+        "One attempt of each, at the speed of the robot.",
+        page.grid(
+            *(page.figure(_film(run.videos[policy]), *captions[policy]) for policy in order),
+            small=len(order) == 3,
+        ),
+    )
+
+
+def _film(path: Path) -> str:
+    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    source = f"data:{VIDEO_TYPES[path.suffix]};base64,{data}"
+    return f'<video autoplay loop muted playsinline controls src="{source}"></video>'
+
+
+def _outcomes(run: Run) -> str:
+    intervals = {
+        "success_rate": "success_ci",
+        "median_steps": "median_steps_ci",
+        "throughput_per_10min": "throughput_ci",
+    }
+    measured = {
+        policy: {
+            key: Measured(run.summary[policy][key], run.summary[policy][ci]) for key, ci in intervals.items()
+        }
+        for policy in POLICIES
+    }
+    return page.section(
+        "Outcomes",
+        "Evaluation episodes with the mean action. Small numbers and whiskers are 95 % intervals: Wilson’s "
+        "for the success rate, bootstrap over episodes for the others. Throughput counts the time of "
+        "failures too.",
+        outcome_table(measured, {policy: run.summary[policy]["episodes"] for policy in POLICIES}, "episodes"),
+    )
+
+
+def _learning(run: Run) -> str:
+    episodes = run.episodes("warmup", "online")
+    if not len(episodes.success):
+        return ""
+    warmup = run.episodes("warmup")
+    spans = [charts.Span(0.0, float(warmup.robot_minutes[-1]), "warm-up")] if len(warmup.success) else []
+    minutes, summary = episodes.robot_minutes, run.summary
+    at = float(minutes[-1])
+
+    def levels(key: str, scale: float = 1.0) -> list[charts.Level]:
+        names = {"base": "VLA", "demo": "demo"}
+        return [
+            charts.Level(scale * summary[policy][key], policy, names[policy])
+            for policy in names
+            if summary[policy][key] is not None
+        ]
+
+    def mark(key: str, bounds: str, scale: float = 1.0) -> list[charts.Mark]:
+        value, interval = summary["rlt"][key], summary["rlt"][bounds]
+        if value is None or interval is None:
+            return []
+        return [charts.Mark(at, scale * value, scale * interval[0], scale * interval[1], "rlt", "RLT")]
+
+    rate, steps_taken = learning_curve(episodes)
+    success = charts.plot(
+        [charts.Line(minutes, 100 * rate, "rlt")],
+        levels=levels("success_rate", 100.0),
+        marks=mark("success_rate", "success_ci", 100.0),
+        spans=spans,
+        y_range=(0.0, 104.0),
+        unit=" %",
+        x_label=_X_LABEL,
+        description="Success rate against robot minutes",
+    )
+    steps = charts.plot(
+        [charts.Line(minutes, steps_taken, "rlt")],
+        levels=levels("median_steps"),
+        marks=mark("median_steps", "median_steps_ci"),
+        spans=spans,
+        from_zero=True,
+        x_label=_X_LABEL,
+        description="Median steps of a success against robot minutes",
+    )
+    return page.section(
+        "Learning",
+        f"Each point looks back over {WINDOW} episodes, exploration noise included. The dot at the end is "
+        "the evaluation of what was learned, with its interval; the horizontal lines are the frozen VLA and the "
+        "demonstrator. The deepest fall under the VLA after taking over was "
+        f"{100 * summary['takeover_dip']:.0f} points.",
+        page.grid(page.figure(success, "Success rate"), page.figure(steps, "Median steps of a success")),
+    )
+
+
+def learning_curve(episodes: Episodes) -> tuple[FloatArray, FloatArray]:
+    """Rolling success rate (0..1) and median steps of the successes, ``(N,)`` each.
+
+    NaN over the first half window: the rate of a handful of episodes is noise that only distracts.
+    """
+    rate = rolling_success(episodes.success, WINDOW)
+    steps = rolling_median_steps(episodes.success, episodes.steps, WINDOW)
+    rate[: WINDOW // 2] = steps[: WINDOW // 2] = np.nan
+    return rate, steps
+
+
+def _steps(run: Run) -> str:
+    evaluated = {policy: run.episodes(EVALUATION_PHASE[policy]) for policy in POLICIES}
+    evaluated = {policy: episodes for policy, episodes in evaluated.items() if len(episodes.success)}
+    if not evaluated:
+        return ""
+    failed = {policy: int((~episodes.success).sum()) for policy, episodes in evaluated.items()}
+    rows = [
+        charts.Distribution(
+            episodes.steps[episodes.success],
+            policy,
+            page.NAMES[policy],
+            f"and {failed[policy]} failed" if failed[policy] else "none failed",
+        )
+        for policy, episodes in evaluated.items()
+    ]
+    x_label = f"control steps ({CONTROL_HZ:.0f} are one second)"
+    histogram = charts.histogram_rows(
+        rows, x_label=x_label, description="Histograms of the steps of successful attempts"
+    )
+    longest = max(float(episodes.steps.max()) for episodes in evaluated.values())
+    curves = []
+    for policy, episodes in evaluated.items():
+        won = np.sort(episodes.steps[episodes.success])
+        share = 100 * np.arange(len(won) + 1) / len(episodes.success)
+        x = np.array([0.0, *won, longest])
+        curves.append(charts.Line(x, np.array([*share, share[-1]]), policy, _SHORT[policy], steps=True))
+    finished = charts.plot(
+        curves,
+        y_range=(0.0, 104.0),
+        unit=" %",
+        x_label=x_label,
+        description="Share of attempts that have succeeded after so many steps",
+    )
+    return page.section(
+        "How long it takes",
+        "Steps of the critical phase in the evaluation episodes.",
+        page.grid(
+            page.figure(histogram, "Steps of the successes"),
+            page.figure(
+                finished,
+                "Attempts that have succeeded by then",
+                "share of all attempts, failures included",
+            ),
+        ),
+    )
+
+
+_SHORT = {"base": "VLA", "demo": "demo", "rlt": "RLT"}
+
+
+def _learner(run: Run) -> str:
+    minutes = run.metrics["robot_minutes"]
+    shown = [name for name in _METRICS if name in run.metrics]
+    shown += [name for name in run.metrics if name not in _METRICS and name not in _NOT_A_CURVE]
+    figures = []
+    for name in shown:
+        values = run.metrics[name]
+        if not np.isfinite(values).any():
+            continue
+        title, text = _METRICS.get(name, (name, ""))
+        curve = charts.plot(
+            [charts.Line(minutes, values, "plain")],
+            x_label="robot minutes",
+            description=f"{title} against robot minutes",
+            size=charts.SMALL,
+        )
+        figures.append(page.figure(curve, title, text))
+    if not figures:
+        return ""
+    return page.section(
+        "The learner", "What actor and critics reported while they learned.", page.grid(*figures, small=True)
+    )
+
+
+def _facts(run: Run) -> str:
+    summary = run.summary
+    about = {
+        "task": summary["task"],
+        "seed": summary["seed"],
+        "robot minutes": f"{summary['robot_minutes']:.2f}",
+        "episodes": summary["episodes"],
+        "wall time": _duration(summary["wall_seconds"]),
+        "deepest dip after take-over": f"{100 * summary['takeover_dip']:.0f} points",
+    }
+    blocks = [page.facts(about), "<h3>Versions</h3>", page.facts(summary["versions"])]
+    if "lineage" in summary:
+        blocks += ["<h3>Lineage</h3>", page.facts(summary["lineage"])]
+    blocks += ["<h3>Settings</h3>", page.settings(run.config)]
+    return page.section(
+        "The run",
+        f"Everything needed to make it again, from <code>{escape(str(run.folder))}</code>.",
+        *blocks,
+    )
+
+
+def _duration(seconds: float) -> str:
+    if not math.isfinite(seconds):
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

@@ -1,0 +1,184 @@
+"""Reads the folder that a training run leaves behind, and says what is wrong with one that it cannot read.
+
+============================  =====================================================================
+``summary.json``              outcomes of base, demonstrator and RLT, ratios, budget, versions
+``config.json``               every setting of the run, by section
+``episodes.jsonl``            one line an episode: phase, success, steps, robot minutes so far
+``metrics.jsonl``             one line a measurement of the learner: robot minutes and its figures
+``videos/{base,rlt,demo}.*``  short films, each optional
+============================  =====================================================================
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+POLICIES = ("base", "demo", "rlt")
+PHASES = ("warmup", "online", "eval_base", "eval_rlt", "demo")
+EVALUATION_PHASE = {"base": "eval_base", "demo": "demo", "rlt": "eval_rlt"}
+VIDEO_TYPES = {".mp4": "video/mp4", ".webm": "video/webm"}
+
+_SUMMARY_KEYS = (
+    *POLICIES,
+    "task",
+    "seed",
+    "throughput_ratio",
+    "speed_ratio",
+    "robot_minutes",
+    "episodes",
+    "wall_seconds",
+    "takeover_dip",
+    "versions",
+)
+_OUTCOME_KEYS = (
+    "success_rate",
+    "success_ci",
+    "median_steps",
+    "median_steps_ci",
+    "throughput_per_10min",
+    "throughput_ci",
+    "successes",
+    "episodes",
+)
+
+
+class RunError(ValueError):
+    """A run folder that cannot be read; the message names the file, what is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """The episodes of some phases, in order: arrays of length N."""
+
+    success: npt.NDArray[np.bool_]
+    steps: FloatArray
+    """Control steps of the critical phase."""
+    robot_minutes: FloatArray
+    """Critical-phase robot time spent when the episode ended, in minutes."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a finished run has written."""
+
+    folder: Path
+    summary: Mapping[str, Any]
+    config: Mapping[str, Any]
+    metrics: Mapping[str, FloatArray]
+    """Each figure of the learner ``(N,)``, NaN where a line has none; ``robot_minutes`` is always there."""
+    videos: Mapping[str, Path]
+    records: tuple[Mapping[str, Any], ...]
+
+    def episodes(self, *phases: str) -> Episodes:
+        """The episodes of ``phases``."""
+        chosen = [record for record in self.records if record["phase"] in phases]
+        return Episodes(
+            np.array([record["success"] for record in chosen], dtype=bool),
+            np.array([record["steps"] for record in chosen], dtype=np.float64),
+            np.array([record["robot_minutes"] for record in chosen], dtype=np.float64),
+        )
+
+
+def read_run(folder: Path) -> Run:
+    """Read and check the folder of a finished run.
+
+    Raises:
+        RunError: the folder or one of its files is missing, cut off or lacks something.
+    """
+    if not folder.is_dir():
+        raise RunError(f"{folder}: no such run folder; `rlt-ros train --out {folder}` makes one")
+    summary_path = folder / "summary.json"
+    if not summary_path.exists():
+        raise RunError(
+            f"{summary_path}: missing, so the run is not finished; repeat the command that started it"
+        )
+    summary = _object(summary_path, _read_text(summary_path), "")
+    _require(summary, _SUMMARY_KEYS, str(summary_path))
+    for policy in POLICIES:
+        _require(summary[policy], _OUTCOME_KEYS, f"{summary_path}: {policy}")
+    config_path = folder / "config.json"
+    return Run(
+        folder=folder,
+        summary=summary,
+        config=_object(config_path, _read_text(config_path), ""),
+        metrics=_read_metrics(folder / "metrics.jsonl"),
+        videos=_find_videos(folder / "videos"),
+        records=tuple(_read_episodes(folder / "episodes.jsonl")),
+    )
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise RunError(f"{path}: missing; a run folder that was copied must be copied whole") from error
+    except UnicodeDecodeError as error:
+        raise RunError(
+            f"{path}: not text ({error.reason} at byte {error.start}); the file is damaged"
+        ) from error
+
+
+def _object(path: Path, text: str, where: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise RunError(f"{path}{where}: not JSON ({error.msg}); the file is cut off or damaged") from error
+    if not isinstance(value, dict):
+        raise RunError(f"{path}{where}: expected a JSON object, found {type(value).__name__}")
+    return value
+
+
+def _require(mapping: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None:
+    if not isinstance(mapping, Mapping):
+        raise RunError(f"{where}: expected a JSON object, found {type(mapping).__name__}")
+    missing = [key for key in keys if key not in mapping]
+    if missing:
+        raise RunError(f"{where}: lacks {', '.join(missing)}; written by another version of rlt_ros?")
+
+
+def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for number, line in enumerate(_read_text(path).splitlines(), start=1):
+        yield f"{path}: line {number}", _object(path, line, f": line {number}")
+
+
+def _read_episodes(path: Path) -> Iterator[dict[str, Any]]:
+    for where, record in _lines(path):
+        _require(record, ("episode", "phase", "success", "steps", "robot_minutes"), where)
+        if record["phase"] not in PHASES:
+            raise RunError(f"{where}: phase {record['phase']!r}, expected one of {', '.join(PHASES)}")
+        if not (_is_number(record["steps"]) and record["steps"] > 0 and _is_number(record["robot_minutes"])):
+            raise RunError(f"{where}: steps must be above 0 and robot_minutes a number")
+        yield record
+
+
+def _read_metrics(path: Path) -> dict[str, FloatArray]:
+    records = []
+    for where, record in _lines(path):
+        _require(record, ("robot_minutes",), where)
+        records.append({key: value for key, value in record.items() if value is None or _is_number(value)})
+    names = dict.fromkeys(["robot_minutes", *(key for record in records for key in record)])
+
+    def value(record: Mapping[str, Any], name: str) -> float:
+        return float(record[name]) if record.get(name) is not None else math.nan
+
+    return {name: np.array([value(record, name) for record in records]) for name in names}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _find_videos(folder: Path) -> dict[str, Path]:
+    candidates = {policy: [folder / f"{policy}{suffix}" for suffix in VIDEO_TYPES] for policy in POLICIES}
+    found = {policy: [path for path in paths if path.exists()] for policy, paths in candidates.items()}
+    return {policy: paths[0] for policy, paths in found.items() if paths}
