@@ -1,0 +1,149 @@
+"""The writer's half of the replay: which rows are new, which states are known, which rows make room."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+
+from rlt_ros.rlt.lineage import LineageError
+from rlt_ros.rlt.replay_format import SHARE, SPARE, ReplayLockedError
+from rlt_ros.rlt.replay_map import ReplayMap
+from rlt_ros.rlt.transition import FloatArray, Window, WindowError, lineage_id
+
+SCALARS = (
+    "episode", "step", "lineage", "reward", "discount", "valid", "next_valid", "terminated", "truncated",
+)  # fmt: skip
+"""Fields that a window and its record have in common."""
+
+
+class RingWriter:
+    """Appends to a mapped replay. There is one for a file, see :func:`lock_for_writing`."""
+
+    def __init__(self, mapped: ReplayMap) -> None:
+        self._map, self._format = mapped, mapped.format
+        self._lineage_id = lineage_id(mapped.format.lineage)
+        self._resume()
+
+    def append(self, windows: Iterable[Window]) -> int:
+        """See :meth:`rlt_ros.rlt.replay.Replay.append`."""
+        fresh: dict[tuple[int, int], Window] = {}
+        for window in windows:
+            self._check(window)
+            key = (window.episode, window.step)
+            if key not in self._keys:
+                fresh.setdefault(key, window)
+        try:
+            for count, window in enumerate(fresh.values(), 1):
+                self._write(window)
+                if count % SPARE == 0 or count == len(fresh):
+                    self._map.publish(self._stop)
+        except BaseException:  # Ctrl-C: what is not published does not exist, so forget it here too
+            self._resume()
+            raise
+        return len(fresh)
+
+    def _resume(self) -> None:
+        """What the writer remembers beside the file: stored keys, and the newest states to share."""
+        self._first, self._stop = self._map.living()
+        records = self._map.records[np.arange(self._first, self._stop) % self._format.row_slots]
+        self._keys = set(zip(records["episode"].tolist(), records["step"].tolist(), strict=True))
+        self._states_end = int(records["states_end"][-1]) if len(records) else 0
+        self._recent: dict[tuple[int, int], int] = {}
+        for record in records[-SHARE:]:
+            episode, step, valid = (int(record[name]) for name in ("episode", "step", "valid"))
+            self._recent[episode, step] = int(record["state"])
+            if not record["terminated"]:
+                self._recent[episode, step + valid] = int(record["next_state"])
+
+    def _check(self, window: Window) -> None:
+        window.check(self._format.shapes)
+        if window.lineage != self._lineage_id:
+            raise LineageError(
+                f"window {window.step} of episode {window.episode} has lineage {window.lineage:016x}, replay "
+                f"{self._map.path} has {self._lineage_id:016x}: other frozen parts made it; give another path"
+            )
+        largest = max(float(np.abs(window.z).max()), float(np.abs(window.next_z).max()))
+        if largest > torch.finfo(self._format.z_dtype).max:
+            raise WindowError(
+                f"token of window {window.step} of episode {window.episode} reaches {largest:g}, more than "
+                f"{self._format.z_storage} holds; normalise the token or give `z_storage` bfloat16"
+            )
+
+    def _write(self, window: Window) -> None:
+        """Write the next row into slots that no stored row uses; it counts once it is published."""
+        row = self._stop
+        slot = row % self._format.row_slots
+        own = (window.episode, window.step)
+        after = own if window.terminated else (window.episode, window.step + window.valid)
+        record = np.zeros(1, self._format.record)
+        record["row"], record["lineage"] = row, window.lineage
+        record["state"] = self._state(own, window.z, window.proprio, window.reference)
+        record["next_state"] = self._state(after, window.next_z, window.next_proprio, window.next_reference)
+        record["states_end"], record["tail"] = self._states_end, self._evict(row + 1)
+        record["source"], record["outcome"] = window.source, window.outcome
+        for name in SCALARS:
+            record[name] = getattr(window, name)
+        self._map.action[slot].copy_(torch.tensor(window.action).reshape(-1))
+        record["crc"] = self._map.checksum(record[0])
+        self._map.records[slot] = record[0]
+        self._keys.add(own)
+        self._stop = row + 1
+
+    def _state(self, key: tuple[int, int], z: FloatArray, proprio: FloatArray, reference: FloatArray) -> int:
+        """Number of the stored state of ``key`` that equals this one; writes it if there is none."""
+        token = torch.tensor(z, dtype=self._format.z_dtype)
+        rest = torch.from_numpy(np.concatenate((proprio, reference.reshape(-1)), dtype=np.float32))
+        known = self._recent.get(key, -1)
+        if known >= max(0, self._states_end - SHARE):
+            slot = known % self._format.state_slots
+            if torch.equal(self._map.z[slot], token) and torch.equal(self._map.rest[slot], rest):
+                return known
+        number = self._states_end
+        slot = number % self._format.state_slots
+        self._map.z[slot].copy_(token)
+        self._map.rest[slot].copy_(rest)
+        self._states_end = number + 1
+        self._recent.pop(key, None)  # so that the dictionary stays ordered by age
+        self._recent[key] = number
+        if len(self._recent) > 2 * SHARE:
+            self._recent.pop(next(iter(self._recent)))
+        return number
+
+    def _evict(self, stop: int) -> int:
+        """Forget the rows that make room for row ``stop - 1``; returns the oldest that stays."""
+        layout = self._format
+        while stop - self._first > layout.capacity or (
+            self._first < stop - 1 and self._states_end - self._age(self._first) > layout.live_states
+        ):
+            record = self._map.records[self._first % layout.row_slots]
+            self._keys.discard((int(record["episode"]), int(record["step"])))
+            self._first += 1
+        return self._first
+
+    def _age(self, row: int) -> int:
+        """Number of states that had been written when a row was complete."""
+        return int(self._map.records["states_end"][row % self._format.row_slots])
+
+
+def lock_for_writing(path: Path) -> BinaryIO:
+    """Take the writer's lock. The kernel gives it back when the process ends, however it ends."""
+    lock = open(f"{path}.lock", "a+b")  # noqa: SIM115 - lives as long as the replay
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.seek(0)
+        owner = lock.read().decode(errors="replace").strip() or "unknown"
+        lock.close()
+        raise ReplayLockedError(
+            f"replay {path} is being written by process {owner}; stop it, or attach() to sample beside it"
+        ) from None
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n".encode())
+    lock.flush()
+    return lock
