@@ -1,11 +1,11 @@
 """Recorded demonstrations: one safetensors file an episode, read back through a memory map.
 
-A demonstration is what a teacher did: joint state at every control step, the absolute joint target that was sent after
-it, and camera images at every few control steps. The arrays of a loaded demonstration are views of the file, so a folder
-of any size costs only the pages that are touched.
+A demonstration is what a teacher did: joint state at every control step, the absolute joint target that was
+sent after it, and camera images at every few control steps. The arrays of a loaded demonstration are views
+of the file, so a folder of any size costs only the pages that are touched.
 
-File names are ``<task>-<seed>.safetensors``: recording the same seed again replaces the file, and a recorder that was
-interrupted sees from the names which seeds it still owes.
+File names are ``<task>-<seed>.safetensors``: recording the same seed again replaces the file, and a
+recorder that was interrupted sees from the names which seeds it still owes.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ _SUFFIX = ".safetensors"
 _IMAGE_PREFIX = "image."
 _DTYPES = {"F32": np.float32, "U8": np.uint8, "I32": np.int32}
 _HEADER_LENGTH_BYTES = 8
+_KIND_KEY = "rlt_ros.kind"  # as rlt.storage writes it
 
 
 class DemonstrationError(ValueError):
@@ -35,8 +36,9 @@ class DemonstrationError(ValueError):
 class Demonstration:
     """One recorded episode of ``T`` control steps with ``N`` camera frames.
 
-    ``command[t]`` is the absolute joint target that was sent after the observation of step ``t``; ``images[camera][i]`` was
-    taken at control step ``image_steps[i]``. Frames of all cameras share ``image_steps``.
+    ``command[t]`` is the absolute joint target that was sent after the observation of step ``t``;
+    ``images[camera][i]`` was taken at control step ``image_steps[i]``. Frames of all cameras share
+    ``image_steps``.
     """
 
     task: str
@@ -56,12 +58,17 @@ class Demonstration:
     image_steps: np.ndarray
     """(N,) int32, strictly increasing, within ``[0, T)``."""
     privileged: np.ndarray | None = None
-    """(T, K) float32 simulator truth. For probing what a representation carries; never an input of a policy."""
+    """(T, K) float32 simulator truth.
+
+    For probing what a representation carries; never an input of a policy.
+    """
 
     def __post_init__(self) -> None:
         """Check shapes, types and values; raise `DemonstrationError` naming the field."""
         if not self.task or not self.instruction:
-            raise DemonstrationError(f"demonstration needs a task and an instruction, got {self.task!r}, {self.instruction!r}")
+            raise DemonstrationError(
+                f"demonstration needs a task and an instruction, got {self.task!r}, {self.instruction!r}"
+            )
         if not self.hz > 0:
             raise DemonstrationError(f"hz must be positive, got {self.hz}")
         if self.position.ndim != 2 or len(self.position) == 0:
@@ -77,15 +84,23 @@ class Demonstration:
     def _check_images(self) -> None:
         stamps = self.image_steps
         if stamps.dtype != np.int32 or stamps.ndim != 1 or len(stamps) == 0:
-            raise DemonstrationError(f"image_steps must be (N,) int32 with N ≥ 1, got {stamps.dtype} {stamps.shape}")
+            raise DemonstrationError(
+                f"image_steps must be (N,) int32 with N ≥ 1, got {stamps.dtype} {stamps.shape}"
+            )
         if np.any(np.diff(stamps) <= 0) or stamps[0] < 0 or stamps[-1] >= self.steps:
             raise DemonstrationError(f"image_steps must increase strictly within [0, {self.steps})")
         if not self.images:
             raise DemonstrationError("demonstration has no camera")
         for camera, frames in self.images.items():
-            if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[0] != len(stamps) or frames.shape[3] != 3:
+            if (
+                frames.dtype != np.uint8
+                or frames.ndim != 4
+                or frames.shape[0] != len(stamps)
+                or frames.shape[3] != 3
+            ):
                 raise DemonstrationError(
-                    f"images of camera {camera!r} must be uint8 ({len(stamps)}, h, w, 3), got {frames.dtype} {frames.shape}"
+                    f"images of camera {camera!r} must be uint8 ({len(stamps)}, h, w, 3), "
+                    f"got {frames.dtype} {frames.shape}"
                 )
 
     @property
@@ -137,13 +152,16 @@ def save(demonstration: Demonstration, folder: Path) -> Path:
 def load(path: Path) -> Demonstration:
     """Map one demonstration file; its arrays are read-only views of the file.
 
-    Raises `DemonstrationError` for a truncated file, a file of another kind, or content that breaks the contract. The
-    checksum is not recomputed here, since that would read every image; `rlt_ros.rlt.storage.load_tensors` does it.
+    Raises `DemonstrationError` for a truncated file, a file of another kind, or content that breaks the
+    contract. The checksum is not recomputed here, since that would read every image;
+    `rlt_ros.rlt.storage.load_tensors` does it.
     """
     arrays, metadata = _map_file(path)
     missing = {"position", "velocity", "command", "image_steps"} - arrays.keys()
     if missing or not {"task", "instruction", "seed", "hz", "success"} <= metadata.keys():
-        raise DemonstrationError(f"{path}: not a demonstration (missing {sorted(missing) or 'metadata'}); record it again")
+        raise DemonstrationError(
+            f"{path}: not a demonstration (missing {sorted(missing) or 'metadata'}); record it again"
+        )
     try:
         return Demonstration(
             task=metadata["task"],
@@ -154,7 +172,9 @@ def load(path: Path) -> Demonstration:
             position=arrays["position"],
             velocity=arrays["velocity"],
             command=arrays["command"],
-            images={k.removeprefix(_IMAGE_PREFIX): v for k, v in arrays.items() if k.startswith(_IMAGE_PREFIX)},
+            images={
+                k.removeprefix(_IMAGE_PREFIX): v for k, v in arrays.items() if k.startswith(_IMAGE_PREFIX)
+            },
             image_steps=arrays["image_steps"],
             privileged=arrays.get("privileged"),
         )
@@ -163,10 +183,15 @@ def load(path: Path) -> Demonstration:
 
 
 def load_folder(folder: Path) -> list[Demonstration]:
-    """Map every demonstration below ``folder``, sorted by path. Raises `DemonstrationError` when there is none."""
+    """Map every demonstration below ``folder``, sorted by path.
+
+    Raises `DemonstrationError` when there is none.
+    """
     paths = sorted(folder.rglob("*" + _SUFFIX))
     if not paths:
-        raise DemonstrationError(f"{folder}: no demonstration (*{_SUFFIX}) here; record some with `rlt-ros pretrain`")
+        raise DemonstrationError(
+            f"{folder}: no demonstration (*{_SUFFIX}) here; record some with `rlt-ros pretrain`"
+        )
     return [load(path) for path in paths]
 
 
@@ -180,16 +205,16 @@ def _check_real(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
 def _map_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Arrays as views of one read-only memory map of a safetensors file, and its string metadata.
 
-    The layout (8 bytes little-endian header length, JSON header, data) is read here because the safetensors library
-    copies what it returns.
+    The layout (8 bytes little-endian header length, JSON header, data) is read here because the safetensors
+    library copies what it returns.
     """
     try:
         raw = np.memmap(path, dtype=np.uint8, mode="r")
         start = _HEADER_LENGTH_BYTES + int.from_bytes(raw[:_HEADER_LENGTH_BYTES].tobytes(), "little")
         header = json.loads(raw[_HEADER_LENGTH_BYTES:start].tobytes())
         metadata = header.pop("__metadata__")
-        if metadata["kind"] != KIND:
-            raise DemonstrationError(f"{path}: holds {metadata['kind']!r}, expected {KIND!r}")
+        if metadata[_KIND_KEY] != KIND:
+            raise DemonstrationError(f"{path}: holds {metadata[_KIND_KEY]!r}, expected {KIND!r}")
         arrays = {
             name: raw[start + info["data_offsets"][0] : start + info["data_offsets"][1]]
             .view(_DTYPES[info["dtype"]])
@@ -199,5 +224,7 @@ def _map_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     except DemonstrationError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DemonstrationError(f"{path}: not a complete demonstration file ({error}); record it again") from error
+        raise DemonstrationError(
+            f"{path}: not a complete demonstration file ({error}); record it again"
+        ) from error
     return arrays, metadata

@@ -1,11 +1,11 @@
 """Stage 1: the RL token, one vector that a small decoder can rebuild the VLA's image embeddings from.
 
-RLT, arXiv:2604.23073, Eq. 1 and 2. A learnt embedding is appended to the image-token embeddings z̄_1..z̄_M of the frozen
-VLA; the encoder's output there is the token. The decoder predicts z̄_i from the token and z̄_1..z̄_{i-1}. Neither loss nor
-encoder sends a gradient into the VLA: z̄ is detached.
+RLT, arXiv:2604.23073, Eq. 1 and 2. A learnt embedding is appended to the image-token embeddings z̄_1..z̄_M
+of the frozen VLA; the encoder's output there is the token. The decoder predicts z̄_i from the token and
+z̄_1..z̄_{i-1}. Neither loss nor encoder sends a gradient into the VLA: z̄ is detached.
 
-Teacher forcing lets the decoder copy neighbours and forget the token. `TokenConfig.context_dropout` hides most of the
-context in training, so that what is predicted has to come through the token.
+Teacher forcing lets the decoder copy neighbours and forget the token. `TokenConfig.context_dropout` hides
+most of the context in training, so that what is predicted has to come through the token.
 """
 
 from __future__ import annotations
@@ -36,13 +36,19 @@ class TokenConfig:
     )
     steps: int = parameter(3000, help="Gradient steps.", low=1, source=f"{_PAPER}: 2,000 to 10,000")
     batch: int = parameter(64, help="Observations a step.", low=1, source=_ND)
-    learning_rate: float = parameter(1e-3, help="Peak learning rate, cosine decay.", low=1e-7, high=1.0, source=_ND)
+    learning_rate: float = parameter(
+        1e-3, help="Peak learning rate, cosine decay.", low=1e-7, high=1.0, source=_ND
+    )
     warmup: int = parameter(100, help="Steps of linear warm-up.", low=0, source=_ND)
-    weight_decay: float = parameter(0.01, help="AdamW weight decay of matrices.", low=0.0, high=1.0, source=_ND)
+    weight_decay: float = parameter(
+        0.01, help="AdamW weight decay of matrices.", low=0.0, high=1.0, source=_ND
+    )
     gradient_clip: float = parameter(1.0, help="Largest gradient norm.", low=1e-6, source=_ND)
     ema: float = parameter(0.995, help="Decay of the averaged weights that are kept.", low=0.0, high=0.99999)
     vla_weight: float = parameter(
-        0.0, help="Weight α of fine-tuning the VLA with its own loss at the same time; 0 leaves it frozen.", low=0.0
+        0.0,
+        help="Weight α of fine-tuning the VLA with its own loss at the same time; 0 leaves it frozen.",
+        low=0.0,
     )
     bfloat16: bool = parameter(True, help="Train in bfloat16 autocast.")
     checkpoint_every: int = parameter(200, help="Steps between resumable checkpoints.", low=1)
@@ -56,7 +62,9 @@ class TokenConfig:
 
 
 class TokenEncoder(Readout):
-    """Embeddings and a learnt last embedding through a transformer; the output at the last position becomes z."""
+    """Embeddings and a learnt last embedding through a transformer; the output at the last position becomes
+    z.
+    """
 
     name = "rl-token"
 
@@ -90,7 +98,9 @@ class TokenEncoder(Readout):
 class TokenDecoder(nn.Module):
     """Causal transformer that starts from the token and is fed the true embeddings, shifted by one."""
 
-    def __init__(self, *, embed_dim: int, tokens: int, z_dim: int, width: int, layers: int, heads: int) -> None:
+    def __init__(
+        self, *, embed_dim: int, tokens: int, z_dim: int, width: int, layers: int, heads: int
+    ) -> None:
         """Counterpart of `TokenEncoder`."""
         super().__init__()
         self.start = nn.Linear(z_dim, width)
@@ -105,7 +115,8 @@ class TokenDecoder(nn.Module):
     def forward(self, z: Tensor, embeddings: Tensor, visible: Tensor) -> Tensor:
         """Predictions (B, M, D): number i from the token (B, Z) and embeddings 1..i-1.
 
-        ``visible`` (B, M) bool says which embeddings the decoder gets as context; for the others a learnt vector stands in.
+        ``visible`` (B, M) bool says which embeddings the decoder gets as context; for the others a learnt
+        vector stands in.
         """
         fed = torch.where(visible[:, :-1, None], self.read(embeddings[:, :-1]), self.hidden)
         x = torch.cat([self.start(z)[:, None], fed], dim=1) + self.place
@@ -125,8 +136,13 @@ class TokenAutoencoder(nn.Module):
         self.encoder = TokenEncoder(**shapes, **sizes, vla=vla)
         self.decoder = TokenDecoder(**shapes, **sizes)
 
-    def loss(self, embeddings: Tensor, mask: Tensor, *, context_dropout: float, generator: torch.Generator) -> Tensor:
-        """Eq. 2: squared error summed over tokens and dimensions, mean over the batch; padding does not count."""
+    def loss(
+        self, embeddings: Tensor, mask: Tensor, *, context_dropout: float, generator: torch.Generator
+    ) -> Tensor:
+        """Eq.
+
+        2: squared error summed over tokens and dimensions, mean over the batch; padding does not count.
+        """
         targets = embeddings.detach()
         hidden = torch.rand(mask.shape, generator=generator).to(mask.device) < context_dropout
         predicted = self.decoder(self.encoder.raw(targets, mask), targets, mask & ~hidden)

@@ -16,8 +16,8 @@ def reconstruction(
 ) -> dict[str, float]:
     """Mean summed error with the true token, another observation's and none, and that of predicting the mean.
 
-    A decoder that ignores the token shows the same error three times. The same part of the context is hidden each
-    time: ``context_dropout`` 0 asks with full teacher forcing, 1 from the token alone.
+    A decoder that ignores the token shows the same error three times. The same part of the context is
+    hidden each time: ``context_dropout`` 0 asks with full teacher forcing, 1 from the token alone.
     """
     generator = torch.Generator().manual_seed(seed)
     visible = mask & (torch.rand(mask.shape, generator=generator) >= context_dropout)
@@ -29,7 +29,10 @@ def reconstruction(
     }
     weights = mask.unsqueeze(-1).float()
     mean = (embeddings * weights).sum(dim=0) / weights.sum(dim=0).clamp(min=1)
-    return {**errors, "mean_embedding": float(summed_error(mean.expand_as(embeddings), embeddings, mask).mean())}
+    return {
+        **errors,
+        "mean_embedding": float(summed_error(mean.expand_as(embeddings), embeddings, mask).mean()),
+    }
 
 
 def pairwise_cosine(z: Tensor) -> float:
@@ -40,7 +43,9 @@ def pairwise_cosine(z: Tensor) -> float:
 
 
 def effective_rank(z: Tensor) -> float:
-    """Exponential of the entropy of the covariance's normalised eigenvalues: how many directions tokens (n, Z) use."""
+    """Exponential of the entropy of the covariance's normalised eigenvalues: how many directions tokens (n,
+    Z) use.
+    """
     share = torch.linalg.eigvalsh(torch.cov(z.double().T)).clamp(min=0)
     share = share / share.sum()
     return float(torch.exp(-(share * share.clamp(min=1e-300).log()).sum()))
@@ -58,7 +63,9 @@ def linear_probe(
     """
     features, targets = (part.double() for part in train)
     cut = len(features) * 4 // 5
-    errors = [_ridge_error(features[:cut], targets[:cut], features[cut:], targets[cut:], ridge) for ridge in ridges]
+    errors = [
+        _ridge_error(features[:cut], targets[:cut], features[cut:], targets[cut:], ridge) for ridge in ridges
+    ]
     best = ridges[int(torch.stack([error.mean() for error in errors]).argmin())]
     return _ridge_error(features, targets, test[0].double(), test[1].double(), best).sqrt()
 

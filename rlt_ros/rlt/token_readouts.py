@@ -1,7 +1,7 @@
-"""From the embeddings of a frozen VLA to one vector z: the interface, its normalisation, and two plain ways to do it.
+"""From the embeddings of a frozen VLA to one vector z: interface, normalisation, and two plain ways to do it.
 
-`rlt_ros.rlt.token.TokenEncoder` is the RL token. Mean pooling and a fixed random projection stand behind the same interface
-for an honest comparison of what the learnt token adds.
+`rlt_ros.rlt.token.TokenEncoder` is the RL token. Mean pooling and a fixed random projection stand behind
+the same interface for an honest comparison of what the learnt token adds.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _SHRINKAGE = 1e-3  # of the mean variance: directions weaker than this are noise
 class Readout(nn.Module):
     """Maps embeddings (B, M, D) and their mask (B, M) to a normalised z (B, Z).
 
-    Raw tokens of different observations point almost the same way (cosine above 0.97 is reported for RLT), so small
-    networks would see a constant with a small informative rest. `fit_normalisation` whitens z over a data set; the
-    statistics are buffers and travel with the weights.
+    Raw tokens of different observations point almost the same way (cosine above 0.97 is reported for RLT),
+    so small networks would see a constant with a small informative rest. `fit_normalisation` whitens z over
+    a data set; the statistics are buffers and travel with the weights.
     """
 
     name: ClassVar[str]
@@ -100,7 +100,9 @@ class MeanPool(Readout):
     def __init__(self, *, embed_dim: int, tokens: int, vla: str, z_dim: int | None = None) -> None:
         """``z_dim`` must be the width of the embeddings, or left out."""
         if z_dim not in (None, embed_dim):
-            raise ValueError(f"mean pooling keeps the width {embed_dim} of the embeddings, z_dim {z_dim} is impossible")
+            raise ValueError(
+                f"mean pooling keeps the width {embed_dim} of the embeddings, z_dim {z_dim} is impossible"
+            )
         super().__init__(embed_dim=embed_dim, tokens=tokens, z_dim=embed_dim, vla=vla)
 
     def raw(self, embeddings: Tensor, mask: Tensor) -> Tensor:
@@ -130,16 +132,19 @@ class RandomProjection(Readout):
 def load_readout(path: Path, *, vla: str | None = None) -> Readout:
     """Read what `Readout.save` wrote, frozen.
 
-    With ``vla`` given, raises `LineageError` when the token was made for a VLA with another fingerprint. Raises
-    `rlt_ros.rlt.storage.StorageError` for a damaged or foreign file.
+    With ``vla`` given, raises `LineageError` when the token was made for a VLA with another fingerprint.
+    Raises `rlt_ros.rlt.storage.StorageError` for a damaged or foreign file.
     """
-    from rlt_ros.rlt.token import TokenEncoder  # the RL token is itself a Readout, so its module imports this one
+    from rlt_ros.rlt.token import (
+        TokenEncoder,
+    )  # the RL token is itself a Readout, so its module imports this one
 
     tensors, metadata = load_tensors(path, kind=KIND)
     header = json.loads(metadata["readout"])
     if vla is not None and header["shapes"]["vla"] != vla:
         raise LineageError(
-            f"{path}: made for VLA {header['shapes']['vla']}, but the VLA at hand is {vla}; train the token again"
+            f"{path}: made for VLA {header['shapes']['vla']}, but the VLA at hand is {vla}; "
+            "train the token again"
         )
     classes: dict[str, type[Readout]] = {c.name: c for c in (TokenEncoder, MeanPool, RandomProjection)}
     readout = classes[header["name"]](**header["shapes"], **header["details"])

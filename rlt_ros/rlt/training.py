@@ -1,4 +1,6 @@
-"""What every offline training run here needs: a learning-rate schedule, averaged weights and a resumable state."""
+"""What every offline training run here needs: a learning-rate schedule, averaged weights and a resumable
+state.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ _MODEL, _AVERAGE, _OPTIMISER, _GENERATOR = "model.", "average.", "optimiser.", "
 
 
 def cosine_rate(step: int, *, peak: float, warmup: int, steps: int, floor: float = 0.02) -> float:
-    """Learning rate of a step: linear warm-up to ``peak``, then a cosine down to ``floor · peak`` at the last step."""
+    """Learning rate of a step: linear warm-up to ``peak``, then a cosine down to ``floor · peak`` at the
+    last step.
+    """
     if step < warmup:
         return peak * (step + 1) / warmup
     progress = (step - warmup) / max(1, steps - warmup)
@@ -26,16 +30,23 @@ def cosine_rate(step: int, *, peak: float, warmup: int, steps: int, floor: float
 
 
 class TrainingState:
-    """Module, AdamW, running average of the weights, random generator and step: all that a resumed run continues from."""
+    """Module, AdamW, running average of the weights, random generator and step: all that a resumed run
+    continues from.
+    """
 
     def __init__(self, module: nn.Module, *, weight_decay: float, average: float, seed: int) -> None:
-        """``average`` is the decay of the averaged weights; vectors (norms, biases, places) are not decayed."""
+        """``average`` is the decay of the averaged weights; vectors (norms, biases, places) are not
+        decayed.
+        """
         self.module = module
         self.step = 0
         self.generator = torch.Generator().manual_seed(seed)
         matrices = [p for p in module.parameters() if p.ndim > 1]
         vectors = [p for p in module.parameters() if p.ndim <= 1]
-        groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+        groups = [
+            {"params": matrices, "weight_decay": weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
         self.optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
         self._decay = average
         self._averaged = {name: value.detach().clone() for name, value in module.state_dict().items()}
@@ -48,7 +59,9 @@ class TrainingState:
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.step += 1
-        decay = min(self._decay, (1 + self.step) / (10 + self.step))  # a short run must not average its random start
+        decay = min(
+            self._decay, (1 + self.step) / (10 + self.step)
+        )  # a short run must not average its random start
         current = self.module.state_dict()
         floating = [name for name, value in current.items() if value.is_floating_point()]
         torch._foreach_lerp_(
@@ -73,7 +86,9 @@ class TrainingState:
         """Continue from what `save` wrote. Raises ``ValueError`` when it belongs to another run."""
         tensors, metadata = load_tensors(path, kind=kind)
         if metadata["run"] != run:
-            raise ValueError(f"{path}: belongs to a run with other data or parameters; delete it to start anew")
+            raise ValueError(
+                f"{path}: belongs to a run with other data or parameters; delete it to start anew"
+            )
         self.module.load_state_dict(_below(tensors, _MODEL))
         self._averaged = _below(tensors, _AVERAGE)
         state: dict[int, dict[str, Tensor]] = {}

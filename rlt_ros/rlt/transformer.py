@@ -40,10 +40,9 @@ class Block(nn.Module):
         """One layer.
 
         Args:
-            x: (B, N, width), or (S·B, N, width) when S sequences share each of B contexts, contexts running fastest.
-            mask: bool, broadcastable to (B, heads, N, N), True where a query may look.
-            memory: what `memorise` returned for the contexts.
-            memory_mask: bool, broadcastable to (B, heads, N, n).
+            x: (B, N, width), or (S·B, N, width) when S sequences share each of B contexts, contexts running
+            fastest. mask: bool, broadcastable to (B, heads, N, N), True where a query may look. memory:
+            what `memorise` returned for the contexts. memory_mask: bool, broadcastable to (B, heads, N, n).
         """
         q, k, v = (_split(part, self.heads) for part in self.qkv(self.norm_attention(x)).chunk(3, dim=-1))
         x = x + self.project(_merge(attend(q, k, v, mask)))
@@ -63,8 +62,9 @@ class Block(nn.Module):
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     """Scaled dot-product attention, (B, heads, N, e) each.
 
-    On the CPU it is written out: for a few dozen tokens in bfloat16 that trains six times as fast as the fused kernel
-    of torch 2.13 (measured: 96 sequences of 57 tokens, forward and backward, 7.6 ms against 44 ms on two cores).
+    On the CPU it is written out: for a few dozen tokens in bfloat16 that trains six times as fast as the
+    fused kernel of torch 2.13 (measured: 96 sequences of 57 tokens, forward and backward, 7.6 ms against 44
+    ms on two cores).
     """
     if q.device.type != "cpu":
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)

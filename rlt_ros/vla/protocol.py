@@ -1,9 +1,9 @@
 """What every vision-language-action model looks like from outside.
 
-A VLA is frozen here. From one pass over a batch of observations it returns two things: the final-layer embeddings of its
-image tokens, from which the RL token is made, and the action chunk that its own policy proposes, which is the actor's
-reference. Whatever else a VLA has (tokenizer, normalisation, flow or diffusion head, device, precision) stays behind
-`VLA.act`.
+A VLA is frozen here. From one pass over a batch of observations it returns two things: the final-layer
+embeddings of its image tokens, from which the RL token is made, and the action chunk that its own policy
+proposes, which is the actor's reference. Whatever else a VLA has (tokenizer, normalisation, flow or
+diffusion head, device, precision) stays behind `VLA.act`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from torch import Tensor
 
 
 class ObservationError(ValueError):
-    """An observation that the VLA cannot take: missing camera, wrong size or type, non-finite proprioception."""
+    """An observation that the VLA cannot take: missing camera, wrong size or type, non-finite
+    proprioception.
+    """
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class VLAOutput:
 
 @runtime_checkable
 class VLA(Protocol):
-    """A frozen vision-language-action model. Implement these four members to bring another model."""
+    """A frozen vision-language-action model. Implement these five members to bring another model."""
 
     @property
     def spec(self) -> VLASpec:
@@ -107,9 +109,13 @@ class VLA(Protocol):
     def act(self, observations: ObservationBatch, *, generator: torch.Generator) -> VLAOutput:
         """Embeddings and chunk of every observation, from one pass.
 
-        The same observations and the same generator state give the same output. Raises `ObservationError` for input that
-        breaks `spec`.
+        The same observations and the same generator state give the same output. Raises `ObservationError`
+        for input that breaks `spec`.
         """
+        ...
+
+    def embed(self, observations: ObservationBatch) -> tuple[Tensor, Tensor]:
+        """Embeddings (B, M, D) and mask (B, M) as `act` returns them, for data that needs no chunk."""
         ...
 
 
@@ -121,17 +127,21 @@ def check_observations(observations: ObservationBatch, spec: VLASpec) -> None:
     for camera in spec.cameras:
         if camera not in observations.images:
             have = ", ".join(sorted(observations.images)) or "none"
-            raise ObservationError(f"camera {camera!r} is missing (got: {have}); the VLA needs {', '.join(spec.cameras)}")
+            raise ObservationError(
+                f"camera {camera!r} is missing (got: {have}); the VLA needs {', '.join(spec.cameras)}"
+            )
         image = observations.images[camera]
         expected = (batch, *spec.image_size, 3)
         if image.dtype != torch.uint8 or tuple(image.shape) != expected:
             raise ObservationError(
-                f"image of camera {camera!r} must be uint8 {expected}, got {image.dtype} {tuple(image.shape)}; "
-                "resize it to the VLA's image_size"
+                f"image of camera {camera!r} must be uint8 {expected}, "
+                f"got {image.dtype} {tuple(image.shape)}; resize it to the VLA's image_size"
             )
     proprio = observations.proprio
     if tuple(proprio.shape) != (batch, spec.proprio_dim):
         raise ObservationError(f"proprio must be {(batch, spec.proprio_dim)}, got {tuple(proprio.shape)}")
     if not torch.isfinite(proprio).all():
         rows, columns = torch.nonzero(~torch.isfinite(proprio), as_tuple=True)
-        raise ObservationError(f"proprio is not finite in observation {int(rows[0])}, element {int(columns[0])}")
+        raise ObservationError(
+            f"proprio is not finite in observation {int(rows[0])}, element {int(columns[0])}"
+        )

@@ -26,7 +26,10 @@ def make(seed: int = 0, task: str = "charger", steps: int = 9) -> Demonstration:
         position=random.normal(size=(steps, 7)).astype(np.float32),
         velocity=random.normal(size=(steps, 7)).astype(np.float32),
         command=random.normal(size=(steps, 7)).astype(np.float32),
-        images={c: random.integers(0, 256, (len(image_steps), 6, 8, 3), dtype=np.uint8) for c in ("head", "hand_left")},
+        images={
+            c: random.integers(0, 256, (len(image_steps), 6, 8, 3), dtype=np.uint8)
+            for c in ("head", "hand_left")
+        },
         image_steps=image_steps,
         privileged=random.normal(size=(steps, 6)).astype(np.float32),
     )
@@ -60,7 +63,11 @@ def test_loaded_images_are_views_of_the_file_and_cannot_be_written(tmp_path: Pat
 def test_a_folder_is_loaded_in_order_of_task_and_seed(tmp_path: Path) -> None:
     for task, seed in (("screw", 1), ("charger", 10), ("charger", 2)):
         save(make(seed, task), tmp_path / task)
-    assert [(d.task, d.seed) for d in load_folder(tmp_path)] == [("charger", 2), ("charger", 10), ("screw", 1)]
+    assert [(d.task, d.seed) for d in load_folder(tmp_path)] == [
+        ("charger", 2),
+        ("charger", 10),
+        ("screw", 1),
+    ]
 
 
 def test_recording_a_seed_again_replaces_its_file(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""Demonstrations of a toy reaching task whose target only the pixels show: a soft square that moves as the arm does."""
+"""Demonstrations of a toy reaching task whose target only the pixels show: a soft square that moves as the
+arm does.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,19 @@ _SIDE_RAD = {"left": -0.06, "right": 0.06}
 
 
 def demonstration(
-    task: str, seed: int, *, steps: int = 40, size: int = 32, cameras: tuple[str, ...] = CAMERAS, joints: int = 2
+    task: str,
+    seed: int,
+    *,
+    steps: int = 40,
+    size: int = 32,
+    cameras: tuple[str, ...] = CAMERAS,
+    joints: int = 2,
 ) -> Demonstration:
     """The first two joints approach the square, or a point on one side of it, as the instruction says."""
     random = np.random.default_rng([seed, len(task)])
     square = random.uniform(-0.2, 0.2, 2)
     goal = np.zeros(joints)
-    goal[:2] = square + [_SIDE_RAD[task], 0.0]
+    goal[:2] = square + np.array([_SIDE_RAD[task], 0.0])
     position = np.zeros((steps, joints))
     command = np.zeros((steps, joints))
     position[0] = goal + np.concatenate([random.uniform(-0.3, 0.3, 2), np.zeros(joints - 2)])
@@ -33,7 +41,15 @@ def demonstration(
     images = {c: render(relative[image_steps], size, colours, mirrored=c == "head") for c in cameras}
     as_float = [array.astype(np.float32) for array in (position, velocity, command)]
     return Demonstration(
-        task, INSTRUCTIONS[task], seed, 50.0, True, *as_float, images, image_steps, relative.astype(np.float32)
+        task,
+        INSTRUCTIONS[task],
+        seed,
+        50.0,
+        True,
+        *as_float,
+        images,
+        image_steps,
+        relative.astype(np.float32),
     )
 
 
@@ -43,7 +59,9 @@ def demonstrations(per_task: int, **kwargs: object) -> list[Demonstration]:
 
 
 def render(relative: np.ndarray, size: int, colours: np.ndarray, *, mirrored: bool) -> np.ndarray:
-    """(N, size, size, 3) uint8: a square at ``relative`` (N, 2) rad from the image's centre, one rad being 1.2 images."""
+    """(N, size, size, 3) uint8: a square at ``relative`` (N, 2) rad from the image's centre, one rad being
+    1.2 images.
+    """
     grid = (np.arange(size) + 0.5) / size - 0.5
     sign = -1.0 if mirrored else 1.0
     across = np.clip((0.12 - np.abs(grid - sign * 1.2 * relative[:, :1])) * size + 0.5, 0, 1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rlt_ros.vla.builtin.config import VLAConfig, VLATrainingConfig
 from rlt_ros.vla.builtin.policy import BuiltinVLA
+from rlt_ros.vla.builtin.shipped import load_builtin
 from rlt_ros.vla.builtin.text import InstructionError
 from rlt_ros.vla.builtin.training import VLATrainer
 
-__all__ = ["BuiltinVLA", "InstructionError", "VLAConfig", "VLATrainer", "VLATrainingConfig"]
+__all__ = ["BuiltinVLA", "InstructionError", "VLAConfig", "VLATrainer", "VLATrainingConfig", "load_builtin"]

@@ -14,10 +14,15 @@ from rlt_ros.vla.protocol import ObservationBatch
 
 
 class Frames:
-    """Index over every camera frame of some demonstrations. Images stay in their files until they are asked for."""
+    """Index over every camera frame of some demonstrations.
+
+    Images stay in their files until they are asked for.
+    """
 
     def __init__(self, demonstrations: Sequence[Demonstration], cameras: Sequence[str]) -> None:
-        """Raises `DemonstrationError` when a demonstration lacks a camera or differs in shape from the first."""
+        """Raises `DemonstrationError` when a demonstration lacks a camera or differs in shape from the
+        first.
+        """
         if not demonstrations:
             raise DemonstrationError("no demonstrations to take frames from")
         self.demonstrations = list(demonstrations)
@@ -26,10 +31,17 @@ class Frames:
         for demonstration in demonstrations:
             missing = set(cameras) - demonstration.images.keys()
             if missing:
-                raise DemonstrationError(f"{_name(demonstration)} lacks cameras {sorted(missing)}; record it again")
+                raise DemonstrationError(
+                    f"{_name(demonstration)} lacks cameras {sorted(missing)}; record it again"
+                )
             sizes = {demonstration.images[camera].shape[1:3] for camera in cameras}
-            if sizes != {first.images[self.cameras[0]].shape[1:3]} or demonstration.action_dim != first.action_dim:
-                raise DemonstrationError(f"{_name(demonstration)} differs from {_name(first)} in image size or joints")
+            if (
+                sizes != {first.images[self.cameras[0]].shape[1:3]}
+                or demonstration.action_dim != first.action_dim
+            ):
+                raise DemonstrationError(
+                    f"{_name(demonstration)} differs from {_name(first)} in image size or joints"
+                )
         counts = [len(d.image_steps) for d in demonstrations]
         self._episode = np.repeat(np.arange(len(demonstrations)), counts)
         self._frame = np.concatenate([np.arange(count) for count in counts])
@@ -66,15 +78,21 @@ class Frames:
 
     def displacements(self, indices: Tensor, horizon: int) -> Tensor:
         """(n, H, A) rad: commands of the next H steps minus the observed position."""
-        rows = [displacements(demonstration, step[None], horizon)[0] for demonstration, step in self._at(indices)]
+        rows = [
+            displacements(demonstration, np.array([step]), horizon)[0]
+            for demonstration, step in self._at(indices)
+        ]
         return torch.from_numpy(np.stack(rows))
 
     def goals(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, A) rad from the observed position to where the demonstration ended, and (n,) bool: it ended well.
+        """(n, A) rad from the observed position to the end of the demonstration, and (n,) bool: ended well.
 
         Where a failed demonstration ended is not where the arm should go.
         """
-        rows = [demonstration.position[-1] - demonstration.position[step] for demonstration, step in self._at(indices)]
+        rows = [
+            demonstration.position[-1] - demonstration.position[step]
+            for demonstration, step in self._at(indices)
+        ]
         ended_well = [demonstration.success for demonstration, _ in self._at(indices)]
         return torch.from_numpy(np.stack(rows)), torch.tensor(ended_well)
 
@@ -95,9 +113,13 @@ class Frames:
         return pairs
 
 
-def split(demonstrations: Sequence[Demonstration], held_out: int) -> tuple[list[Demonstration], list[Demonstration]]:
+def split(
+    demonstrations: Sequence[Demonstration], held_out: int
+) -> tuple[list[Demonstration], list[Demonstration]]:
     """Training and validation demonstrations: every ``held_out``-th of each task is kept back."""
-    train, validation, seen = [], [], dict[str, int]()
+    train: list[Demonstration] = []
+    validation: list[Demonstration] = []
+    seen: dict[str, int] = {}
     for demonstration in demonstrations:
         seen[demonstration.task] = seen.get(demonstration.task, 0) + 1
         (validation if seen[demonstration.task] % held_out == 0 else train).append(demonstration)

@@ -1,7 +1,7 @@
 """Flow-matching action head: noise becomes an action chunk in a few Euler steps.
 
-The chunk is read as tokens of a few control steps each. They attend to each other and to the tokens of the prefix,
-whose keys and values are computed once and serve every Euler step and every noise sample.
+The chunk is read as tokens of a few control steps each. They attend to each other and to the tokens of the
+prefix, whose keys and values are computed once and serve every Euler step and every noise sample.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Memory = list[tuple[Tensor, Tensor]]
 
 
 class FlowHead(nn.Module):
-    """Velocity field of the straight path ``x_τ = (1 − τ) · noise + τ · chunk``, conditioned on the prefix."""
+    """Velocity field of the straight path ``x_τ = (1 − τ) · noise + τ · chunk``, given the prefix."""
 
     def __init__(self, config: VLAConfig, action_dim: int) -> None:
         """A head for chunks (H, ``action_dim``)."""
@@ -44,7 +44,9 @@ class FlowHead(nn.Module):
         return [block.memorise(prefix) for block in self.blocks]  # type: ignore[operator]
 
     def velocity(self, noisy: Tensor, time: Tensor, memory: Memory, mask: Tensor) -> Tensor:
-        """Velocity (S·B, H, A) at ``noisy`` (S·B, H, A) and ``time`` (S·B,) in [0, 1]; S samples share a prefix."""
+        """Velocity (S·B, H, A) at ``noisy`` (S·B, H, A) and ``time`` (S·B,) in [0, 1]; S samples share a
+        prefix.
+        """
         x = self.read(noisy.unflatten(1, (-1, self._patch)).flatten(2)) + self.place
         x = x + self.time(_waves(time))[:, None]
         attended = None if bool(mask.all()) else mask[:, None, None]
@@ -52,7 +54,9 @@ class FlowHead(nn.Module):
             x = block(x, None, remembered, attended)
         return self.write(self.norm(x)).unflatten(2, (self._patch, -1)).flatten(1, 2)
 
-    def loss(self, chunk: Tensor, prefix: Tensor, mask: Tensor, samples: int, generator: torch.Generator) -> Tensor:
+    def loss(
+        self, chunk: Tensor, prefix: Tensor, mask: Tensor, samples: int, generator: torch.Generator
+    ) -> Tensor:
         """Mean squared error of the velocity over ``samples`` noise levels a chunk (B, H, A, normalised)."""
         chunks = chunk.repeat(samples, 1, 1)
         noise = torch.randn(chunks.shape, generator=generator).to(chunk)

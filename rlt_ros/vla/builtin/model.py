@@ -1,8 +1,8 @@
 """Network of the built-in VLA: images, instruction and proprioception in one transformer.
 
-A camera image passes four overlapping convolutions and becomes a grid of tokens. Convolutions rather than one linear
-map a patch, because an edge that moves by a third of a pixel must change the token smoothly: that is where the
-sub-millimetre position of a socket comes from.
+A camera image passes four overlapping convolutions and becomes a grid of tokens. Convolutions rather than
+one linear map a patch, because an edge that moves by a third of a pixel must change the token smoothly:
+that is where the sub-millimetre position of a socket comes from.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class ConvStem(nn.Module):
         )
         self.refine = nn.ModuleList(nn.Conv2d(size, size, 3, padding=1) for size in sizes[2:])
         self.last = nn.Conv2d(sizes[-1], width, 3, stride=2, padding=1)
-        for convolution in (*self.down, *self.refine, self.last):
-            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-            nn.init.zeros_(convolution.bias)
-        for convolution in self.refine:
-            nn.init.zeros_(convolution.weight)
+        for name, parameter in self.named_parameters():
+            if parameter.ndim == 1 or name.startswith("refine"):
+                nn.init.zeros_(parameter)
+            else:
+                nn.init.kaiming_normal_(parameter, nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
         """Tokens of a batch of images that `standardise` has prepared."""
@@ -106,11 +106,12 @@ class Prefix(nn.Module):
 
 
 def standardise(images: Tensor) -> Tensor:
-    """Images (B, h, w, 3) uint8 → (B, 3, h, w) float32 with zero mean and unit deviation an image and channel.
+    """Images (B, h, w, 3) uint8 → (B, 3, h, w) float32, zero mean and unit deviation an image and channel.
 
     Brightness, contrast and tint of the light vanish here instead of having to be learnt away.
     """
     x = images.permute(0, 3, 1, 2).float()  # channels stay last in memory, as convolutions like it
     deviation, mean = torch.std_mean(x, dim=(2, 3), keepdim=True)
-    return (x - mean) / (deviation + 4.0)  # 4 grey levels: a blank image stays blank instead of amplified noise
-
+    return (x - mean) / (
+        deviation + 4.0
+    )  # 4 grey levels: a blank image stays blank instead of amplified noise

@@ -42,7 +42,9 @@ class Blueprint:
         action_dim: int,
         vocabulary: Vocabulary,
     ) -> Blueprint:
-        """Blueprint for a robot and its cameras; proprioception is position and velocity of the ``action_dim`` joints."""
+        """Blueprint for a robot and its cameras; proprioception is position and velocity of the
+        ``action_dim`` joints.
+        """
         tokens = len(cameras) * (image_size[0] // STEM_STRIDE) * (image_size[1] // STEM_STRIDE)
         spec = VLASpec(cameras, image_size, 2 * action_dim, action_dim, config.horizon, config.width, tokens)
         return cls(config, spec, vocabulary)
@@ -80,7 +82,9 @@ class BuiltinVLA:
     """A small real VLA. Implements `rlt_ros.vla.VLA`; made by training or by `load`."""
 
     def __init__(self, blueprint: Blueprint, statistics: Statistics, weights: Mapping[str, Tensor]) -> None:
-        """Freeze ``weights``, rounded to the half precision in which they are stored, so that saving changes nothing."""
+        """Freeze ``weights``, rounded to the half precision in which they are stored, so that saving
+        changes nothing.
+        """
         self.blueprint = blueprint
         self.statistics = statistics
         self._stored = {name: value.detach().half().clone() for name, value in weights.items()}
@@ -114,9 +118,10 @@ class BuiltinVLA:
         return VLAOutput(prefix[:, : spec.tokens].contiguous(), mask[:, : spec.tokens], chunk)
 
     @torch.no_grad()
-    def embed(self, observations: ObservationBatch) -> Tensor:
-        """Only the embeddings (B, M, D) of `act`: the same prefix, without the action head."""
-        return self._prefix(observations)[0][:, : self.spec.tokens].contiguous()
+    def embed(self, observations: ObservationBatch) -> tuple[Tensor, Tensor]:
+        """Embeddings and mask of `act` alone: the same prefix, without the action head."""
+        prefix, mask = self._prefix(observations)
+        return prefix[:, : self.spec.tokens].contiguous(), mask[:, : self.spec.tokens]
 
     def save(self, path: Path) -> None:
         """Write weights, statistics and blueprint to one safetensors file, atomically."""
@@ -128,7 +133,9 @@ class BuiltinVLA:
         """Read what `save` wrote. Raises `rlt_ros.rlt.storage.StorageError` for a damaged or foreign file."""
         tensors, metadata = load_tensors(path, kind=KIND)
         blueprint = Blueprint.from_json(metadata["blueprint"], origin=str(path))
-        return cls(blueprint, Statistics.from_tensors(_below(tensors, _STATISTICS)), _below(tensors, _WEIGHTS))
+        return cls(
+            blueprint, Statistics.from_tensors(_below(tensors, _STATISTICS)), _below(tensors, _WEIGHTS)
+        )
 
     def _prefix(self, observations: ObservationBatch) -> tuple[Tensor, Tensor]:
         check_observations(observations, self.spec)

@@ -1,7 +1,8 @@
 """Normalisation of the built-in VLA, taken from demonstrations and kept with the weights.
 
-Actions in policy units are ``(joint target - observed position) / action_scale``. Inside the model a chunk is normalised
-once more, per step and dimension, so that early steps, which move little, weigh as much as late ones.
+Actions in policy units are ``(joint target - observed position) / action_scale``. Inside the model a chunk
+is normalised once more, per step and dimension, so that early steps, which move little, weigh as much as
+late ones.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ class Statistics:
     def compress_goal(self, displacement: Tensor) -> Tensor:
         """Displacement to a goal (..., A) rad → asinh of policy units.
 
-        Linear for small displacements and logarithmic for large ones: a millimetre counts near the goal and not on the way.
+        Linear for small displacements and logarithmic for large ones: a millimetre counts near the goal and
+        not on the way.
         """
         return torch.asinh(displacement / self.action_scale)
 

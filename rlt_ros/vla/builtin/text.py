@@ -1,8 +1,8 @@
 """Instruction text as word tokens.
 
-The vocabulary is the words of the training instructions. A word outside it becomes the unknown token, which training has
-seen too (word dropout), so that a paraphrase still works when enough of its words are known. An instruction without a
-single known word says nothing to the model and is refused.
+The vocabulary is the words of the training instructions. A word outside it becomes the unknown token, which
+training has seen too (word dropout), so that a paraphrase still works when enough of its words are known.
+An instruction without a single known word says nothing to the model and is refused.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Vocabulary:
         return len(self.words) + _SPECIAL
 
     def encode(self, instructions: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Tokens (B, L) int64 and mask (B, L) bool, padded to the longest of the batch and cut at ``max_words``.
+        """Tokens (B, L) int64 and mask (B, L) bool, padded to the longest of the batch, cut at ``max_words``.
 
         Raises `InstructionError` for an instruction without any known word.
         """
@@ -50,7 +50,9 @@ class Vocabulary:
         for text in instructions:
             row = [numbers.get(word, UNKNOWN) for word in split_words(text)[: self.max_words]]
             if all(token == UNKNOWN for token in row):
-                raise InstructionError(f"instruction {text!r} has no word the VLA knows; it knows: {', '.join(self.words)}")
+                raise InstructionError(
+                    f"instruction {text!r} has no word the VLA knows; it knows: {', '.join(self.words)}"
+                )
             rows.append(row)
         length = max(len(row) for row in rows)
         tokens = torch.tensor([row + [PADDING] * (length - len(row)) for row in rows])

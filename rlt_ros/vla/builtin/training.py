@@ -1,15 +1,17 @@
 """Imitation: the built-in VLA learns chunks, and where demonstrations end, from camera frames.
 
-Two losses. Flow matching on the next H commands teaches the policy, hesitations included. The goal loss predicts the
-joint displacement to the end of a successful demonstration, linearly from the mean image embedding: it makes the
-embeddings carry where the task's target is relative to the tool as finely as the demonstrations show it, although the
-policy itself moves only a little at a time. Both targets come from the recorded joints alone.
+Two losses. Flow matching on the next H commands teaches the policy, hesitations included. The goal loss
+predicts the joint displacement to the end of a successful demonstration, linearly from the mean image
+embedding: it makes the embeddings carry where the task's target is relative to the tool as finely as the
+demonstrations show it, although the policy itself moves only a little at a time. Both targets come from the
+recorded joints alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,6 +27,14 @@ from rlt_ros.vla.builtin.text import UNKNOWN, Vocabulary
 
 _KIND = "builtin-vla-training"
 _REPORT_EVERY = 20
+
+
+class Pass(NamedTuple):
+    """One training pass: image embeddings (B, M, D), their mask (B, M), and scalar losses by name."""
+
+    embeddings: Tensor
+    mask: Tensor
+    losses: dict[str, Tensor]
 
 
 class VLATrainer:
@@ -54,7 +64,9 @@ class VLATrainer:
         self.state = TrainingState(
             self.network, weight_decay=training.weight_decay, average=training.ema, seed=training.seed
         )
-        facts = f"{self.blueprint.to_json()}{training}{fingerprint(self.statistics.tensors())}{len(self.frames)}"
+        facts = (
+            f"{self.blueprint.to_json()}{training}{fingerprint(self.statistics.tensors())}{len(self.frames)}"
+        )
         self._run = fingerprint(facts.encode())
 
     @property
@@ -74,7 +86,9 @@ class VLATrainer:
         self.state.save(checkpoint, kind=_KIND, run=self._run)
 
     def run(self, *, checkpoint: Path | None = None, progress: Progress | None = None) -> None:
-        """Train until the configured number of steps, with a checkpoint every now and then and on interruption."""
+        """Train until the configured number of steps, with a checkpoint every now and then and on
+        interruption.
+        """
         try:
             while self.state.step < self.training.steps:
                 metrics = self.update()
@@ -92,20 +106,20 @@ class VLATrainer:
         training, generator = self.training, self.state.generator
         indices = torch.randint(len(self.frames), (training.batch,), generator=generator)
         with torch.autocast("cpu", torch.bfloat16, enabled=training.bfloat16):
-            losses = self.losses(indices)
+            losses = self.forward(indices, generator).losses
             total = losses["flow"] + training.goal_weight * losses["goal"]
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         rate = cosine_rate(
             self.state.step, peak=training.learning_rate, warmup=training.warmup, steps=training.steps
         )
         self.state.apply(rate=rate, clip=training.gradient_clip)
         return {name: value.detach() for name, value in losses.items()}
 
-    def losses(self, indices: Tensor) -> dict[str, Tensor]:
-        """Flow-matching loss and goal loss, both scalars, on some frames under augmentation."""
-        generator, training = self.state.generator, self.training
+    def forward(self, indices: Tensor, generator: torch.Generator) -> Pass:
+        """Embeddings and losses of some frames under augmentation, with gradients."""
+        training, spec = self.training, self.blueprint.spec
         observations = self.frames.observations(indices)
-        images = _photometric(stack_images(observations, self.blueprint.spec.cameras), training.photometric, generator)
+        images = _photometric(stack_images(observations, spec.cameras), training.photometric, generator)
         words, words_mask = self.blueprint.vocabulary.encode(observations.instructions)
         dropped = torch.rand(words.shape, generator=generator) < training.word_dropout
         words = torch.where(dropped & words_mask, UNKNOWN, words)
@@ -113,10 +127,11 @@ class VLATrainer:
         proprio = proprio + training.proprio_noise * torch.randn(proprio.shape, generator=generator)
         known = torch.rand(len(indices), generator=generator) >= training.proprio_dropout
         prefix, mask = self.network.prefix(images, words, words_mask, proprio, known)
-        displacement = self.frames.displacements(indices, self.blueprint.spec.horizon)
+        displacement = self.frames.displacements(indices, spec.horizon)
         chunk = self.statistics.normalise_chunk(displacement / self.statistics.action_scale)
         flow = self.network.head.loss(chunk, prefix, mask, training.flow_samples, generator)
-        return {"flow": flow, "goal": self._goal_loss(prefix, indices)}
+        losses = {"flow": flow, "goal": self._goal_loss(prefix, indices)}
+        return Pass(prefix[:, : spec.tokens], mask[:, : spec.tokens], losses)
 
     def _goal_loss(self, prefix: Tensor, indices: Tensor) -> Tensor:
         displacement, ended_well = self.frames.goals(indices)

@@ -1,0 +1,282 @@
+"""Stage 1 as a run: embeddings of demonstrations → a trained, frozen, normalised RL token.
+
+With the VLA frozen (`TokenConfig.vla_weight` 0) every frame is embedded once, into a memory-mapped
+half-precision file, and the token trains from that. With a weight α > 0 the VLA goes on learning from its
+own loss at the same time, so embeddings are made afresh in every step (RLT, arXiv:2604.23073, `L_ro(φ) + α
+· L_vla(θ)`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rlt_ros.rlt.lineage import fingerprint
+from rlt_ros.rlt.storage import replacing
+from rlt_ros.rlt.token import TokenAutoencoder, TokenConfig
+from rlt_ros.rlt.token_readouts import Readout
+from rlt_ros.rlt.training import Progress, TrainingState, cosine_rate
+from rlt_ros.vla.builtin.frames import Frames
+from rlt_ros.vla.builtin.policy import BuiltinVLA
+from rlt_ros.vla.builtin.training import VLATrainer
+from rlt_ros.vla.protocol import VLA
+
+_KIND = "rl-token-training"
+_REPORT_EVERY = 20
+_EMBED_BATCH = 32
+
+
+class Drawn(NamedTuple):
+    """Embeddings (B, M, D) and mask (B, M) of a random batch, and the VLA's own loss on it where it is
+    being trained.
+    """
+
+    embeddings: Tensor
+    mask: Tensor
+    vla_loss: Tensor | None
+
+
+class EmbeddingSource(Protocol):
+    """Where a training run takes embeddings from."""
+
+    def draw(self, batch: int, generator: torch.Generator) -> Drawn:
+        """A random batch."""
+        ...
+
+    def trained(self) -> nn.Module | None:
+        """The VLA's network where it learns too."""
+        ...
+
+    def sweep(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every observation once, in batches of (embeddings, mask)."""
+        ...
+
+    @property
+    def vla(self) -> VLA:
+        """The VLA whose embeddings these are, as it is now."""
+        ...
+
+
+class CachedEmbeddings:
+    """Embeddings of a frozen VLA, each computed once and kept in a half-precision file of N · M · D · 2
+    bytes.
+    """
+
+    def __init__(
+        self, vla: VLA, frames: Frames, path: Path, on_batch: Callable[[int], None] | None = None
+    ) -> None:
+        """Reuses ``path`` when a finished cache of this VLA and these frames is there; otherwise makes it."""
+        self._vla = vla
+        self._shape = (len(frames), vla.spec.tokens, vla.spec.embed_dim)
+        path = path.with_name(f"{path.name}-{vla.fingerprint}-{len(frames)}.f16")
+        if not path.exists():
+            with replacing(path) as part:
+                self._fill(frames, np.memmap(part, np.float16, "w+", shape=self._shape), on_batch)
+        self.embeddings = np.memmap(path, np.float16, "r", shape=self._shape)
+
+    @property
+    def vla(self) -> VLA:
+        """The frozen VLA."""
+        return self._vla
+
+    def trained(self) -> None:
+        """Nothing but the token learns."""
+
+    def draw(self, batch: int, generator: torch.Generator) -> Drawn:
+        """A random batch."""
+        rows = torch.randint(self._shape[0], (batch,), generator=generator).sort().values
+        return Drawn(*self._read(self.embeddings[rows.numpy()]), None)
+
+    def sweep(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every frame once, in order."""
+        for start in range(0, self._shape[0], 256):
+            yield self._read(self.embeddings[start : start + 256])
+
+    def _read(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+        embeddings = torch.from_numpy(rows.astype(np.float32))
+        return embeddings, torch.ones(embeddings.shape[:2], dtype=torch.bool)
+
+    def _fill(self, frames: Frames, cache: np.memmap, on_batch: Callable[[int], None] | None) -> None:
+        for rows in torch.arange(len(frames)).split(_EMBED_BATCH):
+            embeddings, mask = self._vla.embed(frames.observations(rows))
+            if not mask.all():
+                raise ValueError("the VLA pads its image tokens; the cache holds unpadded embeddings only")
+            cache[rows.numpy()] = embeddings.numpy()
+            if on_batch is not None:
+                on_batch(len(rows))
+        cache.flush()
+
+
+class LearningVLA:
+    """Embeddings of the built-in VLA while it goes on imitating."""
+
+    def __init__(self, trainer: VLATrainer) -> None:
+        """``trainer`` holds demonstrations, losses and the network, which starts as it is."""
+        self._trainer = trainer
+
+    @property
+    def vla(self) -> BuiltinVLA:
+        """The VLA with the weights of now."""
+        trainer = self._trainer
+        return BuiltinVLA(trainer.blueprint, trainer.statistics, trainer.network.state_dict())
+
+    def trained(self) -> nn.Module:
+        """The VLA's network."""
+        return self._trainer.network
+
+    def draw(self, batch: int, generator: torch.Generator) -> Drawn:
+        """A random batch, with the VLA's loss."""
+        indices = torch.randint(len(self._trainer.frames), (batch,), generator=generator)
+        done = self._trainer.forward(indices, generator)
+        loss = done.losses["flow"] + self._trainer.training.goal_weight * done.losses["goal"]
+        return Drawn(done.embeddings, done.mask, loss)
+
+    def sweep(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every frame once, without augmentation, by the VLA of now."""
+        vla, frames = self.vla, self._trainer.frames
+        for rows in torch.arange(len(frames)).split(_EMBED_BATCH):
+            yield vla.embed(frames.observations(rows))
+
+
+class StageOne(nn.Module):
+    """One forward pass of stage 1, as a module so that `accelerate` can spread it over devices."""
+
+    def __init__(self, config: TokenConfig, source: EmbeddingSource) -> None:
+        """Random token weights from the configured seed."""
+        super().__init__()
+        spec = source.vla.spec
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.token = TokenAutoencoder(
+                config, embed_dim=spec.embed_dim, tokens=spec.tokens, vla=source.vla.fingerprint
+            )
+        self.vla_network = source.trained() if config.vla_weight > 0 else None
+        self._config, self._source = config, source
+
+    def forward(self, generator: torch.Generator) -> dict[str, Tensor]:
+        """Losses on a random batch: ``reconstruction``, ``vla`` where it learns, and their weighted sum
+        ``total``.
+        """
+        config = self._config
+        drawn = self._source.draw(config.batch, generator)
+        device = self.token.encoder.special.device
+        reconstruction = self.token.loss(
+            drawn.embeddings.to(device),
+            drawn.mask.to(device),
+            context_dropout=config.context_dropout,
+            generator=generator,
+        )
+        if drawn.vla_loss is None:
+            return {"reconstruction": reconstruction, "total": reconstruction}
+        total = reconstruction + config.vla_weight * drawn.vla_loss
+        return {"reconstruction": reconstruction, "vla": drawn.vla_loss, "total": total}
+
+
+class TokenTrainer:
+    """Trains a token. Construct, `resume` where a checkpoint may be, `run`, take `finish`."""
+
+    def __init__(self, config: TokenConfig, source: EmbeddingSource) -> None:
+        """Started under ``accelerate launch`` or ``torchrun`` it trains on every device it is given."""
+        if (config.vla_weight > 0) != (source.trained() is not None):
+            raise ValueError(
+                f"vla_weight is {config.vla_weight}: 0 needs a frozen VLA's cached embeddings, "
+                "a positive weight needs a VLA that learns"
+            )
+        self.config, self.source = config, source
+        self.stage = StageOne(config, source)
+        self._accelerator = _accelerator()
+        rank = 0
+        self._forward: Callable[[torch.Generator], dict[str, Tensor]] = self.stage
+        if self._accelerator is not None:
+            self._forward = self._accelerator.prepare(self.stage)
+            rank = self._accelerator.process_index
+        self.state = TrainingState(
+            self.stage, weight_decay=config.weight_decay, average=config.ema, seed=config.seed + rank
+        )
+        self._first_vla = source.vla.fingerprint
+        self._run = fingerprint(f"{config}{self._first_vla}".encode())
+
+    def resume(self, checkpoint: Path) -> bool:
+        """Continue from a checkpoint when there is one."""
+        if not checkpoint.exists():
+            return False
+        self.state.load(checkpoint, kind=_KIND, run=self._run)
+        return True
+
+    def save(self, checkpoint: Path) -> None:
+        """Write a checkpoint, atomically; of several processes the first does it."""
+        if self._accelerator is None or self._accelerator.is_main_process:
+            self.state.save(checkpoint, kind=_KIND, run=self._run)
+
+    def run(self, *, checkpoint: Path | None = None, progress: Progress | None = None) -> None:
+        """Train until the configured number of steps, with a checkpoint every now and then and on
+        interruption.
+        """
+        try:
+            while self.state.step < self.config.steps:
+                losses = self.update()
+                if progress is not None and self.state.step % _REPORT_EVERY == 0:
+                    progress(self.state.step, {name: float(value) for name, value in losses.items()})
+                if checkpoint is not None and self.state.step % self.config.checkpoint_every == 0:
+                    self.save(checkpoint)
+        except KeyboardInterrupt:
+            if checkpoint is not None:
+                self.save(checkpoint)
+            raise
+
+    def update(self) -> dict[str, Tensor]:
+        """One optimiser step; returns the losses."""
+        config = self.config
+        device = self.stage.token.encoder.special.device.type
+        with torch.autocast(device, torch.bfloat16, enabled=config.bfloat16):
+            losses = self._forward(self.state.generator)
+        if self._accelerator is None:
+            losses["total"].backward()
+        else:
+            self._accelerator.backward(losses["total"])
+        rate = cosine_rate(
+            self.state.step, peak=config.learning_rate, warmup=config.warmup, steps=config.steps
+        )
+        self.state.apply(rate=rate, clip=config.gradient_clip)
+        return {name: value.detach() for name, value in losses.items()}
+
+    def finish(self) -> TokenAutoencoder:
+        """Averaged weights, frozen, with z normalised over every observation of the source."""
+        self.stage.load_state_dict(self.state.averaged)
+        token = self.stage.token.cpu().requires_grad_(False).eval()
+        token.encoder.vla = self.source.vla.fingerprint
+        normalise(token.encoder, self.source)
+        return token
+
+
+def normalise(encoder: Readout, source: EmbeddingSource) -> None:
+    """Freeze a read-out and fit its normalisation on every observation of a source."""
+    encoder.freeze()
+    encoder.fit_normalisation(source.sweep())
+
+
+def encode_all(
+    encoder: Readout, batches: Iterator[tuple[Tensor, Tensor]] | Sequence[tuple[Tensor, Tensor]]
+) -> Tensor:
+    """(n, Z) normalised tokens of all batches."""
+    with torch.no_grad():
+        return torch.cat([encoder(embeddings, mask) for embeddings, mask in batches])
+
+
+def _accelerator() -> Any:
+    """An `accelerate.Accelerator` when a launcher started several processes, otherwise None."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return None
+    try:
+        import accelerate
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "training on several devices needs accelerate: pip install 'rlt_ros[train]'"
+        ) from error
+    return accelerate.Accelerator()
