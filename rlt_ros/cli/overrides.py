@@ -6,11 +6,21 @@ message that names the key and what is allowed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that reads ``3e-4`` as a number, as ROS does; YAML 1.1 would make it text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
 
 
 class OverrideError(ValueError):
@@ -28,7 +38,7 @@ def read_overrides(config: Path | None, assignments: Sequence[str]) -> dict[str,
 
 def _read_file(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.load(path.read_text(encoding="utf-8"), _Loader)
         parameters = document["/**"]["ros__parameters"]
         return {section: dict(values) for section, values in parameters.items()}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -46,6 +56,6 @@ def _parse(assignment: str) -> tuple[str, str, Any]:
     if not (equals and dot and section and key):
         raise OverrideError(f"--set {assignment!r}: expected SECTION.KEY=VALUE, e.g. rlt.beta=0.05")
     try:
-        return section, key, yaml.safe_load(text)
+        return section, key, yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise OverrideError(f"--set {assignment!r}: {text!r} is not a YAML value") from error

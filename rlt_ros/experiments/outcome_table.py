@@ -47,7 +47,7 @@ def outcome_table(
 
 
 def _end(column: list[Measured]) -> float:
-    known = [max(figure.value, *(figure.bounds or ())) for figure in column if figure.value is not None]
+    known = [max([figure.value, *(figure.bounds or ())]) for figure in column if figure.value is not None]
     return max(known, default=1.0) or 1.0
 
 

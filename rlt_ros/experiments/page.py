@@ -106,7 +106,7 @@ def settings(config: Mapping[str, Any]) -> str:
     plain = {key: value for key, value in config.items() if not isinstance(value, Mapping)}
     groups = {key: value for key, value in config.items() if isinstance(value, Mapping)}
     if plain:
-        groups = {"run": plain, **groups}
+        groups = {"experiment": plain, **groups}
     return "".join(
         f"<details><summary>{escape(name)} <span>{len(values)}</span></summary>{facts(values)}</details>"
         for name, values in groups.items()
@@ -133,6 +133,11 @@ def percent(rate: float) -> str:
 def times(ratio: float | None) -> str:
     """A ratio, e.g. ``5.2×``; a dash where the base has nothing to compare with."""
     return "–" if ratio is None or not math.isfinite(ratio) else f"{ratio:.1f}×"
+
+
+def points(share: float | None) -> str:
+    """A difference of rates 0..1 in percentage points; what was not measured is said so."""
+    return "not measured" if share is None else f"{100 * share:.0f} points"
 
 
 def whole(value: float | None) -> str:

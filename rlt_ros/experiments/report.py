@@ -26,14 +26,20 @@ WINDOW = 20
 """Episodes that a point of the learning curve looks back over."""
 
 _METRICS = {
-    "q_mean": ("Mean Q", "of the batch; rises towards the discounted reward of a success"),
-    "critic_loss": ("Critic loss", "squared TD error"),
-    "actor_loss": ("Actor loss", "−Q + β‖a − ã‖²"),
+    "q": ("Mean Q", "of the batch; rises towards the discounted reward of a success"),
+    "critic_loss": ("Critic loss", "squared TD error of both critics"),
+    "td_target": ("TD target", "what Q is pulled to"),
+    "actor_loss": ("Actor loss", "β‖a − ã‖² − Q"),
+    "bc": ("Distance from the reference", "‖a − ã‖², summed over the chunk"),
     "beta": ("β", "weight of staying near the reference"),
-    "bc_distance": ("Distance from the reference", "‖a − ã‖², summed over the chunk"),
-    "q_action_sensitivity": ("Q's sensitivity to actions", "near 0 the critic cannot tell actions apart"),
-    "utd_debt": ("Update debt", "updates owed to the data; near 0 the learner keeps up"),
+    "departure": ("Departure", "of the mean action from the reference, policy units"),
+    "q_action_sensitivity": ("Sensitivity of Q to actions", "near 0 the critics cannot tell actions apart"),
+    "q_spread": ("Spread of Q", "over the states of a batch"),
+    "disagreement": ("Disagreement", "mean distance of the two critics"),
+    "utd_debt": ("Update debt", "updates owed to the data; bounded where the learner keeps up"),
 }
+"""Curves of the learner that come first, with title and explanation; others follow under their own names."""
+
 _NOT_A_CURVE = {"robot_minutes", "updates", "wall_seconds", "episode", "step", "time"}
 
 _X_LABEL = "robot minutes in the critical phase"
@@ -185,9 +191,9 @@ def _learning(run: Run) -> str:
     return page.section(
         "Learning",
         f"Each point looks back over {WINDOW} episodes, exploration noise included. The dot at the end is "
-        "the evaluation of what was learned, with its interval; the horizontal lines are the frozen VLA and the "
-        "demonstrator. The deepest fall under the VLA after taking over was "
-        f"{100 * summary['takeover_dip']:.0f} points.",
+        "the evaluation of what was learned, with its interval; the horizontal lines are the frozen VLA and "
+        "the demonstrator. Deepest fall under the VLA after taking over: "
+        f"{page.points(summary['takeover_dip'])}.",
         page.grid(page.figure(success, "Success rate"), page.figure(steps, "Median steps of a success")),
     )
 
@@ -285,7 +291,7 @@ def _facts(run: Run) -> str:
         "robot minutes": f"{summary['robot_minutes']:.2f}",
         "episodes": summary["episodes"],
         "wall time": _duration(summary["wall_seconds"]),
-        "deepest dip after take-over": f"{100 * summary['takeover_dip']:.0f} points",
+        "deepest dip after take-over": page.points(summary["takeover_dip"]),
     }
     blocks = [page.facts(about), "<h3>Versions</h3>", page.facts(summary["versions"])]
     if "lineage" in summary:

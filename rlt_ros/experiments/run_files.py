@@ -62,7 +62,7 @@ class Episodes:
 
     success: npt.NDArray[np.bool_]
     steps: FloatArray
-    """Control steps of the critical phase."""
+    """Control steps of the critical phase; 0 of a failure that never came to it."""
     robot_minutes: FloatArray
     """Critical-phase robot time spent when the episode ended, in minutes."""
 
@@ -80,8 +80,14 @@ class Run:
     records: tuple[Mapping[str, Any], ...]
 
     def episodes(self, *phases: str) -> Episodes:
-        """The episodes of ``phases``."""
+        """The episodes of ``phases``.
+
+        A run that was prolonged has evaluated RLT more than once; only the last evaluation counts.
+        """
         chosen = [record for record in self.records if record["phase"] in phases]
+        if phases == (EVALUATION_PHASE["rlt"],):
+            latest = max((record["robot_minutes"] for record in chosen), default=0.0)
+            chosen = [record for record in chosen if record["robot_minutes"] == latest]
         return Episodes(
             np.array([record["success"] for record in chosen], dtype=bool),
             np.array([record["steps"] for record in chosen], dtype=np.float64),
@@ -156,8 +162,9 @@ def _read_episodes(path: Path) -> Iterator[dict[str, Any]]:
         _require(record, ("episode", "phase", "success", "steps", "robot_minutes"), where)
         if record["phase"] not in PHASES:
             raise RunError(f"{where}: phase {record['phase']!r}, expected one of {', '.join(PHASES)}")
-        if not (_is_number(record["steps"]) and record["steps"] > 0 and _is_number(record["robot_minutes"])):
-            raise RunError(f"{where}: steps must be above 0 and robot_minutes a number")
+        numbers = (record["steps"], record["robot_minutes"])
+        if not all(_is_number(number) and number >= 0 for number in numbers):
+            raise RunError(f"{where}: steps and robot_minutes are {numbers}, expected numbers from 0 on")
         yield record
 
 

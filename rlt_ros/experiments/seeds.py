@@ -81,7 +81,7 @@ def success_over_seeds(runs: Sequence[Run], policy: str) -> Measured:
 
 
 def ratio_over_seeds(ratios: Sequence[float | None]) -> Measured:
-    """Geometric mean of the seeds' ratios to their own base, and its interval; nothing where a seed has no ratio."""
+    """Geometric mean of the seeds' ratios to their own base; nothing where a seed has none."""
     known = [ratio for ratio in ratios if ratio is not None and ratio > 0]
     if len(known) < len(ratios):
         return Measured(None, None)
@@ -134,8 +134,8 @@ def _outcomes(runs: Sequence[Run]) -> str:
     counts = {policy: sum(run.summary[policy]["episodes"] for run in runs) for policy in POLICIES}
     return page.section(
         "Outcomes",
-        "Means over seeds. Small numbers and whiskers are 95 % intervals: Student’s t over seeds, and for the "
-        "success rate the wider of that and Wilson’s over all episodes, since seeds may agree by chance.",
+        "Means over seeds. Small numbers and whiskers are 95 % intervals: Student’s t over seeds, and for "
+        "the success rate the wider of that and Wilson’s over all episodes, since seeds may agree by chance.",
         outcome_table(measured, counts, "episodes"),
     )
 
@@ -226,7 +226,7 @@ def _table_of_seeds(runs: Sequence[Run]) -> str:
                 f"{page.percent(base['success_rate'])} → {page.percent(rlt['success_rate'])}",
                 f"{page.whole(base['median_steps'])} → {page.whole(rlt['median_steps'])}",
                 page.times(summary["throughput_ratio"]),
-                f"{100 * summary['takeover_dip']:.0f} points",
+                page.points(summary["takeover_dip"]),
                 f"{summary['robot_minutes']:.1f}",
                 f"<code>{escape(os.fspath(run.folder))}</code>",
             )

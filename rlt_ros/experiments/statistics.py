@@ -201,8 +201,8 @@ def rolling_success(success: npt.ArrayLike, window: int) -> FloatArray:
 
 def rolling_median_steps(success: npt.ArrayLike, steps: npt.ArrayLike, window: int) -> FloatArray:
     """Median steps ``(N,)`` of the successes among the last ``window`` episodes; NaN where there is none."""
-    succeeded, taken = _episodes(success, steps)
-    return _rolling(np.where(succeeded, taken, np.nan), window, _median_or_nan)
+    won = np.where(np.asarray(success, dtype=bool), np.asarray(steps, dtype=np.float64), np.nan)
+    return _rolling(won, window, _median_or_nan)
 
 
 def takeover_dip(base_rate: float, success: npt.ArrayLike, window: int) -> float:

@@ -76,20 +76,18 @@ def write_run_folder(
     }
     config = {
         "task": task,
-        "rlt": {"beta": 0.02, "discount": 0.99, "sigma": 0.1, "layer_norm": True, "hidden": [256, 256]},
+        "rlt": {"beta": 0.02, "gamma": 0.99, "sigma": 0.1, "layer_norm": True, "hidden": [256, 256]},
         "trainer": {"warmup_episodes": 20, "eval_episodes": evaluation_episodes},
     }
     metrics = [
         {
             "robot_minutes": at,
             "updates": int(at * 7000),
-            "q_mean": float(0.3 + 0.4 * at / minutes + 0.02 * generator.normal()),
+            "q": float(0.3 + 0.4 * at / minutes + 0.02 * generator.normal()),
             "critic_loss": float(0.01 * np.exp(-at / minutes) + 0.001 * generator.random()),
             "actor_loss": float(-0.3 - 0.4 * at / minutes),
             "beta": 0.02,
-            "bc_distance": float(1.2 * at / minutes + 0.1 * generator.random())
-            if at > 0.2 * minutes
-            else None,
+            "bc": float(1.2 * at / minutes + 0.1 * generator.random()) if at > 0.2 * minutes else None,
             "q_action_sensitivity": float(0.05 + 0.02 * generator.random()),
             "utd_debt": float(200 * generator.random()),
         }
