@@ -13,7 +13,7 @@ PYTEST_ARGS   ?=
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test lint types format opengl clean
+.PHONY: help install train test lint types format reference opengl clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -39,6 +39,9 @@ types: install  ## mypy on rlt_ros/
 format: install  ## apply ruff's fixes and formatting
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+reference: install  ## write docs/reference/ anew from the code
+	$(BIN)/python tools/make_reference.py
 
 opengl: install
 	@$(BIN)/python -m rlt_ros.sim.opengl
