@@ -62,7 +62,7 @@ class Batch:
         return Batch(*(getattr(self, name).to(device, non_blocking=True) for name in FIELDS))
 
     def check_shapes(self, shapes: Shapes) -> None:
-        """Raise :class:`BatchError` unless every field has its shape. Looks at no value, so it never waits for a GPU."""
+        """Raise :class:`BatchError` unless every field has its shape. Looks at no value: no GPU wait."""
         rows = len(self)
         for name, tail in _tails(shapes).items():
             found = tuple(getattr(self, name).shape)
@@ -73,7 +73,7 @@ class Batch:
                 )
 
     def check_values(self) -> None:
-        """Raise :class:`BatchError` on a value that is not finite or a horizon that is out of range. Waits for a GPU."""
+        """Raise :class:`BatchError` on a value that is not finite or out of range. Waits for a GPU."""
         for name in FIELDS:
             field: Tensor = getattr(self, name)
             if field.is_floating_point() and not bool(torch.isfinite(field).all()):

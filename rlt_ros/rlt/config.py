@@ -51,8 +51,8 @@ class Shapes:
 class RLTConfig:
     """Stage 2: windows, replay, chunk actor-critic and its pace.
 
-    ``beta`` multiplies the *sum* of squared differences over the valid steps and all action dimensions, in policy units.
-    A mean over a chunk of 10 steps and 7 joints would need a value 70 times as large for the same pull.
+    ``beta`` multiplies the *sum* of squared differences over the valid steps and all action dimensions, in
+    policy units. A mean over a chunk of 10 steps and 7 joints would need a value 70 times as large.
     """
 
     chunk: int = parameter(
@@ -83,7 +83,7 @@ class RLTConfig:
         source=f"{_OPEN} beyond 'small and fixed'; .05 to .15 learned in our insertion study",
     )
     bound_margin: float = parameter(
-        0.25,
+        0.5,
         help="How far the actor may leave the range of the data, as a share of that range, at each side.",
         low=0.0,
         source="ours; room to move faster than the data without leaving what the critics know",
@@ -97,8 +97,8 @@ class RLTConfig:
     )
     human_reference: str = parameter(
         "replace",
-        help="On steps that a human commanded: `replace` puts the human action in the place of the reference everywhere, "
-        "`keep` leaves the VLA's chunk as the actor's input and clones the human action.",
+        help="On steps that a human commanded: `replace` puts the human action in the place of the reference "
+        "everywhere, `keep` leaves the VLA's chunk as the actor's input and clones the human action.",
         choices=("replace", "keep"),
         source=_PAPER,
     )
@@ -178,7 +178,7 @@ class RLTConfig:
     )
     warmup_updates: int = parameter(
         2000,
-        help="Critic steps on the base policy, while the actor clones the reference, before the actor takes over.",
+        help="Critic steps on the base policy while the actor clones the reference, before it takes over.",
         unit="updates",
         low=0,
         source="our insertion study",
@@ -234,7 +234,8 @@ class RLTConfig:
     )
     compute: str = parameter(
         "auto",
-        help="Type of the matrix products; master weights are float32. `auto` takes bfloat16 where the processor has it.",
+        help="Type of the matrix products; weights are kept in float32. `auto` takes bfloat16 where the "
+        "processor has it.",
         choices=("auto", "float32", "bfloat16"),
         source="measured here: `rlt-ros bench learner`",
     )

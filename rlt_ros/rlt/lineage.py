@@ -1,7 +1,7 @@
 """Which frozen parts made a row, a checkpoint or a policy; things of different lineage are never mixed.
 
-A token from another encoder has the same shape and means something else, so the mistake shows nowhere except in a
-policy that does not learn. Fingerprints make it an error at start-up.
+A token from another encoder has the same shape and means something else, so the mistake shows nowhere except
+in a policy that does not learn. Fingerprints make it an error at start-up.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Lineage:
     actor: str = ""
 
     def require_same(self, other: Lineage, *, what: str, parts: Iterable[str] = FROZEN_PARTS) -> None:
-        """Raise :class:`LineageError` unless ``other``, found in ``what`` (a file, a message), has the same parts."""
+        """Raise :class:`LineageError` unless ``other``, found in ``what`` (a file), has the same parts."""
         differing = [part for part in parts if getattr(self, part) != getattr(other, part)]
         if differing:
             details = "; ".join(

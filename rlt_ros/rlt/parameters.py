@@ -1,8 +1,8 @@
 """Parameters declared once, as dataclass fields, and read from anywhere with errors that say what to change.
 
-A field made with :func:`parameter` carries its help text, unit, range and the source of its default. The command line,
-the ROS parameter declarations and the reference pages are all generated from :func:`describe`. This module knows
-nothing about any particular configuration.
+A field made with :func:`parameter` carries its help text, unit, range and the source of its default. From
+:func:`describe` come the command line, the ROS parameter declarations and the reference pages. This module
+knows no particular configuration.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class _Limits:
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """One parameter as documentation, ROS and the command line need it. ``default`` is ``MISSING`` when required."""
+    """One parameter as documentation and tools see it; ``default`` is ``MISSING`` where it is required."""
 
     name: str
     type: str
@@ -139,7 +139,7 @@ def load_yaml(path: str | Path, cls_by_section: Mapping[str, type]) -> dict[str,
 
     Args:
         path: the file.
-        cls_by_section: the dataclass that each section builds. A section that the file lacks takes all its defaults.
+        cls_by_section: the dataclass that each section builds. A section that is missing takes its defaults.
 
     Returns:
         One instance per section.
@@ -218,10 +218,10 @@ def _build(cls: type[T], mapping: Any, prefix: str) -> T:
 
 
 def _convert(value: Any, hint: Any, key: str) -> Any:
-    """Turn a YAML value into the annotated type: whole numbers into floats, lists into tuples, mappings into classes."""
+    """Turn a YAML value into the annotated type: lists into tuples, sections into dataclasses."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if dataclasses.is_dataclass(hint):
-        return value if isinstance(value, typing.cast(type, hint)) else _build(hint, value, f"{key}.")
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return value if isinstance(value, hint) else _build(hint, value, f"{key}.")
     if origin in (typing.Union, types.UnionType):
         options = [option for option in arguments if option is not type(None)]
         return None if value is None else _convert(value, options[0], key)
@@ -294,7 +294,7 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  
+            key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"key `{key}` is given twice", key_node.start_mark

@@ -42,7 +42,7 @@ class ForeignFileError(StorageError):
 
 
 class WrongKindError(StorageError):
-    """The file holds something else than asked for, for instance a token encoder where a policy was expected."""
+    """The file holds something else than asked for, for instance a token encoder instead of a policy."""
 
 
 class ChecksumError(StorageError):
@@ -131,7 +131,7 @@ def pack_tensors(
 
 
 def unpack_tensors(data: bytes, *, kind: str, origin: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read what :func:`pack_tensors` made; ``origin`` (a topic, a peer) stands in for the file name in errors."""
+    """Read what :func:`pack_tensors` made; ``origin`` (a topic, a peer) names it in errors."""
     metadata = _metadata(_header(data, len(data), origin), kind, origin)
     return _verified(safetensors.torch.load(data), metadata, origin)
 
@@ -205,7 +205,7 @@ def _metadata(header: Mapping[str, object], kind: str, origin: str) -> dict[str,
         raise WrongKindError(f"{origin}: holds `{metadata[_KIND]}`, not `{kind}`; pass the right file")
     if metadata.get(_FORMAT) != str(FORMAT_VERSION):
         raise ForeignFileError(
-            f"{origin}: has format {metadata.get(_FORMAT)}, this version reads {FORMAT_VERSION}; update rlt_ros"
+            f"{origin}: has format {metadata.get(_FORMAT)}, this is for {FORMAT_VERSION}; update rlt_ros"
         )
     return metadata
 

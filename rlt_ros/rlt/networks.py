@@ -1,0 +1,294 @@
+"""Chunk actor and twin chunk critics: small MLPs with LayerNorm, arranged so that one CPU core is enough.
+
+Almost all the work is the product with the 2048-wide RL token. Therefore the first layer is split into a part for
+the token, which never needs a gradient with respect to its input, and a part for proprioception and actions; both
+critics share one product with the token; and products may run in bfloat16 while everything else stays float32.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rlt_ros.rlt.batch import Batch, valid_mask
+from rlt_ros.rlt.config import Shapes
+
+_SMALL_OUTPUT = 0.1
+"""First outputs are a tenth of the usual scale: values and actions start near zero, whatever the state."""
+
+_CACHED = 128
+"""Rows standardised at a time: 1 MB in float32 at a width of 2048."""
+
+_QUIET = 0.1
+"""Inputs that hardly vary are not blown up beyond the tenth part of the median spread; below that it is noise."""
+
+
+class State(NamedTuple):
+    """The RL state x, standardised, in the type of the matrix products: z (B, Z) and proprio (B, P)."""
+
+    z: Tensor
+    proprio: Tensor
+
+    def rows(self, start: int, stop: int) -> State:
+        """The rows ``start`` to ``stop - 1``, as views."""
+        return State(self.z[start:stop], self.proprio[start:stop])
+
+
+class StateScale(nn.Module):
+    """Centres and scales each input by the statistics of the critical phase.
+
+    Tokens of one task resemble each other (cosine 0.97 and more has been reported): what distinguishes states is a
+    small part beside a large common one, and only after centring do the networks see it.
+    """
+
+    z_scale: Tensor
+    z_shift: Tensor
+    proprio_scale: Tensor
+    proprio_shift: Tensor
+
+    def __init__(self, shapes: Shapes) -> None:
+        super().__init__()
+        for name, width in (("z", shapes.z_dim), ("proprio", shapes.proprio_dim)):
+            self.register_buffer(f"{name}_scale", torch.ones(width))
+            self.register_buffer(f"{name}_shift", torch.zeros(width))
+
+    def fit(self, z: Tensor, proprio: Tensor) -> None:
+        """Take mean and spread from rows z (N, Z) and proprio (N, P)."""
+        for name, rows in (("z", z.float()), ("proprio", proprio.float())):
+            spread, mean = torch.std_mean(rows, dim=0, correction=0)
+            typical = spread.median()
+            floor = (_QUIET * typical).clamp(min=1e-6)
+            scale = torch.where(spread > 0, 1 / spread.maximum(floor), torch.zeros_like(spread))
+            getattr(self, f"{name}_scale").copy_(scale)
+            getattr(self, f"{name}_shift").copy_(-mean * scale)
+
+    def forward(self, z: Tensor, proprio: Tensor, dtype: torch.dtype = torch.float32) -> State:
+        """Standardise z (B, Z) of any float type and proprio (B, P); both come out as ``dtype``."""
+        # Through float32 although both ends may be half precision: means are subtracted here. In pieces that stay
+        # in the cache, which halves the time.
+        pieces = [
+            torch.addcmul(self.z_shift, rows.float(), self.z_scale).to(dtype) for rows in z.split(_CACHED)
+        ]
+        proprio = torch.addcmul(self.proprio_shift, proprio.float(), self.proprio_scale)
+        return State(torch.cat(pieces), proprio.to(dtype))
+
+
+class _FirstLayer(torch.autograd.Function):
+    """[z, proprio, command] W + b without a gradient for z, which is most of the input."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, z: Tensor, proprio: Tensor, command: Tensor, weight: Tensor, bias: Tensor
+    ) -> Tensor:
+        joined, weight = torch.cat([z, proprio, command.to(z.dtype)], dim=1), weight.to(z.dtype)
+        ctx.save_for_backward(joined, weight)
+        ctx.command_width = command.shape[1]
+        return torch.addmm(bias.to(z.dtype), joined, weight)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        joined, weight = ctx.saved_tensors
+        (gradient,) = gradients
+        _, _, for_command, for_weight, for_bias = ctx.needs_input_grad
+        return (
+            None,
+            None,
+            (gradient @ weight[-ctx.command_width :].t()).float() if for_command else None,
+            (joined.t() @ gradient).float() if for_weight else None,
+            gradient.sum(0, dtype=torch.float32) if for_bias else None,
+        )
+
+
+class StackedMLP(nn.Module):
+    """``copies`` independent MLPs (linear, LayerNorm, ReLU, …, linear) evaluated as one.
+
+    Args:
+        copies: how many networks.
+        widths: of the groups of inputs: token, proprioception, command (an action or a reference chunk).
+        hidden: widths of the hidden layers.
+        out_dim: outputs of each network.
+        dtype: type of the matrix products; parameters are float32.
+        generator: source of the initial weights.
+    """
+
+    def __init__(
+        self,
+        copies: int,
+        widths: tuple[int, int, int],
+        hidden: tuple[int, ...],
+        out_dim: int,
+        *,
+        dtype: torch.dtype,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.copies, self.dtype = copies, dtype
+        columns = copies * hidden[0]
+
+        def uniform(*shape: int, fan_in: float) -> Tensor:
+            bound = 1 / math.sqrt(fan_in)
+            return torch.empty(shape).uniform_(-bound, bound, generator=generator)
+
+        # Each group of inputs gets its own fan-in, so that 2048 token values do not drown 70 action values.
+        groups = [uniform(n, columns, fan_in=len(widths) * n) for n in widths]
+        self.first_weight = nn.Parameter(torch.cat(groups))
+        self.first_bias = nn.Parameter(torch.zeros(columns))
+        sizes = (*hidden, out_dim)
+        self.weights = nn.ParameterList(uniform(copies, n, m, fan_in=n) for n, m in itertools.pairwise(sizes))
+        self.biases = nn.ParameterList(torch.zeros(copies, 1, n) for n in sizes[1:])
+        with torch.no_grad():
+            self.weights[-1].mul_(_SMALL_OUTPUT)
+
+    def forward(self, x: State, command: Tensor) -> Tensor:
+        """State x and command (B, C * A) to outputs (copies, B, out_dim) in float32."""
+        h: Tensor = _FirstLayer.apply(x.z, x.proprio, command, self.first_weight, self.first_bias)
+        h = _activate(h.view(len(h), self.copies, -1).transpose(0, 1))
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            h = _activate(self._product(h, weight, bias))
+        weight, bias = self.weights[-1], self.biases[-1]
+        if weight.shape[2] == 1:  # a product with a single column is six times slower than the same sum
+            return (h * weight.transpose(1, 2)).sum(2, keepdim=True) + bias
+        return self._product(h, weight, bias).float()
+
+    def _product(self, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return torch.baddbmm(bias.to(self.dtype), h, weight.to(self.dtype))
+
+
+def _activate(x: Tensor) -> Tensor:
+    """LayerNorm, then ReLU; the former decides between learning and collapse (our insertion study).
+
+    Without gain and shift of its own: the bias before it and the weights after it do their work.
+    """
+    return F.layer_norm(x, x.shape[-1:]).relu()
+
+
+class Actor(nn.Module):
+    """pi(a | x, reference) = N(mu(x, reference), sigma^2 I) over whole chunks (Eq. 4), within the data's bounds.
+
+    The output is the chunk itself, not a correction of the reference. It is clamped and not squashed, because a tanh
+    could not reproduce references beyond its range. The module carries its input statistics and bounds, so an
+    exported actor is complete.
+    """
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(
+        self, shapes: Shapes, hidden: tuple[int, ...], *, dtype: torch.dtype, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.shapes = shapes
+        flat = shapes.chunk * shapes.action_dim
+        self.scale = StateScale(shapes)
+        widths = (shapes.z_dim, shapes.proprio_dim, flat)
+        self.body = StackedMLP(1, widths, hidden, flat, dtype=dtype, generator=generator)
+        limits = torch.full((shapes.chunk, shapes.action_dim), torch.inf)
+        self.register_buffer("low", -limits)
+        self.register_buffer("high", limits)
+
+    def fit(self, rows: Batch, margin: float) -> None:
+        """Set input statistics and action bounds from rows of the base policy.
+
+        Args:
+            rows: (N,) windows; their valid references and actions give the range of each step and dimension.
+            margin: how far beyond that range the output may go, as a share of the range.
+        """
+        self.scale.fit(rows.z, rows.proprio)
+        valid = valid_mask(rows.valid, self.shapes.chunk)
+        low = torch.minimum(rows.reference, torch.where(valid, rows.action, rows.reference)).amin(0).float()
+        high = torch.maximum(rows.reference, torch.where(valid, rows.action, rows.reference)).amax(0).float()
+        room = margin * (high - low)
+        self.low.copy_(low - room)
+        self.high.copy_(high + room)
+
+    def state(self, z: Tensor, proprio: Tensor) -> State:
+        """The standardised state x, in the type of the products."""
+        return self.scale(z, proprio, self.body.dtype)
+
+    def mean(self, x: State, reference: Tensor) -> Tensor:
+        """mu(x, reference) for a standardised state and a reference (B, C, A), before the bounds: (B, C, A)."""
+        return self.body(x, reference.flatten(1))[0].view(-1, self.shapes.chunk, self.shapes.action_dim)
+
+    def bounded(self, action: Tensor) -> Tensor:
+        """Clamp actions (B, C, A) to the data's range."""
+        return torch.clamp(action, self.low, self.high)
+
+    @torch.no_grad()
+    def act(
+        self,
+        z: Tensor,
+        proprio: Tensor,
+        reference: Tensor,
+        *,
+        sigma: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """The chunk to execute.
+
+        Args:
+            z: (B, Z) RL token.
+            proprio: (B, P).
+            reference: (B, C, A) the VLA's chunk, policy units; always shown, dropout belongs to training.
+            sigma: exploration noise, policy units; 0 gives the mean action that evaluation uses.
+            generator: source of the noise.
+
+        Returns:
+            (B, C, A) actions within the bounds, policy units.
+        """
+        action = self.mean(self.state(z, proprio), reference)
+        if sigma > 0:
+            noise = torch.randn(action.shape, generator=generator, device=action.device)
+            action = action + sigma * noise
+        return self.bounded(action)
+
+
+class Critics(nn.Module):
+    """Q_1 and Q_2 of (x, a_{1:C}); they do not see the reference."""
+
+    def __init__(
+        self, shapes: Shapes, hidden: tuple[int, ...], *, dtype: torch.dtype, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        widths = (shapes.z_dim, shapes.proprio_dim, shapes.chunk * shapes.action_dim)
+        self.body = StackedMLP(2, widths, hidden, 1, dtype=dtype, generator=generator)
+
+    def forward(self, x: State, action: Tensor, valid: Tensor) -> Tensor:
+        """Values (2, B) of actions (B, C, A), of which only the first ``valid`` (B,) steps count."""
+        # Padding is zero whoever made the action, so a policy cannot be judged by steps that never happen.
+        action = action * valid_mask(valid, action.shape[1])
+        return self.body(x, action.flatten(1)).squeeze(2)
+
+
+@contextlib.contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Leave the module's parameters out of the gradients that are taken inside the block."""
+    parameters = list(module.parameters())
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+
+
+def product_dtype(choice: str, device: torch.device) -> torch.dtype:
+    """Type of the matrix products for a configured ``compute`` (``auto``, ``float32``, ``bfloat16``) on a device.
+
+    ``auto`` is bfloat16 where the processor multiplies it faster: AVX512-BF16 or AMX on a CPU, CUDA 8.0 and later.
+    """
+    if choice != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[choice]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    fast = device.type == "cpu" and (
+        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    )
+    return torch.bfloat16 if fast else torch.float32
