@@ -33,7 +33,9 @@ class Observation:
             )
         for name in ("position", "velocity"):
             if not np.isfinite(getattr(self, name)).all():
-                raise ValueError(f"observation at {self.stamp} ns: {name} is not finite; check the joint state source")
+                raise ValueError(
+                    f"observation at {self.stamp} ns: {name} is not finite; check the joint state source"
+                )
 
     @property
     def proprio(self) -> NDArray[np.float64]:

@@ -7,11 +7,12 @@ anchor), divided by a scale per joint: *normalised deltas*. All steps of a chunk
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.floating]
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -99,3 +99,8 @@ def pose_error(current: Array, target: Array) -> Array:
     """Displacement (6,) from `current` to `target`: metres, then rotation vector (rad), in root axes."""
     rotation = pin.log3(target[:3, :3] @ current[:3, :3].T)
     return np.concatenate([target[:3, 3] - current[:3, 3], rotation])
+
+
+def rotation(vector: Array) -> Array:
+    """Rotation matrix (3, 3) of a rotation vector (3,), rad."""
+    return np.asarray(pin.exp3(vector))

@@ -11,9 +11,8 @@ from enum import Enum, auto
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
-from rlt_ros.robots.kinematics import pose_error
+from rlt_ros.robots.kinematics import pose_error, rotation
 from rlt_ros.sim import scene
 from rlt_ros.sim.workcell import HZ, Workcell
 
@@ -133,14 +132,14 @@ class Demonstrator:
     def _goal(self) -> Array:
         """Tool pose (4, 4) that this person believes to be `height` above the mated pose."""
         mate = np.eye(4)
-        mate[:3, :3] = Rotation.from_rotvec([0.0, 0.0, self._turn]).as_matrix()
+        mate[:3, :3] = rotation(np.array([0.0, 0.0, self._turn]))
         mate[:3, 3] = [*self._offset, self._height]
         return self._workcell.conditions.face @ mate @ self._tool_from_mate
 
     def _move_reference(self, goal: Array) -> None:
         """Step the reference towards the goal, within speed and lead."""
         error = pose_error(self._reference, goal)
-        distance, angle = np.linalg.norm(error[:3]), np.linalg.norm(error[3:])
+        distance, angle = float(np.linalg.norm(error[:3])), float(np.linalg.norm(error[3:]))
         speed = self._transit_speed if self._phase is _Phase.TRANSIT else self._manner.fine_speed[1]
         if self._phase is _Phase.PROBE:
             speed = self._fine_speed
@@ -148,9 +147,9 @@ class Demonstrator:
         speed = min(speed, max(6.0 * distance, 0.01))
         self._reference[:3, 3] += error[:3] * min(1.0, speed / HZ / max(distance, 1e-9))
         turn = error[3:] * min(1.0, self._manner.turn_speed / HZ / max(angle, 1e-9))
-        self._reference[:3, :3] = Rotation.from_rotvec(turn).as_matrix() @ self._reference[:3, :3]
+        self._reference[:3, :3] = rotation(turn) @ self._reference[:3, :3]
         actual = self._workcell.kinematics.forward(self._workcell.position)
         lead = self._reference[:3, 3] - actual[:3, 3]
-        excess = np.linalg.norm(lead)
+        excess = float(np.linalg.norm(lead))
         if excess > self._manner.lead:
             self._reference[:3, 3] = actual[:3, 3] + lead * self._manner.lead / excess

@@ -38,8 +38,8 @@ POSTURE = {
     "idx81_gripper_r_outer_joint1": 0.3,
     "idx71_gripper_r_inner_joint1": -0.3,
 }
-# Arm posture (rad) with the tool centre at a mated fixture: all joints at least 0.2 rad from their limits over the whole
-# range of fixture and start poses, smallest singular value of the Jacobian 0.06.
+# Arm posture (rad) with the tool centre at a mated fixture: over the whole range of fixture and start poses all joints
+# stay at least 0.2 rad from their limits, and the smallest singular value of the Jacobian above 0.06.
 ARM_AT_FIXTURE = np.array([1.499, -0.878, -0.837, 1.03, -1.134, -1.179, 0.0])
 
 TIMESTEP = 0.002  # s; contact with 0.6 mm of play is stable at 2 ms with 4 ms contact time constants
@@ -130,7 +130,9 @@ def _servos(spec: mujoco.MjSpec) -> None:
 def _cameras(spec: mujoco.MjSpec) -> None:
     # Head camera: in the head's front, optical axis along the head's x axis.
     head = spec.body("head_link2")
-    head.add_camera(name="head", pos=[0.06, -0.04, 0.0], xyaxes=_axes([1.0, 0.0, 0.0], [0.0, -1.0, 0.0]), fovy=32.0)
+    head.add_camera(
+        name="head", pos=[0.06, -0.04, 0.0], xyaxes=_axes([1.0, 0.0, 0.0], [0.0, -1.0, 0.0]), fovy=32.0
+    )
     # Hand cameras, beside each gripper: the right one looks at the tip of its tool, the left one across at the fixture.
     position = np.array([0.072, 0.0, 0.030])
     for name, link, aim, fovy in (
@@ -151,8 +153,12 @@ def _axes(forward: list[float], up: list[float]) -> list[float]:
 
 def _bench(spec: mujoco.MjSpec) -> None:
     world = spec.worldbody
-    world.add_light(name="sun", pos=[0.2, -0.6, 2.4], dir=[0.2, 0.3, -1.0], diffuse=[0.6] * 3, castshadow=False)
-    world.add_light(name="lamp", pos=[1.4, 0.5, 1.8], dir=[-0.6, -0.5, -0.9], diffuse=[0.3] * 3, castshadow=False)
+    world.add_light(
+        name="sun", pos=[0.2, -0.6, 2.4], dir=[0.2, 0.3, -1.0], diffuse=[0.6] * 3, castshadow=False
+    )
+    world.add_light(
+        name="lamp", pos=[1.4, 0.5, 1.8], dir=[-0.6, -0.5, -0.9], diffuse=[0.3] * 3, castshadow=False
+    )
     for name, size, position, rgba in (
         ("bench", [0.35, 0.6, 0.02], [0.80, 0.0, 0.68], [0.55, 0.42, 0.30, 1]),
         ("floor", [4.0, 4.0, 0.01], [0.0, 0.0, -0.01], [0.30, 0.32, 0.34, 1]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import mujoco
 import numpy as np
@@ -13,7 +14,11 @@ RGBA = Sequence[float]
 TOOL, WORLD = 1, 2
 
 # Contact of hard plastic and metal: stiff (time constant 4 ms), critically damped, dry friction 0.25.
-_CONTACT = {"solref": [0.004, 1.0], "solimp": [0.95, 0.99, 0.0005, 0.5, 2.0], "friction": [0.25, 0.005, 0.0001]}
+_CONTACT = {
+    "solref": [0.004, 1.0],
+    "solimp": [0.95, 0.99, 0.0005, 0.5, 2.0],
+    "friction": [0.25, 0.005, 0.0001],
+}
 
 
 def box(
@@ -21,7 +26,15 @@ def box(
 ) -> None:
     """Axis-aligned box between the corners `low` and `high` (m, body frame); group 0 is for show only."""
     corners = np.array([low, high], dtype=float)
-    _add(body, mujoco.mjtGeom.mjGEOM_BOX, (corners[1] - corners[0]) / 2, corners.mean(axis=0), rgba, group, name)
+    _add(
+        body,
+        mujoco.mjtGeom.mjGEOM_BOX,
+        (corners[1] - corners[0]) / 2,
+        corners.mean(axis=0),
+        rgba,
+        group,
+        name,
+    )
 
 
 def pin(
@@ -59,9 +72,9 @@ def plate_with_holes(
     """
     xs = sorted({-half_size[0], half_size[0], *(x + s * w for x, _, w, _ in holes for s in (-1, 1))})
     ys = sorted({-half_size[1], half_size[1], *(y + s * h for _, y, _, h in holes for s in (-1, 1))})
-    for y_low, y_high in zip(ys, ys[1:], strict=False):
+    for y_low, y_high in pairwise(ys):
         run: list[float] = []
-        for x_low, x_high in zip(xs, xs[1:], strict=False):
+        for x_low, x_high in pairwise(xs):
             centre_x, centre_y = (x_low + x_high) / 2, (y_low + y_high) / 2
             hollow = any(abs(centre_x - x) < w and abs(centre_y - y) < h for x, y, w, h in holes)
             if hollow:

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from rlt_ros.perception import Observation
-from rlt_ros.robots.kinematics import Kinematics, pose_error
+from rlt_ros.robots.kinematics import Kinematics, pose_error, rotation
 from rlt_ros.sim import scene
 from rlt_ros.sim.rendering import CameraRig
 from rlt_ros.sim.tasks import Task
@@ -125,6 +124,11 @@ class Workcell:
         """Whether the tip has come so near to the socket that the precise part begins. Privileged."""
         return self.task.critical(self.relative)
 
+    @property
+    def distance(self) -> float:
+        """From the tool's tip to the socket, m. Privileged."""
+        return float(np.linalg.norm(self.relative[:3] - [0.0, 0.0, self.task.reach]))
+
     def picture(self, width: int, height: int) -> NDArray[np.uint8]:
         """A spectator's view (height, width, 3) of the workcell."""
         return self._rig.spectate(self._data, self.conditions.face[:3, 3], width, height)
@@ -144,9 +148,9 @@ class Workcell:
         face = self._nominal.face.copy()
         face[:3, 3] += face[:3, :3] @ (rng.uniform(-1, 1, 3) * ranges.fixture_shift)
         turn = rng.uniform(-1, 1, 3) * [ranges.fixture_tilt, ranges.fixture_tilt, ranges.fixture_turn]
-        face[:3, :3] = face[:3, :3] @ Rotation.from_rotvec(turn).as_matrix()
+        face[:3, :3] = face[:3, :3] @ rotation(turn)
         start = self._nominal.tool.copy()
-        start[:3, :3] = start[:3, :3] @ Rotation.from_rotvec(rng.uniform(-1, 1, 3) * ranges.start_tilt).as_matrix()
+        start[:3, :3] = start[:3, :3] @ rotation(rng.uniform(-1, 1, 3) * ranges.start_tilt)
         offset = rng.uniform(-1, 1, 3) * ranges.start_shift - [0.0, 0.0, _START_HEIGHT + self.task.reach]
         start[:3, 3] += self._nominal.tool[:3, :3] @ offset
         return Conditions(face, start)

@@ -66,7 +66,7 @@ class Task(ABC):
         """Add the geoms of the fixture; origin in the face, z out of it."""
 
     def mated(self, relative: Array) -> bool:
-        """Whether `relative`, the mate frame's pose (x, y, height m; rotation vector rad) in the face frame, is mated."""
+        """Whether the mate frame's pose `relative` in the face frame (x, y, height m; rotation vector) is mated."""
         sideways = float(np.hypot(relative[0], relative[1]))
         return bool(relative[2] < self.seat and sideways < self.lateral)
 

@@ -29,7 +29,9 @@ class Charger(Task):
 
     def add_tool(self, tool: mujoco.MjsBody) -> None:
         """A plug's body between the fingers and its two pins."""
-        solids.box(tool, (-0.0135, -0.007, -0.012), (0.0135, 0.007, self.mate_height), _PLUG, solids.TOOL, "plug")
+        solids.box(
+            tool, (-0.0135, -0.007, -0.012), (0.0135, 0.007, self.mate_height), _PLUG, solids.TOOL, "plug"
+        )
         for x in (-_PITCH, _PITCH):
             bottom, top = self.mate_height - 0.004, self.mate_height + self.reach
             solids.pin(tool, x, 0.0, bottom, top, _RADIUS, _METAL, solids.TOOL)

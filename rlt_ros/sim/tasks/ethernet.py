@@ -34,7 +34,14 @@ class Ethernet(Task):
     def add_tool(self, tool: mujoco.MjsBody) -> None:
         """A boot between the fingers and the plug: a core, four rounded edges and the latch."""
         low, high = self.mate_height - 0.006, self.mate_height + self.reach
-        solids.box(tool, (-0.006, -0.006, -0.012), (0.006, 0.006, self.mate_height - 0.006), _BOOT, solids.TOOL, "plug")
+        solids.box(
+            tool,
+            (-0.006, -0.006, -0.012),
+            (0.006, 0.006, self.mate_height - 0.006),
+            _BOOT,
+            solids.TOOL,
+            "plug",
+        )
         inner_x, inner_y = _HALF_X - _EDGE, _HALF_Y - _EDGE
         solids.box(tool, (-inner_x, -_HALF_Y, low), (inner_x, _HALF_Y, high - _EDGE), _CLEAR, solids.TOOL)
         solids.box(tool, (-_HALF_X, -inner_y, low), (_HALF_X, inner_y, high - _EDGE), _CLEAR, solids.TOOL)
@@ -42,7 +49,9 @@ class Ethernet(Task):
             for y in (-inner_y, inner_y):
                 solids.pin(tool, x, y, low, high, _EDGE, _CLEAR, solids.TOOL)
         latch_low, latch_high = _HALF_Y - 0.0005, _HALF_Y + _LATCH_Y
-        solids.box(tool, (-_LATCH_X, latch_low, low), (_LATCH_X, latch_high, high - 0.002), _CLEAR, solids.TOOL)
+        solids.box(
+            tool, (-_LATCH_X, latch_low, low), (_LATCH_X, latch_high, high - 0.002), _CLEAR, solids.TOOL
+        )
 
     def add_fixture(self, fixture: mujoco.MjsBody) -> None:
         """A panel with a bezel around the port, the port with its key way, and a light."""
@@ -53,7 +62,9 @@ class Ethernet(Task):
         depth = self.reach + 0.002
         solids.plate_with_holes(fixture, (0.034, 0.026), [port, key], depth, _PANEL, "fixture")
         for x, y, half_x, half_y in (port, key):  # the dark of a deep port, for show
-            solids.box(fixture, (x - half_x, y - half_y, -0.001), (x + half_x, y + half_y, 0.0002), _INSIDE, 0)
+            solids.box(
+                fixture, (x - half_x, y - half_y, -0.001), (x + half_x, y + half_y, 0.0002), _INSIDE, 0
+            )
         for sign in (-1, 1):
             x_low, x_high = sorted((sign * 0.0125, sign * 0.0155))
             solids.box(fixture, (x_low, -0.011, 0.0), (x_high, 0.012, _BEZEL), _FRAME, solids.WORLD)

@@ -46,4 +46,11 @@ class Screw(Task):
         solids.box(fixture, (-0.004, -0.002, -_DEPTH - 0.001), (0.004, 0.002, -_DEPTH), _SLOT, solids.WORLD)
         _, _, half_x, half_y = slot  # the dark of the slot, for show
         solids.box(fixture, (-half_x, -half_y, -0.001), (half_x, half_y, 0.0002), _SLOT, 0)
-        solids.box(fixture, (-0.040, -0.030, -0.016), (0.040, 0.030, -_DEPTH - 0.0005), _PLATE, solids.WORLD, "fixture")
+        solids.box(
+            fixture,
+            (-0.040, -0.030, -0.016),
+            (0.040, 0.030, -_DEPTH - 0.0005),
+            _PLATE,
+            solids.WORLD,
+            "fixture",
+        )

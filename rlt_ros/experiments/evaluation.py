@@ -1,0 +1,118 @@
+"""How good a policy is: the same evaluation episodes for the frozen VLA, the demonstrator and the trained policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlt_ros.experiments.drivers import base_policy, learned_policy
+from rlt_ros.experiments.rollout import Driver, End, Episode, Rollout, Sight
+from rlt_ros.experiments.statistics import Outcome, summarise
+from rlt_ros.perception import Observation
+from rlt_ros.sim.demonstrator import Demonstrator
+from rlt_ros.sim.workcell import Workcell
+
+EVALUATION_SEED = 900_000_000
+"""First seed of the evaluation episodes; training and demonstrations draw theirs from below."""
+
+
+def evaluation_seeds(count: int, first: int | None = None) -> range:
+    """Seeds of the evaluation episodes, the same for everyone who is compared."""
+    start = EVALUATION_SEED if first is None else first
+    return range(start, start + count)
+
+
+def rollouts(
+    rollout: Rollout, driver: Driver, seeds: Sequence[int], *, sight: Sight | None = None
+) -> Iterator[Episode]:
+    """One episode a seed."""
+    for seed in seeds:
+        yield rollout.run(seed, driver, sight=sight)
+
+
+def demonstrations(workcell: Workcell, seeds: Sequence[int]) -> Iterator[Episode]:
+    """The scripted demonstrator on the same conditions; its critical phase is counted like everyone's."""
+    for seed in seeds:
+        workcell.reset(seed)
+        human = Demonstrator(workcell, seed)
+        while not workcell.critical:
+            workcell.step(human.command()[0])
+        steps, mated = 0, False
+        while not mated and steps < workcell.task.critical_limit:
+            mated = workcell.step(human.command()[0])
+            steps += 1
+        yield Episode(End.SUCCESS if mated else End.TIMEOUT, steps)
+
+
+def outcome(episodes: Sequence[Episode]) -> Outcome:
+    """Success, median steps and throughput with intervals.
+
+    An approach that never reached the critical phase counts as a failure that lasted as long as a time-out would.
+    """
+    longest = max((episode.steps for episode in episodes), default=1)
+    return summarise([e.success for e in episodes], [e.steps or longest for e in episodes])
+
+
+def blank(observation: Observation) -> Observation:
+    """The same observation with grey pictures: what remains is proprioception."""
+    return replace(observation, images={k: np.full_like(v, 128) for k, v in observation.images.items()})
+
+
+class Swapped:
+    """Shows the pictures that the previous episode saw at the same moment, so the socket seems to be elsewhere."""
+
+    def __init__(self) -> None:
+        self._before: list[Mapping[str, Any]] = []
+        self._now: list[Mapping[str, Any]] = []
+        self._last_stamp = -1
+
+    def __call__(self, observation: Observation) -> Observation:
+        """The observation with the other episode's pictures; grey ones in the very first episode."""
+        if self._now and observation.stamp <= self._last_stamp:
+            self._before, self._now = self._now, []
+        self._last_stamp = observation.stamp
+        self._now.append(observation.images)
+        if not self._before:
+            return blank(observation)
+        shown = self._before[min(len(self._now), len(self._before)) - 1]
+        return replace(observation, images=shown)
+
+
+SIGHTS: dict[str, Callable[[], Sight | None]] = {
+    "true": lambda: None,
+    "blank": lambda: blank,
+    "swapped": Swapped,
+}
+
+
+def evaluate(
+    run_dir: Path, *, episodes: int, policy: str, images: str = "true", seed: int | None = None
+) -> dict[str, Any]:
+    """Evaluate a trained run's policy, its frozen VLA or the demonstrator on `episodes` episodes.
+
+    Args:
+        run_dir: folder of the run.
+        episodes: how many.
+        policy: `rlt`, `base` or `demo`.
+        images: `true`, `blank` or `swapped`: what the policy sees in the critical phase.
+        seed: of the first episode; None takes the evaluation episodes that every run uses.
+
+    Returns:
+        The outcome's figures with `policy`, `images` and `task`.
+    """
+    from rlt_ros.experiments.trainer import open_policy
+
+    loaded = open_policy(run_dir)
+    seeds = evaluation_seeds(episodes, seed)
+    sight = SIGHTS[images]()
+    if policy == "demo":
+        done = list(demonstrations(loaded.workcell, seeds))
+    else:
+        driver = base_policy if policy == "base" else learned_policy(loaded.learner.actor)
+        done = list(rollouts(loaded.rollout, driver, seeds, sight=sight))
+    loaded.workcell.close()
+    return {**outcome(done).as_dict(), "policy": policy, "images": images, "task": loaded.workcell.task.name}

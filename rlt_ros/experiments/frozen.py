@@ -1,0 +1,103 @@
+"""The frozen half of RLT on one robot: observations in; RL token, proprioception and reference chunk out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rlt_ros.perception import Observation
+from rlt_ros.rlt.lineage import Lineage, fingerprint
+from rlt_ros.rlt.token_readouts import Readout
+from rlt_ros.robots.action_space import ActionSpace
+from rlt_ros.vla.protocol import VLA, ObservationBatch
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Perceived:
+    """What the frozen parts make of B observations.
+
+    Attributes:
+        z: (B, Z) RL tokens.
+        proprio: (B, P) joint positions, then velocities.
+        chunk: (B, H, A) the VLA's action chunks, policy units.
+    """
+
+    z: FloatArray
+    proprio: FloatArray
+    chunk: FloatArray
+
+
+class Perceiver(Protocol):
+    """Anything that turns observations into RL states."""
+
+    @property
+    def action_space(self) -> ActionSpace:
+        """What the chunk's numbers mean to the robot."""
+        ...
+
+    @property
+    def z_dim(self) -> int:
+        """Width Z of the token."""
+        ...
+
+    @property
+    def lineage(self) -> Lineage:
+        """Which frozen parts these are."""
+        ...
+
+    def perceive(
+        self, observations: Sequence[Observation], instruction: str, generator: torch.Generator
+    ) -> Perceived:
+        """Token, proprioception and chunk of every observation, from one pass of the VLA."""
+        ...
+
+
+class FrozenVLA:
+    """A VLA and an RL token that was trained on its embeddings.
+
+    Args:
+        vla: any model behind the protocol.
+        token: read-out of the embeddings; its lineage must name this VLA.
+    """
+
+    def __init__(self, vla: VLA, token: Readout) -> None:
+        self._vla, self._token = vla, token
+        scale = vla.action_scale.double().numpy()
+        self.action_space = ActionSpace(scale)
+        self.z_dim = token.z_dim
+        self.lineage = Lineage(
+            vla=vla.fingerprint, token=token.fingerprint, stats=fingerprint(scale.tobytes())
+        )
+
+    def perceive(
+        self, observations: Sequence[Observation], instruction: str, generator: torch.Generator
+    ) -> Perceived:
+        """See :class:`Perceiver`."""
+        proprio = torch.from_numpy(np.stack([o.proprio for o in observations])).float()
+        images = {
+            camera: torch.from_numpy(np.stack([_camera(o, camera) for o in observations]))
+            for camera in self._vla.spec.cameras
+        }
+        batch = ObservationBatch(images, proprio, [instruction] * len(observations))
+        seen = self._vla.act(batch, generator=generator)
+        with torch.no_grad():
+            z = self._token(seen.embeddings, seen.mask)
+        return Perceived(z.numpy(), proprio.numpy(), seen.chunk.numpy())
+
+
+def _camera(observation: Observation, camera: str) -> NDArray[np.uint8]:
+    try:
+        return observation.images[camera]
+    except KeyError:
+        have = ", ".join(observation.images) or "none"
+        raise ValueError(
+            f"observation at {observation.stamp} ns lacks camera '{camera}' (it has: {have}); "
+            "the VLA needs it, so the frame cannot be used"
+        ) from None

@@ -1,0 +1,52 @@
+"""Append-only lines of JSON that survive a kill at any moment: a run's episodes and measurements."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+class Journal:
+    """A file of JSON objects, one a line. A last line that was torn by a kill is dropped when it is opened again.
+
+    Args:
+        path: the file; made when missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.records: list[dict[str, Any]] = []
+        whole = 0
+        if path.exists():
+            for line in path.read_bytes().splitlines(keepends=True):
+                record = _parsed(line)
+                if record is None:
+                    break
+                self.records.append(record)
+                whole += len(line)
+        self._file = path.open("ab")
+        self._file.truncate(whole)
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Add one object; it is on the disk when this returns."""
+        self._file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self.records.append(dict(record))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None

@@ -1,0 +1,377 @@
+"""Online RLT in the simulator, in one process: warm-up, RL in the critical phase, evaluation, report.
+
+Everything that a run has done is on the disk as soon as it is done: episodes and measurements as lines, rows in the
+replay, the learner at checkpoints. A run that was stopped in any way goes on when it is started again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import rlt_ros
+from rlt_ros.experiments.drivers import base_policy, learned_policy
+from rlt_ros.experiments.evaluation import demonstrations, evaluation_seeds, outcome, rollouts
+from rlt_ros.experiments.films import film
+from rlt_ros.experiments.frozen import FrozenVLA, Perceiver
+from rlt_ros.experiments.journal import Journal
+from rlt_ros.experiments.report import write_report
+from rlt_ros.experiments.rollout import Driver, End, Episode, Rollout
+from rlt_ros.experiments.run_config import Settings, settings
+from rlt_ros.experiments.statistics import takeover_dip
+from rlt_ros.experiments.watch import Watch
+from rlt_ros.rlt.checkpoint import load_checkpoint, save_checkpoint
+from rlt_ros.rlt.learner import Learner
+from rlt_ros.rlt.pacing import UpdateDebt
+from rlt_ros.rlt.parameters import ConfigError
+from rlt_ros.rlt.replay import Replay
+from rlt_ros.rlt.storage import replacing
+from rlt_ros.rlt.transition import Window
+from rlt_ros.sim.tasks import TASKS
+from rlt_ros.sim.workcell import HZ, Workcell
+from rlt_ros.vla.builtin import load_builtin
+
+_SEEDS_PER_RUN = 1_000_000
+"""Episode seeds of run s start at s times this, below those of the evaluation."""
+
+
+@dataclass
+class LoadedPolicy:
+    """A run's policy, ready to act."""
+
+    workcell: Workcell
+    rollout: Rollout
+    learner: Learner
+
+
+def train(
+    *,
+    task: str,
+    seed: int,
+    robot_minutes: float,
+    eval_episodes: int,
+    out: Path,
+    weights: Path | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """Train one task, or go on training it, and return the run's summary.
+
+    Args:
+        task: name of a task of the simulator.
+        seed: of everything random in training.
+        robot_minutes: critical-phase robot time to spend, warm-up included.
+        eval_episodes: episodes of each evaluation.
+        out: folder of the run.
+        weights: folder that `rlt-ros pretrain` made; None takes the shipped weights.
+        overrides: section → key → value beside the defaults.
+
+    Raises:
+        ConfigError: the folder holds a run with other settings.
+    """
+    if seed < 0 or seed * _SEEDS_PER_RUN >= evaluation_seeds(1).start:
+        raise ConfigError(f"--seed {seed}: choose 0 to {evaluation_seeds(1).start // _SEEDS_PER_RUN - 1}")
+    chosen = settings(overrides or {}, origin="training settings")
+    out.mkdir(parents=True, exist_ok=True)
+    asked = {"task": task, "seed": seed, "weights": str(weights or ""), **chosen.as_dict()}
+    _keep_config(out / "config.json", asked)
+    summary_file = out / "summary.json"
+    if summary_file.exists():
+        summary: dict[str, Any] = json.loads(summary_file.read_text())
+        if summary["robot_minutes_asked"] >= robot_minutes and summary["base"]["episodes"] >= eval_episodes:
+            return summary
+    torch.set_num_threads(chosen.run.threads)
+    run = Training(out, task, seed, chosen, load_frozen(task, weights))
+    try:
+        return run.complete(robot_minutes, eval_episodes)
+    finally:
+        run.close()
+
+
+def load_frozen(task: str, weights: Path | None) -> FrozenVLA:
+    """The built-in VLA with the token of `task`."""
+    return FrozenVLA(*(load_builtin(task) if weights is None else load_builtin(task, weights)))
+
+
+class Training:
+    """One run: the robot, the frozen parts, the learner and what is kept of them.
+
+    Args:
+        out: folder of the run.
+        task: name of the task.
+        seed: of the run.
+        chosen: settings.
+        frozen: token and reference from pixels.
+    """
+
+    def __init__(self, out: Path, task: str, seed: int, chosen: Settings, frozen: Perceiver) -> None:
+        self._out, self._seed, self._settings = out, seed, chosen
+        config = chosen.rlt
+        self._frozen = frozen
+        self.workcell = Workcell(TASKS[task])
+        self.rollout = Rollout(self.workcell, frozen, config)
+        self.learner = Learner(config, self.rollout.shapes, seed=seed)
+        self._debt = UpdateDebt.from_config(config)
+        self._replay = Replay.open(
+            out / "replay.rlt",
+            self.rollout.shapes,
+            config.replay_capacity,
+            gamma=config.gamma,
+            lineage=frozen.lineage,
+            z_storage=config.z_storage,
+        )
+        self._episodes = Journal(out / "episodes.jsonl")
+        self._metrics = Journal(out / "metrics.jsonl")
+        self._checkpoint = out / "learner.safetensors"
+        self._watch = Watch(out, chosen.run.rolling)
+        self._wall = _Stopwatch(out / "wall_seconds")
+        self._resume()
+
+    def complete(self, robot_minutes: float, eval_episodes: int) -> dict[str, Any]:
+        """Do what is still missing of the run, write summary and report, and return the summary."""
+        self._evaluate("eval_base", eval_episodes)
+        self._evaluate("demo", eval_episodes)
+        base_rate = outcome(self._recorded("eval_base")).success_rate
+        self._watch.begin(robot_minutes, base_rate)
+        while self.robot_minutes < robot_minutes:
+            self._train_one_episode(base_rate)
+        self._save()
+        self._drop_outdated_evaluation()
+        self._evaluate("eval_rlt", eval_episodes)
+        self._film()
+        summary = self._summary(robot_minutes)
+        with replacing(self._out / "summary.json") as file:
+            file.write_text(json.dumps(summary, indent=1))
+        write_report(self._out)
+        return summary
+
+    @property
+    def robot_minutes(self) -> float:
+        """Critical-phase robot time that training has used, minutes."""
+        return sum(r["steps"] for r in self._trained()) / HZ / 60.0
+
+    def close(self) -> None:
+        """Keep the learner as it is and let go of files and renderer."""
+        self._save()
+        self._watch.close()
+        self._wall.close()
+        for resource in (self._episodes, self._metrics, self._replay, self.workcell):
+            resource.close()
+
+    def _train_one_episode(self, base_rate: float) -> None:
+        number = self._next_episode
+        self._next_episode += 1
+        acting = self._debt.is_open and not self.learner.warming_up
+        driver: Driver = base_policy
+        if acting:
+            noise = torch.Generator().manual_seed(self._seed * _SEEDS_PER_RUN + number)
+            driver = learned_policy(self.learner.actor, sigma=self._settings.rlt.sigma, generator=noise)
+        seed = self._seed * _SEEDS_PER_RUN + number
+        episode = self.rollout.run(seed, driver, episode=number, collect=self._collect)
+        if episode.end is not End.NO_APPROACH:
+            self._debt.add_episode(success=episode.success)
+        self._note("online" if acting else "warmup", episode, number)
+        self._report_success(base_rate)
+        self._learn()
+        if number % self._settings.run.checkpoint_every == 0:
+            self._save()
+
+    def _collect(self, windows: list[Window]) -> None:
+        self._debt.add_rows(self._replay.append(windows))
+
+    def _learn(self) -> None:
+        """Pay the updates that are owed."""
+        if self._debt.is_open and self.learner.critic_steps == 0:
+            # The bounds and statistics of everything that follows come from the base policy's rows.
+            self.learner.fit_scale(self._replay.sample(min(len(self._replay), 20_000), self.learner.sampling))
+        config = self._settings.rlt
+        while due := self._debt.due():
+            for _ in range(due // config.critic_updates):
+                batch = self._replay.sample(self.learner.rows_per_update, self.learner.sampling)
+                metrics = self.learner.update(batch)
+                if self.learner.critic_steps % self._settings.run.metrics_every < config.critic_updates:
+                    self.learner.check(batch)
+                    self._measure({**metrics, **self.learner.diagnose(batch)})
+            self._debt.pay(due // config.critic_updates * config.critic_updates)
+
+    def _measure(self, metrics: Mapping[str, torch.Tensor]) -> None:
+        record = {
+            "robot_minutes": self.robot_minutes,
+            "updates": self.learner.critic_steps,
+            "utd_debt": self._debt.owed,
+            **{name: float(value) for name, value in metrics.items()},
+        }
+        self._metrics.append(record)
+        self._watch.measured(record)
+
+    def _note(self, phase: str, episode: Episode, number: int) -> None:
+        record = {
+            "episode": number,
+            "phase": phase,
+            "success": episode.success,
+            "end": episode.end.value,
+            "steps": episode.steps,
+            "human_share": episode.human_share,
+            "robot_minutes": self.robot_minutes
+            + (episode.steps / HZ / 60.0 if phase in ("warmup", "online") else 0),
+        }
+        self._episodes.append(record)
+        self._watch.episode(record)
+
+    def _report_success(self, base_rate: float) -> None:
+        online = [r["success"] for r in self._trained() if r["phase"] == "online"]
+        recent = online[-self._settings.run.rolling :]
+        if recent:
+            self.learner.report_success(sum(recent) / len(recent), base_rate)
+
+    def _evaluate(self, phase: str, count: int) -> None:
+        """Run those evaluation episodes that the journal lacks."""
+        seeds = evaluation_seeds(count)[len(self._recorded(phase)) :]
+        if phase == "demo":
+            done = demonstrations(self.workcell, seeds)
+        else:
+            driver = base_policy if phase == "eval_base" else learned_policy(self.learner.actor)
+            done = rollouts(self.rollout, driver, seeds)
+        self._watch.evaluating(phase, len(seeds))
+        for seed, episode in zip(seeds, done, strict=True):
+            self._note(phase, episode, seed)
+
+    def _drop_outdated_evaluation(self) -> None:
+        """A run that was prolonged is evaluated anew: only results of the final actor count."""
+        for record in self._episodes.records:
+            if record["phase"] == "eval_rlt" and record["robot_minutes"] < self.robot_minutes:
+                record["phase"] = "eval_rlt_earlier"
+
+    def _film(self) -> None:
+        count = self._settings.run.video_episodes
+        seeds = evaluation_seeds(count)
+        film(
+            self._out / "videos" / "base.mp4",
+            self.workcell,
+            lambda s, w: self.rollout.run(s, base_policy, watch=w),
+            seeds,
+        )
+        actor = learned_policy(self.learner.actor)
+        film(
+            self._out / "videos" / "rlt.mp4",
+            self.workcell,
+            lambda s, w: self.rollout.run(s, actor, watch=w),
+            seeds,
+        )
+
+    def _summary(self, asked: float) -> dict[str, Any]:
+        base, demo, rlt = (outcome(self._recorded(phase)) for phase in ("eval_base", "demo", "eval_rlt"))
+        online = [r["success"] for r in self._trained() if r["phase"] == "online"]
+        rolling = self._settings.run.rolling
+        return {
+            "task": self.workcell.task.name,
+            "seed": self._seed,
+            "base": base.as_dict(),
+            "demo": demo.as_dict(),
+            "rlt": rlt.as_dict(),
+            "throughput_ratio": _ratio(rlt.throughput_per_10min, base.throughput_per_10min),
+            "speed_ratio": _ratio(base.median_steps, rlt.median_steps),
+            "takeover_dip": takeover_dip(base.success_rate, online, rolling)
+            if len(online) >= rolling
+            else None,
+            "robot_minutes": self.robot_minutes,
+            "robot_minutes_asked": asked,
+            "episodes": len(self._trained()),
+            "updates": self.learner.critic_steps,
+            "wall_seconds": self._wall.seconds,
+            "versions": {
+                "rlt_ros": rlt_ros.__version__,
+                "torch": torch.__version__,
+                "vla": self._frozen.lineage.vla,
+                "token": self._frozen.lineage.token,
+                "stats": self._frozen.lineage.stats,
+            },
+        }
+
+    def _recorded(self, phase: str) -> list[Episode]:
+        return [
+            Episode(End(r["end"]), r["steps"], r["human_share"])
+            for r in self._episodes.records
+            if r["phase"] == phase
+        ]
+
+    def _trained(self) -> list[dict[str, Any]]:
+        return [r for r in self._episodes.records if r["phase"] in ("warmup", "online")]
+
+    def _resume(self) -> None:
+        """Take up the checkpoint and note what was done after it."""
+        if self._checkpoint.exists():
+            self._debt.load_state(
+                load_checkpoint(self._checkpoint, self.learner, lineage=self._frozen.lineage)
+            )
+        done = [r for r in self._trained() if r["end"] != End.NO_APPROACH.value]
+        for record in done[self._debt.successes + self._debt.failures :]:
+            self._debt.add_episode(success=record["success"])
+        self._debt.add_rows(self._replay.total - self._debt.rows)
+        # An episode that was interrupted has rows but no line; its number is not used again.
+        last_row = self._replay.window(len(self._replay) - 1).episode if len(self._replay) else -1
+        self._next_episode = 1 + max([last_row, *(r["episode"] for r in self._trained())])
+
+    def _save(self) -> None:
+        self._replay.flush()
+        save_checkpoint(
+            self._checkpoint, self.learner, lineage=self._frozen.lineage, metadata=self._debt.state()
+        )
+
+
+def open_policy(run_dir: Path) -> LoadedPolicy:
+    """The policy of a run, as its last checkpoint has it.
+
+    Raises:
+        StorageError: there is no checkpoint, or it is damaged.
+    """
+    config = json.loads((run_dir / "config.json").read_text())
+    chosen = settings({name: config[name] for name in ("rlt", "run")}, origin=str(run_dir / "config.json"))
+    frozen = load_frozen(config["task"], Path(config["weights"]) if config["weights"] else None)
+    workcell = Workcell(TASKS[config["task"]])
+    rollout = Rollout(workcell, frozen, chosen.rlt)
+    learner = Learner(chosen.rlt, rollout.shapes, seed=config["seed"])
+    load_checkpoint(run_dir / "learner.safetensors", learner, lineage=frozen.lineage)
+    return LoadedPolicy(workcell, rollout, learner)
+
+
+def _keep_config(path: Path, asked: dict[str, Any]) -> None:
+    """Write a new run's settings, or check that an old run has the same ones."""
+    asked = json.loads(json.dumps(asked))
+    if not path.exists():
+        with replacing(path) as file:
+            file.write_text(json.dumps(asked, indent=1))
+        return
+    found = json.loads(path.read_text())
+    if found != asked:
+        names = [name for name in asked if found.get(name) != asked[name]]
+        raise ConfigError(
+            f"{path.parent} holds a run with other settings ({', '.join(names)}); "
+            "choose another --out, or give the run's own settings to go on with it"
+        )
+
+
+def _ratio(above: float | None, below: float | None) -> float | None:
+    return above / below if above is not None and below else None
+
+
+class _Stopwatch:
+    """Wall-clock seconds that a run has taken over all its starts, kept in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._before = float(path.read_text()) if path.exists() else 0.0
+        self._start = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return self._before + time.monotonic() - self._start
+
+    def close(self) -> None:
+        with replacing(self._path) as file:
+            file.write_text(f"{self.seconds:.3f}")
