@@ -17,7 +17,7 @@ import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -75,7 +75,7 @@ class ReplayStats:
 class Replay:
     """See the module. Made by :meth:`open` (writes and samples) or :meth:`attach` (samples)."""
 
-    def __init__(self, mapped: ReplayMap, lock: BinaryIO | None) -> None:
+    def __init__(self, mapped: ReplayMap, lock: IO[bytes] | None) -> None:
         self._map, self._lock, self._shapes = mapped, lock, mapped.format.shapes
         self._writer = None if lock is None else RingWriter(mapped)
 
@@ -167,7 +167,7 @@ class Replay:
             raise ReplayError(f"replay {self._map.path} holds no rows; wait until a window was appended")
         rows = torch.randint(first, stop, (batch_size,), generator=generator)
         while True:
-            batch = self._gather(rows.numpy())
+            batch = self._gather(rows)
             memory_fence()
             first, stop = self._map.living()
             torn = rows < first
@@ -180,7 +180,7 @@ class Replay:
         first, stop = self._map.living()
         if not 0 <= index < stop - first:
             raise ReplayError(f"row {index} was asked for; replay {self._map.path} holds {stop - first} rows")
-        rows = np.array([first + index])
+        rows = torch.tensor([first + index])
         batch, record = self._gather(rows), self._records(rows)[0]
         arrays = {
             name: getattr(batch, name)[0].float().numpy()
@@ -198,7 +198,7 @@ class Replay:
     def stats(self) -> ReplayStats:
         """Count what the stored rows contain. Reads the small records only: milliseconds for 200,000 rows."""
         first, stop = self._map.living()
-        records = self._records(np.arange(first, stop))
+        records = self._records(torch.arange(first, stop))
         memory_fence()
         records = records[max(0, self._map.living()[0] - first) :]
         outcomes = np.bincount(records["outcome"], minlength=len(Outcome))
@@ -248,20 +248,17 @@ class Replay:
     ) -> None:
         self.close()
 
-    def _records(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        return self._map.records[rows % self.format.row_slots]
+    def _records(self, rows: Tensor) -> NDArray[Any]:
+        return self._map.gather_records(rows % self.format.row_slots)
 
-    def _gather(self, rows: NDArray[np.int64]) -> Batch:
+    def _gather(self, rows: Tensor) -> Batch:
         """Copy rows out of the file. Sound only if all of them are still stored afterwards."""
         shapes, count = self._shapes, len(rows)
         slots = rows % self.format.row_slots
-        records = self._map.records[slots]
-        states = torch.from_numpy(
-            np.concatenate((records["state"], records["next_state"])) % self.format.state_slots
-        )
-        z = self._map.z.index_select(0, states)
-        rest = self._map.rest.index_select(0, states)
-        action = self._map.action.index_select(0, torch.from_numpy(slots))
+        records = self._map.gather_records(slots)
+        states = np.concatenate((records["state"], records["next_state"])) % self.format.state_slots
+        z, rest = (table.index_select(0, torch.from_numpy(states)) for table in (self._map.z, self._map.rest))
+        action = self._map.action.index_select(0, slots)
         proprio = rest[:, : shapes.proprio_dim]
         reference = rest[:, shapes.proprio_dim :].unflatten(1, (shapes.chunk, shapes.action_dim))
         return Batch(

@@ -205,9 +205,7 @@ class ReplayFormat:
             )
         text = page[_PREFIX.size : _PREFIX.size + length]
         if len(text) != length or zlib.crc32(text) != checksum:
-            raise ReplayFormatError(
-                f"the header of replay {path} is damaged; restore the file or start a new one"
-            )
+            raise ReplayFormatError(f"replay {path} has a damaged header; restore it or start a new file")
         fields = json.loads(text)
         shapes, lineage = Shapes(**fields.pop("shapes")), Lineage(**fields.pop("lineage"))
         found = ReplayFormat(shapes=shapes, lineage=lineage, **fields)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 import torch
@@ -51,7 +52,7 @@ class RingWriter:
     def _resume(self) -> None:
         """What the writer remembers beside the file: stored keys, and the newest states to share."""
         self._first, self._stop = self._map.living()
-        records = self._map.records[np.arange(self._first, self._stop) % self._format.row_slots]
+        records = self._map.gather_records(torch.arange(self._first, self._stop) % self._format.row_slots)
         self._keys = set(zip(records["episode"].tolist(), records["step"].tolist(), strict=True))
         self._states_end = int(records["states_end"][-1]) if len(records) else 0
         self._recent: dict[tuple[int, int], int] = {}
@@ -131,9 +132,9 @@ class RingWriter:
         return int(self._map.records["states_end"][row % self._format.row_slots])
 
 
-def lock_for_writing(path: Path) -> BinaryIO:
+def lock_for_writing(path: Path) -> IO[bytes]:
     """Take the writer's lock. The kernel gives it back when the process ends, however it ends."""
-    lock = open(f"{path}.lock", "a+b")  # noqa: SIM115 - lives as long as the replay
+    lock = open(f"{path}.lock", "a+b", buffering=0)  # noqa: SIM115 - lives as long as the replay
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -143,7 +144,9 @@ def lock_for_writing(path: Path) -> BinaryIO:
         raise ReplayLockedError(
             f"replay {path} is being written by process {owner}; stop it, or attach() to sample beside it"
         ) from None
-    lock.truncate(0)
-    lock.write(f"{os.getpid()}\n".encode())
-    lock.flush()
+    with contextlib.suppress(
+        OSError
+    ):  # a full disk: the name is for the message above, the lock holds without
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n".encode())
     return lock
