@@ -10,7 +10,7 @@ from rlt_ros.data import Demonstration
 
 CAMERAS = ("head", "hand_right")
 INSTRUCTIONS = {"left": "move to the left of the square", "right": "move to the right of the square"}
-_SIDE_RAD = {"left": -0.06, "right": 0.06}
+_SIDE_RAD = {"left": -0.12, "right": 0.12}
 
 
 def demonstration(
@@ -34,7 +34,7 @@ def demonstration(
         command[step] = position[step] + 0.12 * (goal - position[step])
         if step + 1 < steps:
             position[step + 1] = command[step]
-    velocity = np.gradient(position, axis=0) * 50.0
+    velocity = np.zeros_like(position)  # it would give the target away
     image_steps = np.arange(0, steps, 2, dtype=np.int32)
     relative = square - position[:, :2]
     colours = random.uniform(40, 215, (2, 3))
@@ -49,7 +49,7 @@ def demonstration(
         *as_float,
         images,
         image_steps,
-        relative.astype(np.float32),
+        (goal - position)[:, :2].astype(np.float32),
     )
 
 

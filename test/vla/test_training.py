@@ -1,0 +1,79 @@
+"""Training of the built-in VLA: reproducible, resumable, and what its losses touch."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from synthetic import CAMERAS, demonstration, demonstrations
+
+from rlt_ros.rlt.training import cosine_rate
+from rlt_ros.vla.builtin import VLAConfig, VLATrainer, VLATrainingConfig
+
+CONFIG = VLAConfig(width=16, layers=1, heads=2, stem_width=4, horizon=10, head_layers=1)
+TRAINING = VLATrainingConfig(steps=6, batch=8, warmup=2, checkpoint_every=2, bfloat16=False)
+
+
+def trainer(**changes: object) -> VLATrainer:
+    return VLATrainer(demonstrations(2), CAMERAS, CONFIG, dataclasses.replace(TRAINING, **changes))
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not() -> None:
+    prints = []
+    for seed in (0, 0, 1):
+        one = trainer(seed=seed)
+        one.run()
+        prints.append(one.vla.fingerprint)
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_a_resumed_run_ends_exactly_like_an_uninterrupted_one(tmp_path: Path) -> None:
+    whole = trainer()
+    whole.run()
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    first = trainer()
+    assert not first.resume(checkpoint)
+
+    for _ in range(3):
+        first.update()
+    first.save(checkpoint)
+    second = trainer()
+    assert second.resume(checkpoint) and second.state.step == 3
+    second.run(checkpoint=checkpoint)
+    assert second.vla.fingerprint == whole.vla.fingerprint
+
+
+def test_an_interrupted_run_leaves_its_last_step_in_the_checkpoint(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    one = trainer(steps=100, checkpoint_every=1000)
+
+    def interrupt(step: int, _: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        one.run(checkpoint=checkpoint, progress=interrupt)
+    other = trainer(steps=100, checkpoint_every=1000)
+    other.resume(checkpoint)
+    assert other.state.step == one.state.step > 0
+
+
+def test_a_checkpoint_of_other_data_or_parameters_is_refused(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    trainer().save(checkpoint)
+    with pytest.raises(ValueError, match="other data or parameters"):
+        trainer(batch=9).resume(checkpoint)
+
+
+def test_failed_demonstrations_teach_motion_but_no_goal() -> None:
+    failed = [dataclasses.replace(demonstration("left", seed), success=False) for seed in range(2)]
+    one = VLATrainer(failed, CAMERAS, CONFIG, TRAINING)
+    losses = one.forward(torch.arange(8), torch.Generator().manual_seed(0)).losses
+    assert float(losses["goal"]) == 0 and float(losses["flow"]) > 0
+
+
+def test_the_learning_rate_warms_up_and_falls_to_its_floor() -> None:
+    rates = [cosine_rate(step, peak=1.0, warmup=10, steps=100) for step in range(101)]
+    assert rates[0] == 0.1 and rates[10] == 1.0 and abs(rates[100] - 0.02) < 1e-9
+    assert rates[10:] == sorted(rates[10:], reverse=True)
