@@ -351,7 +351,7 @@ def test_a_row_that_cannot_be_written_leaves_the_replay_usable(tmp_path: Path) -
         with pytest.raises(OverflowError):
             replay.append([rows[1], too_large])
         assert_same_rows(replay, rows[:1])
-        replay.append(rows)
+        assert replay.append(rows) == len(rows) - 1
         assert_same_rows(replay, rows)
 
 
