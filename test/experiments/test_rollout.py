@@ -1,0 +1,193 @@
+"""One loop for collecting and evaluating: what it stores is what the robot did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from rlt_ros.experiments.drivers import base_policy
+from rlt_ros.experiments.evaluation import Swapped, blank, demonstrations, evaluation_seeds, outcome
+from rlt_ros.experiments.frozen import Perceived
+from rlt_ros.experiments.rollout import Choice, End, Episode, Rollout
+from rlt_ros.perception import Observation
+from rlt_ros.rlt.config import RLTConfig
+from rlt_ros.rlt.lineage import Lineage
+from rlt_ros.rlt.transition import Outcome, RLState, Source, Window
+from rlt_ros.robots.action_space import ActionSpace
+from rlt_ros.sim import scene
+from rlt_ros.sim.demonstrator import Demonstrator
+from rlt_ros.sim.tasks import TASKS
+from rlt_ros.sim.workcell import Workcell
+
+HORIZON = 50
+
+
+class StraightDown:
+    """Stands in for VLA and token: its chunk moves the tool along its own axis; the token is the joint positions."""
+
+    action_space = ActionSpace(np.full(7, 0.02))
+    z_dim = 7
+    lineage = Lineage(vla="test", token="test", stats="test")
+
+    def __init__(self, speed: float) -> None:
+        self._arm, self._speed = scene.kinematics(), speed
+
+    def perceive(
+        self, observations: Sequence[Observation], instruction: str, generator: torch.Generator
+    ) -> Perceived:
+        chunks = []
+        for observation in observations:
+            axis = self._arm.forward(observation.position)[:3, 2]
+            twist = np.concatenate([axis * self._speed / 50.0, np.zeros(3)])
+            step = self._arm.step_towards(observation.position, twist, damping=1e-2)
+            chunks.append(np.arange(1, HORIZON + 1)[:, None] * step / self.action_space.scale)
+        proprio = np.stack([o.proprio for o in observations]).astype(np.float32)
+        return Perceived(proprio[:, :7], proprio, np.stack(chunks).astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def workcell() -> Iterator[Workcell]:
+    cell = Workcell(TASKS["charger"])
+    yield cell
+    cell.close()
+
+
+def _run(workcell: Workcell, speed: float = 0.1) -> tuple[Episode, list[Window]]:
+    windows: list[Window] = []
+    rollout = Rollout(workcell, StraightDown(speed), RLTConfig())
+    episode = rollout.run(5, base_policy, episode=3, collect=windows.extend)
+    return episode, windows
+
+
+def test_a_critical_phase_is_stored_as_one_window_every_two_steps(workcell: Workcell) -> None:
+    windows: list[Window] = []
+
+    def hold(state: RLState) -> Choice:
+        return Choice(np.zeros_like(state.reference), Source.HOLD)
+
+    rollout = Rollout(workcell, StraightDown(0.1), RLTConfig())
+    episode = rollout.run(5, hold, episode=3, collect=windows.extend)
+    assert episode.end is End.TIMEOUT
+    assert episode.steps == workcell.task.critical_limit
+    assert [window.step for window in windows] == list(range(0, episode.steps, 2))
+    assert all(window.episode == 3 for window in windows)
+    assert windows[-1].outcome is Outcome.TRUNCATED
+    assert windows[-1].discount > 0.0
+
+
+def test_stored_actions_are_what_was_sent_after_the_safety_filter(workcell: Workcell) -> None:
+    """A driver that asks for the impossible is recorded with the possible."""
+    windows: list[Window] = []
+    rollout = Rollout(workcell, StraightDown(0.1), RLTConfig())
+
+    def wild(state: RLState) -> Choice:
+        return Choice(np.full_like(state.reference, 1e6), Source.ACTOR)
+
+    rollout.run(5, wild, collect=windows.extend)
+    largest_step = workcell.kinematics.velocity_limit / 50.0
+    scale = StraightDown.action_space.scale
+    assert windows
+    for window in windows:
+        moves = np.diff(window.action[: window.valid], axis=0) * scale
+        assert (np.abs(moves) <= largest_step + 1e-4).all()
+
+
+def test_not_a_number_never_reaches_the_robot(workcell: Workcell) -> None:
+    rollout = Rollout(workcell, StraightDown(0.1), RLTConfig())
+    before: list[np.ndarray] = []
+
+    def broken(state: RLState) -> Choice:
+        before.append(workcell.position)
+        return Choice(np.full_like(state.reference, np.nan), Source.ACTOR)
+
+    episode = rollout.run(5, broken)
+    assert episode.end is End.TIMEOUT
+    assert np.abs(before[-1] - before[1]).max() < 1e-2  # the arm held its place
+
+
+def test_an_episode_is_the_same_again_for_the_same_seed(workcell: Workcell) -> None:
+    (first, one), (second, two) = _run(workcell), _run(workcell)
+    assert first == second
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_array_equal(a.action, b.action)
+        np.testing.assert_array_equal(a.z, b.z)
+
+
+def test_a_tool_that_never_comes_near_gives_no_rows(workcell: Workcell) -> None:
+    windows: list[Window] = []
+    episode = Rollout(workcell, StraightDown(-0.01), RLTConfig()).run(5, base_policy, collect=windows.extend)
+    assert episode.end is End.NO_APPROACH
+    assert not windows
+
+
+def test_a_tool_that_strays_ends_in_failure(workcell: Workcell) -> None:
+    rollout = Rollout(workcell, StraightDown(0.1), RLTConfig())
+    windows: list[Window] = []
+
+    def away(state: RLState) -> Choice:
+        return Choice(-2.0 * state.reference, Source.ACTOR)
+
+    episode = rollout.run(5, away, collect=windows.extend)
+    assert episode.end is End.FAILURE
+    assert windows[-1].terminated
+    assert windows[-1].outcome is Outcome.FAILURE
+
+
+def test_a_success_ends_the_stream_with_the_reward(workcell: Workcell) -> None:
+    """The demonstrator acts through the driver, and every window that reaches the end has the reward."""
+    rollout = Rollout(workcell, StraightDown(0.1), RLTConfig())
+    windows: list[Window] = []
+    human: list[Demonstrator] = []
+
+    def teach(state: RLState) -> Choice:
+        if not human:
+            human.append(Demonstrator(workcell, 1))
+        target = human[0].command()[1]
+        action = rollout._frozen.action_space.encode(state.anchor, np.tile(target, (10, 1)))
+        return Choice(action.astype(np.float32), Source.HUMAN)
+
+    # One decision a chunk is too coarse for this person to finish, so the chunk is one step long.
+    rollout = Rollout(workcell, StraightDown(0.1), RLTConfig(chunk=1, stride=1))
+
+    def teach_step(state: RLState) -> Choice:
+        choice = teach(state)
+        return Choice(choice.chunk[:1], Source.HUMAN)
+
+    episode = rollout.run(5, teach_step, collect=windows.extend)
+    assert episode.success
+    assert episode.human_share == 1.0
+    assert windows[-1].reward == pytest.approx(1.0)
+    assert windows[-1].discount == 0.0
+    assert sum(window.reward for window in windows) == pytest.approx(1.0)
+
+
+def test_the_demonstrators_critical_phase_is_measured_on_the_same_seeds(workcell: Workcell) -> None:
+    episodes = list(demonstrations(workcell, evaluation_seeds(3)))
+    assert sum(episode.success for episode in episodes) >= 2
+    assert outcome(episodes).episodes == 3
+
+
+def test_an_approach_that_failed_counts_as_a_failure(workcell: Workcell) -> None:
+    result = outcome([Episode(End.SUCCESS, 100), Episode(End.NO_APPROACH, 0)])
+    assert result.success_rate == 0.5
+
+
+def _seen(stamp: int, value: int) -> Observation:
+    return Observation(stamp, {"head": np.full((2, 2, 3), value, np.uint8)}, np.zeros(7), np.zeros(7))
+
+
+def test_blank_pictures_hold_nothing(workcell: Workcell) -> None:
+    workcell.reset(1)
+    pictures = blank(workcell.observe()).images
+    assert all(np.ptp(picture) == 0 for picture in pictures.values())
+
+
+def test_swapped_pictures_are_those_of_the_episode_before() -> None:
+    sight = Swapped()
+    for stamp, value in ((0, 10), (20, 11)):
+        sight(_seen(stamp, value))
+    shown = [sight(_seen(stamp, value)).images["head"][0, 0, 0] for stamp, value in ((0, 50), (20, 51), (40, 52))]
+    assert shown == [10, 11, 11]
