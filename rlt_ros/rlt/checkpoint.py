@@ -1,0 +1,119 @@
+"""The learner on disk, and the actor as a message: both say what they were made of, and refuse what does not fit."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from rlt_ros.rlt.config import Shapes
+from rlt_ros.rlt.learner import Learner
+from rlt_ros.rlt.lineage import Lineage, fingerprint
+from rlt_ros.rlt.networks import Actor
+from rlt_ros.rlt.storage import StorageError, load_tensors, pack_tensors, save_tensors, unpack_tensors
+
+LEARNER_KIND = "rlt-learner"
+ACTOR_KIND = "rlt-actor"
+
+
+class CheckpointError(StorageError):
+    """A learner or an actor of other sizes than those in use."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PolicyUpdate:
+    """An actor ready to act.
+
+    Attributes:
+        actor: computes in float32 on the CPU, gradients off.
+        version: actor steps behind it; a larger one is newer within a run.
+        lineage: frozen parts that it was trained on, and its own fingerprint.
+    """
+
+    actor: Actor
+    version: int
+    lineage: Lineage
+
+
+def save_learner(
+    path: str | Path, learner: Learner, *, lineage: Lineage, extra: Mapping[str, str] | None = None
+) -> None:
+    """Write everything that the next update depends on, atomically; ``extra`` text comes back on loading."""
+    metadata = {**(extra or {}), **lineage.as_metadata(), **learner.shapes.as_metadata()}
+    save_tensors(path, learner.state(), kind=LEARNER_KIND, metadata=metadata)
+
+
+def load_learner(path: str | Path, learner: Learner, *, lineage: Lineage) -> dict[str, str]:
+    """Continue from a checkpoint, to the bit; returns the ``extra`` text of :func:`save_learner`.
+
+    Raises:
+        StorageError: the file is missing, truncated, foreign or damaged.
+        CheckpointError: it is of other shapes or layer widths.
+        LineageError: it was trained on other frozen parts.
+    """
+    tensors, metadata = load_tensors(path, kind=LEARNER_KIND)
+    _require_shapes(metadata, learner.shapes, str(path))
+    lineage.require_same(Lineage.from_metadata(metadata), what=str(path))
+    _require_layout(tensors, learner.state(), str(path))
+    learner.load_state(tensors)
+    own = lineage.as_metadata().keys() | learner.shapes.as_metadata().keys()
+    return {name: text for name, text in metadata.items() if name not in own}
+
+
+def export_actor(learner: Learner, *, lineage: Lineage) -> bytes:
+    """The current actor as safetensors bytes with version, checksum and lineage."""
+    tensors = learner.actor.state_dict()
+    lineage = dataclasses.replace(lineage, actor=fingerprint(tensors))
+    metadata = {
+        **lineage.as_metadata(),
+        **learner.shapes.as_metadata(),
+        "version": str(learner.actor_steps),
+        "hidden": ",".join(str(width) for width in learner.config.hidden),
+    }
+    return pack_tensors(tensors, kind=ACTOR_KIND, metadata=metadata)
+
+
+def import_actor(
+    data: bytes, *, shapes: Shapes, lineage: Lineage, origin: str = "policy update"
+) -> PolicyUpdate:
+    """Build the actor that :func:`export_actor` packed; ``origin`` names its source in errors.
+
+    Raises:
+        StorageError: the bytes are truncated, foreign or damaged.
+        CheckpointError: the actor is of other shapes.
+        LineageError: it was trained on other frozen parts.
+    """
+    tensors, metadata = unpack_tensors(data, kind=ACTOR_KIND, origin=origin)
+    _require_shapes(metadata, shapes, origin)
+    found = Lineage.from_metadata(metadata)
+    lineage.require_same(found, what=origin)
+    hidden = tuple(int(width) for width in metadata["hidden"].split(","))
+    # float32 whatever the learner computes in: for a single state, casting weights costs more than it saves.
+    actor = Actor(shapes, hidden, dtype=torch.float32, generator=torch.Generator())
+    _require_layout(tensors, actor.state_dict(), origin)
+    actor.load_state_dict(tensors)
+    return PolicyUpdate(actor.requires_grad_(False), int(metadata["version"]), found)
+
+
+def _require_shapes(metadata: Mapping[str, str], shapes: Shapes, origin: str) -> None:
+    found = Shapes.from_metadata(metadata)
+    if found != shapes:
+        raise CheckpointError(f"{origin}: was made for {found}; this robot and token need {shapes}")
+
+
+def _require_layout(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], origin: str) -> None:
+    differing = found.keys() ^ wanted.keys()
+    if differing:
+        raise CheckpointError(
+            f"{origin}: `{min(differing)}` is only in one of file and configuration; "
+            "use the configuration that it was made with (`hidden`, `target_actor`)"
+        )
+    for name, value in wanted.items():
+        if found[name].shape != value.shape:
+            raise CheckpointError(
+                f"{origin}: `{name}` is {tuple(found[name].shape)} there and {tuple(value.shape)} here; "
+                "use the `hidden` that it was made with"
+            )
