@@ -23,7 +23,12 @@ find_python() {
     die "no Python 3.10 to 3.13 found. Install one with: sudo apt-get install -y python3 python3-venv"
 }
 
-usable() { "$venv/bin/python" -c "$supported" 2>/dev/null && "$venv/bin/python" -m pip --version >/dev/null 2>&1; }
+# An environment of its own (never the Python that it was made from) with a Python that fits and with pip.
+isolated='import sys; sys.exit(sys.prefix == sys.base_prefix)'
+usable() {
+    "$venv/bin/python" -c "$supported" 2>/dev/null && "$venv/bin/python" -c "$isolated" &&
+        "$venv/bin/python" -m pip --version >/dev/null 2>&1
+}
 
 if ! usable; then
     python="$(find_python)"
