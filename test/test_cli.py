@@ -107,6 +107,26 @@ def test_interrupt_is_tidy(
     assert capsys.readouterr().err == "interrupted\n"
 
 
+def test_a_missing_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lacking(args: Any) -> dict[str, Any]:
+        raise ModuleNotFoundError("No module named 'torchrl.data'", name="torchrl.data")
+
+    monkeypatch.setattr(report, "run", lacking)
+    assert main(["report", str(tmp_path)]) == EXIT_ERROR
+    assert "pip install 'rlt_ros[bench]'" in capsys.readouterr().err
+
+
+def test_a_module_of_nobody_is_a_bug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(args: Any) -> dict[str, Any]:
+        raise ModuleNotFoundError("No module named 'nobody'", name="nobody")
+
+    monkeypatch.setattr(report, "run", lacking)
+    with pytest.raises(ModuleNotFoundError):
+        main(["report", str(tmp_path)])
+
+
 def test_a_full_disk_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

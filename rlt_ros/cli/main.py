@@ -19,6 +19,18 @@ from rlt_ros.cli.output import print_json
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
+_EXTRAS = {
+    "accelerate": "train",
+    "av": "sim",
+    "mujoco": "sim",
+    "pinocchio": "sim",
+    "stable_baselines3": "bench",
+    "tensorboard": "train",
+    "tensordict": "bench",
+    "torchrl": "bench",
+}
+"""Module → the extra of this package that brings it."""
+
 _DESCRIPTION = """\
 RL Token (RLT): online reinforcement learning that makes a robot arm, driven by a frozen
 vision-language-action model, precise and fast at the last millimetre."""
@@ -63,16 +75,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except Exception as error:
-        if args.debug or not _is_for_the_user(error):
+        message = _message_for_the_user(error)
+        if args.debug or message is None:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {message}", file=sys.stderr)
         return EXIT_ERROR
     return 0
 
 
-def _is_for_the_user(error: Exception) -> bool:
-    """Whether the message alone is enough: our own exceptions, and the system's (no space, no such file)."""
-    return isinstance(error, OSError) or type(error).__module__.split(".")[0] == "rlt_ros"
+def _message_for_the_user(error: Exception) -> str | None:
+    """The message of errors for which it is enough, None for bugs.
+
+    Enough it is for our own exceptions, the system's (no space, no such file) and an extra that is not installed.
+    """
+    if isinstance(error, ModuleNotFoundError) and error.name is not None:
+        extra = _EXTRAS.get(error.name.split(".")[0])
+        return extra and f"{error.name} is not installed; install it with: pip install 'rlt_ros[{extra}]'"
+    if isinstance(error, OSError) or type(error).__module__.split(".")[0] == "rlt_ros":
+        return str(error)
+    return None
 
 
 if __name__ == "__main__":

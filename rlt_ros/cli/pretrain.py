@@ -35,9 +35,9 @@ What is finished is kept: the same command goes on after an interruption.""",
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Make the weights and return what was made and how good it is."""
     from rlt_ros.cli.overrides import read_overrides
-    from rlt_ros.experiments import pretrain
+    from rlt_ros.experiments.pretrain import run as make_weights
 
-    return pretrain.run(out=args.out, seed=args.seed, overrides=read_overrides(args.config, args.set))
+    return make_weights(args.out, seed=args.seed, overrides=read_overrides(args.config, args.set))
 
 
 def present(result: dict[str, Any]) -> None:
