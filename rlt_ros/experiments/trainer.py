@@ -26,7 +26,7 @@ from rlt_ros.experiments.rollout import Driver, End, Episode, Rollout
 from rlt_ros.experiments.run_config import Settings, settings
 from rlt_ros.experiments.statistics import takeover_dip
 from rlt_ros.experiments.watch import Watch
-from rlt_ros.rlt.checkpoint import load_checkpoint, save_checkpoint
+from rlt_ros.rlt.checkpoint import load_learner, save_learner
 from rlt_ros.rlt.learner import Learner
 from rlt_ros.rlt.pacing import UpdateDebt
 from rlt_ros.rlt.parameters import ConfigError
@@ -307,7 +307,7 @@ class Training:
         """Take up the checkpoint and note what was done after it."""
         if self._checkpoint.exists():
             self._debt.load_state(
-                load_checkpoint(self._checkpoint, self.learner, lineage=self._frozen.lineage)
+                load_learner(self._checkpoint, self.learner, lineage=self._frozen.lineage)
             )
         done = [r for r in self._trained() if r["end"] != End.NO_APPROACH.value]
         for record in done[self._debt.successes + self._debt.failures :]:
@@ -319,8 +319,8 @@ class Training:
 
     def _save(self) -> None:
         self._replay.flush()
-        save_checkpoint(
-            self._checkpoint, self.learner, lineage=self._frozen.lineage, metadata=self._debt.state()
+        save_learner(
+            self._checkpoint, self.learner, lineage=self._frozen.lineage, extra=self._debt.state()
         )
 
 
@@ -336,7 +336,7 @@ def open_policy(run_dir: Path) -> LoadedPolicy:
     workcell = Workcell(TASKS[config["task"]])
     rollout = Rollout(workcell, frozen, chosen.rlt)
     learner = Learner(chosen.rlt, rollout.shapes, seed=config["seed"])
-    load_checkpoint(run_dir / "learner.safetensors", learner, lineage=frozen.lineage)
+    load_learner(run_dir / "learner.safetensors", learner, lineage=frozen.lineage)
     return LoadedPolicy(workcell, rollout, learner)
 
 
