@@ -45,7 +45,7 @@ class VLAConfig:
 class VLATrainingConfig:
     """How the built-in VLA imitates demonstrations."""
 
-    steps: int = parameter(6000, help="optimiser steps", low=1)
+    steps: int = parameter(3500, help="optimiser steps", low=1)
     batch: int = parameter(96, help="observations a step", low=1)
     learning_rate: float = parameter(
         1e-3, help="peak learning rate of AdamW, cosine decay to 2 %", low=1e-7, high=1.0
@@ -76,8 +76,8 @@ class VLATrainingConfig:
         0.1, help="share of words replaced by the unknown word", low=0.0, high=1.0
     )
     photometric: float = parameter(
-        0.2,
-        help="spread of random gain, offset and tint; never a shift, since position is the signal",
+        0.25,
+        help="spread of random colour mixtures and offsets; never a shift, since position is the signal",
         low=0.0,
         high=1.0,
     )

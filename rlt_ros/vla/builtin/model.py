@@ -44,7 +44,12 @@ class ConvStem(nn.Module):
 
 
 class Prefix(nn.Module):
-    """Everything that is computed once an observation: tokens of images, words and proprioception."""
+    """Everything that is computed once an observation: tokens of images, words and proprioception.
+
+    Proprioception, the last token, looks at all others and is looked at by the action head alone, as in π0,
+    where the state enters after images and text. Image tokens that see it learn by heart which
+    demonstration they are in and where that one ended, instead of looking.
+    """
 
     def __init__(
         self,
@@ -99,7 +104,8 @@ class Prefix(nn.Module):
         x = torch.cat([seen, read, felt[:, None]], dim=1)
         mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
         mask[:, self.image_tokens : self.image_tokens + words.shape[1]] = words_mask
-        attended = None if bool(words_mask.all()) else mask[:, None, None]
+        attended = mask[:, None, None].repeat(1, 1, x.shape[1], 1)
+        attended[:, :, :-1, -1] = False
         for block in self.blocks:
             x = block(x, attended)
         return self.norm(x), mask

@@ -142,8 +142,14 @@ class VLATrainer:
 
 
 def _photometric(images: Tensor, spread: float, generator: torch.Generator) -> Tensor:
-    """Random gain and offset for each image and channel; geometry stays untouched."""
-    shape = (*images.shape[:3], 1, 1)
-    gain = 1 + spread * torch.randn(shape, generator=generator)
-    offset = spread * torch.randn(shape, generator=generator)
-    return images * gain + offset
+    """Random mixture of the colours, and offset, for each image (B, cameras, 3, h, w); geometry stays untouched.
+
+    Every demonstration has its own colours and light; mixing them keeps the network from learning by heart
+    which one it looks at.
+    """
+    batch, cameras, channels, height, _ = images.shape
+    shape = (batch, cameras, channels, channels)
+    mixture = torch.eye(channels) + spread * torch.randn(shape, generator=generator)
+    offset = spread * torch.randn((batch, cameras, 1, channels), generator=generator)
+    pixels = images.permute(0, 1, 3, 4, 2).flatten(2, 3)  # channels are last in memory already
+    return (pixels @ mixture + offset).unflatten(2, (height, -1)).permute(0, 1, 4, 2, 3)
