@@ -31,7 +31,7 @@ from rlt_ros.rlt.token import TokenConfig
 from rlt_ros.rlt.token_readouts import MeanPool, RandomProjection, Readout
 from rlt_ros.vla.builtin import BuiltinVLA, VLAConfig, VLATrainer, VLATrainingConfig
 from rlt_ros.vla.builtin.frames import Frames, split
-from rlt_ros.vla.builtin.shipped import INDEX, VLA_FILE, checksum, token_file
+from rlt_ros.vla.builtin.shipped import INDEX, VLA_FILE, checksum, read_index, token_file
 
 Recorder = Callable[[str, "range", Path, int, Callable[[], None]], None]
 """Records the seeds of a task that a folder lacks, in some processes, and calls back once a demonstration."""
@@ -87,6 +87,8 @@ def run(
         ConfigError: a parameter is unknown or out of range, or ``out`` was begun with other ones.
     """
     settings = _settings(out, seed, overrides or {})
+    if (out / INDEX).exists():
+        return read_index(out)
     console = console or Console(stderr=True)
     started = time.monotonic()
     _record(out, settings.pretrain, recorder or _simulate, console)

@@ -218,17 +218,12 @@ class TokenTrainer:
         """Train until the configured number of steps, with a checkpoint every now and then and on
         interruption.
         """
-        try:
-            while self.state.step < self.config.steps:
-                losses = self.update()
-                if progress is not None and self.state.step % _REPORT_EVERY == 0:
-                    progress(self.state.step, {name: float(value) for name, value in losses.items()})
-                if checkpoint is not None and self.state.step % self.config.checkpoint_every == 0:
-                    self.save(checkpoint)
-        except KeyboardInterrupt:
-            if checkpoint is not None:
+        while self.state.step < self.config.steps:
+            losses = self.update()
+            if progress is not None and self.state.step % _REPORT_EVERY == 0:
+                progress(self.state.step, {name: float(value) for name, value in losses.items()})
+            if checkpoint is not None and self.state.step % self.config.checkpoint_every == 0:
                 self.save(checkpoint)
-            raise
 
     def update(self) -> dict[str, Tensor]:
         """One optimiser step; returns the losses."""

@@ -51,7 +51,7 @@ class TokenConfig:
         low=0.0,
     )
     bfloat16: bool = parameter(True, help="Train in bfloat16 autocast.")
-    checkpoint_every: int = parameter(200, help="Steps between resumable checkpoints.", low=1)
+    checkpoint_every: int = parameter(100, help="Steps between resumable checkpoints.", low=1)
     seed: int = parameter(0, help="Seed of initial weights, batches and dropout.", low=0)
 
     def __post_init__(self) -> None:

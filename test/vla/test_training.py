@@ -9,7 +9,8 @@ import pytest
 import torch
 from synthetic import CAMERAS, demonstration, demonstrations
 
-from rlt_ros.rlt.training import cosine_rate
+from rlt_ros.rlt.lineage import fingerprint
+from rlt_ros.rlt.training import Progress, cosine_rate
 from rlt_ros.vla.builtin import VLAConfig, VLATrainer, VLATrainingConfig
 
 CONFIG = VLAConfig(width=16, layers=1, heads=2, stem_width=4, horizon=10, head_layers=1)
@@ -18,6 +19,10 @@ TRAINING = VLATrainingConfig(steps=6, batch=8, warmup=2, checkpoint_every=2, bfl
 
 def trainer(**changes: object) -> VLATrainer:
     return VLATrainer(demonstrations(2), CAMERAS, CONFIG, dataclasses.replace(TRAINING, **changes))
+
+
+def weights(one: VLATrainer) -> str:
+    return fingerprint(one.state.averaged)
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not() -> None:
@@ -29,34 +34,26 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not() -> None:
     assert prints[0] == prints[1] != prints[2]
 
 
-def test_a_resumed_run_ends_exactly_like_an_uninterrupted_one(tmp_path: Path) -> None:
-    whole = trainer()
+def stop_at(step: int) -> Progress:
+    def stop(done: int, _: object) -> None:
+        if done == step:
+            raise KeyboardInterrupt
+
+    return stop
+
+
+def test_a_run_stopped_between_checkpoints_ends_exactly_like_an_uninterrupted_one(tmp_path: Path) -> None:
+    whole = trainer(steps=50)
     whole.run()
     checkpoint = tmp_path / "checkpoint.safetensors"
-    first = trainer()
+    first = trainer(steps=50, checkpoint_every=15)
     assert not first.resume(checkpoint)
-
-    for _ in range(3):
-        first.update()
-    first.save(checkpoint)
-    second = trainer()
-    assert second.resume(checkpoint) and second.state.step == 3
-    second.run(checkpoint=checkpoint)
-    assert second.vla.fingerprint == whole.vla.fingerprint
-
-
-def test_an_interrupted_run_leaves_its_last_step_in_the_checkpoint(tmp_path: Path) -> None:
-    checkpoint = tmp_path / "checkpoint.safetensors"
-    one = trainer(steps=100, checkpoint_every=1000)
-
-    def interrupt(step: int, _: object) -> None:
-        raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        one.run(checkpoint=checkpoint, progress=interrupt)
-    other = trainer(steps=100, checkpoint_every=1000)
-    other.resume(checkpoint)
-    assert other.state.step == one.state.step > 0
+        first.run(checkpoint=checkpoint, progress=stop_at(40))
+    second = trainer(steps=50, checkpoint_every=15)
+    assert second.resume(checkpoint) and second.state.step == 30
+    second.run(checkpoint=checkpoint)
+    assert weights(second) == weights(whole)
 
 
 def test_a_checkpoint_of_other_data_or_parameters_is_refused(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rlt_ros.rlt.parameters import parameter
+from rlt_ros.rlt.parameters import check, parameter
 
 STEM_STRIDE = 16
 """Four convolutions of stride 2 stand between an image and its grid of tokens."""
@@ -32,7 +32,8 @@ class VLAConfig:
     flow_steps: int = parameter(5, help="Euler steps from noise to chunk", low=1, high=50)
 
     def __post_init__(self) -> None:
-        """Refuse sizes that do not divide."""
+        """Check every value; some sizes must divide others."""
+        check(self)
         if self.width % self.heads:
             raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
         if self.horizon % self.steps_per_token:
@@ -82,7 +83,7 @@ class VLATrainingConfig:
         high=1.0,
     )
     bfloat16: bool = parameter(True, help="train in bfloat16 autocast")
-    checkpoint_every: int = parameter(200, help="steps between resumable checkpoints", low=1)
+    checkpoint_every: int = parameter(100, help="steps between resumable checkpoints", low=1)
     chunk: int = parameter(
         10,
         help="step whose displacement sets the action scale: the RL chunk length C",
@@ -90,3 +91,7 @@ class VLATrainingConfig:
         source="RLT, C = 10",
     )
     seed: int = parameter(0, help="seed of initial weights, batches and noise", low=0)
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        check(self)

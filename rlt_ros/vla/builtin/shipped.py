@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from rlt_ros.rlt.storage import StorageError
 from rlt_ros.rlt.token_readouts import Readout, load_readout
@@ -45,10 +46,10 @@ def load_builtin(task: str, folder: Path = SHIPPED) -> tuple[BuiltinVLA, Readout
     return vla, load_readout(folder / token_file(task), vla=vla.fingerprint)
 
 
-def read_index(folder: Path) -> dict[str, dict[str, str]]:
+def read_index(folder: Path) -> dict[str, Any]:
     """The folder's index. Raises `StorageError` when it is missing or unreadable."""
     try:
-        index: dict[str, dict[str, str]] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        index: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         if not isinstance(index["files"], dict):
             raise TypeError("files is not a mapping")
     except (OSError, ValueError, KeyError, TypeError) as error:

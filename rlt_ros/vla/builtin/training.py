@@ -89,17 +89,12 @@ class VLATrainer:
         """Train until the configured number of steps, with a checkpoint every now and then and on
         interruption.
         """
-        try:
-            while self.state.step < self.training.steps:
-                metrics = self.update()
-                if progress is not None and self.state.step % _REPORT_EVERY == 0:
-                    progress(self.state.step, {name: float(value) for name, value in metrics.items()})
-                if checkpoint is not None and self.state.step % self.training.checkpoint_every == 0:
-                    self.save(checkpoint)
-        except KeyboardInterrupt:
-            if checkpoint is not None:
+        while self.state.step < self.training.steps:
+            metrics = self.update()
+            if progress is not None and self.state.step % _REPORT_EVERY == 0:
+                progress(self.state.step, {name: float(value) for name, value in metrics.items()})
+            if checkpoint is not None and self.state.step % self.training.checkpoint_every == 0:
                 self.save(checkpoint)
-            raise
 
     def update(self) -> Mapping[str, Tensor]:
         """One optimiser step on a random batch; returns its losses."""
