@@ -34,10 +34,10 @@ def rollouts(
         yield rollout.run(seed, driver, sight=sight)
 
 
-def demonstrations(workcell: Workcell, seeds: Sequence[int]) -> Iterator[Episode]:
+def demonstrations(workcell: Workcell, seeds: Sequence[int], *, near: bool = False) -> Iterator[Episode]:
     """The scripted demonstrator on the same conditions; its critical phase is counted like everyone's."""
     for seed in seeds:
-        workcell.reset(seed)
+        workcell.reset(seed, near=near)
         human = Demonstrator(workcell, seed)
         while not workcell.critical:
             workcell.step(human.command()[0])
@@ -110,7 +110,7 @@ def evaluate(
     seeds = evaluation_seeds(episodes, seed)
     sight = SIGHTS[images]()
     if policy == "demo":
-        done = list(demonstrations(loaded.workcell, seeds))
+        done = list(demonstrations(loaded.workcell, seeds, near=loaded.near))
     else:
         driver = base_policy if policy == "base" else learned_policy(loaded.learner.actor)
         done = list(rollouts(loaded.rollout, driver, seeds, sight=sight))

@@ -78,10 +78,13 @@ class Rollout:
         workcell: the simulated robot.
         frozen: token and reference from pixels.
         config: chunk, stride and discount of the windows.
+        near: start right before the critical phase, without an approach by the VLA.
     """
 
-    def __init__(self, workcell: Workcell, frozen: Perceiver, config: RLTConfig) -> None:
-        self._workcell, self._frozen, self._config = workcell, frozen, config
+    def __init__(
+        self, workcell: Workcell, frozen: Perceiver, config: RLTConfig, *, near: bool = False
+    ) -> None:
+        self._workcell, self._frozen, self._config, self._near = workcell, frozen, config, near
         arm = workcell.kinematics
         dim = len(arm.joints)
         self.shapes = Shapes(z_dim=frozen.z_dim, proprio_dim=2 * dim, chunk=config.chunk, action_dim=dim)
@@ -109,7 +112,7 @@ class Rollout:
             sight: changes what is seen in the critical phase, for tests of what the policy looks at.
             watch: called after every control step.
         """
-        self._workcell.reset(seed)
+        self._workcell.reset(seed, near=self._near)
         self._safety.reset(self._workcell.position)
         noise = torch.Generator().manual_seed(seed)
         if not self._approach(noise, watch):

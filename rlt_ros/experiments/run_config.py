@@ -14,6 +14,13 @@ from rlt_ros.rlt.parameters import ConfigError, build, check, parameter
 class RunConfig:
     """How a run is kept and shown."""
 
+    start: str = parameter(
+        "approach",
+        help="Where episodes begin: `approach` lets the VLA bring the tool near, `critical` resets right before the "
+        "precise part, as the paper does first for its harder tasks.",
+        choices=("approach", "critical"),
+        source="arXiv:2604.23073",
+    )
     checkpoint_every: int = parameter(
         5, help="Episodes between two checkpoints of the learner.", unit="episodes", low=1
     )

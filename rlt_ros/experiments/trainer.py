@@ -40,6 +40,13 @@ from rlt_ros.vla.builtin import load_builtin
 _SEEDS_PER_RUN = 1_000_000
 """Episode seeds of run s start at s times this, below those of the evaluation."""
 
+_PATIENCE = 10
+"""Failed approaches in a row after which a run gives up."""
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says why and what to do."""
+
 
 @dataclass
 class LoadedPolicy:
@@ -48,6 +55,7 @@ class LoadedPolicy:
     workcell: Workcell
     rollout: Rollout
     learner: Learner
+    near: bool
 
 
 def train(
@@ -114,7 +122,8 @@ class Training:
         config = chosen.rlt
         self._frozen = frozen
         self.workcell = Workcell(TASKS[task])
-        self.rollout = Rollout(self.workcell, frozen, config)
+        self._near = chosen.run.start == "critical"
+        self.rollout = Rollout(self.workcell, frozen, config, near=self._near)
         self.learner = Learner(config, self.rollout.shapes, seed=seed)
         self._debt = UpdateDebt.from_config(config)
         self._replay = Replay.open(
@@ -173,13 +182,24 @@ class Training:
             driver = learned_policy(self.learner.actor, sigma=self._settings.rlt.sigma, generator=noise)
         seed = self._seed * _SEEDS_PER_RUN + number
         episode = self.rollout.run(seed, driver, episode=number, collect=self._collect)
-        if episode.end is not End.NO_APPROACH:
+        if episode.end is End.NO_APPROACH:
+            self._require_approach()
+        else:
             self._debt.add_episode(success=episode.success)
         self._note("online" if acting else "warmup", episode, number)
         self._report_success(base_rate)
         self._learn()
         if number % self._settings.run.checkpoint_every == 0:
             self._save()
+
+    def _require_approach(self) -> None:
+        """Without a critical phase there is nothing to learn from, so a VLA that never gets there is an error."""
+        recent = [r["end"] for r in self._trained()[-_PATIENCE:]]
+        if recent == [End.NO_APPROACH.value] * _PATIENCE:
+            raise TrainingError(
+                f"the VLA did not bring the tool near the socket in {_PATIENCE} successive episodes; "
+                "train it longer, or give --set run.start=critical to begin right before the precise part"
+            )
 
     def _collect(self, windows: list[Window]) -> None:
         self._debt.add_rows(self._replay.append(windows))
@@ -233,7 +253,7 @@ class Training:
         """Run those evaluation episodes that the journal lacks."""
         seeds = evaluation_seeds(count)[len(self._recorded(phase)) :]
         if phase == "demo":
-            done = demonstrations(self.workcell, seeds)
+            done = demonstrations(self.workcell, seeds, near=self._near)
         else:
             driver = base_policy if phase == "eval_base" else learned_policy(self.learner.actor)
             done = rollouts(self.rollout, driver, seeds)
@@ -334,10 +354,11 @@ def open_policy(run_dir: Path) -> LoadedPolicy:
     chosen = settings({name: config[name] for name in ("rlt", "run")}, origin=str(run_dir / "config.json"))
     frozen = load_frozen(config["task"], Path(config["weights"]) if config["weights"] else None)
     workcell = Workcell(TASKS[config["task"]])
-    rollout = Rollout(workcell, frozen, chosen.rlt)
+    near = chosen.run.start == "critical"
+    rollout = Rollout(workcell, frozen, chosen.rlt, near=near)
     learner = Learner(chosen.rlt, rollout.shapes, seed=config["seed"])
     load_learner(run_dir / "learner.safetensors", learner, lineage=frozen.lineage)
-    return LoadedPolicy(workcell, rollout, learner)
+    return LoadedPolicy(workcell, rollout, learner, near)
 
 
 def _keep_config(path: Path, asked: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ _SUBSTEPS = round(1.0 / (HZ * scene.TIMESTEP))
 _POSITION_NOISE = 1e-4  # rad, resolution of a 16-bit encoder behind a gear
 _VELOCITY_NOISE = 5e-3  # rad/s, of a differentiated encoder
 _START_HEIGHT = 0.075  # m between the tool's tip and the nominal face at the start of an episode
+_NEAR_HEIGHT = 0.022  # m, the same for a start right before the critical phase
 _COLOUR_JITTER = 0.12
 _LIGHT_JITTER = 0.35
 
@@ -65,10 +66,13 @@ class Workcell:
         self._mated_steps = 0
         self.conditions = self.reset(0)
 
-    def reset(self, seed: int) -> Conditions:
-        """Draw an episode's conditions from `seed` and put the robot at rest at its start pose."""
+    def reset(self, seed: int, *, near: bool = False) -> Conditions:
+        """Draw an episode's conditions from `seed` and put the robot at rest at its start pose.
+
+        With `near` the start is right before the critical phase, above the socket wherever that is.
+        """
         self._rng = np.random.default_rng([seed, 0x5EED])
-        conditions = self._draw()
+        conditions = self._draw(near)
         start = self.kinematics.inverse(conditions.start, scene.ARM_AT_FIXTURE)
         mujoco.mj_resetData(self._model, self._data)
         for name, value in {**scene.POSTURE, **dict(zip(scene.ARM, start, strict=True))}.items():
@@ -143,15 +147,17 @@ class Workcell:
         pose[:3, 3] = self._data.xpos[self._tool]
         return pose
 
-    def _draw(self) -> Conditions:
+    def _draw(self, near: bool) -> Conditions:
         ranges, rng = self.task.randomisation, self._rng
         face = self._nominal.face.copy()
         face[:3, 3] += face[:3, :3] @ (rng.uniform(-1, 1, 3) * ranges.fixture_shift)
         turn = rng.uniform(-1, 1, 3) * [ranges.fixture_tilt, ranges.fixture_tilt, ranges.fixture_turn]
         face[:3, :3] = face[:3, :3] @ rotation(turn)
-        start = self._nominal.tool.copy()
+        # The usual start knows nothing of where the fixture is.
+        start = face @ np.linalg.inv(self._mate_in_tool) if near else self._nominal.tool.copy()
+        height = (_NEAR_HEIGHT if near else _START_HEIGHT) + self.task.reach
         start[:3, :3] = start[:3, :3] @ rotation(rng.uniform(-1, 1, 3) * ranges.start_tilt)
-        offset = rng.uniform(-1, 1, 3) * ranges.start_shift - [0.0, 0.0, _START_HEIGHT + self.task.reach]
+        offset = rng.uniform(-1, 1, 3) * ranges.start_shift - [0.0, 0.0, height]
         start[:3, 3] += self._nominal.tool[:3, :3] @ offset
         return Conditions(face, start)
 
