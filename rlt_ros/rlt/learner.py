@@ -85,6 +85,8 @@ class Learner:
     def fit_scale(self, rows: Batch) -> None:
         """Set input statistics and action bounds from rows of the base policy, once, before the first update."""
         self.actor.fit(rows.to(self.device), self.config.bound_margin)
+        for critics in (self.critics, self.target_critics):
+            critics.body.command_scale.copy_(self.actor.body.command_scale)
         if self.target_actor is not self.actor:
             self.target_actor.load_state_dict(self.actor.state_dict())
 
