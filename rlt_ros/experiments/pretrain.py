@@ -23,14 +23,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rlt_ros.data.demonstrations import load_folder
+from rlt_ros.data.frames import Frames, split
 from rlt_ros.experiments.pretrain_diagnostics import action_error, describe_frames, token_report
 from rlt_ros.experiments.token_training import CachedEmbeddings, TokenTrainer
+from rlt_ros.experiments.vla_training import VLATrainer
 from rlt_ros.rlt.parameters import ConfigError, build, check, parameter
 from rlt_ros.rlt.storage import replacing
 from rlt_ros.rlt.token import TokenConfig
 from rlt_ros.rlt.token_readouts import MeanPool, RandomProjection, Readout
-from rlt_ros.vla.builtin import BuiltinVLA, VLAConfig, VLATrainer, VLATrainingConfig
-from rlt_ros.vla.builtin.frames import Frames, split
+from rlt_ros.vla.builtin import BuiltinVLA, VLAConfig, VLATrainingConfig
 from rlt_ros.vla.builtin.shipped import INDEX, VLA_FILE, checksum, read_index, token_file
 
 Recorder = Callable[[str, "range", Path, int, Callable[[], None]], None]

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from rlt_ros.data.frames import Frames
 from rlt_ros.rlt.token import TokenAutoencoder
 from rlt_ros.rlt.token_diagnostics import effective_rank, linear_probe, pairwise_cosine, reconstruction
 from rlt_ros.rlt.token_readouts import Readout
-from rlt_ros.vla.builtin.frames import Frames
 from rlt_ros.vla.protocol import VLA
 
 _BATCH = 32

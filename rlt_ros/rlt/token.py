@@ -34,7 +34,7 @@ class TokenConfig:
     context_dropout: float = parameter(
         0.9, help="Share of teacher-forced tokens hidden from the decoder.", low=0.0, high=1.0, source=_ND
     )
-    steps: int = parameter(3000, help="Gradient steps.", low=1, source=f"{_PAPER}: 2,000 to 10,000")
+    steps: int = parameter(2000, help="Gradient steps.", low=1, source=f"{_PAPER}: 2,000 to 10,000")
     batch: int = parameter(64, help="Observations a step.", low=1, source=_ND)
     learning_rate: float = parameter(
         1e-3, help="Peak learning rate, cosine decay.", low=1e-7, high=1.0, source=_ND

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from rlt_ros.experiments.token_training import CachedEmbeddings, LearningVLA, TokenTrainer, encode_all
+from rlt_ros.experiments.vla_training import VLATrainer
 from rlt_ros.rlt.token import TokenConfig
 from rlt_ros.rlt.token_diagnostics import pairwise_cosine
-from rlt_ros.vla.builtin import VLAConfig, VLATrainer, VLATrainingConfig
+from rlt_ros.vla.builtin import VLAConfig, VLATrainingConfig
 
 sys.path.append(str(Path(__file__).parents[1] / "vla"))
 from synthetic import CAMERAS, demonstrations

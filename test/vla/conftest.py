@@ -2,37 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
-import torch
-from synthetic import CAMERAS, demonstrations
-
-from rlt_ros.vla.builtin import BuiltinVLA, VLAConfig, VLATrainer, VLATrainingConfig
-from rlt_ros.vla.builtin.frames import Frames, split
-
-CONFIG = VLAConfig(width=48, layers=2, heads=2, stem_width=8, horizon=20, head_layers=1)
-TRAINING = VLATrainingConfig(
-    steps=250, batch=32, learning_rate=2e-3, warmup=20, ema=0.97, proprio_dropout=0.2, bfloat16=False
-)
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained VLA and the episodes that it has and has not seen."""
-
-    vla: BuiltinVLA
-    seen: Frames
-    unseen: Frames
+from toy_vla import Trained, train
 
 
 @pytest.fixture(scope="session")
 def trained() -> Trained:
-    """A VLA that has imitated some hundred short toy demonstrations: too many to know each by its colours."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    seen, unseen = split(demonstrations(150, steps=16), 8)
-    trainer = VLATrainer(seen, CAMERAS, CONFIG, TRAINING)
-    trainer.run()
-    torch.set_num_threads(threads)
-    return Trained(trainer.vla, Frames(seen, CAMERAS), Frames(unseen, CAMERAS))
+    """A VLA that knows the toy task."""
+    return train()

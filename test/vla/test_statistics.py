@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from synthetic import demonstration, demonstrations
 
-from rlt_ros.vla.builtin.statistics import Statistics, displacements
+from rlt_ros.data.frames import displacements
+from rlt_ros.experiments.vla_training import statistics_of
 
 
 def test_displacements_are_commands_minus_the_position_at_the_observation() -> None:
@@ -24,18 +25,18 @@ def test_beyond_the_end_the_last_command_holds() -> None:
 def test_the_action_scale_is_the_spread_of_displacements_after_one_chunk() -> None:
     demos = demonstrations(3)
     after_ten = np.concatenate([displacements(d, d.image_steps, 20)[:, 9] for d in demos])
-    scale = Statistics.of(demos, horizon=20, chunk=10).action_scale
+    scale = statistics_of(demos, horizon=20, chunk=10).action_scale
     assert np.allclose(scale, after_ten.std(axis=0), rtol=1e-4)
 
 
 def test_a_joint_that_never_moves_gets_a_floor_instead_of_a_zero_scale() -> None:
-    scale = Statistics.of(demonstrations(2, joints=3), horizon=20, chunk=10).action_scale
+    scale = statistics_of(demonstrations(2, joints=3), horizon=20, chunk=10).action_scale
     assert scale[2] == torch.tensor(1e-3)
 
 
 def test_chunk_normalisation_round_trips_and_standardises() -> None:
     demos = demonstrations(3)
-    statistics = Statistics.of(demos, horizon=20, chunk=10)
+    statistics = statistics_of(demos, horizon=20, chunk=10)
     chunks = np.concatenate([displacements(d, d.image_steps, 20) for d in demos])
     actions = torch.from_numpy(chunks) / statistics.action_scale
     normalised = statistics.normalise_chunk(actions)
@@ -45,7 +46,7 @@ def test_chunk_normalisation_round_trips_and_standardises() -> None:
 
 
 def test_a_compressed_goal_is_policy_units_when_small_and_keeps_order_when_large() -> None:
-    statistics = Statistics.of(demonstrations(2), horizon=20, chunk=10)
+    statistics = statistics_of(demonstrations(2), horizon=20, chunk=10)
     small = 0.01 * statistics.action_scale
     assert torch.allclose(statistics.compress_goal(small), torch.full((2,), 0.01), rtol=1e-3)
     far = statistics.compress_goal(torch.stack([10 * statistics.action_scale, 100 * statistics.action_scale]))

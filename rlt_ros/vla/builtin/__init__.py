@@ -6,6 +6,5 @@ from rlt_ros.vla.builtin.config import VLAConfig, VLATrainingConfig
 from rlt_ros.vla.builtin.policy import BuiltinVLA
 from rlt_ros.vla.builtin.shipped import load_builtin
 from rlt_ros.vla.builtin.text import InstructionError
-from rlt_ros.vla.builtin.training import VLATrainer
 
-__all__ = ["BuiltinVLA", "InstructionError", "VLAConfig", "VLATrainer", "VLATrainingConfig", "load_builtin"]
+__all__ = ["BuiltinVLA", "InstructionError", "VLAConfig", "VLATrainingConfig", "load_builtin"]

@@ -46,7 +46,7 @@ class VLAConfig:
 class VLATrainingConfig:
     """How the built-in VLA imitates demonstrations."""
 
-    steps: int = parameter(3500, help="optimiser steps", low=1)
+    steps: int = parameter(1600, help="optimiser steps", low=1)
     batch: int = parameter(96, help="observations a step", low=1)
     learning_rate: float = parameter(
         1e-3, help="peak learning rate of AdamW, cosine decay to 2 %", low=1e-7, high=1.0

@@ -1,4 +1,4 @@
-"""Normalisation of the built-in VLA, taken from demonstrations and kept with the weights.
+"""Normalisation of the built-in VLA, taken from recorded observations and kept with the weights.
 
 Actions in policy units are ``(joint target - observed position) / action_scale``. Inside the model a chunk
 is normalised once more, per step and dimension, so that early steps, which move little, weigh as much as
@@ -7,14 +7,12 @@ late ones.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from torch import Tensor
-
-from rlt_ros.data.demonstrations import Demonstration
 
 _SCALE_FLOOR_RAD = 1e-3  # a joint that the task hardly moves must not turn encoder noise into large actions
 _CHUNK_FLOOR = 0.02  # in policy units: early steps of a slow joint
@@ -36,12 +34,17 @@ class Statistics:
     """(P,)"""
 
     @classmethod
-    def of(cls, demonstrations: Sequence[Demonstration], *, horizon: int, chunk: int) -> Statistics:
-        """Statistics over every camera frame of ``demonstrations``."""
-        displacement = np.concatenate([displacements(d, d.image_steps, horizon) for d in demonstrations])
-        proprio = np.concatenate([d.proprio[d.image_steps] for d in demonstrations])
-        scale = np.maximum(displacement[:, min(chunk, horizon) - 1].std(axis=0), _SCALE_FLOOR_RAD)
-        actions = displacement / scale
+    def of(cls, displacements: np.ndarray, proprio: np.ndarray, *, chunk: int) -> Statistics:
+        """Statistics over n observations.
+
+        Args:
+            displacements: (n, H, A) rad, joint targets of the next H steps minus the observed position.
+            proprio: (n, P) positions, then velocities.
+            chunk: C, the step whose displacement sets the action scale.
+        """
+        horizon = displacements.shape[1]
+        scale = np.maximum(displacements[:, min(chunk, horizon) - 1].std(axis=0), _SCALE_FLOOR_RAD)
+        actions = displacements / scale
         return cls(
             action_scale=_tensor(scale),
             chunk_mean=_tensor(actions.mean(axis=0)),
@@ -78,16 +81,6 @@ class Statistics:
         not on the way.
         """
         return torch.asinh(displacement / self.action_scale)
-
-
-def displacements(demonstration: Demonstration, steps: np.ndarray, horizon: int) -> np.ndarray:
-    """(n, H, A) rad: command of the next H steps minus the position at each of ``steps``.
-
-    Beyond the end of the demonstration the last command holds: the episode is over and the arm stays.
-    """
-    future = np.minimum(steps[:, None] + np.arange(horizon), demonstration.steps - 1)
-    result: np.ndarray = demonstration.command[future] - demonstration.position[steps][:, None]
-    return result
 
 
 def _tensor(array: np.ndarray) -> Tensor:

@@ -13,14 +13,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from rlt_ros.data.demonstrations import Demonstration
+from rlt_ros.data.frames import Frames, displacements
 from rlt_ros.rlt.lineage import fingerprint
 from rlt_ros.rlt.training import Progress, TrainingState, cosine_rate
 from rlt_ros.vla.builtin.config import VLAConfig, VLATrainingConfig
-from rlt_ros.vla.builtin.frames import Frames
 from rlt_ros.vla.builtin.policy import Blueprint, BuiltinVLA, Network, stack_images
 from rlt_ros.vla.builtin.statistics import Statistics
 from rlt_ros.vla.builtin.text import UNKNOWN, Vocabulary
@@ -50,7 +51,7 @@ class VLATrainer:
         """Statistics and vocabulary come from ``demonstrations``."""
         self.training = training
         self.frames = Frames(demonstrations, cameras)
-        self.statistics = Statistics.of(demonstrations, horizon=config.horizon, chunk=training.chunk)
+        self.statistics = statistics_of(demonstrations, horizon=config.horizon, chunk=training.chunk)
         self.blueprint = Blueprint.of(
             config,
             cameras=cameras,
@@ -134,6 +135,15 @@ class VLATrainer:
         predicted = self.network.goal(prefix[:, : self.blueprint.spec.tokens].mean(dim=1)).float()
         error = (predicted - target).square().mean(dim=1)
         return (error * ended_well).sum() / ended_well.sum().clamp(min=1)
+
+
+def statistics_of(demonstrations: Sequence[Demonstration], *, horizon: int, chunk: int) -> Statistics:
+    """Statistics over every camera frame of some demonstrations."""
+    return Statistics.of(
+        np.concatenate([displacements(d, d.image_steps, horizon) for d in demonstrations]),
+        np.concatenate([d.proprio[d.image_steps] for d in demonstrations]),
+        chunk=chunk,
+    )
 
 
 def _photometric(images: Tensor, spread: float, generator: torch.Generator) -> Tensor:

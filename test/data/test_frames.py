@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from synthetic import CAMERAS, demonstration, demonstrations
 
 from rlt_ros.data import DemonstrationError
-from rlt_ros.vla.builtin.frames import Frames, split
+from rlt_ros.data.frames import Frames, split
+
+sys.path.append(str(Path(__file__).parents[1] / "vla"))
+from synthetic import CAMERAS, demonstration, demonstrations
 
 
 def test_a_frame_pairs_image_state_and_command_of_the_same_step() -> None:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from rlt_ros.data.demonstrations import Demonstration, DemonstrationError
-from rlt_ros.vla.builtin.statistics import displacements
 from rlt_ros.vla.protocol import ObservationBatch
 
 
@@ -111,6 +110,16 @@ class Frames:
             demonstration = self.demonstrations[self._episode[index]]
             pairs.append((demonstration, demonstration.image_steps[self._frame[index]]))
         return pairs
+
+
+def displacements(demonstration: Demonstration, steps: np.ndarray, horizon: int) -> np.ndarray:
+    """(n, H, A) rad: command of the next H steps minus the position at each of ``steps``.
+
+    Beyond the end of the demonstration the last command holds: the episode is over and the arm stays.
+    """
+    future = np.minimum(steps[:, None] + np.arange(horizon), demonstration.steps - 1)
+    result: np.ndarray = demonstration.command[future] - demonstration.position[steps][:, None]
+    return result
 
 
 def split(
