@@ -36,10 +36,10 @@ class ConvStem(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Tokens of a batch of images that `standardise` has prepared."""
-        features = F.relu(self.down[0](images))
+        features = F.relu_(self.down[0](images))
         for down, refine in zip(self.down[1:], self.refine, strict=True):
-            features = F.relu(down(features))
-            features = F.relu(features + refine(features))
+            features = F.relu_(down(features))
+            features = F.relu_(refine(features) + features)
         return self.last(features).flatten(2).transpose(1, 2)
 
 
@@ -118,6 +118,5 @@ def standardise(images: Tensor) -> Tensor:
     """
     x = images.permute(0, 3, 1, 2).float()  # channels stay last in memory, as convolutions like it
     deviation, mean = torch.std_mean(x, dim=(2, 3), keepdim=True)
-    return (x - mean) / (
-        deviation + 4.0
-    )  # 4 grey levels: a blank image stays blank instead of amplified noise
+    # 4 grey levels: a blank image stays blank instead of becoming amplified noise
+    return x.sub_(mean).div_(deviation + 4.0)
