@@ -8,6 +8,7 @@ waits for a GPU: metrics stay tensors, and a gradient that is not finite is refu
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 
 import torch
@@ -74,8 +75,8 @@ class Learner:
 
     @property
     def rows_per_update(self) -> int:
-        """Rows that :meth:`update` takes: an independent batch for each critic step and one for the actor step."""
-        return (self.config.critic_updates + 1) * self.config.batch_size
+        """Rows that :meth:`update` takes: an independent batch for each critic step."""
+        return self.config.critic_updates * self.config.batch_size
 
     @property
     def warming_up(self) -> bool:
@@ -93,7 +94,9 @@ class Learner:
     def update(self, batch: Batch) -> Metrics:
         """``critic_updates`` critic steps and one actor step (Algorithm 1, the learner's inner loop).
 
-        As in TD3, targets and actor rest during the critic steps, so all TD targets are computed in one pass.
+        As in TD3, targets and actor rest during the critic steps, so all TD targets are computed in one pass, and
+        the actor step takes the rows of the last critic step. Both of these steps start from the same critics, whose
+        reading of the token they share.
 
         Args:
             batch: ``rows_per_update`` rows on the learner's device.
@@ -102,16 +105,23 @@ class Learner:
             Scalars as tensors: ``critic_loss, q, td_target, td_error, disagreement, critic_grad_norm, actor_loss,
             actor_q, bc, beta, actor_grad_norm``.
         """
-        size, critic_rows = self.config.batch_size, self.config.critic_updates * self.config.batch_size
         batch.check_shapes(self.shapes)
         if len(batch) != self.rows_per_update:
             raise ValueError(f"the batch has {len(batch)} rows; an update takes {self.rows_per_update}")
-        x = self.actor.state(batch.z, batch.proprio)
-        y = self.td_target(batch.rows(0, critic_rows))
-        for start in range(0, critic_rows, size):
-            stop = start + size
-            critic = self._critic_step(x.rows(start, stop), batch.rows(start, stop), y[start:stop])
-        actor = self._actor_step(x.rows(critic_rows, len(batch)), batch.rows(critic_rows, len(batch)))
+        states = self.actor.state(batch.z, batch.proprio)
+        y = self.td_target(batch)
+        for start in range(0, len(batch), self.config.batch_size):
+            stop = start + self.config.batch_size
+            rows, x = batch.rows(start, stop), states.rows(start, stop)
+            token = self.critics.read_token(x)
+            critic_loss, critic = self.critic_loss(x, rows, y[start:stop], token)
+            if stop == len(batch):
+                with frozen(self.critics):
+                    actor_loss, actor = self.actor_loss(x, rows, token.detach())
+                actor["actor_grad_norm"] = self.actor_adam.step(actor_loss)
+                self.actor_steps += 1
+            critic["critic_grad_norm"] = self.critic_adam.step(critic_loss)
+            self.critic_steps += 1
         self._move_targets()
         return {**critic, **actor}
 
@@ -128,17 +138,21 @@ class Learner:
         else:
             action = self._sample(self.target_actor, x, batch.next_reference, self.config.target_noise_clip)
         q = self.target_critics(x, action, batch.next_valid).amin(0)
+        # No return is greater than the greatest: without this the maximum over the actor's errors feeds on itself.
+        q = q.clamp(self.config.return_low, self.config.return_high)
         return batch.reward + batch.discount * q
 
-    def critic_loss(self, x: State, batch: Batch, y: Tensor) -> tuple[Tensor, Metrics]:
+    def critic_loss(
+        self, x: State, batch: Batch, y: Tensor, token: Tensor | None = None
+    ) -> tuple[Tensor, Metrics]:
         """Eq. 3: sum_i E (Q_i(x, a) - y)^2, and its metrics."""
-        q = self.critics(x, batch.action, batch.valid)
+        q = self.critics(x, batch.action, batch.valid, token)
         error = q - y
         loss = error.square().mean(1).sum()
         metrics = {"critic_loss": loss, "q": q.mean(), "td_target": y.mean(), "td_error": error.abs().mean()}
         return loss, {**_detached(metrics), "disagreement": (q[0] - q[1]).detach().abs().mean()}
 
-    def actor_loss(self, x: State, batch: Batch) -> tuple[Tensor, Metrics]:
+    def actor_loss(self, x: State, batch: Batch, token: Tensor | None = None) -> tuple[Tensor, Metrics]:
         """Eq. 5: E -Q(x, a) + beta ||a - a~||^2 with a ~ pi(. | x, dropout(a~)), and its metrics.
 
         The squared distance is a sum over valid steps and dimensions. It is taken from the mean of the Gaussian,
@@ -153,9 +167,9 @@ class Learner:
             loss = bc.mean()
             return loss, _detached({"actor_loss": loss, "bc": loss})
         noise = self.config.sigma * self._gaussian(mean.shape)
-        pair = self.critics(x, self.actor.bounded(mean + noise), batch.valid)
+        pair = self.critics(x, self.actor.bounded(mean + noise), batch.valid, token)
         q = self._climbed(pair)
-        beta = self.config.beta * self._beta_factor(pair.detach())
+        beta = self.config.beta * self._opening_factor() * self._beta_factor(pair.detach())
         loss = (beta * bc - q).mean()
         return loss, _detached(
             {"actor_loss": loss, "actor_q": q.mean(), "bc": bc.mean(), "beta": beta.mean()}
@@ -221,19 +235,6 @@ class Learner:
         self.noise.set_state(state["generator.noise"])
         self.sampling.set_state(state["generator.sampling"])
 
-    def _critic_step(self, x: State, batch: Batch, y: Tensor) -> Metrics:
-        loss, metrics = self.critic_loss(x, batch, y)
-        norm = self.critic_adam.step(loss)
-        self.critic_steps += 1
-        return {**metrics, "critic_grad_norm": norm}
-
-    def _actor_step(self, x: State, batch: Batch) -> Metrics:
-        with frozen(self.critics):
-            loss, metrics = self.actor_loss(x, batch)
-        norm = self.actor_adam.step(loss)
-        self.actor_steps += 1
-        return {**metrics, "actor_grad_norm": norm}
-
     @torch.no_grad()
     def _move_targets(self) -> None:
         """psi' <- psi' + tau (psi - psi') for each critic step, made in one move."""
@@ -272,6 +273,11 @@ class Learner:
         if self.config.actor_q == "first":
             return pair[0]
         return pair.amin(0) if self.config.actor_q == "min" else pair.mean(0)
+
+    def _opening_factor(self) -> float:
+        """Factor on beta since the actor took over: from ``beta_opening`` down to 1."""
+        acted = self.critic_steps - self.config.warmup_updates
+        return max(1.0, self.config.beta_opening * math.exp(-acted / self.config.beta_ramp))
 
     def _beta_factor(self, pair: Tensor) -> Tensor:
         """Factor on beta, () or (B,), between 1 / ``beta_span`` and ``beta_span``."""

@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -87,37 +87,11 @@ class StateScale(nn.Module):
         """Standardise z (B, Z) of any float type and proprio (B, P); both come out as ``dtype``."""
         # Through float32 although both ends may be half precision: means are subtracted here. In pieces that stay
         # in the cache, which halves the time.
-        pieces = [
-            torch.addcmul(self.z_shift, rows.float(), self.z_scale).to(dtype) for rows in z.split(_CACHED)
-        ]
+        scaled = torch.empty(z.shape, dtype=dtype, device=z.device)
+        for piece, rows in zip(scaled.split(_CACHED), z.split(_CACHED), strict=True):
+            piece.copy_(torch.addcmul(self.z_shift, rows.float(), self.z_scale))
         proprio = torch.addcmul(self.proprio_shift, proprio.float(), self.proprio_scale)
-        return State(torch.cat(pieces), proprio.to(dtype))
-
-
-class _FirstLayer(torch.autograd.Function):
-    """[z, proprio, command] W + b without a gradient for z, which is most of the input."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, z: Tensor, proprio: Tensor, command: Tensor, weight: Tensor, bias: Tensor
-    ) -> Tensor:
-        joined, weight = torch.cat([z, proprio, command.to(z.dtype)], dim=1), weight.to(z.dtype)
-        ctx.save_for_backward(joined, weight)
-        ctx.command_width = command.shape[1]
-        return torch.addmm(bias.to(z.dtype), joined, weight)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        joined, weight = ctx.saved_tensors
-        (gradient,) = gradients
-        _, _, for_command, for_weight, for_bias = ctx.needs_input_grad
-        return (
-            None,
-            None,
-            (gradient @ weight[-ctx.command_width :].t()).float() if for_command else None,
-            (joined.t() @ gradient).float() if for_weight else None,
-            gradient.sum(0, dtype=torch.float32) if for_bias else None,
-        )
+        return State(scaled, proprio.to(dtype))
 
 
 class StackedMLP(nn.Module):
@@ -153,9 +127,9 @@ class StackedMLP(nn.Module):
             return torch.empty(shape).uniform_(-bound, bound, generator=generator)
 
         # Each group of inputs gets its own fan-in, so that 2048 token values do not drown 70 action values.
-        groups = [uniform(n, columns, fan_in=len(widths) * n) for n in widths]
-        self.first_weight = nn.Parameter(torch.cat(groups))
-        self.first_bias = nn.Parameter(uniform(columns, fan_in=_FIRST_BIAS**-2))
+        token, *sides = (uniform(n, columns, fan_in=len(widths) * n) for n in widths)
+        self.token_weight, self.side_weight = nn.Parameter(token), nn.Parameter(torch.cat(sides))
+        self.side_bias = nn.Parameter(uniform(columns, fan_in=_FIRST_BIAS**-2))
         self.register_buffer("command_scale", torch.ones(widths[2]))
         sizes = (*hidden, out_dim)
         self.weights = nn.ParameterList(uniform(copies, n, m, fan_in=n) for n, m in itertools.pairwise(sizes))
@@ -164,18 +138,27 @@ class StackedMLP(nn.Module):
             self.weights[-1].mul_(_SMALL_OUTPUT)
             self.biases[-1].zero_()
 
-    def forward(self, x: State, command: Tensor) -> Tensor:
-        """State x and command (B, C * A) to outputs (copies, B, out_dim) in float32."""
-        h: Tensor = _FirstLayer.apply(
-            x.z, x.proprio, command * self.command_scale, self.first_weight, self.first_bias
-        )
-        h = _activate(h.view(len(h), self.copies, -1).transpose(0, 1))
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+    def read_token(self, x: State) -> Tensor:
+        """The token's part of the first layer, (B, copies * hidden[0]): most of the work, whatever the command."""
+        return x.z @ self.token_weight.to(self.dtype)
+
+    def forward(self, token: Tensor, x: State, command: Tensor) -> Tensor:
+        """Outputs (copies, B, out_dim) in float32.
+
+        Args:
+            token: what :meth:`read_token` made of ``x``.
+            x: the state; only its proprioception is read here.
+            command: (B, C * A).
+        """
+        side = torch.cat([x.proprio, (command * self.command_scale).to(self.dtype)], dim=1)
+        first = token + torch.addmm(self.side_bias.to(self.dtype), side, self.side_weight.to(self.dtype))
+        h = _activate(first.view(len(first), self.copies, -1).transpose(0, 1))
+        *inner, (last_weight, last_bias) = zip(self.weights, self.biases, strict=True)
+        for weight, bias in inner:
             h = _activate(self._product(h, weight, bias))
-        weight, bias = self.weights[-1], self.biases[-1]
-        if weight.shape[2] == 1:  # a product with a single column is six times slower than the same sum
-            return (h * weight.transpose(1, 2)).sum(2, keepdim=True) + bias
-        return self._product(h, weight, bias).float()
+        if last_weight.shape[2] == 1:  # a product with a single column is six times slower than the same sum
+            return (h * last_weight.transpose(1, 2)).sum(2, keepdim=True) + last_bias
+        return self._product(h, last_weight, last_bias).float()
 
     def _product(self, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return torch.baddbmm(bias.to(self.dtype), h, weight.to(self.dtype))
@@ -235,7 +218,8 @@ class Actor(nn.Module):
 
     def mean(self, x: State, reference: Tensor) -> Tensor:
         """mu(x, reference) for a standardised state and a reference (B, C, A), before the bounds: (B, C, A)."""
-        return self.body(x, reference.flatten(1))[0].view(-1, self.shapes.chunk, self.shapes.action_dim)
+        mean = self.body(self.body.read_token(x), x, reference.flatten(1))[0]
+        return mean.view(-1, self.shapes.chunk, self.shapes.action_dim)
 
     def bounded(self, action: Tensor) -> Tensor:
         """Clamp actions (B, C, A) to the data's range."""
@@ -280,11 +264,23 @@ class Critics(nn.Module):
         widths = (shapes.z_dim, shapes.proprio_dim, shapes.chunk * shapes.action_dim)
         self.body = StackedMLP(2, widths, hidden, 1, dtype=dtype, generator=generator)
 
-    def forward(self, x: State, action: Tensor, valid: Tensor) -> Tensor:
-        """Values (2, B) of actions (B, C, A), of which only the first ``valid`` (B,) steps count."""
+    def read_token(self, x: State) -> Tensor:
+        """What both critics make of the token, for :meth:`forward`; the same for all actions in a state."""
+        return self.body.read_token(x)
+
+    def forward(self, x: State, action: Tensor, valid: Tensor, token: Tensor | None = None) -> Tensor:
+        """Values (2, B).
+
+        Args:
+            x: the standardised state.
+            action: (B, C, A), of which only the first ``valid`` (B,) steps count.
+            valid: (B,) int.
+            token: ``read_token(x)``, where it is at hand already.
+        """
         # Padding is zero whoever made the action, so a policy cannot be judged by steps that never happen.
         action = action * valid_mask(valid, action.shape[1])
-        return self.body(x, action.flatten(1)).squeeze(2)
+        token = self.read_token(x) if token is None else token
+        return self.body(token, x, action.flatten(1)).squeeze(2)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,10 @@ from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
+
+_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
+"""Adam's own defaults (arXiv:1412.6980)."""
 
 
 class ClippedAdam:
@@ -20,43 +24,45 @@ class ClippedAdam:
 
     def __init__(self, parameters: Iterable[Tensor], learning_rate: float, clip: float) -> None:
         self.parameters = list(parameters)
-        self.clip = clip
-        self._adam = torch.optim.Adam(self.parameters, lr=learning_rate, fused=True)
+        self.learning_rate, self.clip = learning_rate, clip
         device = self.parameters[0].device
         self.faults = torch.zeros((), device=device)
-        for (
-            parameter
-        ) in self.parameters:  # made now rather than at the first step, so that a resume can fill them
-            self._adam.state[parameter] = {
-                "step": torch.zeros((), device=device),
-                "exp_avg": torch.zeros_like(parameter),
-                "exp_avg_sq": torch.zeros_like(parameter),
-            }
+        self._steps = [torch.zeros((), device=device) for _ in self.parameters]
+        self._means = [torch.zeros_like(parameter) for parameter in self.parameters]
+        self._squares = [torch.zeros_like(parameter) for parameter in self.parameters]
 
     def step(self, loss: Tensor) -> Tensor:
         """One step down the gradient of ``loss`` (); returns the gradient's norm () before clipping."""
-        gradients = torch.autograd.grad(loss, self.parameters)
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient
-        norms = torch._foreach_norm(gradients)
-        norm = torch.linalg.vector_norm(torch.stack(norms))
-        broken = (~torch.isfinite(norm)).float()
-        self._adam.grad_scale = (norm / self.clip).clamp(min=1.0)
-        self._adam.found_inf = broken
-        self._adam.step()
-        self.faults += broken
-        for parameter in self.parameters:
-            parameter.grad = None
+        gradients = list(torch.autograd.grad(loss, self.parameters))
+        with torch.no_grad():
+            norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+            refused = (~torch.isfinite(norm)).float()
+            self.faults += refused
+            adam(
+                self.parameters,
+                gradients,
+                self._means,
+                self._squares,
+                [],
+                self._steps,
+                fused=True,
+                grad_scale=(norm / self.clip).clamp(min=1.0),
+                found_inf=refused,
+                amsgrad=False,
+                beta1=_BETA1,
+                beta2=_BETA2,
+                lr=self.learning_rate,
+                weight_decay=0.0,
+                eps=_EPSILON,
+                maximize=False,
+            )
         return norm
 
     def state(self) -> dict[str, Tensor]:
-        """Moments and step counts by ``<index>.<name>``, and the faults."""
-        moments = {
-            f"{index}.{name}": value
-            for index, parameter in enumerate(self.parameters)
-            for name, value in self._adam.state[parameter].items()
-        }
-        return {**moments, "faults": self.faults}
+        """Moments and step counts by ``<name>.<index>``, and the faults, as live tensors."""
+        lists = {"step": self._steps, "mean": self._means, "square": self._squares}
+        named = {f"{name}.{i}": value for name, values in lists.items() for i, value in enumerate(values)}
+        return {**named, "faults": self.faults}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over what :meth:`state` gave."""

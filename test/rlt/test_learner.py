@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,16 @@ from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.rlt.storage import ChecksumError, StorageError, TruncatedError
 
 SHAPES = Shapes(z_dim=12, proprio_dim=4, chunk=4, action_dim=2)
-CONFIG = RLTConfig(chunk=4, hidden=(32, 32), batch_size=16, warmup_updates=0, compute="float32")
+CONFIG = RLTConfig(
+    chunk=4,
+    hidden=(32, 32),
+    batch_size=16,
+    warmup_updates=0,
+    compute="float32",
+    beta_opening=1.0,
+    return_low=-1e9,
+    return_high=1e9,
+)
 LINEAGE = Lineage("vla", "token", "stats")
 
 
@@ -103,6 +113,14 @@ def test_while_warming_up_the_target_follows_the_base_policy() -> None:
     torch.testing.assert_close(learner.td_target(batch), batch.reward + 0.9 * q)
 
 
+def test_the_next_value_is_kept_among_the_returns_that_there_can_be() -> None:
+    learner = make_learner(return_low=0.0, return_high=1.0)
+    batch = make_batch(4)
+    for bias, bound in ((50.0, 1.0), (-50.0, 0.0)):
+        learner.target_critics.body.biases[-1].data.fill_(bias)
+        torch.testing.assert_close(learner.td_target(batch), batch.reward + 0.9 * bound)
+
+
 def test_target_noise_is_clipped_when_asked() -> None:
     calm, wild = make_learner(sigma=5.0, target_noise_clip=1e-6), make_learner(sigma=5.0)
     quiet = make_learner(sigma=0.0)
@@ -147,8 +165,8 @@ def test_two_critic_steps_one_actor_step_and_targets_that_move_by_tau_for_each()
     before = [p.clone() for p in learner.target_critics.parameters()]
     learner.update(make_batch(learner.rows_per_update))
     assert (learner.critic_steps, learner.actor_steps) == (2, 1)
-    assert int(learner.critic_adam.state()["0.step"]) == 2
-    assert int(learner.actor_adam.state()["0.step"]) == 1
+    assert int(learner.critic_adam.state()["step.0"]) == 2
+    assert int(learner.actor_adam.state()["step.0"]) == 1
     share = 1 - 0.9 * 0.9
     for old, target, now in zip(
         before, learner.target_critics.parameters(), learner.critics.parameters(), strict=True
@@ -156,15 +174,21 @@ def test_two_critic_steps_one_actor_step_and_targets_that_move_by_tau_for_each()
         torch.testing.assert_close(target, old + share * (now - old))
 
 
-def test_the_batches_of_the_steps_are_independent() -> None:
-    learner = make_learner()
-    batch = make_batch(48)
-    other = take(batch, torch.cat([torch.arange(16, 32), torch.arange(16), torch.arange(32, 48)]))
-    assert learner.update(batch)["td_target"] != make_learner().update(other)["td_target"]
+def test_each_critic_step_has_a_batch_of_its_own_and_the_actor_takes_the_last() -> None:
+    batch = make_batch(32)
+    first, last = take(batch, torch.arange(16)), take(batch, torch.arange(16, 32))
+    metrics = make_learner(sigma=0.0, reference_dropout=0.0).update(batch)
+    learner = make_learner(sigma=0.0, reference_dropout=0.0)
+    y = learner.td_target(last)
+    x = learner.actor.state(first.z, first.proprio)
+    learner.critic_adam.step(learner.critic_loss(x, first, learner.td_target(first))[0])
+    x = learner.actor.state(last.z, last.proprio)
+    torch.testing.assert_close(metrics["critic_loss"], learner.critic_loss(x, last, y)[0].detach())
+    torch.testing.assert_close(metrics["actor_loss"], learner.actor_loss(x, last)[0].detach())
 
 
 def test_gradients_are_clipped_for_each_optimiser_by_itself() -> None:
-    huge = make_batch(48, reward=torch.full((48,), 1e6))
+    huge = make_batch(32, reward=torch.full((32,), 1e6))
     loose, tight = make_learner(grad_clip=1e12), make_learner(grad_clip=1e-12)
     loose.update(huge)
     tight.update(huge)
@@ -173,7 +197,7 @@ def test_gradients_are_clipped_for_each_optimiser_by_itself() -> None:
             [
                 value.flatten()
                 for name, value in learner.critic_adam.state().items()
-                if name.endswith("exp_avg")
+                if name.startswith("mean.")
             ]
         )
         assert low is None or moment.norm() > low
@@ -230,6 +254,15 @@ def test_beta_grows_where_the_critics_disagree_more_than_usual() -> None:
     factor = learner._beta_factor(torch.tensor([[0.0, 0.0, 0.0], [0.01, 1.0, 8.99]]))
     torch.testing.assert_close(factor, torch.tensor([0.25, 0.3, 8.99 / (10 / 3)]))
     assert learner._beta_factor(torch.tensor([[0.0], [1000.0]])) == 4.0
+
+
+def test_beta_starts_high_at_take_over_and_falls_to_its_value() -> None:
+    learner = make_learner(beta=0.1, beta_opening=8.0, beta_ramp=100.0, warmup_updates=50)
+    batch = make_batch(5)
+    x = learner.actor.state(batch.z, batch.proprio)
+    for steps, beta in ((50, 0.8), (150, 0.8 / math.e), (10_000, 0.1)):
+        learner.critic_steps = steps
+        assert learner.actor_loss(x, batch)[1]["beta"] == pytest.approx(beta, rel=1e-5)
 
 
 def test_beta_follows_the_success_rate() -> None:
@@ -305,9 +338,9 @@ def test_the_critics_converge_to_the_exact_value_of_a_tabular_chunk_process() ->
         learning_rate=1e-3,
     )  # fmt: skip
     learner = Learner(config, Shapes(z_dim=4, proprio_dim=1, chunk=2, action_dim=1))
-    six_times = take(windows, torch.arange(12).repeat(6))
+    four_times = take(windows, torch.arange(12).repeat(4))
     for _ in range(600):
-        learner.update(six_times)
+        learner.update(four_times)
     q = learner.critics(learner.actor.state(windows.z, windows.proprio), windows.action, windows.valid)
     assert (q - exact).abs().max() < 0.03
 
@@ -347,7 +380,7 @@ def test_the_actor_leaves_the_reference_for_a_better_action_unless_beta_forbids(
     moved = learner.actor.act(fresh.z, fresh.proprio, fresh.reference) - fresh.reference
     # The mean squared distance over 8 values pulls with 1/8, the reference with beta: they meet in between.
     between = best / (1 + 8 * beta)
-    assert moved.mean() == pytest.approx(between, abs=0.06)
+    assert moved.mean() == pytest.approx(between, abs=0.08)
     if beta < 1:
         assert (moved - best).square().mean() < 0.5 * best**2
 
@@ -365,11 +398,11 @@ def test_warming_up_clones_the_reference_for_states_never_seen() -> None:
 
 
 def test_the_diagnostics_tell_actions_apart_once_the_critics_do() -> None:
-    learner = make_learner(batch_size=64, warmup_updates=10**6)
+    learner = make_learner(batch_size=64, hidden=(64, 64), warmup_updates=10**6)
     data = bandit(2000, seed=1, best=0.3)
     learner.fit_scale(data)
     before = learner.diagnose(data)["q_action_sensitivity"]
-    for _ in range(100):
+    for _ in range(200):
         rows = torch.randint(len(data), (learner.rows_per_update,), generator=learner.sampling)
         learner.update(take(data, rows))
     after = learner.diagnose(data)
@@ -379,7 +412,7 @@ def test_the_diagnostics_tell_actions_apart_once_the_critics_do() -> None:
 
 def test_metrics_are_tensors_with_stable_names() -> None:
     learner = make_learner()
-    metrics = learner.update(make_batch(48))
+    metrics = learner.update(make_batch(32))
     assert metrics.keys() == {
         "critic_loss", "q", "td_target", "td_error", "disagreement", "critic_grad_norm",
         "actor_loss", "actor_q", "bc", "beta", "actor_grad_norm",
@@ -393,7 +426,7 @@ def test_metrics_are_tensors_with_stable_names() -> None:
 @pytest.mark.parametrize("field", ["reward", "z", "next_reference", "action"])
 def test_nan_changes_no_weight_and_is_named_when_looked_for(field: str) -> None:
     learner = make_learner()
-    batch = make_batch(48)
+    batch = make_batch(32)
     getattr(batch, field)[3::16] = float("nan")  # one in the rows of each step
     before = {name: value.clone() for name, value in learner.critics.state_dict().items()}
     target = {name: value.clone() for name, value in learner.target_critics.state_dict().items()}
@@ -409,31 +442,31 @@ def test_nan_changes_no_weight_and_is_named_when_looked_for(field: str) -> None:
 
 def test_refused_updates_of_earlier_batches_are_reported() -> None:
     learner = make_learner()
-    good = make_batch(48)
+    good = make_batch(32)
     learner.check(good)
-    learner.update(make_batch(48, reward=torch.full((48,), float("inf"))))
+    learner.update(make_batch(32, reward=torch.full((32,), float("inf"))))
     with pytest.raises(NonFiniteError, match="2 critic and 0 actor steps were refused"):
         learner.check(good)
 
 
 def test_learning_goes_on_after_a_refused_update() -> None:
     learner = make_learner()
-    learner.update(make_batch(48, reward=torch.full((48,), float("nan"))))
-    before = learner.critics.body.first_weight.clone()
-    assert torch.isfinite(learner.update(make_batch(48))["critic_loss"])
-    assert not torch.equal(before, learner.critics.body.first_weight)
+    learner.update(make_batch(32, reward=torch.full((32,), float("nan"))))
+    before = learner.critics.body.token_weight.clone()
+    assert torch.isfinite(learner.update(make_batch(32))["critic_loss"])
+    assert not torch.equal(before, learner.critics.body.token_weight)
 
 
 def test_a_field_of_wrong_shape_is_named() -> None:
     learner = make_learner()
     for field in FIELDS:
-        wrong = dataclasses.replace(make_batch(48), **{field: torch.zeros(48, 99)})
+        wrong = dataclasses.replace(make_batch(32), **{field: torch.zeros(32, 99)})
         with pytest.raises(BatchError, match="has shape"):
             learner.update(wrong)
-    with pytest.raises(BatchError, match=r"`action` has shape \(48, 4, 3\), expected \(48, 4, 2\)"):
-        learner.update(dataclasses.replace(make_batch(48), action=torch.zeros(48, 4, 3)))
-    with pytest.raises(ValueError, match="the batch has 47 rows; an update takes 48"):
-        learner.update(make_batch(47))
+    with pytest.raises(BatchError, match=r"`action` has shape \(32, 4, 3\), expected \(32, 4, 2\)"):
+        learner.update(dataclasses.replace(make_batch(32), action=torch.zeros(32, 4, 3)))
+    with pytest.raises(ValueError, match="the batch has 31 rows; an update takes 32"):
+        learner.update(make_batch(31))
 
 
 def test_horizons_out_of_range_are_named() -> None:
@@ -459,13 +492,13 @@ def test_a_resumed_learner_makes_the_same_updates_to_the_bit(
     learner = make_learner(**changes)
     learner.fit_scale(make_batch(100, seed=9))
     for seed in range(3):
-        learner.update(make_batch(48, seed=seed))
+        learner.update(make_batch(32, seed=seed))
     learner.report_success(0.2, 0.3)
     save_learner(tmp_path / "x", learner, lineage=LINEAGE, extra={"episode": "12"})
     resumed = make_learner(**changes)
     assert load_learner(tmp_path / "x", resumed, lineage=LINEAGE) == {"episode": "12"}
     for seed in range(3, 6):
-        mine, theirs = learner.update(make_batch(48, seed=seed)), resumed.update(make_batch(48, seed=seed))
+        mine, theirs = learner.update(make_batch(32, seed=seed)), resumed.update(make_batch(32, seed=seed))
         assert all(torch.equal(value, theirs[name]) for name, value in mine.items())
     assert all(torch.equal(value, resumed.state()[name]) for name, value in learner.state().items())
     assert torch.equal(torch.rand(3, generator=learner.sampling), torch.rand(3, generator=resumed.sampling))
@@ -474,14 +507,14 @@ def test_a_resumed_learner_makes_the_same_updates_to_the_bit(
 def test_a_checkpoint_that_does_not_fit_is_refused_and_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "x"
     learner = make_learner()
-    learner.update(make_batch(48))
+    learner.update(make_batch(32))
     save_learner(path, learner, lineage=LINEAGE)
     fresh = make_learner()
     before = {name: value.clone() for name, value in fresh.state().items()}
     with pytest.raises(LineageError, match="token is `token` there and `other` here"):
         load_learner(path, fresh, lineage=Lineage("vla", "other", "stats"))
     wide = Learner(CONFIG, dataclasses.replace(SHAPES, z_dim=13))
-    with pytest.raises(CheckpointError, match="z_dim=12.*need.*z_dim=13"):
+    with pytest.raises(CheckpointError, match=r"z_dim=12.*need.*z_dim=13"):
         load_learner(path, wide, lineage=LINEAGE)
     with pytest.raises(CheckpointError, match="use the `hidden` that it was made with"):
         load_learner(path, make_learner(hidden=(32, 16)), lineage=LINEAGE)
@@ -496,7 +529,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_and_changes_nothing(tmp_path:
 def test_an_exported_actor_acts_like_the_learners() -> None:
     learner = make_learner()
     learner.fit_scale(make_batch(100, seed=9))
-    learner.update(make_batch(48))
+    learner.update(make_batch(32))
     update = import_actor(export_actor(learner, lineage=LINEAGE), shapes=SHAPES, lineage=LINEAGE)
     batch = make_batch(7)
     expected = learner.actor.act(batch.z, batch.proprio, batch.reference)
@@ -510,7 +543,7 @@ def test_a_policy_update_that_does_not_fit_is_refused() -> None:
     data = export_actor(make_learner(), lineage=LINEAGE)
     with pytest.raises(LineageError, match="policy update was made by other parts: stats"):
         import_actor(data, shapes=SHAPES, lineage=Lineage("vla", "token", "others"))
-    with pytest.raises(CheckpointError, match="action_dim=2.*need.*action_dim=7"):
+    with pytest.raises(CheckpointError, match=r"action_dim=2.*need.*action_dim=7"):
         import_actor(data, shapes=dataclasses.replace(SHAPES, action_dim=7), lineage=LINEAGE)
     with pytest.raises(StorageError):
         import_actor(data[:-5], shapes=SHAPES, lineage=LINEAGE)
@@ -524,7 +557,7 @@ def test_a_policy_update_that_does_not_fit_is_refused() -> None:
 def test_learning_works_on_a_gpu() -> None:
     learner = Learner(CONFIG, SHAPES, device="cuda")
     learner.fit_scale(make_batch(100))
-    first = learner.update(make_batch(48).to("cuda"))["critic_loss"]
+    first = learner.update(make_batch(32).to("cuda"))["critic_loss"]
     for _ in range(50):
-        last = learner.update(make_batch(48).to("cuda"))["critic_loss"]
+        last = learner.update(make_batch(32).to("cuda"))["critic_loss"]
     assert last < first

@@ -11,7 +11,13 @@ def test_a_fingerprint_depends_on_names_types_shapes_and_values_only() -> None:
     same = fingerprint({"a": a, "b": b})
     assert fingerprint({"b": b.clone(), "a": a}) == same
     assert fingerprint({"a": a.view(2, 3).t().contiguous().t().reshape(6), "b": b}) == same
-    others = [{"a": a}, {"a": a, "c": b}, {"a": a.view(2, 3), "b": b}, {"a": a.int(), "b": b}, {"a": a + 1, "b": b}]
+    others = [
+        {"a": a},
+        {"a": a, "c": b},
+        {"a": a.view(2, 3), "b": b},
+        {"a": a.int(), "b": b},
+        {"a": a + 1, "b": b},
+    ]
     assert len({same, *(fingerprint(other) for other in others)}) == 6
 
 
@@ -23,7 +29,9 @@ def test_a_fingerprint_is_the_same_everywhere() -> None:
 
 def test_other_frozen_parts_are_refused_by_name() -> None:
     here, there = Lineage("v1", "t1", "s1", "a1"), Lineage("v1", "t2", "s1", "a9")
-    with pytest.raises(LineageError, match=r"replay\.bin was made by other parts: token is `t2` there and `t1` here"):
+    with pytest.raises(
+        LineageError, match=r"replay\.bin was made by other parts: token is `t2` there and `t1` here"
+    ):
         here.require_same(there, what="replay.bin")
 
 

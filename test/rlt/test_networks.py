@@ -36,7 +36,8 @@ def plain_mlp(net: StackedMLP, copy: int, x: torch.Tensor) -> torch.Tensor:
     """One copy of the stack, written as anyone would."""
     width = net.weights[0].shape[1]
     columns = slice(copy * width, (copy + 1) * width)
-    h = x @ net.first_weight[:, columns] + net.first_bias[columns]
+    first = torch.cat([net.token_weight, net.side_weight])
+    h = x @ first[:, columns] + net.side_bias[columns]
     for weight, bias in zip(net.weights, net.biases, strict=True):
         h = F.relu(F.layer_norm(h, h.shape[-1:])) @ weight[copy] + bias[copy, 0]
     return h
@@ -47,7 +48,7 @@ def test_stacked_networks_equal_separate_ones(out_dim: int) -> None:
     net = StackedMLP(3, (24, 6, 12), (16, 8), out_dim, dtype=torch.float32, generator=generator())
     state = StateScale(SHAPES)(*inputs()[:2])
     command = inputs()[2].flatten(1)
-    stacked = net(state, command)
+    stacked = net(net.read_token(state), state, command)
     for copy in range(3):
         plain = plain_mlp(net, copy, torch.cat([state.z, state.proprio, command], 1))
         torch.testing.assert_close(stacked[copy], plain)
@@ -58,7 +59,7 @@ def test_gradients_equal_those_of_plain_networks() -> None:
     state = StateScale(SHAPES)(*inputs()[:2])
     command = inputs()[2].flatten(1).requires_grad_()
     wanted = [*net.parameters(), command]
-    ours = torch.autograd.grad(net(state, command).square().sum(), wanted)
+    ours = torch.autograd.grad(net(net.read_token(state), state, command).square().sum(), wanted)
     joined = torch.cat([state.z, state.proprio, command], 1)
     plain = torch.autograd.grad(sum(plain_mlp(net, i, joined).square().sum() for i in range(2)), wanted)
     for mine, theirs in zip(ours, plain, strict=True):

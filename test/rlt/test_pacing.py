@@ -74,7 +74,9 @@ def test_the_account_survives_a_checkpoint() -> None:
 
 
 def test_settings_that_could_never_be_paid_are_refused() -> None:
-    with pytest.raises(ConfigError, match="`max_updates_per_cycle` is 1; it must be at least `critic_updates`, 2"):
+    with pytest.raises(
+        ConfigError, match="`max_updates_per_cycle` is 1; it must be at least `critic_updates`, 2"
+    ):
         UpdateDebt(utd=1.0, max_per_cycle=1, multiple=2)
     with pytest.raises(ConfigError, match="`utd` is nan"):
         UpdateDebt(utd=float("nan"))

@@ -49,7 +49,7 @@ def test_a_value_that_does_not_fit_is_named_with_its_origin(values: dict[str, ob
 
 
 def test_a_dataclass_checks_itself_when_made_in_code() -> None:
-    with pytest.raises(ConfigError, match="`beta` is -1.0; it must be at least 0.0"):
+    with pytest.raises(ConfigError, match=r"`beta` is -1\.0; it must be at least 0.0"):
         RLTConfig(beta=-1.0)
 
 

@@ -85,7 +85,12 @@ def test_changed_metadata_is_noticed(saved: Path) -> None:
 
 def test_files_of_other_programs_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x"
-    for content in (b"", b"PK\x03\x04 a zip of pickles", b"{}" * 100, safetensors.torch.save({"a": torch.ones(1)})):
+    for content in (
+        b"",
+        b"PK\x03\x04 a zip of pickles",
+        b"{}" * 100,
+        safetensors.torch.save({"a": torch.ones(1)}),
+    ):
         path.write_bytes(content)
         with pytest.raises(storage.ForeignFileError, match="x"):
             load_tensors(path, kind="thing")

@@ -106,7 +106,11 @@ def _measure(rounds: int) -> dict[str, float]:
 def _learner(config: RLTConfig, replay: Replay) -> peers.Update:
     learner = Learner(config, PAPER)
     learner.fit_scale(replay.sample(2000, learner.sampling))
-    return lambda: learner.update(replay.sample(learner.rows_per_update, learner.sampling)) and None
+
+    def update() -> None:
+        learner.update(replay.sample(learner.rows_per_update, learner.sampling))
+
+    return update
 
 
 def _filled_replay(path: Path, config: RLTConfig, stored: str) -> Replay:
@@ -133,7 +137,9 @@ def _state(random: np.random.Generator, index: int) -> RLState:
     )
 
 
-def _window(random: np.random.Generator, config: RLTConfig, episode: int, now: RLState, then: RLState) -> Window:
+def _window(
+    random: np.random.Generator, config: RLTConfig, episode: int, now: RLState, then: RLState
+) -> Window:
     return Window(
         episode=episode,
         step=now.step,
@@ -185,8 +191,8 @@ def _shapes_of_products(config: RLTConfig) -> Iterable[Product]:
     yield from ((batch, token, 2 * first), (token, batch, 2 * first)) * steps
     for n, m in inner * 2 * steps:
         yield from ((batch, n, m), (n, batch, m), (batch, m, n))
-    # Actor step: actor as above; critics forward, and back to the action alone.
-    yield from ((batch, token, first), (token, batch, first), (batch, token, 2 * first))
+    # Actor step: actor as above; critics without the token, forward, and back to the action alone.
+    yield from ((batch, token, first), (token, batch, first))
     for n, m in inner:
         yield from ((batch, n, m), (n, batch, m), (batch, m, n))
         yield from ((batch, n, m), (batch, m, n)) * 2
