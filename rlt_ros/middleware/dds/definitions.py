@@ -1,0 +1,75 @@
+"""Interface definitions: those of this package's ``msg/`` folder and the common ones that `rosbags` brings."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
+
+import rlt_ros
+
+PACKAGE = "rlt_ros"
+
+# The graph's own bookkeeping since Iron. `rosbags` has `char`, which is as long but gives another type hash.
+_GRAPH_DEFINITIONS = {
+    "rmw_dds_common/msg/Gid": "uint8[16] data",
+    "rmw_dds_common/msg/NodeEntitiesInfo": """\
+string<=256 node_namespace
+string<=256 node_name
+Gid[] reader_gid_seq
+Gid[] writer_gid_seq""",
+    "rmw_dds_common/msg/ParticipantEntitiesInfo": """\
+Gid gid
+NodeEntitiesInfo[] node_entities_info_seq""",
+}
+
+
+class UnknownType(ValueError):
+    """A message type that nothing here defines."""
+
+
+def message_folder() -> Path:
+    """The ``msg/`` folder: beside the package in a checkout, under ``share/rlt_ros`` where it was installed.
+
+    Raises:
+        FileNotFoundError: the installation is incomplete.
+    """
+    package = Path(rlt_ros.__file__).resolve().parent
+    if (package.parent / "package.xml").exists():
+        return package.parent / "msg"
+    for parent in package.parents:
+        folder = parent / "share" / PACKAGE / "msg"
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(f"no share/{PACKAGE}/msg above {package}; install {PACKAGE} again")
+
+
+@functools.cache
+def type_store() -> Typestore:
+    """All known definitions. Their generated code serialises; the classes are those of `message`."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    for name in _GRAPH_DEFINITIONS:
+        del store.fielddefs[name], store.types[name]
+    own = {
+        f"{PACKAGE}/msg/{path.stem}": path.read_text(encoding="utf-8")
+        for path in message_folder().glob("*.msg")
+    }
+    for name, text in (*_GRAPH_DEFINITIONS.items(), *sorted(own.items())):
+        store.register(get_types_from_msg(text, name))
+    return store
+
+
+@functools.cache
+def type_hash(name: str) -> str:
+    """REP-2016 hash of a type, ``RIHS01_…``."""
+    require_known(name)
+    return str(type_store().hash_rihs01(name))
+
+
+def require_known(name: str) -> None:
+    """Raise :class:`UnknownType` unless message type ``name`` is defined."""
+    if name not in type_store().fielddefs:
+        packages = ", ".join(sorted({known.split("/")[0] for known in type_store().fielddefs}))
+        raise UnknownType(f"message type `{name}` is unknown; definitions are there for: {packages}")

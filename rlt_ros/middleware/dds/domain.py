@@ -1,0 +1,127 @@
+"""The DDS side of a process: one participant, configured by the environment variables of ROS 2."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from cyclonedds.core import Entity
+from cyclonedds.domain import Domain, DomainParticipant
+from cyclonedds.idl import IdlStruct
+from cyclonedds.qos import Policy, Qos
+from cyclonedds.topic import Topic
+
+from rlt_ros.middleware.dds.definitions import type_hash
+
+# A host's participants share a range of ports that holds 120 of them (DDSI-RTPS 9.6.1). ROS 2 looks for 32 by default.
+_LAST_PARTICIPANT = 119
+
+_RANGES = ("SUBNET", "LOCALHOST", "OFF", "SYSTEM_DEFAULT")
+
+
+class EnvironmentVariableError(ValueError):
+    """A `ROS_…` variable with a value that means nothing."""
+
+
+class Sample(IdlStruct):
+    """Serialised bytes on their way to or from DDS, which would otherwise want to know every field.
+
+    Attributes:
+        payload: encapsulation header and CDR bytes. Not annotated: what is annotated is a field to DDS.
+    """
+
+    def __init__(self, payload: bytes) -> None:
+        self.payload = payload
+
+    def serialize(self, *_: Any, **__: Any) -> bytes:
+        """The bytes."""
+        return self.payload
+
+    @classmethod
+    def deserialize(cls, data: bytes, *_: Any, **__: Any) -> Any:
+        """Around received bytes. Also called for the empty key of samples without data."""
+        return cls(data)
+
+    deserialize_key = deserialize
+
+
+class Participant:
+    """The DDS participant of a process.
+
+    Args:
+        domain_id: participants of different domains never meet.
+    """
+
+    def __init__(self, domain_id: int) -> None:
+        self._domain = Domain(domain_id, configuration(os.environ))
+        self.entity = DomainParticipant(domain_id, qos=Qos(Policy.Userdata(b"enclave=/;")))
+        self.gid = self.entity.guid.bytes
+        self._classes: dict[str, type[Sample]] = {}
+
+    def topic(self, name: str, type_name: str) -> Topic[Any]:
+        """A topic of DDS name ``name`` with messages of ROS type ``type_name``."""
+        return Topic(self.entity, name, self._sample_class(type_name))
+
+    def _sample_class(self, type_name: str) -> type[Sample]:
+        if type_name not in self._classes:
+            package, _, short = type_name.split("/")
+
+            class Typed(Sample, typename=f"{package}::msg::dds_::{short}_"):
+                """Bytes of one type."""
+
+            self._classes[type_name] = Typed
+        return self._classes[type_name]
+
+    def close(self) -> None:
+        """Leave the domain; the others learn it at once."""
+        delete(self.entity)
+        delete(self._domain)
+
+
+def domain_id_from_environment(environment: Mapping[str, str]) -> int:
+    """`ROS_DOMAIN_ID`, 0 where it is not set."""
+    text = environment.get("ROS_DOMAIN_ID", "").strip() or "0"
+    if not text.isdecimal() or int(text) > 232:
+        raise EnvironmentVariableError(f"ROS_DOMAIN_ID is `{text}`; it must be 0 to 232")
+    return int(text)
+
+
+def configuration(environment: Mapping[str, str]) -> str:
+    """Cyclone's configuration, from the variables that ROS 2 and Cyclone read.
+
+    Unlike in ROS 2, this host is always a peer, so that processes find each other on a machine whose network does not
+    let multicast through.
+    """
+    chosen = environment.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "").upper() or "SUBNET"
+    if environment.get("ROS_LOCALHOST_ONLY") == "1":
+        chosen = "LOCALHOST"
+    if chosen not in _RANGES:
+        raise EnvironmentVariableError(
+            f"ROS_AUTOMATIC_DISCOVERY_RANGE is `{chosen}`; it must be one of {', '.join(_RANGES)}"
+        )
+    users = environment.get("CYCLONEDDS_URI", "")
+    if chosen == "SYSTEM_DEFAULT":
+        return users
+    if chosen == "OFF":
+        discovery = f"<ParticipantIndex>none</ParticipantIndex><Tag>ros_discovery_off_{os.getpid()}</Tag>"
+    else:
+        peers = ["localhost", *filter(None, environment.get("ROS_STATIC_PEERS", "").split(";"))]
+        discovery = (
+            "<ParticipantIndex>auto</ParticipantIndex>"
+            f"<MaxAutoParticipantIndex>{_LAST_PARTICIPANT}</MaxAutoParticipantIndex>"
+            "<Peers>" + "".join(f'<Peer address="{peer.strip()}"/>' for peer in peers) + "</Peers>"
+        )
+    multicast = "" if chosen == "SUBNET" else "<General><AllowMulticast>false</AllowMulticast></General>"
+    # Fragments are merged in order, so what the user gives in CYCLONEDDS_URI wins.
+    return f"<CycloneDDS><Domain>{multicast}<Discovery>{discovery}</Discovery></Domain></CycloneDDS>,{users}"
+
+
+def user_data(type_name: str) -> Any:
+    """The policy with which ROS 2 since Iron tells the type hash of an endpoint."""
+    return Policy.Userdata(f"typehash={type_hash(type_name)};".encode())
+
+
+def delete(entity: Entity) -> None:
+    """Delete a DDS entity now. What the wrapper does when it is collected comes too late to end a process in order."""
+    entity.__del__()

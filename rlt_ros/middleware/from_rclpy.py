@@ -1,0 +1,82 @@
+"""rclpy's names, from the modules where Humble to Lyrical have them."""
+
+from __future__ import annotations
+
+from rclpy import init, ok, shutdown, spin, spin_once, try_shutdown
+from rclpy.callback_groups import CallbackGroup, MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockChange, ClockType, JumpThreshold, ROSClock, TimeJump
+from rclpy.duration import Duration
+from rclpy.exceptions import (
+    InvalidParameterTypeException,
+    InvalidParameterValueException,
+    ParameterAlreadyDeclaredException,
+    ParameterNotDeclaredException,
+)
+from rclpy.executors import Executor, ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.publisher import Publisher
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    QoSPolicyKind,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_profile_sensor_data,
+    qos_profile_system_default,
+)
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.serialization import deserialize_message, serialize_message
+from rclpy.subscription import Subscription
+from rclpy.time import Time
+from rclpy.timer import Timer
+
+try:
+    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
+
+__all__ = [
+    "CallbackGroup",
+    "Clock",
+    "ClockChange",
+    "ClockType",
+    "DurabilityPolicy",
+    "Duration",
+    "Executor",
+    "ExternalShutdownException",
+    "HistoryPolicy",
+    "InvalidParameterTypeException",
+    "InvalidParameterValueException",
+    "JumpThreshold",
+    "MultiThreadedExecutor",
+    "MutuallyExclusiveCallbackGroup",
+    "Node",
+    "Parameter",
+    "ParameterAlreadyDeclaredException",
+    "ParameterNotDeclaredException",
+    "Publisher",
+    "PublisherEventCallbacks",
+    "QoSOverridingOptions",
+    "QoSPolicyKind",
+    "QoSProfile",
+    "ROSClock",
+    "ReentrantCallbackGroup",
+    "ReliabilityPolicy",
+    "SingleThreadedExecutor",
+    "Subscription",
+    "SubscriptionEventCallbacks",
+    "Time",
+    "TimeJump",
+    "Timer",
+    "deserialize_message",
+    "init",
+    "ok",
+    "qos_profile_sensor_data",
+    "qos_profile_system_default",
+    "serialize_message",
+    "shutdown",
+    "spin",
+    "spin_once",
+    "try_shutdown",
+]
