@@ -89,7 +89,7 @@ class StateScale(nn.Module):
         # in the cache, which halves the time.
         scaled = torch.empty(z.shape, dtype=dtype, device=z.device)
         for piece, rows in zip(scaled.split(_CACHED), z.split(_CACHED), strict=True):
-            piece.copy_(torch.addcmul(self.z_shift, rows.float(), self.z_scale))
+            torch.addcmul(self.z_shift, rows.float(), self.z_scale, out=piece)
         proprio = torch.addcmul(self.proprio_shift, proprio.float(), self.proprio_scale)
         return State(scaled, proprio.to(dtype))
 
@@ -157,7 +157,8 @@ class StackedMLP(nn.Module):
         for weight, bias in inner:
             h = _activate(self._product(h, weight, bias))
         if last_weight.shape[2] == 1:  # a product with a single column is six times slower than the same sum
-            return (h * last_weight.transpose(1, 2)).sum(2, keepdim=True) + last_bias
+            weighted = h * last_weight.transpose(1, 2).to(self.dtype)
+            return weighted.sum(2, keepdim=True, dtype=torch.float32) + last_bias
         return self._product(h, last_weight, last_bias).float()
 
     def _product(self, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
