@@ -24,7 +24,7 @@ def pack(values: NDArray[Any]) -> array.array[Any]:
             f"an array of {values.dtype} fits no message field; convert it to one of {', '.join(_CODES)}"
         )
     packed = array.array(code)
-    packed.frombytes(np.ascontiguousarray(values).view(np.uint8).data.cast("B"))
+    packed.frombytes(values.tobytes())
     return packed
 
 

@@ -20,11 +20,12 @@ from cyclonedds.sub import DataReader
 
 from rlt_ros.middleware.dds.domain import Participant, delete, user_data
 from rlt_ros.middleware.dds.message import deserialize_message, message_class, serialize_message
-from rlt_ros.middleware.dds.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, from_dds, to_dds
+from rlt_ros.middleware.dds.qos import DurabilityPolicy, QoSProfile, from_dds, to_dds
 
 _TOPIC, _TYPE = "ros_discovery_info", "rmw_dds_common/msg/ParticipantEntitiesInfo"
 _PREFIX = "rt"  # of the DDS names of ROS topics
 _MOST = 10_000  # endpoints read at once
+_UNREAD = 1_000  # words of other processes that are kept until somebody asks
 _ALIVE = SampleState.Any | ViewState.Any | InstanceState.Alive
 
 
@@ -80,7 +81,9 @@ class Graph:
         self._topic = participant.topic(_TOPIC, _TYPE)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._writer = DataWriter(participant.entity, self._topic, qos=to_dds(latched, user_data(_TYPE)))
-        self._reader: DataReader[Any] | None = None
+        # The topic has no key, so the history is shared by all participants: as deep as they may have changed unread.
+        deep = QoSProfile(depth=_UNREAD, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._reader = DataReader(participant.entity, self._topic, qos=to_dds(deep, user_data(_TYPE)))
         self._builtin: dict[Any, tuple[BuiltinDataReader, ReadCondition]] = {}
         self._closed = False
         self._told: dict[bytes, Any] = {}  # participant → its newest word
@@ -146,7 +149,7 @@ class Graph:
         for reader, condition in self._builtin.values():
             delete(condition)
             delete(reader)
-        for entity in filter(None, (self._reader, self._writer, self._topic)):
+        for entity in (self._reader, self._writer, self._topic):
             delete(entity)
 
     def _endpoints(
@@ -173,11 +176,6 @@ class Graph:
     def _entities(self) -> Iterator[Any]:
         """What every participant that is alive told last about its nodes."""
         with self._lock:
-            if self._reader is None:
-                # Every word of every participant: the topic has no key, so a shorter history would forget some.
-                everything = QoSProfile(HistoryPolicy.KEEP_ALL, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-                qos = to_dds(everything, user_data(_TYPE))
-                self._reader = DataReader(self._participant.entity, self._topic, qos=qos)
             for sample in self._reader.take(_MOST):
                 if sample.sample_info.valid_data:
                     told = deserialize_message(sample.payload, message_class(_TYPE))

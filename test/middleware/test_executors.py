@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from rlt_ros.middleware import (
+    MultiThreadedExecutor,
+    MutuallyExclusiveCallbackGroup,
+    Node,
+    ReentrantCallbackGroup,
+    init,
+    try_shutdown,
+)
+from rlt_ros.middleware.messages import String
+
+PATIENCE = 30.0
+
+
+@pytest.fixture
+def threads() -> Any:
+    """A multi-threaded executor that spins in a thread, and a node of it."""
+    init(args=[])
+    executor, node = MultiThreadedExecutor(3), Node("n")
+    executor.add_node(node)
+    stop = threading.Event()
+    errors: list[BaseException] = []
+
+    def spin() -> None:
+        while not stop.is_set():
+            try:
+                executor.spin_once(timeout_sec=0.1)
+            except ZeroDivisionError as error:
+                errors.append(error)
+
+    thread = threading.Thread(target=spin, daemon=True)
+    thread.start()
+    yield node, errors
+    stop.set()
+    thread.join(PATIENCE)
+    executor.shutdown(timeout_sec=PATIENCE)
+    node.destroy_node()
+    try_shutdown()
+    assert not thread.is_alive()
+
+
+def test_a_busy_topic_does_not_starve_a_timer(graph: Any) -> None:
+    node = graph.node("n")
+    publisher = node.create_publisher(String, "flood", 10)
+    # Each message brings the next one, so there always is one.
+    node.create_subscription(String, "flood", publisher.publish, 10)
+    ticks: list[int] = []
+    node.create_timer(0.01, lambda: ticks.append(1))
+    graph.until(lambda: publisher.get_subscription_count())
+    publisher.publish(String(data="x"))
+    graph.until(lambda: len(ticks) >= 5)
+
+
+def test_an_exception_of_a_callback_comes_out_of_spin(graph: Any) -> None:
+    node = graph.node("n")
+    timer = node.create_timer(0.001, lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        graph.until(lambda: False)
+    timer.cancel()
+    done: list[int] = []
+    node.create_timer(0.001, lambda: done.append(1))
+    graph.until(lambda: done)
+
+
+def test_a_callback_may_destroy_its_own_subscription(graph: Any) -> None:
+    node = graph.node("n")
+    publisher, heard = node.create_publisher(String, "words", 10), []
+
+    def once(message: Any) -> None:
+        heard.append(message.data)
+        node.destroy_subscription(subscription)
+
+    subscription = node.create_subscription(String, "words", once, 10)
+    sentinel: list[Any] = []
+    node.create_subscription(String, "words", sentinel.append, 10)
+    graph.until(lambda: publisher.get_subscription_count() == 2)
+    publisher.publish(String(data="a"))
+    graph.until(lambda: heard)
+    graph.until(lambda: publisher.get_subscription_count() == 1)
+    publisher.publish(String(data="b"))
+    graph.until(lambda: len(sentinel) == 2)
+    assert heard == ["a"]
+
+
+def test_reentrant_callbacks_run_beside_each_other(threads: Any) -> None:
+    node, _ = threads
+    meeting, met = threading.Barrier(2), threading.Event()
+
+    def meet() -> None:
+        meeting.wait(PATIENCE)
+        met.set()
+
+    group = ReentrantCallbackGroup()
+    timers = [node.create_timer(0.01, meet, group) for _ in range(2)]
+    assert met.wait(PATIENCE)
+    meeting.abort()
+    for timer in timers:
+        timer.cancel()
+
+
+def test_callbacks_of_a_mutually_exclusive_group_do_not(threads: Any) -> None:
+    node, _ = threads
+    inside, together, done = threading.Lock(), [], threading.Event()
+    count = [0]
+
+    def enter() -> None:
+        if not inside.acquire(blocking=False):
+            together.append(1)
+            return
+        count[0] += 1
+        if count[0] == 20:
+            done.set()
+        inside.release()
+
+    group = MutuallyExclusiveCallbackGroup()
+    timers = [node.create_timer(0.001, enter, group) for _ in range(3)]
+    assert done.wait(PATIENCE)
+    for timer in timers:
+        timer.cancel()
+    assert together == []
+
+
+def test_a_slow_callback_does_not_hold_up_another_group(threads: Any) -> None:
+    node, _ = threads
+    release, started, went_on = threading.Event(), threading.Event(), threading.Event()
+
+    def slow() -> None:
+        started.set()
+        release.wait(PATIENCE)
+
+    slow_timer = node.create_timer(0.01, slow)
+    assert started.wait(PATIENCE)
+    timer = node.create_timer(0.01, went_on.set, MutuallyExclusiveCallbackGroup())
+    assert went_on.wait(PATIENCE)
+    release.set()
+    slow_timer.cancel()
+    timer.cancel()
+
+
+def test_an_exception_in_a_thread_comes_out_of_spin(threads: Any) -> None:
+    node, errors = threads
+    raised = threading.Event()
+
+    def fail() -> None:
+        raised.set()
+        raise ZeroDivisionError
+
+    timer = node.create_timer(0.01, fail)
+    assert raised.wait(PATIENCE)
+    later = threading.Event()
+    node.create_timer(0.01, lambda: later.set() if errors else None)
+    assert later.wait(PATIENCE)
+    timer.cancel()
