@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from rlt_ros.middleware import (
+    ExternalShutdownException,
     MultiThreadedExecutor,
     MutuallyExclusiveCallbackGroup,
     Node,
     ReentrantCallbackGroup,
+    SingleThreadedExecutor,
     init,
     try_shutdown,
 )
@@ -86,6 +88,29 @@ def test_a_callback_may_destroy_its_own_subscription(graph: Any) -> None:
     publisher.publish(String(data="b"))
     graph.until(lambda: len(sentinel) == 2)
     assert heard == ["a"]
+
+
+def test_shutting_down_ends_a_thread_that_spins() -> None:
+    for _ in range(5):
+        init(args=[])
+        executor, node, ticked = SingleThreadedExecutor(), Node("n"), threading.Event()
+        node.create_timer(0.001, ticked.set)
+        executor.add_node(node)
+        ended: list[BaseException | None] = []
+
+        def spin(executor: SingleThreadedExecutor = executor, ended: list[Any] = ended) -> None:
+            try:
+                executor.spin()
+                ended.append(None)
+            except BaseException as error:
+                ended.append(error)
+
+        thread = threading.Thread(target=spin, daemon=True)
+        thread.start()
+        assert ticked.wait(PATIENCE)
+        try_shutdown()
+        thread.join(PATIENCE)
+        assert len(ended) == 1 and (ended[0] is None or isinstance(ended[0], ExternalShutdownException))
 
 
 def test_reentrant_callbacks_run_beside_each_other(threads: Any) -> None:

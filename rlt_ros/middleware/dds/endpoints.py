@@ -134,10 +134,6 @@ class Subscription:
         """The DDS entity that has the news about it."""
         return self._reader
 
-    def get_publisher_count(self) -> int:
-        """Publishers that it receives from, in any process."""
-        return len(self._reader.get_matched_publications())
-
     def take(self) -> Callable[[], Any] | None:
         """Take the next message; returns the call that handles it, or None if there is none."""
         for sample in self._reader.take(1, condition=self.entity):

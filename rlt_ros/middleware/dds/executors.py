@@ -47,7 +47,7 @@ class Executor:
         self._retired: deque[Any] = deque()
         self._guard, self._waitset = GuardCondition(participant), WaitSet(participant)
         self._waitset.attach(self._guard)
-        self._waiting = threading.Lock()
+        self._using_dds = threading.Lock()  # so that nothing is deleted under a thread that waits or polls
         self._is_shutdown = False
         self._turn = 0  # whose turn it is; without it, a busy topic would starve those behind it
         self._context.add_sleeper(self)
@@ -98,7 +98,7 @@ class Executor:
         self._guard.set(True)
         for node in self.get_nodes():
             self.remove_node(node)
-        with self._waiting:
+        with self._using_dds:
             self._attach({})
             self._close_retired()
             delete(self._waitset)
@@ -115,16 +115,17 @@ class Executor:
         deadline = (
             None if timeout_sec is None or timeout_sec < 0 else time.monotonic_ns() + int(timeout_sec * 1e9)
         )
-        while not self._is_shutdown:
-            self._guard.take()
-            works = list(itertools.islice(self._take(), most))
+        while True:
+            with self._using_dds:
+                if self._is_shutdown:
+                    return []
+                works = list(itertools.islice(self._take(), most))
             left = _FOR_EVER if deadline is None else deadline - time.monotonic_ns()
             if works or left <= 0:
                 return works
             self._wait(left)
             if not self._context.ok():
                 raise ExternalShutdownException
-        return []
 
     def _waitables(self) -> list[Any]:
         return [waitable for node in list(self._nodes) for waitable in list(node.waitables)]
@@ -146,7 +147,7 @@ class Executor:
 
     def _wait(self, timeout_ns: int) -> None:
         """Sleep until something may be ready. What cannot run now is not waited for, or it would wake us at once."""
-        with self._waiting:
+        with self._using_dds:
             if self._is_shutdown:
                 return
             runnable = [waitable for waitable in self._waitables() if waitable.callback_group.can_begin()]
@@ -154,6 +155,7 @@ class Executor:
             self._close_retired()
             waits = [waitable.wait_ns() for waitable in runnable if isinstance(waitable, Timer)]
             self._waitset.wait(max(0, min([timeout_ns, *(wait for wait in waits if wait is not None)])))
+            self._guard.take()
 
     def _close_retired(self) -> None:
         while self._retired:

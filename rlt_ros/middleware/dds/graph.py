@@ -108,8 +108,8 @@ class Graph:
                 entities(
                     node_namespace=node.namespace,
                     node_name=node.name,
-                    reader_gid_seq=[gid(data=list(one)) for one in node.readers],
-                    writer_gid_seq=[gid(data=list(one)) for one in node.writers],
+                    reader_gid_seq=[gid(data=list(one)) for one in list(node.readers)],
+                    writer_gid_seq=[gid(data=list(one)) for one in list(node.writers)],
                 )
                 for node in self._nodes
             ]

@@ -280,7 +280,7 @@ class Node:
         return self._graph.nodes()
 
     def _add(self, waitable: Any) -> None:
-        self.waitables = [*self.waitables, waitable]
+        self.waitables.append(waitable)
         if self.executor:
             self.executor.wake()
 
@@ -299,11 +299,9 @@ class Node:
             self._add(IncompatibleQoS(entity, callback, group))
 
     def _unwatch(self, entity: Any) -> None:
-        self.waitables = [
-            waitable
-            for waitable in self.waitables
-            if not (isinstance(waitable, IncompatibleQoS) and waitable.entity is entity)
-        ]
+        for waitable in list(self.waitables):
+            if isinstance(waitable, IncompatibleQoS) and waitable.entity is entity:
+                self.waitables.remove(waitable)
 
     def _overridden(
         self, profile: QoSProfile, options: QoSOverridingOptions | None, endpoint: str

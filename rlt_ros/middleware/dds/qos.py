@@ -64,7 +64,7 @@ class InvalidQoSProfileException(Exception):
 
 
 class QoSProfile:
-    """History, reliability and durability of an endpoint.
+    """History, reliability and durability of an endpoint; keyword arguments alone, as Humble has it.
 
     Args:
         history: which samples to keep; left out, the newest `depth`.
@@ -75,6 +75,7 @@ class QoSProfile:
 
     def __init__(
         self,
+        *,
         history: HistoryPolicy | None = None,
         depth: int | None = None,
         reliability: ReliabilityPolicy = ReliabilityPolicy.RELIABLE,
@@ -100,7 +101,10 @@ class QoSProfile:
 
 
 qos_profile_system_default = QoSProfile(
-    HistoryPolicy.SYSTEM_DEFAULT, 0, ReliabilityPolicy.SYSTEM_DEFAULT, DurabilityPolicy.SYSTEM_DEFAULT
+    history=HistoryPolicy.SYSTEM_DEFAULT,
+    depth=0,
+    reliability=ReliabilityPolicy.SYSTEM_DEFAULT,
+    durability=DurabilityPolicy.SYSTEM_DEFAULT,
 )
 qos_profile_sensor_data = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 
@@ -157,7 +161,7 @@ def overridden(
     profile: QoSProfile, policy_kinds: Iterable[QoSPolicyKind], declare: Callable[[str, Any], Any]
 ) -> QoSProfile:
     """A copy of ``profile`` with the values that ``declare(policy name, default)`` gives back."""
-    result = QoSProfile(profile.history, profile.depth, profile.reliability, profile.durability)
+    result = QoSProfile(**vars(profile))
     for kind in policy_kinds:
         name = kind.name.lower()
         default = getattr(profile, name)
@@ -200,10 +204,10 @@ def from_dds(qos: Qos) -> QoSProfile:
     reliable = isinstance(qos[Policy.Reliability], Policy.Reliability.Reliable)
     latched = qos[Policy.Durability] != Policy.Durability.Volatile
     return QoSProfile(
-        HistoryPolicy.SYSTEM_DEFAULT,
-        0,
-        ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
-        DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+        history=HistoryPolicy.SYSTEM_DEFAULT,
+        depth=0,
+        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
     )
 
 
