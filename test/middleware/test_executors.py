@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import Any
 
@@ -118,8 +119,9 @@ def test_reentrant_callbacks_run_beside_each_other(threads: Any) -> None:
     meeting, met = threading.Barrier(2), threading.Event()
 
     def meet() -> None:
-        meeting.wait(PATIENCE)
-        met.set()
+        with contextlib.suppress(threading.BrokenBarrierError):  # a timer that is alone at the end
+            meeting.wait(PATIENCE)
+            met.set()
 
     group = ReentrantCallbackGroup()
     timers = [node.create_timer(0.01, meet, group) for _ in range(2)]
