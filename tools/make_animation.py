@@ -1,6 +1,6 @@
 """Draw the README's animation: the frozen VLA and the trained policy on the same episodes, side by side.
 
-    .venv/bin/python tools/make_animation.py runs/charger docs/images/charger.webp
+.venv/bin/python tools/make_animation.py runs/charger docs/images/charger.webp
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ Pictures = list[NDArray[np.uint8]]
 
 def main() -> None:
     """Write the animation of a finished run."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path, help="folder of a finished run")
     parser.add_argument("out", type=Path, help="animated .webp to write")
     parser.add_argument("--episodes", type=int, default=2, help="how many, one after the other")
@@ -38,7 +40,9 @@ def main() -> None:
     left = _pictures(policy, base_policy, seeds)
     right = _pictures(policy, learned_policy(policy.learner.actor), seeds)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    _write(args.out, [_beside(*pair) for episode in zip(left, right, strict=True) for pair in _aligned(*episode)])
+    _write(
+        args.out, [_beside(*pair) for episode in zip(left, right, strict=True) for pair in _aligned(*episode)]
+    )
 
 
 def _pictures(policy: LoadedPolicy, driver: Driver, seeds: Sequence[int]) -> list[Pictures]:

@@ -326,9 +326,7 @@ class Training:
     def _resume(self) -> None:
         """Take up the checkpoint and note what was done after it."""
         if self._checkpoint.exists():
-            self._debt.load_state(
-                load_learner(self._checkpoint, self.learner, lineage=self._frozen.lineage)
-            )
+            self._debt.load_state(load_learner(self._checkpoint, self.learner, lineage=self._frozen.lineage))
         done = [r for r in self._trained() if r["end"] != End.NO_APPROACH.value]
         for record in done[self._debt.successes + self._debt.failures :]:
             self._debt.add_episode(success=record["success"])
@@ -339,9 +337,7 @@ class Training:
 
     def _save(self) -> None:
         self._replay.flush()
-        save_learner(
-            self._checkpoint, self.learner, lineage=self._frozen.lineage, extra=self._debt.state()
-        )
+        save_learner(self._checkpoint, self.learner, lineage=self._frozen.lineage, extra=self._debt.state())
 
 
 def open_policy(run_dir: Path) -> LoadedPolicy:

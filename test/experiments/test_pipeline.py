@@ -37,7 +37,13 @@ SMALL_RUN = {
         "utd": 0.5,
         "replay_capacity": 2000,
     },
-    "run": {"start": "critical", "checkpoint_every": 1, "metrics_every": 10, "video_episodes": 1, "rolling": 2},
+    "run": {
+        "start": "critical",
+        "checkpoint_every": 1,
+        "metrics_every": 10,
+        "video_episodes": 1,
+        "rolling": 2,
+    },
 }
 
 
@@ -74,7 +80,9 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 def test_a_run_leaves_a_summary_a_report_and_films(finished: Path) -> None:
     summary = json.loads((finished / "summary.json").read_text())
-    assert {"base", "rlt", "demo", "throughput_ratio", "speed_ratio", "robot_minutes", "takeover_dip"} <= set(summary)
+    assert {"base", "rlt", "demo", "throughput_ratio", "speed_ratio", "robot_minutes", "takeover_dip"} <= set(
+        summary
+    )
     assert summary["robot_minutes"] >= 0.3
     assert summary["updates"] > 20
     report = (finished / "report.html").read_text()
@@ -128,7 +136,9 @@ def test_a_run_that_was_killed_goes_on_and_loses_no_committed_row(weights: Path,
     child.send_signal(signal.SIGKILL)
     child.wait()
     committed = [r for r in _lines(out / "episodes.jsonl") if r["phase"] in ("warmup", "online")]
-    summary = _train(weights, out, robot_minutes=sum(r["steps"] for r in committed) / 3000 + 0.1, eval_episodes=1)
+    summary = _train(
+        weights, out, robot_minutes=sum(r["steps"] for r in committed) / 3000 + 0.1, eval_episodes=1
+    )
     kept = [r for r in _lines(out / "episodes.jsonl") if r["phase"] in ("warmup", "online")]
     assert kept[: len(committed)] == committed
     assert len({r["episode"] for r in kept}) == len(kept)

@@ -189,5 +189,7 @@ def test_swapped_pictures_are_those_of_the_episode_before() -> None:
     sight = Swapped()
     for stamp, value in ((0, 10), (20, 11)):
         sight(_seen(stamp, value))
-    shown = [sight(_seen(stamp, value)).images["head"][0, 0, 0] for stamp, value in ((0, 50), (20, 51), (40, 52))]
+    shown = [
+        sight(_seen(stamp, value)).images["head"][0, 0, 0] for stamp, value in ((0, 50), (20, 51), (40, 52))
+    ]
     assert shown == [10, 11, 11]

@@ -53,9 +53,8 @@ def test_normalisation_makes_tokens_that_all_look_alike_distinct(make: Callable[
         raw, z = readout.raw(embeddings, mask), readout(embeddings, mask)
     assert pairwise_cosine(raw) > 0.9 and abs(pairwise_cosine(z)) < 0.01
     assert torch.allclose(z.mean(dim=0), torch.zeros(readout.z_dim), atol=1e-3)
-    assert effective_rank(z) > 0.9 * readout.z_dim
-    covariance = torch.cov(z.T)
-    assert (covariance - torch.diag(covariance.diag())).abs().max() < 0.1
+    assert effective_rank(z) > effective_rank(raw)
+    assert torch.allclose(z.std(dim=0), torch.ones(readout.z_dim), atol=0.05)
 
 
 @every_readout
