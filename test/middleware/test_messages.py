@@ -96,6 +96,7 @@ def test_defaults_are_those_of_the_definition() -> None:
 def test_a_byte_is_bytes() -> None:
     status = DiagnosticStatus(level=DiagnosticStatus.ERROR)
     assert status.level == b"\x02"
+    assert DiagnosticStatus(level=status.level).level == b"\x02"
     assert deserialize_message(serialize_message(status), DiagnosticStatus).level == b"\x02"
 
 

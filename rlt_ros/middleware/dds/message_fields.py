@@ -173,7 +173,9 @@ def _instance(value: Any, cls: type, name: str) -> Any:
 def _byte(value: Any) -> Byte:
     if not isinstance(value, (bytes, bytearray)) or len(value) != 1:
         raise TypeError(f"is {value!r}; it must be bytes of length 1")
-    return Byte(value)
+    return Byte(
+        value[:1]
+    )  # a slice is plain bytes; Python 3.10 would take a Byte for a length, as it has an index
 
 
 def _string(value: Any, limit: int) -> str:
