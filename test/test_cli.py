@@ -15,7 +15,7 @@ from rlt_ros.cli.output import jsonable
 from rlt_ros.cli.overrides import OverrideError, read_overrides
 from rlt_ros.cli.train import TASKS
 
-COMMANDS = ("train", "eval", "report", "pretrain", "bench")
+COMMANDS = ("train", "eval", "report", "pretrain", "bench", "graph", "echo")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -25,7 +25,7 @@ class Randomisation:
     """
 
     fixture_shift: tuple[float, float, float] = (0.020, 0.020, 0.008)
-    fixture_turn: float = np.deg2rad(10.0)
+    fixture_turn: float = np.deg2rad(8.0)
     fixture_tilt: float = np.deg2rad(2.0)
     start_shift: tuple[float, float, float] = (0.012, 0.012, 0.010)
     start_tilt: float = np.deg2rad(4.0)
@@ -53,8 +53,8 @@ class Task(ABC):
     mate_height: float
     randomisation = Randomisation()
     hold_steps = 5  # 0.1 s at 50 Hz without leaving the mated pose, so that a bounce does not count
-    critical_distance = 0.040  # m from tip to socket at which the precise part begins
-    critical_limit = 250  # control steps (5 s) for the critical phase
+    critical_distance = 0.030  # m from tip to socket at which the precise part begins
+    critical_limit = 220  # control steps (4.4 s) for the critical phase
     approach_limit = 200  # control steps (4 s) for the way there
 
     @abstractmethod

@@ -19,12 +19,12 @@ _METAL, _PLUG, _STRIP, _HOLE, _SWITCH = (
 
 
 class Charger(Task):
-    """Two 17-mm prongs, 19 mm apart, into holes with 0.8 mm play on each side."""
+    """Two 17-mm prongs, 19 mm apart, into holes with 1 mm play on each side."""
 
     name = "charger"
     instruction = "plug the charger into the power strip"
     reach = 0.017
-    clearance = 0.0008
+    clearance = 0.0010
     mate_height = 0.025
 
     def add_tool(self, tool: mujoco.MjsBody) -> None:
