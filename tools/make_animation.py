@@ -13,10 +13,14 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from rlt_ros.experiments.drivers import base_policy, learned_policy
-from rlt_ros.experiments.evaluation import evaluation_seeds
-from rlt_ros.experiments.rollout import Driver
-from rlt_ros.experiments.trainer import LoadedPolicy, open_policy
+from rlt_ros.sim.opengl import ensure_opengl
+
+ensure_opengl()  # before anything imports MuJoCo, which chooses its backend once
+
+from rlt_ros.experiments.drivers import base_policy, learned_policy  # noqa: E402
+from rlt_ros.experiments.evaluation import evaluation_seeds  # noqa: E402
+from rlt_ros.experiments.rollout import Driver  # noqa: E402
+from rlt_ros.experiments.trainer import LoadedPolicy, open_policy  # noqa: E402
 
 _SIZE = (360, 300)
 _EVERY = 4  # control steps a picture: 12.5 pictures a second in real time

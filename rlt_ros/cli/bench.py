@@ -15,6 +15,9 @@ BENCHMARKS = {
     "actor": "latency of one decision, from pictures to chunk",
 }
 
+DRAWING = ("sim", "actor")
+"""Benchmarks that take pictures."""
+
 
 def add_parser(subparsers: SubParsers) -> None:
     """Add ``bench`` to the command line."""
@@ -40,6 +43,10 @@ on the machine falls on all alike.
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Run the benchmark and return its figures."""
+    from rlt_ros.sim.opengl import ensure_opengl
+
+    if args.name in DRAWING:
+        ensure_opengl()  # before anything imports MuJoCo, which chooses its backend once
     benchmark = importlib.import_module(f"rlt_ros.experiments.bench.{args.name}")
     figures: dict[str, Any] = benchmark.run()
     return figures

@@ -51,6 +51,9 @@ episode, it must fall to the VLA's level or below.""",
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Evaluate the run and return the measured outcomes."""
+    from rlt_ros.sim.opengl import ensure_opengl
+
+    ensure_opengl()  # before anything imports MuJoCo, which chooses its backend once
     from rlt_ros.experiments.evaluation import evaluate
 
     return evaluate(

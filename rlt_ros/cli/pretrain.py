@@ -34,6 +34,9 @@ What is finished is kept: the same command goes on after an interruption.""",
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Make the weights and return what was made and how good it is."""
+    from rlt_ros.sim.opengl import ensure_opengl
+
+    ensure_opengl()  # before anything imports MuJoCo, which chooses its backend once
     from rlt_ros.cli.overrides import read_overrides
     from rlt_ros.experiments.pretrain import run as make_weights
 

@@ -64,6 +64,9 @@ is given again. A finished run only shows its summary.""",
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Train, or go on training, and return the summary of the run."""
+    from rlt_ros.sim.opengl import ensure_opengl
+
+    ensure_opengl()  # before anything imports MuJoCo, which chooses its backend once
     from rlt_ros.cli.overrides import read_overrides
     from rlt_ros.experiments.trainer import train
 

@@ -56,7 +56,7 @@ class Watch:
         self._budget, self._base_rate = budget, base_rate
         self._recent.clear()
         self._bar.reset(self._task, total=budget, description="learning", note="")
-        self._console.print(f"frozen VLA succeeds in {100 * base_rate:.0f} % of the evaluation episodes")
+        self._line(f"frozen VLA succeeds in {100 * base_rate:.0f} % of the evaluation episodes")
 
     def episode(self, record: Mapping[str, Any]) -> None:
         """An episode has ended."""
@@ -77,7 +77,7 @@ class Watch:
             self._writer.add_scalar(f"episode/{name}", value, record["episode"])
         self._writer.add_scalar("episode/rolling_success", self._success(), record["episode"])
         if (record["episode"] + 1) % _LINE_EVERY == 0:
-            self._console.print(f"{minutes:5.1f} robot min  {record['phase']:<7} {self._figures()}")
+            self._line(f"{minutes:5.1f} robot min  {record['phase']:<7} {self._figures()}")
 
     def measured(self, record: Mapping[str, Any]) -> None:
         """The learner was measured."""
@@ -89,6 +89,10 @@ class Watch:
         """Stop drawing and write out the logs."""
         self._bar.stop()
         self._writer.close()
+
+    def _line(self, text: str) -> None:
+        """A line that stays, whole even where the terminal is narrow or the output a file."""
+        self._console.print(text, soft_wrap=True, highlight=False)
 
     def _success(self) -> float:
         return sum(r["success"] for r in self._recent) / max(1, len(self._recent))

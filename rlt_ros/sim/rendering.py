@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from rlt_ros.sim import scene
+from rlt_ros.sim.opengl import OpenGLMissing
 
 # Rendered at twice the size and averaged: an edge's sub-pixel position then shows in the grey levels, which
 # multisampling would give too, at five times the cost on a software renderer.
@@ -22,6 +25,11 @@ class CameraRig:
     """
 
     def __init__(self, model: mujoco.MjModel, size: int) -> None:
+        if "MUJOCO_GL" not in os.environ:
+            raise OpenGLMissing(
+                "no drawing backend was chosen before MuJoCo was imported; call rlt_ros.sim.opengl.ensure_opengl() "
+                "first, or set MUJOCO_GL=egl"
+            )
         self._model = model
         self._size = size
         self._renderer = mujoco.Renderer(model, size * _OVERSAMPLING, size * _OVERSAMPLING)
