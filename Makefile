@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 
 TASK          ?= charger
 SEED          ?= 0
-ROBOT_MINUTES ?= 10
+ROBOT_MINUTES ?= 9
 OUT           ?= runs/$(TASK)
 PYTEST_ARGS   ?=
 

@@ -38,7 +38,7 @@ is given again. A finished run only shows its summary.""",
     parser.add_argument(
         "--robot-minutes",
         type=positive_float,
-        default=10.0,
+        default=9.0,
         metavar="N",
         help="robot time to spend in the critical phase, simulated (default: %(default)s)",
     )

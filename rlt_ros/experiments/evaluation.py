@@ -53,7 +53,7 @@ def outcome(episodes: Sequence[Episode]) -> Outcome:
 
     An approach that never reached the critical phase counts as a failure that lasted as long as a time-out would.
     """
-    longest = max((episode.steps for episode in episodes), default=1)
+    longest = max((episode.steps for episode in episodes), default=0) or 1
     return summarise([e.success for e in episodes], [e.steps or longest for e in episodes])
 
 

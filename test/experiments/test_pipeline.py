@@ -14,7 +14,7 @@ import pytest
 
 from rlt_ros.experiments import pretrain
 from rlt_ros.experiments.evaluation import evaluate
-from rlt_ros.experiments.trainer import TrainingError, train
+from rlt_ros.experiments.trainer import train
 from rlt_ros.rlt.lineage import LineageError
 from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.rlt.storage import StorageError
@@ -178,9 +178,3 @@ def test_a_run_is_not_continued_with_other_weights(finished: Path, tmp_path: Pat
     (copy / "learner.safetensors").write_bytes((finished / "learner.safetensors").read_bytes())
     with pytest.raises(LineageError, match="vla"):
         evaluate(copy, episodes=1, policy="rlt")
-
-
-def test_a_vla_that_never_gets_near_is_an_error_with_a_remedy(weights: Path, tmp_path: Path) -> None:
-    overrides = {**SMALL_RUN, "run": {**SMALL_RUN["run"], "start": "approach"}}
-    with pytest.raises(TrainingError, match=r"run\.start=critical"):
-        _train(weights, tmp_path, overrides=overrides, eval_episodes=1)

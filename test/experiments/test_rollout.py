@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from rlt_ros.experiments.drivers import base_policy
 from rlt_ros.experiments.evaluation import Swapped, blank, demonstrations, evaluation_seeds, outcome
 from rlt_ros.experiments.frozen import Perceived
 from rlt_ros.experiments.rollout import Choice, End, Episode, Rollout
+from rlt_ros.experiments.run_config import settings
+from rlt_ros.experiments.trainer import Training, TrainingError
 from rlt_ros.perception import Observation
 from rlt_ros.rlt.config import RLTConfig
 from rlt_ros.rlt.lineage import Lineage
@@ -121,6 +124,14 @@ def test_a_tool_that_never_comes_near_gives_no_rows(workcell: Workcell) -> None:
     episode = Rollout(workcell, StraightDown(-0.01), RLTConfig()).run(5, base_policy, collect=windows.extend)
     assert episode.end is End.NO_APPROACH
     assert not windows
+
+
+def test_a_vla_that_never_gets_near_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+    chosen = settings({}, origin="test")
+    run = Training(tmp_path, "charger", 0, chosen, StraightDown(-0.01))
+    with pytest.raises(TrainingError, match=r"run\.start=critical"):
+        run.complete(robot_minutes=1.0, eval_episodes=1)
+    run.close()
 
 
 def test_a_tool_that_strays_ends_in_failure(workcell: Workcell) -> None:

@@ -81,6 +81,8 @@ class Child:
             stdin=subprocess.PIPE,
             env=environment,
             bufsize=0,
+            # A shell ignores SIGINT for what it runs in the background, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         self._rest = b""
 
