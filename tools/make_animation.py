@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -78,7 +79,7 @@ def _beside(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.uin
 def _write(path: Path, pictures: Pictures) -> None:
     height, width, _ = pictures[0].shape
     with av.open(str(path), "w", format="webp", options={"loop": "0"}) as container:
-        stream = container.add_stream("libwebp_anim", rate=25, options={"quality": "60"})
+        stream = container.add_stream("libwebp_anim", rate=Fraction(25, 2), options={"quality": "60"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for picture in pictures:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))

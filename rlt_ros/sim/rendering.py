@@ -47,7 +47,7 @@ class CameraRig:
             self._spectator = mujoco.Renderer(self._model, height, width)
         camera = mujoco.MjvCamera()
         camera.lookat[:] = target
-        camera.distance, camera.azimuth, camera.elevation = 0.32, 60.0, -25.0
+        camera.distance, camera.azimuth, camera.elevation = 0.30, 356.0, -30.0
         self._spectator.update_scene(data, camera=camera)
         return np.array(self._spectator.render())
 
