@@ -175,12 +175,12 @@ class Training:
     def _train_one_episode(self, base_rate: float) -> None:
         number = self._next_episode
         self._next_episode += 1
+        seed = self._seed * _SEEDS_PER_RUN + number
         acting = self._debt.is_open and not self.learner.warming_up
         driver: Driver = base_policy
         if acting:
-            noise = torch.Generator().manual_seed(self._seed * _SEEDS_PER_RUN + number)
+            noise = torch.Generator().manual_seed(seed)
             driver = learned_policy(self.learner.actor, sigma=self._settings.rlt.sigma, generator=noise)
-        seed = self._seed * _SEEDS_PER_RUN + number
         episode = self.rollout.run(seed, driver, episode=number, collect=self._collect)
         if episode.end is End.NO_APPROACH:
             self._require_approach()
@@ -217,7 +217,7 @@ class Training:
                 if self.learner.critic_steps % self._settings.run.metrics_every < config.critic_updates:
                     self.learner.check(batch)
                     self._measure({**metrics, **self.learner.diagnose(batch)})
-            self._debt.pay(due // config.critic_updates * config.critic_updates)
+            self._debt.pay(due)
 
     def _measure(self, metrics: Mapping[str, torch.Tensor]) -> None:
         record = {

@@ -149,7 +149,8 @@ def test_a_tool_that_strays_ends_in_failure(workcell: Workcell) -> None:
 
 def test_a_success_ends_the_stream_with_the_reward(workcell: Workcell) -> None:
     """The demonstrator acts through the driver, and every window that reaches the end has the reward."""
-    rollout = Rollout(workcell, StraightDown(0.1), RLTConfig())
+    # One decision a chunk is too coarse for this person to finish, so the chunk is one step long.
+    rollout = Rollout(workcell, StraightDown(0.1), RLTConfig(chunk=1, stride=1))
     windows: list[Window] = []
     human: list[Demonstrator] = []
 
@@ -157,17 +158,10 @@ def test_a_success_ends_the_stream_with_the_reward(workcell: Workcell) -> None:
         if not human:
             human.append(Demonstrator(workcell, 1))
         target = human[0].command()[1]
-        action = rollout._frozen.action_space.encode(state.anchor, np.tile(target, (10, 1)))
+        action = StraightDown.action_space.encode(state.anchor, target[None])
         return Choice(action.astype(np.float32), Source.HUMAN)
 
-    # One decision a chunk is too coarse for this person to finish, so the chunk is one step long.
-    rollout = Rollout(workcell, StraightDown(0.1), RLTConfig(chunk=1, stride=1))
-
-    def teach_step(state: RLState) -> Choice:
-        choice = teach(state)
-        return Choice(choice.chunk[:1], Source.HUMAN)
-
-    episode = rollout.run(5, teach_step, collect=windows.extend)
+    episode = rollout.run(5, teach, collect=windows.extend)
     assert episode.success
     assert episode.human_share == 1.0
     assert windows[-1].reward == pytest.approx(1.0)

@@ -42,6 +42,7 @@ class Task(ABC):
         seat: greatest height of the mate frame over the face that counts as mated, metres.
         lateral: greatest sideways distance that counts as mated, metres.
         clearance: play between tool and fixture on each side, metres.
+        mate_height: distance from the tool centre to the mate frame, along the tool, metres.
     """
 
     name: str
