@@ -10,7 +10,9 @@ recorder that was interrupted sees from the names which seeds it still owes.
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,7 +185,10 @@ def load(path: Path) -> Demonstration:
 
 
 def load_folder(folder: Path) -> list[Demonstration]:
-    """Map every demonstration below ``folder``, sorted by path.
+    """Every demonstration below ``folder``, sorted by path.
+
+    They are copied to memory where they take less than a quarter of it, since training reads images at random, many
+    times; otherwise they stay mapped files.
 
     Raises `DemonstrationError` when there is none.
     """
@@ -192,7 +197,14 @@ def load_folder(folder: Path) -> list[Demonstration]:
         raise DemonstrationError(
             f"{folder}: no demonstration (*{_SUFFIX}) here; record some with `rlt-ros pretrain`"
         )
-    return [load(path) for path in paths]
+    demonstrations = [load(path) for path in paths]
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if 4 * sum(path.stat().st_size for path in paths) > memory:
+        return demonstrations
+    return [
+        dataclasses.replace(d, images={camera: np.array(frames) for camera, frames in d.images.items()})
+        for d in demonstrations
+    ]
 
 
 def _check_real(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:

@@ -14,7 +14,7 @@ from rlt_ros.experiments.rollout import Driver, End, Episode, Rollout, Sight
 from rlt_ros.experiments.statistics import Outcome, summarise
 from rlt_ros.perception import Observation
 from rlt_ros.sim.demonstrator import Demonstrator
-from rlt_ros.sim.workcell import Workcell
+from rlt_ros.sim.workcell import Start, Workcell
 
 EVALUATION_SEED = 900_000_000
 """First seed of the evaluation episodes; training and demonstrations draw theirs from below."""
@@ -34,10 +34,10 @@ def rollouts(
         yield rollout.run(seed, driver, sight=sight)
 
 
-def demonstrations(workcell: Workcell, seeds: Sequence[int], *, near: bool = False) -> Iterator[Episode]:
+def demonstrations(workcell: Workcell, seeds: Sequence[int], start: Start) -> Iterator[Episode]:
     """The scripted demonstrator on the same conditions; its critical phase is counted like everyone's."""
     for seed in seeds:
-        workcell.reset(seed, near=near)
+        workcell.reset(seed, start)
         human = Demonstrator(workcell, seed)
         while not workcell.critical:
             workcell.step(human.command()[0])
@@ -110,7 +110,7 @@ def evaluate(
     seeds = evaluation_seeds(episodes, seed)
     sight = SIGHTS[images]()
     if policy == "demo":
-        done = list(demonstrations(loaded.workcell, seeds, near=loaded.near))
+        done = list(demonstrations(loaded.workcell, seeds, loaded.start))
     else:
         driver = base_policy if policy == "base" else learned_policy(loaded.learner.actor)
         done = list(rollouts(loaded.rollout, driver, seeds, sight=sight))

@@ -160,7 +160,7 @@ def _simulate(task: str, seeds: range, folder: Path, workers: int, on_recorded: 
 
 def _frames(out: Path, config: PretrainConfig) -> tuple[Frames, Frames]:
     """Frames to train on and frames to measure on, of all tasks."""
-    demonstrations = [d for task in config.tasks for d in load_folder(out / "demonstrations" / task)]
+    demonstrations = [d for d in load_folder(out / "demonstrations") if d.task in config.tasks]
     seen, unseen = split(demonstrations, config.held_out)
     if not unseen:
         raise ConfigError(

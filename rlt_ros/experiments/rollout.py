@@ -21,7 +21,7 @@ from rlt_ros.rlt.config import RLTConfig, Shapes
 from rlt_ros.rlt.transition import ExecutedStep, RLState, Source, Window, lineage_id
 from rlt_ros.rlt.windows import WindowBuilder
 from rlt_ros.robots.safety import JointLimits, SafetyFilter
-from rlt_ros.sim.workcell import HZ, Workcell
+from rlt_ros.sim.workcell import HZ, Start, Workcell
 
 FloatArray = NDArray[np.float32]
 
@@ -78,13 +78,18 @@ class Rollout:
         workcell: the simulated robot.
         frozen: token and reference from pixels.
         config: chunk, stride and discount of the windows.
-        near: start right before the critical phase, without an approach by the VLA.
+        start: where episodes begin.
     """
 
     def __init__(
-        self, workcell: Workcell, frozen: Perceiver, config: RLTConfig, *, near: bool = False
+        self,
+        workcell: Workcell,
+        frozen: Perceiver,
+        config: RLTConfig,
+        *,
+        start: Start = Start.APPROACH,
     ) -> None:
-        self._workcell, self._frozen, self._config, self._near = workcell, frozen, config, near
+        self._workcell, self._frozen, self._config, self._start = workcell, frozen, config, start
         arm = workcell.kinematics
         dim = len(arm.joints)
         self.shapes = Shapes(z_dim=frozen.z_dim, proprio_dim=2 * dim, chunk=config.chunk, action_dim=dim)
@@ -112,7 +117,7 @@ class Rollout:
             sight: changes what is seen in the critical phase, for tests of what the policy looks at.
             watch: called after every control step.
         """
-        self._workcell.reset(seed, near=self._near)
+        self._workcell.reset(seed, self._start)
         self._safety.reset(self._workcell.position)
         noise = torch.Generator().manual_seed(seed)
         if not self._approach(noise, watch):

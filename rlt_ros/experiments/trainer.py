@@ -34,7 +34,7 @@ from rlt_ros.rlt.replay import Replay
 from rlt_ros.rlt.storage import replacing
 from rlt_ros.rlt.transition import Window
 from rlt_ros.sim.tasks import TASKS
-from rlt_ros.sim.workcell import HZ, Workcell
+from rlt_ros.sim.workcell import HZ, Start, Workcell
 from rlt_ros.vla.builtin import load_builtin
 
 _SEEDS_PER_RUN = 1_000_000
@@ -55,7 +55,7 @@ class LoadedPolicy:
     workcell: Workcell
     rollout: Rollout
     learner: Learner
-    near: bool
+    start: Start
 
 
 def train(
@@ -122,8 +122,8 @@ class Training:
         config = chosen.rlt
         self._frozen = frozen
         self.workcell = Workcell(TASKS[task])
-        self._near = chosen.run.start == "critical"
-        self.rollout = Rollout(self.workcell, frozen, config, near=self._near)
+        self._start = Start(chosen.run.start)
+        self.rollout = Rollout(self.workcell, frozen, config, start=self._start)
         self.learner = Learner(config, self.rollout.shapes, seed=seed)
         self._debt = UpdateDebt.from_config(config)
         self._replay = Replay.open(
@@ -253,7 +253,7 @@ class Training:
         """Run those evaluation episodes that the journal lacks."""
         seeds = evaluation_seeds(count)[len(self._recorded(phase)) :]
         if phase == "demo":
-            done = demonstrations(self.workcell, seeds, near=self._near)
+            done = demonstrations(self.workcell, seeds, self._start)
         else:
             driver = base_policy if phase == "eval_base" else learned_policy(self.learner.actor)
             done = rollouts(self.rollout, driver, seeds)
@@ -350,11 +350,11 @@ def open_policy(run_dir: Path) -> LoadedPolicy:
     chosen = settings({name: config[name] for name in ("rlt", "run")}, origin=str(run_dir / "config.json"))
     frozen = load_frozen(config["task"], Path(config["weights"]) if config["weights"] else None)
     workcell = Workcell(TASKS[config["task"]])
-    near = chosen.run.start == "critical"
-    rollout = Rollout(workcell, frozen, chosen.rlt, near=near)
+    start = Start(chosen.run.start)
+    rollout = Rollout(workcell, frozen, chosen.rlt, start=start)
     learner = Learner(chosen.rlt, rollout.shapes, seed=config["seed"])
     load_learner(run_dir / "learner.safetensors", learner, lineage=frozen.lineage)
-    return LoadedPolicy(workcell, rollout, learner, near)
+    return LoadedPolicy(workcell, rollout, learner, start)
 
 
 def _keep_config(path: Path, asked: dict[str, Any]) -> None:

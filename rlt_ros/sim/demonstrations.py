@@ -13,17 +13,18 @@ import numpy as np
 from rlt_ros.data.demonstrations import Demonstration, file_name, save
 from rlt_ros.sim.demonstrator import Demonstrator
 from rlt_ros.sim.tasks import TASKS
-from rlt_ros.sim.workcell import HZ, Workcell
+from rlt_ros.sim.workcell import HZ, Start, Workcell
 
 IMAGE_STRIDE = 2  # control steps between two pictures
 _LIMIT = 900  # control steps (18 s) after which even a careful human gives up
+_ASTRAY_EVERY = 3  # of so many episodes one begins where a failed attempt ends, so that a policy learns to recover
 _LINGER = 15  # control steps recorded after success, so that a policy learns to stay
 
 
 def demonstrate(workcell: Workcell, seed: int, *, image_stride: int = IMAGE_STRIDE) -> Demonstration:
     """One recorded episode of the demonstrator on the conditions of `seed`."""
     task = workcell.task
-    workcell.reset(seed)
+    workcell.reset(seed, Start.ASTRAY if seed % _ASTRAY_EVERY == 0 else Start.APPROACH)
     human = Demonstrator(workcell, seed)
     positions, velocities, commands, privileged, frames, frame_steps = [], [], [], [], [], []
     done_since = None

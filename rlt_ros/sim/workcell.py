@@ -7,6 +7,7 @@ reward and the hand-over rule may look at it; no policy does.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 import mujoco
 import numpy as np
@@ -25,9 +26,25 @@ _SUBSTEPS = round(1.0 / (HZ * scene.TIMESTEP))
 _POSITION_NOISE = 1e-4  # rad, resolution of a 16-bit encoder behind a gear
 _VELOCITY_NOISE = 5e-3  # rad/s, of a differentiated encoder
 _START_HEIGHT = 0.075  # m between the tool's tip and the nominal face at the start of an episode
-_NEAR_HEIGHT = 0.022  # m, the same for a start right before the critical phase
+_CRITICAL_HEIGHT = 0.022  # m, the same for a start right before the critical phase
+_ASTRAY_HEIGHT = (0.002, 0.014)  # m, the same where a failed attempt leaves the tool
+_ASTRAY_SHIFT = 0.025  # m, greatest sideways distance from the socket there
+_ASTRAY_TURN = np.deg2rad(10.0)  # greatest turn against the socket there
 _COLOUR_JITTER = 0.12
 _LIGHT_JITTER = 0.35
+
+
+class Start(Enum):
+    """Where an episode begins.
+
+    APPROACH: at the usual place, which knows nothing of where the socket is.
+    CRITICAL: right before the precise part, above the socket wherever that is.
+    ASTRAY: just over the face, aside and turned, where a failed attempt leaves the tool.
+    """
+
+    APPROACH = "approach"
+    CRITICAL = "critical"
+    ASTRAY = "astray"
 
 
 @dataclass(frozen=True)
@@ -66,13 +83,10 @@ class Workcell:
         self._mated_steps = 0
         self.conditions = self.reset(0)
 
-    def reset(self, seed: int, *, near: bool = False) -> Conditions:
-        """Draw an episode's conditions from `seed` and put the robot at rest at its start pose.
-
-        With `near` the start is right before the critical phase, above the socket wherever that is.
-        """
+    def reset(self, seed: int, start_at: Start = Start.APPROACH) -> Conditions:
+        """Draw an episode's conditions from `seed` and put the robot at rest at its start pose."""
         self._rng = np.random.default_rng([seed, 0x5EED])
-        conditions = self._draw(near)
+        conditions = self._draw(start_at)
         start = self.kinematics.inverse(conditions.start, scene.ARM_AT_FIXTURE)
         mujoco.mj_resetData(self._model, self._data)
         for name, value in {**scene.POSTURE, **dict(zip(scene.ARM, start, strict=True))}.items():
@@ -147,17 +161,22 @@ class Workcell:
         pose[:3, 3] = self._data.xpos[self._tool]
         return pose
 
-    def _draw(self, near: bool) -> Conditions:
+    def _draw(self, start_at: Start) -> Conditions:
         ranges, rng = self.task.randomisation, self._rng
         face = self._nominal.face.copy()
         face[:3, 3] += face[:3, :3] @ (rng.uniform(-1, 1, 3) * ranges.fixture_shift)
         turn = rng.uniform(-1, 1, 3) * [ranges.fixture_tilt, ranges.fixture_tilt, ranges.fixture_turn]
         face[:3, :3] = face[:3, :3] @ rotation(turn)
-        # The usual start knows nothing of where the fixture is.
-        start = face @ np.linalg.inv(self._mate_in_tool) if near else self._nominal.tool.copy()
-        height = (_NEAR_HEIGHT if near else _START_HEIGHT) + self.task.reach
-        start[:3, :3] = start[:3, :3] @ rotation(rng.uniform(-1, 1, 3) * ranges.start_tilt)
-        offset = rng.uniform(-1, 1, 3) * ranges.start_shift - [0.0, 0.0, height]
+        above = self._nominal.tool if start_at is Start.APPROACH else face @ np.linalg.inv(self._mate_in_tool)
+        tilt, shift, height = [ranges.start_tilt] * 3, ranges.start_shift, _START_HEIGHT
+        if start_at is Start.CRITICAL:
+            height = _CRITICAL_HEIGHT
+        elif start_at is Start.ASTRAY:
+            tilt, shift = [*tilt[:2], _ASTRAY_TURN], (_ASTRAY_SHIFT, _ASTRAY_SHIFT, 0.0)
+            height = rng.uniform(*_ASTRAY_HEIGHT)
+        start = above.copy()
+        start[:3, :3] = start[:3, :3] @ rotation(rng.uniform(-1, 1, 3) * tilt)
+        offset = rng.uniform(-1, 1, 3) * shift - [0.0, 0.0, height + self.task.reach]
         start[:3, 3] += self._nominal.tool[:3, :3] @ offset
         return Conditions(face, start)
 
