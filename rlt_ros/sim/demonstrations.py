@@ -17,7 +17,9 @@ from rlt_ros.sim.workcell import HZ, Start, Workcell
 
 IMAGE_STRIDE = 2  # control steps between two pictures
 _LIMIT = 900  # control steps (18 s) after which even a careful human gives up
-_ASTRAY_EVERY = 3  # of so many episodes one begins where a failed attempt ends, so that a policy learns to recover
+_ASTRAY_EVERY = (
+    3  # of so many episodes one begins where a failed attempt ends, so that a policy learns to recover
+)
 _LINGER = 15  # control steps recorded after success, so that a policy learns to stay
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlt_ros.perception import Observation
-from rlt_ros.robots.kinematics import Kinematics, pose_error, rotation
+from rlt_ros.robots.kinematics import Kinematics, KinematicsError, pose_error, rotation
 from rlt_ros.sim import scene
 from rlt_ros.sim.rendering import CameraRig
 from rlt_ros.sim.tasks import Task
@@ -86,8 +86,7 @@ class Workcell:
     def reset(self, seed: int, start_at: Start = Start.APPROACH) -> Conditions:
         """Draw an episode's conditions from `seed` and put the robot at rest at its start pose."""
         self._rng = np.random.default_rng([seed, 0x5EED])
-        conditions = self._draw(start_at)
-        start = self.kinematics.inverse(conditions.start, scene.ARM_AT_FIXTURE)
+        conditions, start = self._draw_reachable(start_at)
         mujoco.mj_resetData(self._model, self._data)
         for name, value in {**scene.POSTURE, **dict(zip(scene.ARM, start, strict=True))}.items():
             self._data.joint(name).qpos = value
@@ -160,6 +159,15 @@ class Workcell:
         pose[:3, :3] = self._data.xmat[self._tool].reshape(3, 3)
         pose[:3, 3] = self._data.xpos[self._tool]
         return pose
+
+    def _draw_reachable(self, start_at: Start) -> tuple[Conditions, Array]:
+        """Conditions, and joint positions (7,) rad of their start pose; what the arm cannot reach is drawn again."""
+        while True:
+            conditions = self._draw(start_at)
+            try:
+                return conditions, self.kinematics.inverse(conditions.start, scene.ARM_AT_FIXTURE)
+            except KinematicsError:
+                continue
 
     def _draw(self, start_at: Start) -> Conditions:
         ranges, rng = self.task.randomisation, self._rng

@@ -23,7 +23,7 @@ from rlt_ros.robots.action_space import ActionSpace
 from rlt_ros.sim import scene
 from rlt_ros.sim.demonstrator import Demonstrator
 from rlt_ros.sim.tasks import TASKS
-from rlt_ros.sim.workcell import Workcell
+from rlt_ros.sim.workcell import Start, Workcell
 
 HORIZON = 50
 
@@ -170,7 +170,7 @@ def test_a_success_ends_the_stream_with_the_reward(workcell: Workcell) -> None:
 
 
 def test_the_demonstrators_critical_phase_is_measured_on_the_same_seeds(workcell: Workcell) -> None:
-    episodes = list(demonstrations(workcell, evaluation_seeds(3)))
+    episodes = list(demonstrations(workcell, evaluation_seeds(3), Start.APPROACH))
     assert sum(episode.success for episode in episodes) >= 2
     assert outcome(episodes).episodes == 3
 
