@@ -19,7 +19,7 @@ LAYERS = (
     {"cli"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-SIBLINGS = {("vla", "perception"), ("sim", "data"), ("experiments", "nodes")}
+SIBLINGS = {("vla", "perception"), ("vla", "robots"), ("sim", "data"), ("experiments", "nodes")}
 MIDDLEWARE_USERS = {"nodes", "cli", "middleware"}
 CORE_LIBRARIES = {"torch", "numpy", "safetensors", "yaml"}
 

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rlt_ros.experiments.frozen import Perceiver
 from rlt_ros.perception import Observation
 from rlt_ros.rlt.config import RLTConfig, Shapes
 from rlt_ros.rlt.transition import ExecutedStep, RLState, Source, Window, lineage_id
 from rlt_ros.rlt.windows import WindowBuilder
 from rlt_ros.robots.safety import JointLimits, SafetyFilter
 from rlt_ros.sim.workcell import HZ, Start, Workcell
+from rlt_ros.vla.frozen import Perceiver
 
 FloatArray = NDArray[np.float32]
 

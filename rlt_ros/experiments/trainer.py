@@ -19,7 +19,6 @@ import rlt_ros
 from rlt_ros.experiments.drivers import base_policy, learned_policy
 from rlt_ros.experiments.evaluation import demonstrations, evaluation_seeds, outcome, rollouts
 from rlt_ros.experiments.films import film
-from rlt_ros.experiments.frozen import FrozenVLA, Perceiver
 from rlt_ros.experiments.journal import Journal
 from rlt_ros.experiments.report import write_report
 from rlt_ros.experiments.rollout import Driver, End, Episode, Rollout
@@ -36,6 +35,7 @@ from rlt_ros.rlt.transition import Window
 from rlt_ros.sim.tasks import TASKS
 from rlt_ros.sim.workcell import HZ, Start, Workcell
 from rlt_ros.vla.builtin import load_builtin
+from rlt_ros.vla.frozen import FrozenVLA, Perceiver
 
 _SEEDS_PER_RUN = 1_000_000
 """Episode seeds of run s start at s times this, below those of the evaluation."""

@@ -11,7 +11,6 @@ import torch
 
 from rlt_ros.experiments.drivers import base_policy
 from rlt_ros.experiments.evaluation import Swapped, blank, demonstrations, evaluation_seeds, outcome
-from rlt_ros.experiments.frozen import Perceived
 from rlt_ros.experiments.rollout import Choice, End, Episode, Rollout
 from rlt_ros.experiments.run_config import settings
 from rlt_ros.experiments.trainer import Training, TrainingError
@@ -24,6 +23,7 @@ from rlt_ros.sim import scene
 from rlt_ros.sim.demonstrator import Demonstrator
 from rlt_ros.sim.tasks import TASKS
 from rlt_ros.sim.workcell import Start, Workcell
+from rlt_ros.vla.frozen import Perceived
 
 HORIZON = 50
 
