@@ -37,6 +37,7 @@ _PACKAGES = {
     ),
     "rlt_ros": (
         "ActionChunk",
+        "ChunkRequest",
         "EpisodeEvent",
         "EpisodeState",
         "ExecutedStep",
