@@ -20,6 +20,7 @@ from rlt_ros.rlt.config import RLTConfig, Shapes
 from rlt_ros.rlt.transition import ExecutedStep, RLState, Source, Window, lineage_id
 from rlt_ros.rlt.windows import WindowBuilder
 from rlt_ros.robots.safety import JointLimits, SafetyFilter
+from rlt_ros.sim.supervisor import Supervisor
 from rlt_ros.sim.workcell import HZ, Start, Workcell
 from rlt_ros.vla.frozen import Perceiver
 
@@ -106,6 +107,7 @@ class Rollout:
         collect: Callable[[list[Window]], None] | None = None,
         sight: Sight | None = None,
         watch: Callable[[], None] | None = None,
+        supervisor: Supervisor | None = None,
     ) -> Episode:
         """One episode under the conditions of `seed`.
 
@@ -116,6 +118,7 @@ class Rollout:
             collect: given the windows as they become known; None builds none and skips the pictures in between.
             sight: changes what is seen in the critical phase, for tests of what the policy looks at.
             watch: called after every control step.
+            supervisor: operator who takes over where the driver gets stuck in the critical phase; None for nobody.
         """
         self._workcell.reset(seed, self._start)
         self._safety.reset(self._workcell.position)
@@ -133,7 +136,9 @@ class Rollout:
                 stride=config.stride,
                 gamma=config.gamma,
             )
-        return self._critical_phase(driver, noise, builder, collect, sight or _as_it_is, watch)
+        if supervisor:
+            supervisor.begin(seed)
+        return self._critical_phase(driver, noise, builder, collect, sight or _as_it_is, watch, supervisor)
 
     def _approach(self, noise: torch.Generator, watch: Callable[[], None] | None) -> bool:
         """Let the VLA act until the hand-over; False if it does not get there in time."""
@@ -156,6 +161,7 @@ class Rollout:
         collect: Callable[[list[Window]], None] | None,
         sight: Sight,
         watch: Callable[[], None] | None,
+        supervisor: Supervisor | None,
     ) -> Episode:
         step, human_steps, end = 0, 0, None
         frames: list[tuple[int, Observation]] = []
@@ -167,14 +173,21 @@ class Rollout:
                 collect([window for state in states for window in builder.add_state(state)])
             choice = driver(states[-1])
             frames = []
+            if supervisor:
+                supervisor.decide()
             for offset, target in enumerate(self._targets(states[-1], choice.chunk)):
                 if builder and offset and offset % self._config.stride == 0:
                     frames.append((step, sight(self._workcell.observe())))
+                source = choice.source
+                if supervisor and supervisor.acts:
+                    target, source = supervisor.command(), Source.HUMAN
                 command, mated = self._command(target)
+                if supervisor:
+                    supervisor.watch()
                 if builder and collect:
-                    collect(builder.add_step(ExecutedStep(step, command.astype(np.float32), choice.source)))
+                    collect(builder.add_step(ExecutedStep(step, command.astype(np.float32), source)))
                 step += 1
-                human_steps += choice.source is Source.HUMAN
+                human_steps += source is Source.HUMAN
                 if watch:
                     watch()
                 end = self._end(step, mated)

@@ -21,6 +21,13 @@ class RunConfig:
         choices=("approach", "critical"),
         source="arXiv:2604.23073",
     )
+    operator: str = parameter(
+        "scripted",
+        help="Who watches the actor in training: `scripted` takes over where it has stopped getting on and finishes "
+        "the job, `none` lets it run out of time. Evaluation is without operator.",
+        choices=("scripted", "none"),
+        source="the paper has a human at hand",
+    )
     checkpoint_every: int = parameter(
         5, help="Episodes between two checkpoints of the learner.", unit="episodes", low=1
     )

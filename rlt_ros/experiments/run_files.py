@@ -89,10 +89,15 @@ class Run:
             latest = max((record["robot_minutes"] for record in chosen), default=0.0)
             chosen = [record for record in chosen if record["robot_minutes"] == latest]
         return Episodes(
-            np.array([record["success"] for record in chosen], dtype=bool),
+            np.array([unaided(record) for record in chosen], dtype=bool),
             np.array([record["steps"] for record in chosen], dtype=np.float64),
             np.array([record["robot_minutes"] for record in chosen], dtype=np.float64),
         )
+
+
+def unaided(record: Mapping[str, Any]) -> bool:
+    """Whether an episode succeeded without a human: one that the operator had to finish is no success of the policy."""
+    return bool(record["success"]) and not record["human_share"]
 
 
 def read_run(folder: Path) -> Run:

@@ -23,6 +23,7 @@ from rlt_ros.experiments.journal import Journal
 from rlt_ros.experiments.report import write_report
 from rlt_ros.experiments.rollout import Driver, End, Episode, Rollout
 from rlt_ros.experiments.run_config import Settings, settings
+from rlt_ros.experiments.run_files import unaided
 from rlt_ros.experiments.statistics import takeover_dip
 from rlt_ros.experiments.watch import Watch
 from rlt_ros.rlt.checkpoint import load_learner, save_learner
@@ -32,6 +33,7 @@ from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.rlt.replay import Replay
 from rlt_ros.rlt.storage import replacing
 from rlt_ros.rlt.transition import Window
+from rlt_ros.sim.supervisor import Supervisor
 from rlt_ros.sim.tasks import TASKS
 from rlt_ros.sim.workcell import HZ, Start, Workcell
 from rlt_ros.vla.builtin import load_builtin
@@ -124,6 +126,7 @@ class Training:
         self.workcell = Workcell(TASKS[task])
         self._start = Start(chosen.run.start)
         self.rollout = Rollout(self.workcell, frozen, config, start=self._start)
+        self._supervisor = Supervisor(self.workcell) if chosen.run.operator == "scripted" else None
         self.learner = Learner(config, self.rollout.shapes, seed=seed)
         self._debt = UpdateDebt.from_config(config)
         self._replay = Replay.open(
@@ -181,7 +184,8 @@ class Training:
         if acting:
             noise = torch.Generator().manual_seed(seed)
             driver = learned_policy(self.learner.actor, sigma=self._settings.rlt.sigma, generator=noise)
-        episode = self.rollout.run(seed, driver, episode=number, collect=self._collect)
+        supervisor = self._supervisor if acting else None
+        episode = self.rollout.run(seed, driver, episode=number, collect=self._collect, supervisor=supervisor)
         if episode.end is End.NO_APPROACH:
             self._require_approach()
         else:
@@ -244,7 +248,7 @@ class Training:
         self._watch.episode(record)
 
     def _report_success(self, base_rate: float) -> None:
-        online = [r["success"] for r in self._trained() if r["phase"] == "online"]
+        online = [unaided(r) for r in self._trained() if r["phase"] == "online"]
         recent = online[-self._settings.run.rolling :]
         if recent:
             self.learner.report_success(sum(recent) / len(recent), base_rate)
@@ -286,7 +290,7 @@ class Training:
 
     def _summary(self, asked: float) -> dict[str, Any]:
         base, demo, rlt = (outcome(self._recorded(phase)) for phase in ("eval_base", "demo", "eval_rlt"))
-        online = [r["success"] for r in self._trained() if r["phase"] == "online"]
+        online = [unaided(r) for r in self._trained() if r["phase"] == "online"]
         rolling = self._settings.run.rolling
         return {
             "task": self.workcell.task.name,

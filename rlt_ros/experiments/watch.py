@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch.utils.tensorboard import SummaryWriter
 
+from rlt_ros.experiments.run_files import unaided
+
 _LINE_EVERY = 10  # training episodes between two lines that stay
 _NAMES = {
     "eval_base": "evaluating the frozen VLA",
@@ -73,7 +75,7 @@ class Watch:
             completed=minutes,
             note=f"{minutes:.1f} of {self._budget:g} robot min · {self._figures()}",
         )
-        for name, value in (("success", float(record["success"])), ("steps", record["steps"])):
+        for name, value in (("success", float(unaided(record))), ("steps", record["steps"])):
             self._writer.add_scalar(f"episode/{name}", value, record["episode"])
         self._writer.add_scalar("episode/rolling_success", self._success(), record["episode"])
         if (record["episode"] + 1) % _LINE_EVERY == 0:
@@ -95,10 +97,10 @@ class Watch:
         self._console.print(text, soft_wrap=True, highlight=False)
 
     def _success(self) -> float:
-        return sum(r["success"] for r in self._recent) / max(1, len(self._recent))
+        return sum(unaided(r) for r in self._recent) / max(1, len(self._recent))
 
     def _figures(self) -> str:
-        steps = [r["steps"] for r in self._recent if r["success"]]
+        steps = [r["steps"] for r in self._recent if unaided(r)]
         text = f"success {100 * self._success():3.0f} %  median steps {median(steps) if steps else float('nan'):3.0f}"
         if self._learner:
             now = self._learner

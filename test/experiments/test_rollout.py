@@ -21,6 +21,7 @@ from rlt_ros.rlt.transition import Outcome, RLState, Source, Window
 from rlt_ros.robots.action_space import ActionSpace
 from rlt_ros.sim import scene
 from rlt_ros.sim.demonstrator import Demonstrator
+from rlt_ros.sim.supervisor import Supervisor
 from rlt_ros.sim.tasks import TASKS
 from rlt_ros.sim.workcell import Start, Workcell
 from rlt_ros.vla.frozen import Perceived
@@ -167,6 +168,35 @@ def test_a_success_ends_the_stream_with_the_reward(workcell: Workcell) -> None:
     assert windows[-1].reward == pytest.approx(1.0)
     assert windows[-1].discount == 0.0
     assert sum(window.reward for window in windows) == pytest.approx(1.0)
+
+
+def test_the_operator_finishes_what_the_policy_does_not_get_on_with(workcell: Workcell) -> None:
+    rollout = Rollout(workcell, StraightDown(0.1), RLTConfig())
+    windows: list[Window] = []
+
+    def hold(state: RLState) -> Choice:
+        return Choice(np.zeros_like(state.reference), Source.ACTOR)
+
+    supervisor = Supervisor(workcell, patience=30)
+    episode = rollout.run(7, hold, collect=windows.extend, supervisor=supervisor)
+    assert episode.success
+    assert 0.0 < episode.human_share < 1.0
+    commanded = [source for window in windows for source in window.source[: window.valid]]
+    assert commanded[0] == Source.ACTOR
+    assert commanded[-1] == Source.HUMAN
+    assert windows[-1].outcome is Outcome.SUCCESS
+
+
+def test_the_operator_leaves_a_policy_alone_that_gets_on(workcell: Workcell) -> None:
+    rollout = Rollout(workcell, StraightDown(0.1), RLTConfig())
+    helped = rollout.run(5, base_policy, supervisor=Supervisor(workcell, patience=10_000))
+    assert helped == rollout.run(5, base_policy)
+    assert helped.human_share == 0.0
+
+
+def test_an_operator_who_has_not_taken_over_commands_nothing(workcell: Workcell) -> None:
+    with pytest.raises(RuntimeError, match="not taken over"):
+        Supervisor(workcell).command()
 
 
 def test_the_demonstrators_critical_phase_is_measured_on_the_same_seeds(workcell: Workcell) -> None:
