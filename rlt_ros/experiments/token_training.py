@@ -23,12 +23,11 @@ from rlt_ros.rlt.lineage import fingerprint
 from rlt_ros.rlt.storage import replacing
 from rlt_ros.rlt.token import TokenAutoencoder, TokenConfig
 from rlt_ros.rlt.token_readouts import Readout
-from rlt_ros.rlt.training import Progress, TrainingState, cosine_rate
+from rlt_ros.rlt.training import Progress, TrainingState, cosine_rate, train_until
 from rlt_ros.vla.builtin.policy import BuiltinVLA
 from rlt_ros.vla.protocol import VLA
 
 _KIND = "rl-token-training"
-_REPORT_EVERY = 20
 _EMBED_BATCH = 32
 
 
@@ -215,15 +214,14 @@ class TokenTrainer:
             self.state.save(checkpoint, kind=_KIND, run=self._run)
 
     def run(self, *, checkpoint: Path | None = None, progress: Progress | None = None) -> None:
-        """Train until the configured number of steps, with a checkpoint every now and then and on
-        interruption.
-        """
-        while self.state.step < self.config.steps:
-            losses = self.update()
-            if progress is not None and self.state.step % _REPORT_EVERY == 0:
-                progress(self.state.step, {name: float(value) for name, value in losses.items()})
-            if checkpoint is not None and self.state.step % self.config.checkpoint_every == 0:
-                self.save(checkpoint)
+        """Train until the configured number of steps."""
+        train_until(
+            self.config.steps,
+            self,
+            checkpoint=checkpoint,
+            checkpoint_every=self.config.checkpoint_every,
+            progress=progress,
+        )
 
     def update(self) -> dict[str, Tensor]:
         """One optimiser step; returns the losses."""

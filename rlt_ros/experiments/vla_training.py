@@ -20,14 +20,13 @@ from torch import Tensor
 from rlt_ros.data.demonstrations import Demonstration
 from rlt_ros.data.frames import Frames, displacements
 from rlt_ros.rlt.lineage import fingerprint
-from rlt_ros.rlt.training import Progress, TrainingState, cosine_rate
+from rlt_ros.rlt.training import Progress, TrainingState, cosine_rate, train_until
 from rlt_ros.vla.builtin.config import VLAConfig, VLATrainingConfig
 from rlt_ros.vla.builtin.policy import Blueprint, BuiltinVLA, Network, stack_images
 from rlt_ros.vla.builtin.statistics import Statistics
 from rlt_ros.vla.builtin.text import UNKNOWN, Vocabulary
 
 _KIND = "builtin-vla-training"
-_REPORT_EVERY = 20
 
 
 class Pass(NamedTuple):
@@ -87,15 +86,14 @@ class VLATrainer:
         self.state.save(checkpoint, kind=_KIND, run=self._run)
 
     def run(self, *, checkpoint: Path | None = None, progress: Progress | None = None) -> None:
-        """Train until the configured number of steps, with a checkpoint every now and then and on
-        interruption.
-        """
-        while self.state.step < self.training.steps:
-            metrics = self.update()
-            if progress is not None and self.state.step % _REPORT_EVERY == 0:
-                progress(self.state.step, {name: float(value) for name, value in metrics.items()})
-            if checkpoint is not None and self.state.step % self.training.checkpoint_every == 0:
-                self.save(checkpoint)
+        """Train until the configured number of steps."""
+        train_until(
+            self.training.steps,
+            self,
+            checkpoint=checkpoint,
+            checkpoint_every=self.training.checkpoint_every,
+            progress=progress,
+        )
 
     def update(self) -> Mapping[str, Tensor]:
         """One optimiser step on a random batch; returns its losses."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,41 @@ from rlt_ros.rlt.storage import load_tensors, save_tensors
 Progress = Callable[[int, Mapping[str, float]], None]
 """Called with the number of finished steps and the metrics of the last ones."""
 
+_REPORT_EVERY = 20  # steps
+
 _MODEL, _AVERAGE, _OPTIMISER, _GENERATOR = "model.", "average.", "optimiser.", "generator"
+
+
+class Trainer(Protocol):
+    """Something that learns step by step."""
+
+    state: TrainingState
+
+    def update(self) -> Mapping[str, Tensor]:
+        """One optimiser step; returns its losses."""
+        ...
+
+    def save(self, checkpoint: Path) -> None:
+        """Write a checkpoint, atomically."""
+        ...
+
+
+def train_until(
+    steps: int,
+    trainer: Trainer,
+    *,
+    checkpoint: Path | None,
+    checkpoint_every: int,
+    progress: Progress | None,
+) -> None:
+    """Make updates up to step ``steps``, with a checkpoint every now and then and a report every few steps."""
+    while trainer.state.step < steps:
+        metrics = trainer.update()
+        step = trainer.state.step
+        if progress is not None and step % _REPORT_EVERY == 0:
+            progress(step, {name: float(value) for name, value in metrics.items()})
+        if checkpoint is not None and step % checkpoint_every == 0:
+            trainer.save(checkpoint)
 
 
 def cosine_rate(step: int, *, peak: float, warmup: int, steps: int, floor: float = 0.02) -> float:
