@@ -18,6 +18,12 @@ from rlt_ros.middleware.dds.executors import (
     spin,
     spin_once,
 )
+from rlt_ros.middleware.dds.lifecycle import (
+    LifecycleNode,
+    LifecyclePublisher,
+    State,
+    TransitionCallbackReturn,
+)
 from rlt_ros.middleware.dds.message import deserialize_message, serialize_message
 from rlt_ros.middleware.dds.node import Node
 from rlt_ros.middleware.dds.parameters import (
@@ -36,6 +42,7 @@ from rlt_ros.middleware.dds.qos import (
     QoSProfile,
     ReliabilityPolicy,
     SubscriptionEventCallbacks,
+    UnsupportedEventTypeError,
     qos_profile_sensor_data,
     qos_profile_system_default,
 )
@@ -55,6 +62,8 @@ __all__ = [
     "InvalidParameterTypeException",
     "InvalidParameterValueException",
     "JumpThreshold",
+    "LifecycleNode",
+    "LifecyclePublisher",
     "MultiThreadedExecutor",
     "MutuallyExclusiveCallbackGroup",
     "Node",
@@ -70,11 +79,14 @@ __all__ = [
     "ReentrantCallbackGroup",
     "ReliabilityPolicy",
     "SingleThreadedExecutor",
+    "State",
     "Subscription",
     "SubscriptionEventCallbacks",
     "Time",
     "TimeJump",
     "Timer",
+    "TransitionCallbackReturn",
+    "UnsupportedEventTypeError",
     "deserialize_message",
     "init",
     "ok",

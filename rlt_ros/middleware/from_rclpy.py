@@ -13,6 +13,7 @@ from rclpy.exceptions import (
     ParameterNotDeclaredException,
 )
 from rclpy.executors import Executor, ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, State, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
@@ -32,9 +33,13 @@ from rclpy.time import Time
 from rclpy.timer import Timer
 
 try:
-    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+    from rclpy.event_handler import (
+        PublisherEventCallbacks,
+        SubscriptionEventCallbacks,
+        UnsupportedEventTypeError,
+    )
 except ImportError:  # Humble
-    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
+    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks, UnsupportedEventTypeError
 
 __all__ = [
     "CallbackGroup",
@@ -49,6 +54,8 @@ __all__ = [
     "InvalidParameterTypeException",
     "InvalidParameterValueException",
     "JumpThreshold",
+    "LifecycleNode",
+    "LifecyclePublisher",
     "MultiThreadedExecutor",
     "MutuallyExclusiveCallbackGroup",
     "Node",
@@ -64,11 +71,14 @@ __all__ = [
     "ReentrantCallbackGroup",
     "ReliabilityPolicy",
     "SingleThreadedExecutor",
+    "State",
     "Subscription",
     "SubscriptionEventCallbacks",
     "Time",
     "TimeJump",
     "Timer",
+    "TransitionCallbackReturn",
+    "UnsupportedEventTypeError",
     "deserialize_message",
     "init",
     "ok",

@@ -158,12 +158,13 @@ class Node:
         callback_group: CallbackGroup | None = None,
         event_callbacks: PublisherEventCallbacks | None = None,
         qos_overriding_options: QoSOverridingOptions | None = None,
+        publisher_class: type[Publisher] = Publisher,
     ) -> Publisher:
         """A publisher of ``msg_type`` on ``topic``; an integer for the quality of service is its depth."""
         name = self.resolve_topic_name(topic)
         profile = self._overridden(as_profile(qos_profile), qos_overriding_options, f"{name}.publisher")
         dds_topic = self._participant.topic(f"rt{name}", msg_type.TYPE)
-        publisher = Publisher(self._participant, dds_topic, msg_type, name, profile)
+        publisher = publisher_class(self._participant, dds_topic, msg_type, name, profile)
         self._publishers.append(publisher)
         self._watch(
             publisher.entity,

@@ -124,6 +124,10 @@ class IncompatibleQoSInfo:
     last_policy_kind: QoSPolicyKind
 
 
+class UnsupportedEventTypeError(Exception):
+    """The middleware cannot tell such news; Cyclone DDS can, but nodes must expect it of others."""
+
+
 class SubscriptionEventCallbacks:
     """What to call when the middleware has news about a subscription; without a choice a warning is logged."""
 

@@ -1,0 +1,158 @@
+"""Nodes with a life: configured, activated and deactivated in the order that ROS 2's managed nodes have.
+
+They have no services here, so a lifecycle manager cannot drive them; the process triggers its own transitions.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, NamedTuple
+
+from rlt_ros.middleware.dds.endpoints import Publisher
+from rlt_ros.middleware.dds.message import Message
+from rlt_ros.middleware.dds.node import Node
+
+
+class TransitionCallbackReturn(enum.Enum):
+    """What came of a transition."""
+
+    SUCCESS = 97
+    FAILURE = 98
+    ERROR = 99
+
+
+class LifecycleState(NamedTuple):
+    """A state by name and number, as `lifecycle_msgs` has them."""
+
+    label: str
+    state_id: int
+
+
+State = LifecycleState
+
+_UNKNOWN, _UNCONFIGURED, _INACTIVE, _ACTIVE, _FINALIZED = (
+    LifecycleState(label, number)
+    for number, label in enumerate(("unknown", "unconfigured", "inactive", "active", "finalized"))
+)
+_TRANSITIONS = {
+    "configure": ((_UNCONFIGURED,), _INACTIVE),
+    "activate": ((_INACTIVE,), _ACTIVE),
+    "deactivate": ((_ACTIVE,), _INACTIVE),
+    "cleanup": ((_INACTIVE,), _UNCONFIGURED),
+    "shutdown": ((_UNCONFIGURED, _INACTIVE, _ACTIVE), _FINALIZED),
+}
+"""Transition → (states from which it starts, state in which it ends)."""
+
+
+class InvalidTransition(RuntimeError):
+    """A transition that does not start from the state that the node is in."""
+
+
+class LifecyclePublisher(Publisher):
+    """Publishes while its node is active; at other times messages are dropped."""
+
+    is_activated = False
+
+    def publish(self, msg: Message | bytes) -> None:
+        """See :meth:`Publisher.publish`."""
+        if self.is_activated:
+            super().publish(msg)
+
+
+class LifecycleNode(Node):
+    """A node whose work begins and ends on demand. See ``rclpy.lifecycle.LifecycleNode``.
+
+    Override ``on_configure`` and the like, and call the one here: it does the same for the lifecycle publishers.
+    """
+
+    def __init__(self, node_name: str, **options: Any) -> None:
+        super().__init__(node_name, **options)
+        self._state = _UNCONFIGURED
+        self._lifecycle_publishers: list[LifecyclePublisher] = []
+
+    def create_lifecycle_publisher(self, *args: Any, **options: Any) -> LifecyclePublisher:
+        """A publisher that is silent unless the node is active; takes what ``create_publisher`` takes."""
+        publisher = self.create_publisher(*args, **options, publisher_class=LifecyclePublisher)
+        assert isinstance(publisher, LifecyclePublisher)
+        self._lifecycle_publishers.append(publisher)
+        return publisher
+
+    def destroy_lifecycle_publisher(self, publisher: LifecyclePublisher) -> bool:
+        """Leave the topic; returns whether it was one of this node."""
+        if publisher in self._lifecycle_publishers:
+            self._lifecycle_publishers.remove(publisher)
+        return self.destroy_publisher(publisher)
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Get ready; ``state`` is the one before."""
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Begin."""
+        self._set_activated(True)
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Pause."""
+        self._set_activated(False)
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let go of what :meth:`on_configure` took."""
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """End for good."""
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """A transition raised or returned ERROR: SUCCESS starts anew, anything else is the end."""
+        return TransitionCallbackReturn.SUCCESS
+
+    def trigger_configure(self) -> TransitionCallbackReturn:
+        """Unconfigured → inactive."""
+        return self._change_state("configure")
+
+    def trigger_activate(self) -> TransitionCallbackReturn:
+        """Inactive → active."""
+        return self._change_state("activate")
+
+    def trigger_deactivate(self) -> TransitionCallbackReturn:
+        """Active → inactive."""
+        return self._change_state("deactivate")
+
+    def trigger_cleanup(self) -> TransitionCallbackReturn:
+        """Inactive → unconfigured."""
+        return self._change_state("cleanup")
+
+    def trigger_shutdown(self) -> TransitionCallbackReturn:
+        """Any → finalized."""
+        return self._change_state("shutdown")
+
+    def _set_activated(self, activated: bool) -> None:
+        for publisher in self._lifecycle_publishers:
+            publisher.is_activated = activated
+
+    def _change_state(self, transition: str) -> TransitionCallbackReturn:
+        starts, end = _TRANSITIONS[transition]
+        before = self._state
+        if before not in starts:
+            raise InvalidTransition(
+                f"{self.get_name()} is {before.label}; `{transition}` does not start there"
+            )
+        result = self._call(f"on_{transition}", before)
+        if result is TransitionCallbackReturn.SUCCESS:
+            self._state = end
+        elif result is TransitionCallbackReturn.ERROR:
+            recovered = self._call("on_error", before) is TransitionCallbackReturn.SUCCESS
+            self._state = _UNCONFIGURED if recovered else _FINALIZED
+        return result
+
+    def _call(self, name: str, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            result = getattr(self, name)(state)
+        except Exception as error:
+            self.get_logger().error(f"{name} raised {type(error).__name__}: {error}")
+            return TransitionCallbackReturn.ERROR
+        assert isinstance(result, TransitionCallbackReturn)
+        return result

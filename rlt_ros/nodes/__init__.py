@@ -1,0 +1,21 @@
+"""The nodes of the graph, one thin file each: parameters, topics, call the core, publish.
+
+What they share: :mod:`~rlt_ros.nodes.parameters` declares a configuration dataclass as ROS parameters,
+:mod:`~rlt_ros.nodes.topics` makes publishers and subscriptions, :mod:`~rlt_ros.nodes.qos` names their qualities of
+service, :mod:`~rlt_ros.nodes.diagnostics` reports, and :mod:`~rlt_ros.nodes.run` is every node's ``main``. Together::
+
+    class ReplayNode(Node):
+        def __init__(self) -> None:
+            super().__init__("replay_node")
+            setup = declare(self, "", Setup)
+            config = declare(self, "replay", ReplayNodeConfig)
+            diagnostics = Diagnostics(self)
+            self._dropped = Dropped(diagnostics)
+            topics = Topics(self, diagnostics)
+            self._status = topics.publisher(ReplayStatus, "rlt/replay_status", qos.REPLAY_STATUS)
+            topics.subscription(RLState, "rlt/rl_state", self._on_state, qos.RL_STATE)
+
+
+    def main() -> int:
+        return run_node(ReplayNode)
+"""

@@ -1,0 +1,258 @@
+"""Messages of the graph to the records of `rlt_ros.rlt.stream` and back; the one place that knows both.
+
+Reading checks: what is malformed is a ValueError (of the record, of an array's length, of an enumeration) that says
+what, and is for the node to drop and count. Stamps are nanoseconds. A record that was written and read again is equal.
+"""
+
+from __future__ import annotations
+
+import array
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from rlt_ros.middleware import arrays
+from rlt_ros.middleware.messages import ActionChunk as ActionChunkMessage
+from rlt_ros.middleware.messages import Duration, Header, PolicyUpdate, Time
+from rlt_ros.middleware.messages import EpisodeState as EpisodeStateMessage
+from rlt_ros.middleware.messages import ExecutedStep as ExecutedStepMessage
+from rlt_ros.middleware.messages import Lineage as LineageMessage
+from rlt_ros.middleware.messages import Observation as ObservationMessage
+from rlt_ros.middleware.messages import RLState as RLStateMessage
+from rlt_ros.perception import Observation
+from rlt_ros.rlt.config import Shapes
+from rlt_ros.rlt.lineage import Lineage
+from rlt_ros.rlt.stream import ActionChunk, Ending, EpisodeState, Phase, StateRecord, StepRecord
+from rlt_ros.rlt.transition import RLState, Source
+
+_SECOND = 1_000_000_000
+
+
+def to_ns(time: Any) -> int:
+    """Nanoseconds of a ``builtin_interfaces`` Time or Duration."""
+    return int(time.sec) * _SECOND + int(time.nanosec)
+
+
+def to_time(ns: int) -> Any:
+    """``builtin_interfaces/msg/Time`` of nanoseconds."""
+    return Time(sec=ns // _SECOND, nanosec=ns % _SECOND)
+
+
+def to_duration(ns: int) -> Any:
+    """``builtin_interfaces/msg/Duration`` of nanoseconds."""
+    return Duration(sec=ns // _SECOND, nanosec=ns % _SECOND)
+
+
+def to_header(ns: int, frame_id: str = "") -> Any:
+    """``std_msgs/msg/Header`` with a stamp of nanoseconds."""
+    return Header(stamp=to_time(ns), frame_id=frame_id)
+
+
+def read_lineage(message: Any) -> Lineage:
+    """The lineage in a message."""
+    return Lineage(vla=message.vla, token=message.token, stats=message.stats, actor=message.actor)
+
+
+def write_lineage(lineage: Lineage) -> Any:
+    """A lineage as a message."""
+    return LineageMessage(vla=lineage.vla, token=lineage.token, stats=lineage.stats, actor=lineage.actor)
+
+
+def read_state(message: Any, shapes: Shapes) -> StateRecord:
+    """The RL state in a message, for a policy of ``shapes``."""
+    chunk = (shapes.chunk, shapes.action_dim)
+    return StateRecord(
+        stamp=to_ns(message.header.stamp),
+        episode=message.episode,
+        lineage=read_lineage(message.lineage),
+        state=RLState(
+            step=message.step,
+            z=arrays.unpack(message.z, (shapes.z_dim,), name="z"),
+            proprio=arrays.unpack(message.proprio, (shapes.proprio_dim,), name="proprio"),
+            reference=arrays.unpack(message.reference, chunk, name="reference"),
+            anchor=arrays.unpack(message.anchor, (shapes.action_dim,), name="anchor"),
+        ),
+    )
+
+
+def write_state(record: StateRecord) -> Any:
+    """An RL state as a message."""
+    state = record.state
+    return RLStateMessage(
+        header=to_header(record.stamp),
+        episode=record.episode,
+        step=state.step,
+        lineage=write_lineage(record.lineage),
+        z=_floats(state.z),
+        proprio=_floats(state.proprio),
+        reference=_floats(state.reference),
+        anchor=_floats(state.anchor),
+    )
+
+
+def read_step(message: Any, action_dim: int) -> StepRecord:
+    """The executed step in a message, for an arm of ``action_dim`` joints."""
+    return StepRecord(
+        stamp=to_ns(message.header.stamp),
+        episode=message.episode,
+        step=message.step,
+        source=Source(message.source),
+        command=arrays.unpack(message.command, (action_dim,), name="command"),
+        measured=arrays.unpack(message.measured, (action_dim,), name="measured"),
+        chunk=message.chunk,
+        row=message.row,
+        observation=to_ns(message.observation),
+        version=message.version,
+        lineage=read_lineage(message.lineage),
+        limits=message.limits,
+        reward=message.reward,
+    )
+
+
+def write_step(record: StepRecord) -> Any:
+    """An executed step as a message."""
+    return ExecutedStepMessage(
+        header=to_header(record.stamp),
+        episode=record.episode,
+        step=record.step,
+        source=int(record.source),
+        chunk=record.chunk,
+        row=record.row,
+        observation=to_time(record.observation),
+        version=record.version,
+        lineage=write_lineage(record.lineage),
+        command=_floats(record.command),
+        measured=_floats(record.measured),
+        limits=record.limits,
+        reward=float(record.reward),
+    )
+
+
+def read_chunk(message: Any, chunk: int, action_dim: int) -> ActionChunk:
+    """The action chunk in a message: ``chunk`` control steps for an arm of ``action_dim`` joints."""
+    return ActionChunk(
+        stamp=to_ns(message.header.stamp),
+        episode=message.episode,
+        chunk=message.chunk,
+        step=message.step,
+        source=Source(message.source),
+        anchor=arrays.unpack(message.anchor, (action_dim,), name="anchor"),
+        reference=arrays.unpack(message.reference, (chunk, action_dim), name="reference"),
+        action=arrays.unpack(message.action, (chunk, action_dim), name="action"),
+        version=message.version,
+        lineage=read_lineage(message.lineage),
+        latency=to_ns(message.latency),
+    )
+
+
+def write_chunk(record: ActionChunk) -> Any:
+    """An action chunk as a message."""
+    return ActionChunkMessage(
+        header=to_header(record.stamp),
+        episode=record.episode,
+        chunk=record.chunk,
+        step=record.step,
+        version=record.version,
+        lineage=write_lineage(record.lineage),
+        source=int(record.source),
+        anchor=_floats(record.anchor),
+        reference=_floats(record.reference),
+        action=_floats(record.action),
+        latency=to_duration(record.latency),
+    )
+
+
+def read_episode(message: Any) -> EpisodeState:
+    """The state of an episode in a message."""
+    return EpisodeState(
+        episode=message.episode,
+        phase=Phase(message.phase),
+        ending=Ending(message.outcome),
+        discarded=message.discarded,
+        eval=message.eval,
+        task=message.task,
+        instruction=message.instruction,
+        seed=message.seed,
+        reward=message.reward,
+        steps=message.steps,
+        stamp=to_ns(message.header.stamp),
+    )
+
+
+def write_episode(state: EpisodeState) -> Any:
+    """The state of an episode as a message."""
+    return EpisodeStateMessage(
+        header=to_header(state.stamp),
+        episode=state.episode,
+        phase=int(state.phase),
+        outcome=int(state.ending),
+        discarded=state.discarded,
+        eval=state.eval,
+        task=state.task,
+        instruction=state.instruction,
+        seed=state.seed,
+        reward=float(state.reward),
+        steps=state.steps,
+    )
+
+
+def read_observation(message: Any, action_dim: int) -> Observation:
+    """The observation in a message, of an arm of ``action_dim`` joints."""
+    if len(message.cameras) != len(message.images):
+        raise ValueError(f"`images` holds {len(message.images)} pictures of {len(message.cameras)} cameras")
+    images = {
+        name: _picture(image, name) for name, image in zip(message.cameras, message.images, strict=True)
+    }
+    return Observation(
+        stamp=to_ns(message.header.stamp),
+        images=images,
+        position=arrays.unpack(message.position, (action_dim,), name="position"),
+        velocity=arrays.unpack(message.velocity, (action_dim,), name="velocity"),
+    )
+
+
+def write_policy(data: bytes, *, stamp: int, version: int, lineage: Lineage) -> Any:
+    """An exported actor as a message with its checksum."""
+    return PolicyUpdate(
+        header=to_header(stamp),
+        version=version,
+        lineage=write_lineage(lineage),
+        checksum=hashlib.sha256(data).hexdigest(),
+        data=array.array("B", data),
+    )
+
+
+def read_policy(message: Any) -> bytes:
+    """The exported actor in a message, after checking that it arrived as it was sent."""
+    data = bytes(message.data)
+    found = hashlib.sha256(data).hexdigest()
+    if found != message.checksum:
+        raise ValueError(
+            f"policy update {message.version} has checksum {found}, but says `{message.checksum}`"
+        )
+    return data
+
+
+def named(values: Mapping[str, float]) -> dict[str, Any]:
+    """Fields ``metrics`` and ``values`` of a ``LearnerStatus``."""
+    return {"metrics": list(values), "values": array.array("f", values.values())}
+
+
+def _floats(values: Any) -> array.array[Any]:
+    return arrays.pack(np.asarray(values, dtype=np.float32))
+
+
+def _picture(image: Any, camera: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """(h, w, 3) of an rgb8 image; rows may be padded."""
+    if image.encoding != "rgb8":
+        raise ValueError(f"picture of camera `{camera}` is `{image.encoding}`; observations hold rgb8")
+    width = 3 * image.width
+    if image.step < width or len(image.data) != image.height * image.step:
+        raise ValueError(
+            f"picture of camera `{camera}` holds {len(image.data)} bytes with rows of {image.step}; "
+            f"expected {image.height} rows of {width}"
+        )
+    rows = np.frombuffer(image.data, np.uint8).reshape(image.height, image.step)
+    return rows[:, :width].reshape(image.height, image.width, 3).copy()

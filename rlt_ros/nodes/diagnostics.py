@@ -1,0 +1,104 @@
+"""What a node says about itself on `/diagnostics`, once a second by the steady clock."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from rlt_ros.middleware import Clock, ClockType, Node
+from rlt_ros.middleware.messages import DiagnosticArray, DiagnosticStatus, KeyValue
+from rlt_ros.nodes import qos
+
+OK, WARN, ERROR, STALE = (
+    DiagnosticStatus.OK,
+    DiagnosticStatus.WARN,
+    DiagnosticStatus.ERROR,
+    DiagnosticStatus.STALE,
+)
+
+Report: TypeAlias = "tuple[bytes, str, Mapping[str, Any]]"
+"""(level, message in words, figures by name)."""
+
+_PERIOD = 1.0  # s; what diagnostic_aggregator expects
+
+
+class Diagnostics:
+    """Publishes one status for each registered task.
+
+    Args:
+        node: whose diagnostics they are. A status is called "/full/node_name: task".
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._tasks: dict[str, Callable[[], Report]] = {}
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS)
+        # The steady clock: a simulation that stands still is worth a report.
+        self._timer = node.create_timer(_PERIOD, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def add(self, name: str, task: Callable[[], Report]) -> None:
+        """Ask ``task`` once a second for (level, message, {key: value})."""
+        self._tasks[name] = task
+
+    def publish(self) -> None:
+        """Publish now."""
+        array = DiagnosticArray(status=[self._status(name, task) for name, task in self._tasks.items()])
+        array.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(array)
+
+    def _status(self, name: str, task: Callable[[], Report]) -> Any:
+        level, message, values = task()
+        return DiagnosticStatus(
+            level=level,
+            name=f"{self._node.get_fully_qualified_name()}: {name}",
+            message=message,
+            values=[KeyValue(key=key, value=_text(value)) for key, value in values.items()],
+        )
+
+
+class Dropped:
+    """Counts what a node did not use, by kind, and warns while there is more of it. Safe in several threads.
+
+    Args:
+        diagnostics: where the counts are reported.
+        name: of the task.
+    """
+
+    def __init__(self, diagnostics: Diagnostics, name: str = "input") -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._new, self._last = 0, ""
+        diagnostics.add(name, self.report)
+
+    def add(self, kind: str, reason: str) -> None:
+        """Count one more.
+
+        Args:
+            kind: what was dropped and why, in two or three words; the same for all that are counted together.
+            reason: this one in words, with its values.
+        """
+        with self._lock:
+            self._counts[kind] += 1
+            self._new += 1
+            self._last = f"{kind}: {reason}"
+
+    def __getitem__(self, kind: str) -> int:
+        return self._counts[kind]
+
+    @property
+    def total(self) -> int:
+        """All kinds together."""
+        return sum(self._counts.values())
+
+    def report(self) -> Report:
+        """WARN if something was dropped since the last report."""
+        with self._lock:
+            new, self._new = self._new, 0
+            message = f"{new} dropped, last: {self._last}" if new else "all input was used"
+            return (WARN if new else OK), message, dict(self._counts)
+
+
+def _text(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,131 @@
+"""Publishers and subscriptions of a node: quality of service overridable, mismatches reported, rates and ages measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rlt_ros.middleware import (
+    CallbackGroup,
+    LifecycleNode,
+    Node,
+    Publisher,
+    PublisherEventCallbacks,
+    QoSOverridingOptions,
+    QoSPolicyKind,
+    QoSProfile,
+    Subscription,
+    SubscriptionEventCallbacks,
+    Time,
+    UnsupportedEventTypeError,
+)
+from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Report
+
+
+class Topics:
+    """Makes the endpoints of ``node``. Give topic names as literals: the reference page is made from them.
+
+    Args:
+        node: whose they are.
+        diagnostics: gets the task "topics": rate and age of each, and who does not fit.
+    """
+
+    def __init__(self, node: Node, diagnostics: Diagnostics) -> None:
+        self._node = node
+        self._traffic: dict[str, _Traffic] = {}
+        self._misfits: dict[str, str] = {}
+        diagnostics.add("topics", self._report)
+
+    def publisher(
+        self, msg_type: type[Any], topic: str, profile: QoSProfile, *, while_active: bool = False
+    ) -> Publisher:
+        """A publisher; ``while_active`` makes one that a lifecycle node publishes with only while it is active."""
+        create: Callable[..., Publisher] = self._node.create_publisher
+        if while_active:
+            assert isinstance(self._node, LifecycleNode)
+            create = self._node.create_lifecycle_publisher
+
+        def attempt(**events: Any) -> Publisher:
+            return create(msg_type, topic, profile, qos_overriding_options=_overridable(), **events)
+
+        told = PublisherEventCallbacks(incompatible_qos=self._misfit(topic, "subscription"))
+        return _with_events(attempt, told)
+
+    def subscription(
+        self,
+        msg_type: type[Any],
+        topic: str,
+        callback: Callable[[Any], Any],
+        profile: QoSProfile,
+        *,
+        callback_group: CallbackGroup | None = None,
+    ) -> Subscription:
+        """A subscription. Messages with a header have their age measured on the node's clock."""
+        traffic = self._traffic[topic] = _Traffic()
+
+        def count(message: Any) -> None:
+            traffic.count(message, self._node)
+            callback(message)
+
+        def attempt(**events: Any) -> Subscription:
+            return self._node.create_subscription(
+                msg_type,
+                topic,
+                count,
+                profile,
+                callback_group=callback_group,
+                qos_overriding_options=_overridable(),
+                **events,
+            )
+
+        told = SubscriptionEventCallbacks(incompatible_qos=self._misfit(topic, "publisher"))
+        return _with_events(attempt, told)
+
+    def _misfit(self, topic: str, other: str) -> Callable[[Any], None]:
+        def told(info: Any) -> None:
+            policy = QoSPolicyKind(int(info.last_policy_kind)).name.lower()
+            text = f"{info.total_count} {other}(s) with another {policy}: no messages pass between"
+            self._misfits[topic] = text
+            self._node.get_logger().warning(f"{topic}: {text}; set qos_overrides for one of them")
+
+        return told
+
+    def _report(self) -> Report:
+        values = {topic: traffic.text() for topic, traffic in self._traffic.items()}
+        values.update({f"{topic} quality of service": text for topic, text in self._misfits.items()})
+        if self._misfits:
+            return WARN, f"quality of service does not fit on {', '.join(sorted(self._misfits))}", values
+        return OK, "", values
+
+
+class _Traffic:
+    """Messages that came since the last report."""
+
+    def __init__(self) -> None:
+        self._since, self._messages = time.monotonic(), 0
+        self._age: float | None = None  # s, of the newest
+
+    def count(self, message: Any, node: Node) -> None:
+        self._messages += 1
+        if hasattr(message, "header"):
+            age = node.get_clock().now() - Time.from_msg(message.header.stamp)
+            self._age = age.nanoseconds * 1e-9
+
+    def text(self) -> str:
+        now = time.monotonic()
+        rate = self._messages / max(now - self._since, 1e-9)
+        self._since, self._messages = now, 0
+        age = "" if self._age is None else f", newest {1e3 * self._age:.1f} ms old when it came"
+        return f"{rate:.1f} Hz{age}"
+
+
+def _overridable() -> QoSOverridingOptions:
+    return QoSOverridingOptions.with_default_policies()
+
+
+def _with_events(attempt: Callable[..., Any], events: Any) -> Any:
+    try:
+        return attempt(event_callbacks=events)
+    except UnsupportedEventTypeError:  # an RMW that does not tell; then nobody can
+        return attempt()
