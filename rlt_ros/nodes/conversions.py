@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import array
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from rlt_ros.middleware import arrays
 from rlt_ros.middleware.messages import ActionChunk as ActionChunkMessage
-from rlt_ros.middleware.messages import Duration, Header, PolicyUpdate, Time
+from rlt_ros.middleware.messages import Duration, Header, Image, PolicyUpdate, Time
 from rlt_ros.middleware.messages import EpisodeState as EpisodeStateMessage
 from rlt_ros.middleware.messages import ExecutedStep as ExecutedStepMessage
 from rlt_ros.middleware.messages import Lineage as LineageMessage
@@ -210,6 +210,32 @@ def read_observation(message: Any, action_dim: int) -> Observation:
         images=images,
         position=arrays.unpack(message.position, (action_dim,), name="position"),
         velocity=arrays.unpack(message.velocity, (action_dim,), name="velocity"),
+    )
+
+
+def write_observation(
+    observation: Observation, *, episode: int, joints: Sequence[str], frame_id: str = ""
+) -> Any:
+    """An observation as a message; ``joints`` are the names of its positions."""
+    header = to_header(observation.stamp, frame_id)
+    return ObservationMessage(
+        header=header,
+        episode=episode,
+        cameras=list(observation.images),
+        images=[
+            Image(
+                header=header,
+                height=picture.shape[0],
+                width=picture.shape[1],
+                encoding="rgb8",
+                step=3 * picture.shape[1],
+                data=arrays.pack(picture),
+            )
+            for picture in observation.images.values()
+        ],
+        joints=list(joints),
+        position=arrays.pack(observation.position),
+        velocity=arrays.pack(observation.velocity),
     )
 
 
