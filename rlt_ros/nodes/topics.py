@@ -1,4 +1,4 @@
-"""Publishers and subscriptions of a node: quality of service overridable, mismatches reported, rates and ages measured."""
+"""A node's publishers and subscriptions: quality of service overridable, mismatches reported, traffic measured."""
 
 from __future__ import annotations
 
