@@ -15,7 +15,6 @@ import numpy as np
 from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.transition import ExecutedStep, FloatArray, RLState, Source
 
-
 _NOTHING = Lineage()
 
 
