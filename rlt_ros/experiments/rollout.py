@@ -19,7 +19,7 @@ from rlt_ros.perception import Observation
 from rlt_ros.rlt.config import RLTConfig, Shapes
 from rlt_ros.rlt.transition import ExecutedStep, RLState, Source, Window, lineage_id
 from rlt_ros.rlt.windows import WindowBuilder
-from rlt_ros.robots.safety import JointLimits, SafetyFilter
+from rlt_ros.robots.safety import Limits, SafetyFilter
 from rlt_ros.sim.supervisor import Supervisor
 from rlt_ros.sim.workcell import HZ, Start, Workcell
 from rlt_ros.vla.frozen import Perceiver
@@ -94,7 +94,7 @@ class Rollout:
         arm = workcell.kinematics
         dim = len(arm.joints)
         self.shapes = Shapes(z_dim=frozen.z_dim, proprio_dim=2 * dim, chunk=config.chunk, action_dim=dim)
-        limits = JointLimits(arm.lower, arm.upper, arm.velocity_limit, np.full(dim, _LEAD))
+        limits = Limits(arm.lower, arm.upper, arm.velocity_limit, np.full(dim, _LEAD))
         self._safety = SafetyFilter(limits, HZ)
         self._lineage = lineage_id(frozen.lineage)
 

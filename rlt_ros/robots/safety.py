@@ -1,12 +1,16 @@
 """The last check before a joint command: whatever comes in, what goes out stays inside the limits.
 
-A command that is not finite or has a wrong shape is refused, and the arm holds its last command. A finite one is cut to
-the limits of position, of speed between successive commands, and of distance from the measured position.
+A target that is not finite or has a wrong shape is refused, and the arm brakes and holds. A finite one is cut to what
+the limits allow. Position, speed, step and workspace hold for every command whatever comes in; acceleration yields to
+the workspace alone. Lead and deviation bound the target: a command that they would pull back faster than speed and
+acceleration allow comes back as fast as these do.
 """
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,30 +18,84 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
+class Limit(enum.IntFlag):
+    """Which limits changed a command; the bits of `ExecutedStep.limits`."""
+
+    NONE = 0
+    POSITION = 1
+    VELOCITY = 2
+    ACCELERATION = 4
+    WORKSPACE = 8
+    STEP = 16
+    DEVIATION = 32
+    LEAD = 64
+
+
 @dataclass(frozen=True)
-class JointLimits:
-    """Limits of an arm, each (A,).
+class Limits:
+    """Limits of an arm; what is None does not hold.
 
     Attributes:
-        lower: rad, least joint position.
-        upper: rad, greatest joint position.
-        velocity: rad/s, greatest speed of the command.
-        lead: rad, greatest distance of the command from the measured position; bounds the force on contact.
+        lower: (A,) rad, least joint position.
+        upper: (A,) rad, greatest joint position.
+        velocity: (A,) rad/s, greatest speed of the command.
+        lead: (A,) rad, greatest distance of the target from the measured position; bounds the force on contact.
+        acceleration: (A,) rad/s², greatest change of the command's speed.
+        step: (A,) rad, greatest distance between successive commands.
+        workspace: (6,) m, box of the tip: least x, y, z, then greatest x, y, z in the base frame.
+        deviation: policy units, greatest distance of an actor's target from the VLA's own, for every joint.
     """
 
     lower: Array
     upper: Array
     velocity: Array
     lead: Array
+    acceleration: Array | None = None
+    step: Array | None = None
+    workspace: Array | None = None
+    deviation: float | None = None
 
     def __post_init__(self) -> None:
         """Check that limits are finite and ordered; raise ValueError naming the field."""
-        for name in ("lower", "upper", "velocity", "lead"):
+        for name in ("lower", "upper", "velocity", "lead", "acceleration", "step"):
             value = getattr(self, name)
+            if value is None:
+                continue
             if value.shape != self.lower.shape or value.ndim != 1 or not np.isfinite(value).all():
                 raise ValueError(f"joint limits: {name} must be (A,) and finite, got {value}")
-        if not (self.lower < self.upper).all() or not (self.velocity > 0).all() or not (self.lead > 0).all():
-            raise ValueError("joint limits: need lower < upper, velocity > 0 and lead > 0 for every joint")
+            if name not in ("lower", "upper") and not (value > 0).all():
+                raise ValueError(f"joint limits: {name} must be above 0 for every joint, got {value}")
+        if not (self.lower < self.upper).all():
+            raise ValueError(
+                f"joint limits: need lower < upper for every joint, got {self.lower}, {self.upper}"
+            )
+        box = self.workspace
+        if box is not None and (
+            box.shape != (6,) or not np.isfinite(box).all() or not (box[:3] < box[3:]).all()
+        ):
+            raise ValueError(f"workspace must be xmin, ymin, zmin, xmax, ymax, zmax in m, got {box}")
+        if self.deviation is not None and not 0 < self.deviation < np.inf:
+            raise ValueError(f"deviation must be above 0 policy units, got {self.deviation}")
+
+    @property
+    def dim(self) -> int:
+        """Number of joints A."""
+        return len(self.lower)
+
+
+class Reference(NamedTuple):
+    """What an actor's target must stay near: the VLA's own target (A,) rad, and one policy unit (A,) rad."""
+
+    target: Array
+    unit: Array
+
+
+class ForwardKinematics(Protocol):
+    """Where the tip is."""
+
+    def forward(self, q: Array) -> Array:
+        """Pose (4, 4) of the tip at joint positions (A,)."""
+        ...
 
 
 class SafetyFilter:
@@ -46,36 +104,184 @@ class SafetyFilter:
     Args:
         limits: of the arm.
         hz: control rate, 1/s.
+        kinematics: of the arm; needed for a workspace.
+
+    Raises:
+        ValueError: a workspace without kinematics.
     """
 
-    def __init__(self, limits: JointLimits, hz: float) -> None:
-        self._limits = limits
+    def __init__(self, limits: Limits, hz: float, kinematics: ForwardKinematics | None = None) -> None:
+        if limits.workspace is not None and kinematics is None:
+            raise ValueError("a workspace limit needs the arm's kinematics; give them, or no workspace")
+        self._limits, self._kinematics = limits, kinematics
         self._step = limits.velocity / hz
+        self._stricter = np.zeros(
+            limits.dim, dtype=bool
+        )  # joints whose step limit is below their speed limit
+        if limits.step is not None:
+            self._stricter = limits.step < self._step
+            self._step = np.minimum(self._step, limits.step)
+        # Greatest change of the distance between successive commands, rad.
+        self._change = None if limits.acceleration is None else limits.acceleration / hz**2
         self._last: Array | None = None
+        self._moved = self._target = np.zeros(limits.dim)
+        self.hit = Limit.NONE
+        """Limits that changed the last command."""
         self.cut = 0
         """Commands that a limit changed."""
         self.refused = 0
         """Commands that were not finite or had a wrong shape."""
 
-    def reset(self, position: Array) -> None:
-        """Start from rest at the measured joint `position` (A,) rad."""
-        self._last = np.clip(position, self._limits.lower, self._limits.upper)
+    @property
+    def last(self) -> Array | None:
+        """The last command (A,) rad; None before `reset`."""
+        return None if self._last is None else self._last.copy()
 
-    def filter(self, target: Array, position: Array) -> Array:
+    def reset(self, position: Array) -> None:
+        """Start from rest at the measured joint `position` (A,) rad.
+
+        Raises:
+            ValueError: the position is not (A,) finite numbers.
+        """
+        if np.shape(position) != (self._limits.dim,) or not np.isfinite(position).all():
+            raise ValueError(
+                f"safety filter cannot start at {position}: need {self._limits.dim} finite positions"
+            )
+        self._last = np.clip(position, self._limits.lower, self._limits.upper)
+        self._target, self._moved = self._last, np.zeros(self._limits.dim)
+        self.hit = Limit.NONE
+
+    def filter(self, target: Array, position: Array, reference: Reference | None = None) -> Array:
         """Safe joint target (A,) rad for the wanted `target` (A,) and the measured `position` (A,).
+
+        Args:
+            target: (A,) rad; anything else is refused.
+            position: (A,) rad; where it is not finite the target is refused.
+            reference: what the target must stay near by the deviation limit; None for a target that is free.
 
         Raises:
             RuntimeError: `reset` was never called, so there is no command to hold.
         """
+        last, limits = self._require_last(), self._limits
+        usable = [target, position, *(reference or ())]
+        if any(np.shape(value) != last.shape or not np.isfinite(value).all() for value in usable):
+            self.refused += 1
+            return self.hold()
+        self.hit = Limit.NONE
+        wanted = target
+        if reference is not None and limits.deviation is not None:
+            reach = limits.deviation * reference.unit
+            wanted = self._clip(wanted, reference.target - reach, reference.target + reach, Limit.DEVIATION)
+        wanted = self._clip(wanted, position - limits.lead, position + limits.lead, Limit.LEAD)
+        wanted = self._clip(wanted, limits.lower, limits.upper, Limit.POSITION)
+        safe = self._slow(last, wanted)
+        safe = self._keep_inside(last, safe)
+        self.cut += int(not np.array_equal(safe, target))
+        self._advance(last, safe, wanted)
+        return safe.copy()
+
+    def hold(self) -> Array:
+        """The command (A,) rad of a step in which nobody acts: the last one, after braking if it moved.
+
+        Raises:
+            RuntimeError: `reset` was never called.
+        """
+        last = self._require_last()
+        self.hit = Limit.NONE
+        safe = last if self._change is None else self._keep_inside(last, self._braked(last))
+        self._advance(last, safe, safe)
+        return safe.copy()
+
+    def _require_last(self) -> Array:
         if self._last is None:
             raise RuntimeError("safety filter used before reset(position)")
-        limits = self._limits
-        if np.shape(target) != self._last.shape or not np.isfinite(target).all():
-            self.refused += 1
-            return self._last.copy()
-        near = np.clip(target, position - limits.lead, position + limits.lead)
-        slow = np.clip(near, self._last - self._step, self._last + self._step)
-        safe = np.clip(slow, limits.lower, limits.upper)
-        self.cut += int(not np.array_equal(safe, target))
-        self._last = safe
-        return safe.copy()
+        return self._last
+
+    def _advance(self, last: Array, safe: Array, wanted: Array) -> None:
+        self._moved, self._last, self._target = safe - last, safe, wanted
+
+    def _clip(self, value: Array, low: Array, high: Array, limit: Limit) -> Array:
+        clipped = np.clip(value, low, high)
+        if not np.array_equal(clipped, value):
+            self.hit |= limit
+        return clipped
+
+    def _slow(self, last: Array, wanted: Array) -> Array:
+        """What speed, step and acceleration leave of a target inside the position limits."""
+        if self._change is not None:
+            wanted = self._follow(last, wanted)
+        slow = np.clip(wanted, last - self._step, last + self._step)
+        changed = slow != wanted
+        if changed.any():
+            self.hit |= Limit.STEP if (changed & self._stricter).any() else Limit.NONE
+            self.hit |= Limit.VELOCITY if (changed & ~self._stricter).any() else Limit.NONE
+        if self._change is None:
+            return slow
+        # So that the arm can always stop before a position limit, it is never faster than it can brake.
+        low = np.maximum(self._moved - self._change, -_brakeable(last - self._limits.lower, self._change))
+        high = np.minimum(self._moved + self._change, _brakeable(self._limits.upper - last, self._change))
+        smooth = self._clip(slow, last + low, last + high, Limit.ACCELERATION)
+        return np.clip(smooth, self._limits.lower, self._limits.upper)  # rounding of the last digit
+
+    def _follow(self, last: Array, wanted: Array) -> Array:
+        """The target, approached so that the command does not shoot over it where it lags behind.
+
+        The target of the step before is `behind` ahead of the command; this much is made up for only as fast as can be
+        braked again. A command that does not lag goes where the target goes.
+        """
+        assert self._change is not None
+        behind = self._target - last
+        distance = np.abs(behind)
+        left = np.sign(behind) * np.maximum(0.0, distance - _brakeable(distance, self._change))
+        followed = wanted - left
+        if not np.array_equal(followed, wanted):
+            self.hit |= Limit.ACCELERATION
+        return np.clip(followed, self._limits.lower, self._limits.upper)
+
+    def _braked(self, last: Array) -> Array:
+        """The next command of an arm that stops as fast as it may."""
+        assert self._change is not None
+        moved = np.sign(self._moved) * np.maximum(0.0, np.abs(self._moved) - self._change)
+        return np.clip(last + moved, self._limits.lower, self._limits.upper)
+
+    def _keep_inside(self, last: Array, safe: Array) -> Array:
+        """`safe` if tip and stopping point stay in the workspace; else brake; else stay.
+
+        From outside, where the arm may have been put, every way that leads nearer is open.
+        """
+        if self._limits.workspace is None or np.array_equal(safe, last):
+            return safe
+        here = self._outside(last)
+        ahead = (self._outside(safe), self._outside(self._stopping_point(last, safe)))
+        if all(distance == 0.0 or distance < here for distance in ahead):
+            return safe
+        self.hit |= Limit.WORKSPACE
+        if self._change is None:
+            return last
+        braked = self._braked(last)
+        return braked if self._outside(braked) <= here else last
+
+    def _stopping_point(self, last: Array, safe: Array) -> Array:
+        """Where the arm comes to rest when it brakes after moving from `last` to `safe`."""
+        if self._change is None:
+            return safe
+        moved = np.abs(safe - last)
+        steps = np.floor(moved / self._change)
+        further = steps * moved - self._change * steps * (steps + 1) / 2
+        return np.clip(safe + np.sign(safe - last) * further, self._limits.lower, self._limits.upper)
+
+    def _outside(self, q: Array) -> float:
+        """Distance of the tip at `q` from the workspace, m; 0 inside."""
+        assert self._kinematics is not None and self._limits.workspace is not None
+        tip, box = self._kinematics.forward(q)[:3, 3], self._limits.workspace
+        return float(np.linalg.norm(np.maximum(0.0, np.maximum(box[:3] - tip, tip - box[3:]))))
+
+
+def _brakeable(distance: Array, change: Array) -> Array:
+    """Greatest first step (A,) rad with which an arm that slows down by `change` a step stops within `distance`.
+
+    A first step of s is followed by s - c, s - 2c, …; with m further ones they add up to (m + 1) s - c m (m + 1) / 2.
+    """
+    distance = np.maximum(distance, 0.0)
+    more = np.floor((np.sqrt(1.0 + 8.0 * distance / change) - 1.0) / 2.0)
+    return np.asarray((distance + change * more * (more + 1) / 2.0) / (more + 1))

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rlt_ros.robots.safety import JointLimits, SafetyFilter
+from rlt_ros.robots.safety import Limits, SafetyFilter
 
 HZ = 50.0
-LIMITS = JointLimits(
+LIMITS = Limits(
     lower=np.array([-1.0, -2.0, 0.0]),
     upper=np.array([1.0, 0.5, 3.0]),
     velocity=np.array([1.0, 2.0, 0.5]),
@@ -76,4 +76,4 @@ def test_commands_before_the_first_reset_are_an_error() -> None:
 
 def test_limits_in_the_wrong_order_are_refused() -> None:
     with pytest.raises(ValueError, match="lower < upper"):
-        JointLimits(LIMITS.upper, LIMITS.lower, LIMITS.velocity, LIMITS.lead)
+        Limits(LIMITS.upper, LIMITS.lower, LIMITS.velocity, LIMITS.lead)
