@@ -172,6 +172,7 @@ class ActionChunk:
         step: control step that the first row is meant for.
         source: VLA or ACTOR.
         anchor: (A,) joint positions that the actions are relative to, rad.
+        scale: (A,) rad of one policy unit, above 0.
         reference: (C, A) the VLA's proposal, policy units.
         action: (C, A) what shall be executed, policy units.
         version: of the policy that acted; 0 where the VLA did.
@@ -185,6 +186,7 @@ class ActionChunk:
     step: int
     source: Source
     anchor: FloatArray
+    scale: FloatArray
     reference: FloatArray
     action: FloatArray
     version: int = 0
@@ -205,7 +207,11 @@ class ActionChunk:
                 f"{name} has anchor {self.anchor.shape}, action {self.action.shape} and reference "
                 f"{self.reference.shape}; expected (A,), (C, A) and (C, A)"
             )
-        _require_finite(name, anchor=self.anchor, reference=self.reference, action=self.action)
+        _require_finite(
+            name, anchor=self.anchor, scale=self.scale, reference=self.reference, action=self.action
+        )
+        if self.scale.shape != self.anchor.shape or not (self.scale > 0).all():
+            raise StreamError(f"{name} has scale {self.scale}; expected (A,) and above 0")
 
 
 def _require_finite(name: str, **arrays: Any) -> None:
