@@ -60,6 +60,11 @@ def write_lineage(lineage: Lineage) -> Any:
     return LineageMessage(vla=lineage.vla, token=lineage.token, stats=lineage.stats, actor=lineage.actor)
 
 
+def state_shapes(message: Any, chunk: int) -> Shapes:
+    """Sizes that the arrays of an RL state say, for chunks of ``chunk`` control steps."""
+    return Shapes(len(message.z), len(message.proprio), chunk, len(message.anchor))
+
+
 def read_state(message: Any, shapes: Shapes) -> StateRecord:
     """The RL state in a message, for a policy of ``shapes``."""
     chunk = (shapes.chunk, shapes.action_dim)
@@ -74,6 +79,7 @@ def read_state(message: Any, shapes: Shapes) -> StateRecord:
             reference=arrays.unpack(message.reference, chunk, name="reference"),
             anchor=arrays.unpack(message.anchor, (shapes.action_dim,), name="anchor"),
         ),
+        scale=arrays.unpack(message.scale, (shapes.action_dim,), name="scale"),
     )
 
 
@@ -89,6 +95,7 @@ def write_state(record: StateRecord) -> Any:
         proprio=_floats(state.proprio),
         reference=_floats(state.reference),
         anchor=_floats(state.anchor),
+        scale=_floats(record.scale),
     )
 
 

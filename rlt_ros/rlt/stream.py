@@ -95,12 +95,14 @@ class StateRecord:
         episode: id.
         lineage: frozen parts that made it.
         state: what the policy knew, with its control step.
+        scale: (A,) one policy unit of each joint, rad.
     """
 
     stamp: int
     episode: int
     lineage: Lineage
     state: RLState
+    scale: FloatArray
 
     def __post_init__(self) -> None:
         """Raise :class:`StreamError` unless all numbers are finite."""
@@ -109,6 +111,7 @@ class StateRecord:
         _require_finite(
             name, z=state.z, proprio=state.proprio, reference=state.reference, anchor=state.anchor
         )
+        _require_scale(name, self.scale, state.anchor)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,11 +210,13 @@ class ActionChunk:
                 f"{name} has anchor {self.anchor.shape}, action {self.action.shape} and reference "
                 f"{self.reference.shape}; expected (A,), (C, A) and (C, A)"
             )
-        _require_finite(
-            name, anchor=self.anchor, scale=self.scale, reference=self.reference, action=self.action
-        )
-        if self.scale.shape != self.anchor.shape or not (self.scale > 0).all():
-            raise StreamError(f"{name} has scale {self.scale}; expected (A,) and above 0")
+        _require_scale(name, self.scale, self.anchor)
+        _require_finite(name, anchor=self.anchor, reference=self.reference, action=self.action)
+
+
+def _require_scale(name: str, scale: FloatArray, anchor: FloatArray) -> None:
+    if scale.shape != anchor.shape or not np.isfinite(scale).all() or not (scale > 0).all():
+        raise StreamError(f"`scale` of {name} is {scale}; expected {anchor.shape}, finite and positive")
 
 
 def _require_finite(name: str, **arrays: Any) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rlt_ros.rlt.lineage import fingerprint
+
 Array = NDArray[Any]
 
 
@@ -34,6 +36,11 @@ class ActionSpace:
     def dim(self) -> int:
         """Number of joints A."""
         return len(self.scale)
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the scale: ``stats`` in a lineage."""
+        return fingerprint(self.scale.astype(np.float64).tobytes())
 
     def encode(self, anchor: Array, targets: Array) -> Array:
         """Policy actions (..., C, A) of the joint targets (..., C, A) rad, from the anchor (..., A) rad."""

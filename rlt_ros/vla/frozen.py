@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from rlt_ros.perception import Observation
-from rlt_ros.rlt.lineage import Lineage, fingerprint
+from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.token_readouts import Readout
 from rlt_ros.robots.action_space import ActionSpace
-from rlt_ros.vla.protocol import VLA, ObservationBatch
+from rlt_ros.vla.protocol import VLA, ObservationBatch, VLASpec
 
 FloatArray = NDArray[np.float32]
 
@@ -69,12 +69,16 @@ class FrozenVLA:
 
     def __init__(self, vla: VLA, token: Readout) -> None:
         self._vla, self._token = vla, token
-        scale = vla.action_scale.double().numpy()
-        self.action_space = ActionSpace(scale)
+        self.action_space = ActionSpace(vla.action_scale.double().numpy())
         self.z_dim = token.z_dim
         self.lineage = Lineage(
-            vla=vla.fingerprint, token=token.fingerprint, stats=fingerprint(scale.tobytes())
+            vla=vla.fingerprint, token=token.fingerprint, stats=self.action_space.fingerprint
         )
+
+    @property
+    def spec(self) -> VLASpec:
+        """What the VLA looks at, and what it proposes."""
+        return self._vla.spec
 
     def perceive(
         self, observations: Sequence[Observation], instruction: str, generator: torch.Generator
