@@ -9,9 +9,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FROZEN_PARTS = ("vla", "token", "stats")
 """Parts that stay the same for a whole run; the actor changes with every policy update."""
@@ -33,6 +34,8 @@ def digest(content: bytes | Mapping[str, Tensor]) -> hashlib._Hash:
     """The SHA-256 object behind :func:`fingerprint`, for those who need all of it or want to add to it."""
     if isinstance(content, bytes | bytearray | memoryview):
         return hashlib.sha256(content)
+    import torch  # here, because processes on the robot's side have lineages and no tensors
+
     result = hashlib.sha256()
     for name in sorted(content):
         tensor = content[name].detach().cpu().contiguous()
