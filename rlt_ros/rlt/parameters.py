@@ -155,6 +155,18 @@ def load_yaml(path: str | Path, cls_by_section: Mapping[str, type]) -> dict[str,
     }
 
 
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file that is one mapping, for :func:`build`.
+
+    Raises:
+        ConfigError: the file cannot be read or parsed, or is no mapping.
+    """
+    document = _parsed(Path(path))
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: holds no `key: value` lines")
+    return document
+
+
 def describe(cls: type, prefix: str = "") -> Iterator[Description]:
     """Iterate over the parameters of a dataclass, nested ones with dotted names."""
     hints = typing.get_type_hints(cls)
@@ -171,12 +183,7 @@ def describe(cls: type, prefix: str = "") -> Iterator[Description]:
 
 
 def _read_sections(path: Path) -> dict[str, Any]:
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: is not valid YAML: {error}") from error
+    document = _parsed(path)
     if not isinstance(document, dict) or not all(
         isinstance(node, dict) and isinstance(node.get("ros__parameters"), dict) for node in document.values()
     ):
@@ -187,6 +194,15 @@ def _read_sections(path: Path) -> dict[str, Any]:
     for node in document.values():
         merged.update(node["ros__parameters"])
     return merged
+
+
+def _parsed(path: Path) -> Any:
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is not valid YAML: {error}") from error
 
 
 def _reject_unknown(mapping: Mapping[str, Any], allowed: Mapping[str, Any], what: str) -> None:

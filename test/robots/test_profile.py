@@ -1,0 +1,135 @@
+"""A robot profile says what its robot is, or says what is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from rlt_ros.rlt.parameters import ConfigError, describe
+from rlt_ros.robots.profile import RobotProfile, load_profile, profile_names
+from rlt_ros.sim import scene
+
+G1 = "agibot_g1_geniesim"
+
+
+def changed(into: Path, /, **changes: Any) -> Path:
+    """The G1's profile with other values, as a file of one's own; None removes a key, a dict changes a section."""
+    values = yaml.safe_load((Path(__file__).parents[2] / "config" / "robots" / f"{G1}.yaml").read_text())
+    values["name"] = "mine"
+    for key, value in changes.items():
+        if value is None:
+            del values[key]
+        else:
+            values[key] = {**values[key], **value} if isinstance(value, dict) else value
+    path = into / "mine.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def test_the_g1_of_the_profile_is_the_g1_of_the_simulator() -> None:
+    profile, simulated = load_profile(G1), scene.kinematics()
+    arm = profile.kinematics()
+    assert profile.joints == scene.ARM
+    assert tuple(profile.cameras) == scene.CAMERAS
+    np.testing.assert_array_equal(arm.forward(scene.ARM_AT_FIXTURE), simulated.forward(scene.ARM_AT_FIXTURE))
+    box = profile.limits(arm).workspace
+    assert box is not None
+    tip = arm.forward(scene.ARM_AT_FIXTURE)[:3, 3]
+    assert (tip - box[:3] > 0.15).all()
+    assert (box[3:] - tip > 0.15).all()
+
+
+def test_every_shipped_profile_has_kinematics_and_limits() -> None:
+    assert G1 in profile_names()
+    for name in profile_names():
+        assert load_profile(name).limits().dim == load_profile(name).dim
+
+
+def test_limits_are_the_stricter_of_profile_and_urdf(tmp_path: Path) -> None:
+    velocity = [9.0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
+    profile = load_profile(
+        changed(tmp_path, safety={"velocity": velocity, "position_margin": 0.1, "step": 0.02})
+    )
+    arm = profile.kinematics()
+    limits = profile.limits(arm)
+    np.testing.assert_allclose(limits.velocity, [3.14, *velocity[1:]])
+    np.testing.assert_allclose(limits.lower, arm.lower + 0.1)
+    np.testing.assert_allclose(limits.upper, arm.upper - 0.1)
+    np.testing.assert_allclose(limits.step, 0.02)
+    assert limits.acceleration is None
+
+
+def test_a_urdf_beside_the_profile_is_found(tmp_path: Path) -> None:
+    (tmp_path / "own.urdf").write_bytes(load_profile(G1).urdf_path.read_bytes())
+    profile = load_profile(changed(tmp_path, urdf="own.urdf"))
+    assert profile.urdf_path == tmp_path / "own.urdf"
+    assert profile.kinematics().joints == scene.ARM
+
+
+def test_every_key_is_explained() -> None:
+    keys = list(describe(RobotProfile))
+    assert {"joints", "safety.workspace", "command.topic", "cameras"} <= {key.name for key in keys}
+    assert all(key.help for key in keys)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"joint": ["a"]}, ["`joint` is unknown", "did you mean `joints`"]),
+        ({"joints": None}, ["`joints` is required"]),
+        ({"joints": ["idx61_arm_r_joint1"] * 2}, ["`joints`", "once"]),
+        ({"name": "another"}, ["`name` is another", "mine"]),
+        ({"control_hz": 0}, ["`control_hz`", "1.0 to 1000.0 Hz"]),
+        ({"control_hz": "fast"}, ["`control_hz`", "float"]),
+        ({"cameras": {"head": {"topic": "a/b", "encoding": "yuv"}}}, ["cameras.head", "yuv", "rgba8"]),
+        ({"cameras": {"head": {"topic": "genie_sim/left_camera_rgb"}}}, ["`cameras`", "one of its own"]),
+        ({"cameras": {"head": {"topic": "not a topic"}}}, ["cameras.head", "not a topic"]),
+        ({"command": {"type": "telepathy"}}, ["command", "telepathy", "joint_state"]),
+        ({"safety": {"velocity": [1.0, 2.0]}}, ["`safety.velocity` has 2 values", "7"]),
+        ({"safety": {"velocity": -1}}, ["safety", "`velocity`", "rad/s"]),
+        ({"safety": {"lead": float("nan")}}, ["lead", "finite"]),
+        ({"safety": {"workspace": [0, 0, 0, 1, 1]}}, ["workspace", "xmin"]),
+        ({"safety": {"workspace": [0, 0, 0, 1, -1, 1]}}, ["workspace", "above its least"]),
+        ({"posture": {"idx61_arm_r_joint1": 0.1}}, ["`posture`", "idx61_arm_r_joint1"]),
+        ({"home": [0.0]}, ["`home` has 1 values", "7"]),
+        ({"folder": "/"}, ["`folder`"]),
+    ],
+)
+def test_a_mistake_is_named_with_file_and_key(
+    tmp_path: Path, changes: dict[str, Any], words: list[str]
+) -> None:
+    values = {key: value for key, value in changes.items() if key != "joint"}
+    path = changed(tmp_path, **values)
+    if "joint" in changes:
+        path.write_text(path.read_text() + "joint: [a]\n")
+    with pytest.raises(ConfigError) as error:
+        load_profile(path)
+    assert str(path) in str(error.value)
+    assert all(word in str(error.value) for word in words), error.value
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"urdf": "robots/urdf/nobody.urdf"}, ["nobody.urdf", "`urdf`"]),
+        ({"joints": ["elbow"], "posture": None}, ["elbow", "idx61_arm_r_joint1"]),
+        ({"tip_frame": "fingertip"}, ["fingertip"]),
+        ({"safety": {"position_margin": 5.0}}, ["lower < upper", "safety"]),
+    ],
+)
+def test_what_the_urdf_does_not_bear_out_is_named(
+    tmp_path: Path, changes: dict[str, Any], words: list[str]
+) -> None:
+    profile = load_profile(changed(tmp_path, **changes))
+    with pytest.raises(ConfigError) as error:
+        profile.limits()
+    assert all(word in str(error.value) for word in ["mine", *words]), error.value
+
+
+def test_an_unknown_robot_is_told_which_there_are() -> None:
+    with pytest.raises(ConfigError, match=G1):
+        load_profile("r2d2")
