@@ -1,0 +1,334 @@
+"""Which nodes make up the graph for a robot, a task and a mode: the one description of it.
+
+It has two readers: ``rlt-ros launch`` (`rlt_ros.cli.launch`, plain processes) and ``ros2 launch``
+(`rlt_ros.bringup_launch`, `launch/*.launch.py`). Neither adds a node, a parameter or a remapping of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rlt_ros.rlt.parameters import ConfigError, check, parameter
+from rlt_ros.share import share_folder
+
+MODES: Mapping[str, str] = {
+    "train": "learn a task online: base evaluation, warm-up, RL in the critical phase, evaluation",
+    "deploy": "let a learned policy act, without learning and without storing",
+    "collect": "let the frozen VLA act and store its episodes, and what a human does",
+    "monitor": "watch a graph that is running",
+    "sim": "the simulated robot alone, behind the same topics as the real one",
+}
+"""Mode → what it is for."""
+
+_SHARED_TOPICS = ("rlt/policy_update", "rlt/replay_status", "rlt/learner_status")
+"""Topics of the replay and the learner, which all robots share."""
+
+_GIVES_UP_WITHOUT = frozenset(
+    {"sim_node", "perception_node", "inference_node", "executor_node", "episode_node"}
+)
+"""Nodes without which no robot moves: when one cannot be kept alive, the whole graph stops."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What may be said about a graph; the arguments of every launch file and options of ``rlt-ros launch``."""
+
+    robot: str = parameter(
+        "agibot_g1_geniesim", help="Robot profile: a name from `config/robots/`, or a YAML file's path."
+    )
+    task: str = parameter("charger", help="Task to do.")
+    vla: str = parameter(
+        "builtin",
+        help="Frozen VLA and RL token: `builtin` for those that are shipped, or a folder of weights.",
+    )
+    sim: bool = parameter(
+        True, help="Start the simulated robot; false where a real one is there, or Genie Sim."
+    )
+    namespace: str = parameter(
+        "", help="Namespace of the robot; several, with commas between, are robots that share one learner."
+    )
+    use_sim_time: str = parameter(
+        "auto",
+        help="Take the time from `/clock`; `auto` does it where `sim` is true.",
+        choices=("auto", "true", "false"),
+    )
+    params_file: str = parameter("", help="ROS parameter file with values that replace the defaults.")
+    rviz: bool = parameter(
+        False, help="Start RViz with a view of the arm, the chunks and the cameras. Needs ROS 2."
+    )
+    teleop: str = parameter(
+        "none",
+        help="Device of the human at hand; `scripted` is a simulated one that helps where progress stalls.",
+        choices=("none", "joy", "spacenav", "keyboard", "scripted"),
+    )
+    record: bool = parameter(False, help="Record the graph's topics into `OUT/bag`.")
+    out: str = parameter(
+        "runs/graph", help="Folder of the run: replay, checkpoints, episodes. Made if missing."
+    )
+    seed: int = parameter(0, help="Of everything random.", low=0)
+    robot_minutes: float = parameter(
+        9.0, help="Robot time to spend in the critical phase when training.", unit="minutes", low=0.0
+    )
+    eval_episodes: int = parameter(
+        100, help="Episodes of each evaluation before and after training.", unit="episodes", low=0
+    )
+    episodes: int = parameter(
+        0, help="Episodes to deploy or collect; 0 goes on until it is stopped.", unit="episodes", low=0
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Namespace of each robot, without slashes at the ends."""
+        return tuple(name.strip().strip("/") for name in self.namespace.split(","))
+
+    @property
+    def simulated_time(self) -> bool:
+        """Whether time comes from `/clock`."""
+        return self.sim if self.use_sim_time == "auto" else self.use_sim_time == "true"
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One process of the graph.
+
+    Attributes:
+        package: ROS package; nodes of ``rlt_ros`` run without ROS 2 too, as ``python -m rlt_ros.nodes.EXECUTABLE``.
+        executable: what ``ros2 run PACKAGE`` is told.
+        name: of the node.
+        namespace: without slashes at the ends; empty for the root.
+        parameters: values that replace the node's defaults.
+        params_file: ROS parameter file that ``parameters`` win over; empty for none.
+        remappings: (old, new) topic names.
+        arguments: command line before the ROS arguments.
+        restart: start it again when it dies.
+        critical: stop the graph when it is gone for good.
+        ends_graph: stop the graph when it is finished.
+    """
+
+    executable: str
+    name: str
+    package: str = "rlt_ros"
+    namespace: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    params_file: str = ""
+    remappings: tuple[tuple[str, str], ...] = ()
+    arguments: tuple[str, ...] = ()
+    restart: bool = True
+    critical: bool = False
+    ends_graph: bool = False
+
+    @property
+    def label(self) -> str:
+        """Short and unique in the graph, for people."""
+        short = self.name.removesuffix("_node")
+        return f"{self.namespace}/{short}" if self.namespace else short
+
+    def command_line(self) -> list[str]:
+        """What follows the name of the program."""
+        rules = [*self.remappings, *([("__ns", f"/{self.namespace}")] if self.namespace else [])]
+        words = [item for old, new in (("__node", self.name), *rules) for item in ("-r", f"{old}:={new}")]
+        if self.params_file:
+            words += ["--params-file", self.params_file]
+        # JSON is YAML too, and leaves no doubt about what is text.
+        for name, value in self.parameters.items():
+            words += ["-p", f"{name}:={json.dumps(value)}"]
+        return [*self.arguments, "--ros-args", *words]
+
+
+def from_text(values: Mapping[str, str], *, origin: str) -> Arguments:
+    """Arguments from a command line, where every value is text.
+
+    Raises:
+        ConfigError: a name is unknown, or a value does not fit.
+    """
+    hints = typing.get_type_hints(Arguments)
+    unknown = sorted(values.keys() - hints.keys())
+    if unknown:
+        raise ConfigError(f"{origin}: `{unknown[0]}` is unknown; allowed: {', '.join(hints)}")
+    try:
+        return Arguments(**{name: _parsed(name, text, hints[name]) for name, text in values.items()})
+    except ConfigError as error:
+        raise ConfigError(f"{origin}: {error}") from None
+
+
+def graph(mode: str, arguments: Arguments) -> list[NodeSpec]:
+    """The nodes of a mode, in the order in which they are started.
+
+    Raises:
+        ConfigError: no such mode, or arguments that do not go together.
+    """
+    if mode not in MODES:
+        raise ConfigError(f"no mode `{mode}`; there are {', '.join(MODES)}")
+    _check(mode, arguments)
+    return [spec for build in _BUILDERS[mode] for spec in build(mode, arguments)]
+
+
+def stop_order(specs: list[NodeSpec]) -> list[NodeSpec]:
+    """The nodes in the order in which they are stopped: who moves the arm first, who keeps the data late."""
+    order = ("episode", "teleop", "executor", "inference", "perception", "learner", "replay", "record")
+    rank = {f"{name}_node": index for index, name in enumerate(order)}
+    return sorted(specs, key=lambda spec: rank.get(spec.executable, len(order)))
+
+
+def _check(mode: str, arguments: Arguments) -> None:
+    names = arguments.namespaces
+    if len(set(names)) != len(names) or (len(names) > 1 and "" in names):
+        raise ConfigError(f"namespace is `{arguments.namespace}`; several robots need names, each its own")
+    if arguments.teleop == "scripted" and not arguments.sim:
+        raise ConfigError(
+            "teleop is `scripted`, which knows the simulator only; set sim to true or choose a device"
+        )
+    if arguments.params_file and not Path(arguments.params_file).is_file():
+        raise ConfigError(f"params_file `{arguments.params_file}` is not there; check the path")
+
+
+def _robots(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
+    """What each robot has for itself, those of one robot after those of the other."""
+    for index, namespace in enumerate(arguments.namespaces):
+        if arguments.sim:
+            yield from _sim(mode, arguments, index)
+        yield _robot_node(arguments, "perception", namespace)
+        yield _robot_node(arguments, "inference", namespace, **_policy(mode, arguments))
+        # On a real arm nobody but a human lets commands flow again after a crash.
+        yield _robot_node(arguments, "executor", namespace, restart=arguments.sim)
+        yield _robot_node(
+            arguments,
+            "episode",
+            namespace,
+            ends_graph=True,
+            out=arguments.out,
+            seed=arguments.seed + index,
+            plan=_plan(mode, arguments),
+        )
+        if arguments.teleop not in ("none", "scripted"):
+            yield from _teleop(arguments, namespace)
+
+
+def _sim(mode: str, arguments: Arguments, index: int | None = None) -> Iterator[NodeSpec]:
+    for i, namespace in enumerate(arguments.namespaces):
+        if index in (None, i):
+            yield _robot_node(
+                arguments,
+                "sim",
+                namespace,
+                seed=arguments.seed + i,
+                operator="scripted" if arguments.teleop == "scripted" else "none",
+            )
+
+
+def _teleop(arguments: Arguments, namespace: str) -> Iterator[NodeSpec]:
+    yield _robot_node(arguments, "teleop", namespace, device=arguments.teleop)
+
+
+def _learning(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
+    yield from _replay(mode, arguments)
+    yield _shared_node(arguments, "learner", seed=arguments.seed)
+
+
+def _replay(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
+    yield _shared_node(arguments, "replay", robots=list(arguments.namespaces))
+
+
+def _views(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
+    for namespace in arguments.namespaces:
+        yield _robot_node(arguments, "monitor", namespace)
+        if arguments.rviz:
+            yield NodeSpec(
+                package="rviz2",
+                executable="rviz2",
+                name="rviz",
+                namespace=namespace,
+                parameters={"use_sim_time": arguments.simulated_time},
+                arguments=("-d", str(share_folder("config") / "rviz" / "rlt.rviz")),
+                restart=False,
+            )
+
+
+def _record(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
+    if arguments.record:
+        yield _shared_node(arguments, "record", robots=list(arguments.namespaces))
+
+
+_BUILDERS = {
+    "train": (_robots, _learning, _record, _views),
+    "deploy": (_robots, _record, _views),
+    "collect": (_robots, _replay, _record, _views),
+    "monitor": (_views,),
+    "sim": (_sim,),
+}
+
+
+def _plan(mode: str, arguments: Arguments) -> list[str]:
+    if mode == "train":
+        evaluations = arguments.eval_episodes
+        train = f"train:{arguments.robot_minutes:g}min"
+        return [f"eval_base:{evaluations}", train, f"eval_rlt:{evaluations}"] if evaluations else [train]
+    phase = "eval_rlt" if mode == "deploy" else "warmup"
+    return [f"{phase}:{arguments.episodes}"]
+
+
+def _policy(mode: str, arguments: Arguments) -> dict[str, Any]:
+    """In deployment the policy comes from the run's checkpoint, since no learner publishes one."""
+    return {"policy": str(Path(arguments.out) / "learner.safetensors")} if mode == "deploy" else {}
+
+
+def _common(arguments: Arguments) -> dict[str, Any]:
+    return {"robot": arguments.robot, "task": arguments.task, "vla": arguments.vla}
+
+
+def _robot_node(
+    arguments: Arguments,
+    short: str,
+    namespace: str,
+    *,
+    restart: bool = True,
+    ends_graph: bool = False,
+    **parameters: Any,
+) -> NodeSpec:
+    """A node of one robot; in a namespace, what the robots share is looked for outside it."""
+    executable = f"{short}_node"
+    remappings = tuple((topic, f"/{topic}") for topic in _SHARED_TOPICS) if namespace else ()
+    if len(arguments.namespaces) > 1 and arguments.simulated_time:
+        remappings += (("/clock", f"/{namespace}/clock"),)  # two simulators, two clocks
+    return NodeSpec(
+        executable=executable,
+        name=executable,
+        namespace=namespace,
+        parameters={**_common(arguments), "use_sim_time": arguments.simulated_time, **parameters},
+        params_file=arguments.params_file,
+        remappings=remappings,
+        restart=restart,
+        critical=executable in _GIVES_UP_WITHOUT,
+        ends_graph=ends_graph,
+    )
+
+
+def _shared_node(arguments: Arguments, short: str, **parameters: Any) -> NodeSpec:
+    """A node that all robots share, in the root namespace. Its time is the wall's where the robots' clocks differ."""
+    one_clock = arguments.simulated_time and len(arguments.namespaces) == 1
+    return NodeSpec(
+        executable=f"{short}_node",
+        name=f"{short}_node",
+        parameters={**_common(arguments), "use_sim_time": one_clock, "out": arguments.out, **parameters},
+        params_file=arguments.params_file,
+    )
+
+
+def _parsed(name: str, text: str, kind: type) -> Any:
+    if kind is str:
+        return text
+    try:
+        if kind is bool:
+            return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+        return kind(text)
+    except (KeyError, ValueError):
+        wanted = "true or false" if kind is bool else kind.__name__
+        raise ConfigError(f"`{name}` is `{text}`; it must be {wanted}") from None

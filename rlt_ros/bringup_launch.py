@@ -1,0 +1,70 @@
+"""The graph of `rlt_ros.bringup` for ``ros2 launch``: what `launch/*.launch.py` consist of. Needs ROS 2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    LogInfo,
+    OpaqueFunction,
+    RegisterEventHandler,
+    TimerAction,
+)
+from launch.event_handlers import OnProcessExit
+from launch.events import Shutdown
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from rlt_ros.bringup import Arguments, NodeSpec, from_text, graph
+from rlt_ros.rlt.parameters import describe
+
+_BACK_OFF = 2.0  # s before a node that died is started again
+_MISCONFIGURED = 2  # exit status of a node that says starting it again does not help
+
+
+def description(mode: str) -> LaunchDescription:
+    """The launch description of a mode, with every argument of :class:`rlt_ros.bringup.Arguments`."""
+    declared = [
+        DeclareLaunchArgument(
+            one.name,
+            default_value=_text(one.default),
+            description=f"{one.help} ({one.range})" if one.range else one.help,
+            choices=[str(choice) for choice in one.choices] or None,
+        )
+        for one in describe(Arguments)
+    ]
+    return LaunchDescription([*declared, OpaqueFunction(function=_start, args=[mode])])
+
+
+def _start(context: LaunchContext, mode: str) -> list[Any]:
+    values = {one.name: LaunchConfiguration(one.name).perform(context) for one in describe(Arguments)}
+    specs = graph(mode, from_text(values, origin=f"{mode}.launch.py"))
+    return [action for spec in specs for action in _supervised(spec)]
+
+
+def _supervised(spec: NodeSpec) -> list[Any]:
+    """A node, and what follows from its end."""
+    node = Node(
+        package=spec.package, executable=spec.executable, arguments=spec.command_line(), output="screen"
+    )
+
+    def ended(event: Any, context: LaunchContext) -> list[Any]:
+        if context.is_shutdown:
+            return []
+        if event.returncode == 0 and spec.ends_graph:
+            return [EmitEvent(event=Shutdown(reason=f"{spec.label} is done"))]
+        if spec.restart and event.returncode != _MISCONFIGURED:
+            text = f"{spec.label} ended with status {event.returncode}; it starts again in {_BACK_OFF:g} s"
+            return [LogInfo(msg=text), TimerAction(period=_BACK_OFF, actions=_supervised(spec))]
+        if spec.critical or spec.ends_graph:
+            return [EmitEvent(event=Shutdown(reason=f"nothing works without {spec.label}"))]
+        return [LogInfo(msg=f"{spec.label} ended with status {event.returncode}")]
+
+    return [RegisterEventHandler(OnProcessExit(target_action=node, on_exit=ended)), node]
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

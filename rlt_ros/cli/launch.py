@@ -1,0 +1,157 @@
+"""``rlt-ros launch``: run the graph as plain processes, with or without ROS 2."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rlt_ros.bringup import MODES, Arguments, NodeSpec, from_text, graph, stop_order
+from rlt_ros.cli.options import SubParsers, add_command
+from rlt_ros.rlt.parameters import ConfigError, describe
+
+if TYPE_CHECKING:
+    from rlt_ros.cli.processes import Line
+
+_COLOURS = (
+    "cyan",
+    "green",
+    "magenta",
+    "blue",
+    "bright_cyan",
+    "bright_green",
+    "bright_magenta",
+    "bright_blue",
+)
+
+
+class LaunchError(Exception):
+    """The graph could not do what it was started for."""
+
+
+def add_parser(subparsers: SubParsers) -> None:
+    """Add ``launch`` to the command line."""
+    modes = "\n".join(f"  {mode:<8} {meaning}" for mode, meaning in MODES.items())
+    parser = add_command(
+        subparsers,
+        "launch",
+        summary="run the graph of nodes: train, deploy, collect, monitor or sim",
+        description=f"""\
+Starts the nodes of a mode as processes of their own, which talk over DDS, and shows what they
+say. One Ctrl-C stops all of them in order; a second one at once. A node that dies is reported
+and started again. The same graph as `ros2 launch rlt_ros MODE.launch.py`, without ROS 2.
+
+modes:
+{modes}""",
+        examples="""\
+  rlt-ros launch train --task charger --out runs/charger
+  rlt-ros launch sim                                   the robot alone
+  rlt-ros launch train --sim false --robot my_arm.yaml --teleop joy
+  rlt-ros launch deploy --out runs/charger --episodes 20
+  rlt-ros launch train --namespace left,right          two robots, one learner""",
+    )
+    parser.add_argument("mode", choices=MODES, metavar="MODE", help=" | ".join(MODES))
+    for description in describe(Arguments):
+        name = description.name
+        allowed = f" ({description.range})" if description.choices else ""
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            dest=name,
+            metavar=_metavar(description.type),
+            help=f"{description.help}{allowed} (default: {_text(description.default) or 'none'})".replace(
+                "%", "%%"
+            ),
+        )
+    parser.add_argument(
+        "--list", action="store_true", help="show the nodes and their parameters; start nothing"
+    )
+    parser.set_defaults(run=run, present=present)
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Run the graph until it is done or stopped, and return how each node went."""
+    names = {field.name for field in dataclasses.fields(Arguments)}
+    given = {name: value for name, value in vars(args).items() if name in names and value is not None}
+    specs = graph(args.mode, from_text(given, origin="command line"))
+    if args.list:
+        return {"mode": args.mode, "nodes": [dataclasses.asdict(spec) for spec in specs]}
+    from rlt_ros.cli.processes import Process, Supervisor
+
+    processes = [
+        Process(spec.label, command(spec), spec.restart, spec.critical, spec.ends_graph) for spec in specs
+    ]
+    order = [spec.label for spec in stop_order(specs)]
+    outcomes = Supervisor(processes, stop_order=order, show=_printer([spec.label for spec in specs])).run()
+    lost = [label for label, outcome in outcomes.items() if outcome.gave_up]
+    if lost:
+        raise LaunchError(f"{', '.join(lost)} could not be kept running; what they said is above")
+    return {"mode": args.mode, "nodes": {name: dataclasses.asdict(one) for name, one in outcomes.items()}}
+
+
+def present(result: dict[str, Any]) -> None:
+    """Show how the nodes went, or with ``--list`` which there are."""
+    from rlt_ros.cli.output import print_table
+
+    if isinstance(result["nodes"], list):
+        for node in result["nodes"]:
+            spec = NodeSpec(**node)
+            print(f"{spec.label}: {spec.package} {spec.executable}")
+            for name, value in spec.parameters.items():
+                print(f"    {name}: {json.dumps(value)}")
+            for old, new in spec.remappings:
+                print(f"    {old} → {new}")
+        return
+    restarts = {name: node["restarts"] for name, node in result["nodes"].items() if node["restarts"]}
+    if restarts:
+        print_table(("node", "restarts"), [(name, str(count)) for name, count in restarts.items()])
+
+
+def command(spec: NodeSpec) -> list[str]:
+    """The command line that starts a node here.
+
+    Raises:
+        ConfigError: it is a program of ROS 2, and ROS 2 is not sourced.
+    """
+    if spec.package == "rlt_ros":
+        start = [sys.executable, "-m", f"rlt_ros.nodes.{spec.executable}"]
+    elif shutil.which("ros2"):
+        start = ["ros2", "run", spec.package, spec.executable]
+    else:
+        raise ConfigError(
+            f"{spec.label} is `{spec.executable}` of the ROS 2 package {spec.package}, and ROS 2 is not sourced here; "
+            "source it, or leave this out"
+        )
+    return [*start, *spec.command_line()]
+
+
+def _printer(labels: Sequence[str]) -> Callable[[Line], None]:
+    """Prints lines with the time and a coloured label, in columns."""
+    import time
+
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    width = max(len(label) for label in labels)
+    colour = {label: _COLOURS[index % len(_COLOURS)] for index, label in enumerate(labels)}
+    style = {"WARN": "yellow", "ERROR": "red", "FATAL": "bold red", "DEBUG": "dim", "EVENT": "bold"}
+
+    def show(line: Line) -> None:
+        text = Text(time.strftime("%H:%M:%S "), style="dim")
+        text.append(f"{line.label:<{width}} │ ", style=colour.get(line.label, "bold"))
+        text.append(line.text, style=style.get(line.level, ""))
+        console.print(text)
+
+    return show
+
+
+def _metavar(kind: str) -> str:
+    return {"bool": "true|false", "int": "N", "float": "N"}.get(kind, "TEXT")
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
