@@ -292,7 +292,7 @@ def _leave_with(parent: int) -> Callable[[], None]:
 
     def prepare() -> None:
         os.setpgid(0, 0)
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell leaves it ignored
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background leaves it ignored
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it was too late
             os._exit(1)

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from rlt_ros.bringup import MODES, Arguments, NodeSpec, from_text, graph, stop_order
+from rlt_ros.rlt.parameters import ConfigError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def executables(mode: str, **arguments: object) -> list[str]:
+    return [spec.executable for spec in graph(mode, Arguments(**arguments))]  # type: ignore[arg-type]
+
+
+def one(mode: str, executable: str, **arguments: object) -> NodeSpec:
+    (spec,) = (s for s in graph(mode, Arguments(**arguments)) if s.executable == executable)  # type: ignore[arg-type]
+    return spec
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_node_of_a_mode_is_there(mode: str) -> None:
+    for spec in graph(mode, Arguments(teleop="joy", record=True)):
+        if spec.package == "rlt_ros":
+            assert (ROOT / "rlt_ros" / "nodes" / f"{spec.executable}.py").is_file()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_has_a_thin_launch_file(mode: str) -> None:
+    text = (ROOT / "launch" / f"{mode}.launch.py").read_text()
+    assert f'description("{mode}")' in text
+    names = [node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+    assert names == ["generate_launch_description"]
+
+
+def test_the_learner_is_there_when_learning_only() -> None:
+    assert "learner_node" in executables("train")
+    assert "replay_node" in executables("collect")
+    assert not {"learner_node", "replay_node"} & set(executables("deploy"))
+
+
+def test_a_real_robot_starts_no_simulator_and_takes_the_walls_time() -> None:
+    specs = graph("train", Arguments(sim=False))
+    assert "sim_node" not in {spec.executable for spec in specs}
+    assert not any(spec.parameters["use_sim_time"] for spec in specs)
+
+
+def test_genie_sim_may_bring_the_clock() -> None:
+    assert one("train", "executor_node", sim=False, use_sim_time="true").parameters["use_sim_time"] is True
+
+
+def test_a_crashed_executor_moves_a_real_arm_only_when_a_human_says_so() -> None:
+    assert one("train", "executor_node").restart
+    assert not one("train", "executor_node", sim=False).restart
+
+
+def test_two_robots_share_one_learner() -> None:
+    specs = graph("train", Arguments(namespace="left,right"))
+    names = [(spec.namespace, spec.executable) for spec in specs]
+    assert ("left", "executor_node") in names
+    assert ("right", "executor_node") in names
+    assert [namespace for namespace, executable in names if executable == "learner_node"] == [""]
+    replay = next(spec for spec in specs if spec.executable == "replay_node")
+    assert replay.parameters["robots"] == ["left", "right"]
+    inference = next(spec for spec in specs if spec.label == "left/inference")
+    assert ("rlt/policy_update", "/rlt/policy_update") in inference.remappings
+    assert ("/clock", "/left/clock") in inference.remappings
+    seeds = {spec.parameters["seed"] for spec in specs if spec.executable == "sim_node"}
+    assert len(seeds) == 2
+
+
+def test_robots_need_names_to_be_several() -> None:
+    for namespace in ("left,left", "left,"):
+        with pytest.raises(ConfigError, match="each its own"):
+            graph("train", Arguments(namespace=namespace))
+
+
+def test_labels_are_unique() -> None:
+    labels = [spec.label for spec in graph("train", Arguments(namespace="left,right", teleop="joy"))]
+    assert len(set(labels)) == len(labels)
+
+
+def test_who_moves_the_arm_stops_before_who_keeps_the_data() -> None:
+    order = [spec.executable for spec in stop_order(graph("train", Arguments()))]
+    assert order.index("episode_node") < order.index("executor_node") < order.index("learner_node")
+    assert order.index("learner_node") < order.index("replay_node") < order.index("sim_node")
+
+
+def test_text_becomes_values() -> None:
+    values = {"sim": "false", "seed": "3", "robot_minutes": "2.5", "task": "screw", "namespace": "arm"}
+    arguments = from_text(values, origin="test")
+    assert arguments == Arguments(sim=False, seed=3, robot_minutes=2.5, task="screw", namespace="arm")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("sim", "maybe"),
+        ("seed", "x"),
+        ("seed", "-1"),
+        ("teleop", "mouse"),
+        ("arm", "left"),
+        ("robot_minutes", "nan"),
+    ],
+)
+def test_text_that_does_not_fit_is_named(name: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=f"here: `{name}` is "):
+        from_text({name: text}, origin="here")
+
+
+def test_values_survive_the_command_line() -> None:
+    from rlt_ros.middleware.dds.arguments import parse
+
+    spec = NodeSpec(
+        "x_node", "x_node", parameters={"a": "1", "b": [""], "c": ["eval_base:10"], "d": 1e-5, "e": True}
+    )
+    parsed = parse(spec.command_line())
+    assert {name: value for _, name, value in parsed.parameters} == spec.parameters
+
+
+def test_unknown_modes_are_named() -> None:
+    with pytest.raises(ConfigError, match="no mode `fly`"):
+        graph("fly", Arguments())

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rlt_ros.bringup import Arguments, NodeSpec, graph
+from rlt_ros.cli.launch import command
+from rlt_ros.cli.processes import Line, Process, Supervisor
+from rlt_ros.rlt.parameters import ConfigError
+
+ROOT = Path(__file__).resolve().parents[1]
+PATIENCE = 30.0  # s
+
+UNTIL_INTERRUPTED = """
+import time
+print("ready")
+try:
+    time.sleep(600)
+except KeyboardInterrupt:
+    print("bye")
+"""
+DEAF = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print('ready'); time.sleep(600)"
+
+
+def python(label: str, source: str, **options: object) -> Process:
+    return Process(label, [sys.executable, "-c", source], **options)  # type: ignore[arg-type]
+
+
+class Run:
+    """Runs processes and keeps what was shown; `on` maps a text to what happens when a line contains it."""
+
+    def __init__(self, *processes: Process, on: dict[str, Callable[[], None]] | None = None) -> None:
+        self.lines: list[Line] = []
+        self._on = on or {}
+        order = [process.label for process in processes]
+        self.outcomes = Supervisor(processes, stop_order=order, show=self._show).run()
+
+    def _show(self, line: Line) -> None:
+        self.lines.append(line)
+        for text, action in list(self._on.items()):
+            if text in line.text:
+                action()
+
+    def texts(self, label: str) -> list[str]:
+        return [line.text for line in self.lines if line.label == label]
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def after(count: int, action: Callable[[], None]) -> Callable[[], None]:
+    """Does ``action`` when it is called for the ``count``-th time."""
+    calls = iter(range(1, 1000))
+    return lambda: action() if next(calls) == count else None
+
+
+def test_one_interrupt_stops_all_in_order() -> None:
+    names = ("first", "second", "third")
+    run = Run(*(python(name, UNTIL_INTERRUPTED) for name in names), on={"ready": after(3, interrupt)})
+    assert [line.label for line in run.lines if line.text == "bye"] == list(names)
+    assert {outcome.status for outcome in run.outcomes.values()} == {0}
+    assert not any(outcome.gave_up for outcome in run.outcomes.values())
+
+
+def test_a_second_interrupt_kills_who_does_not_listen() -> None:
+    run = Run(python("deaf", DEAF), on={"ready": interrupt, "stopping": interrupt})
+    assert run.outcomes["deaf"].status == -signal.SIGKILL
+    assert run.texts("deaf")[-1] == "killed: asked again"
+
+
+def test_one_that_finishes_ends_the_others() -> None:
+    run = Run(
+        python("plan", "print('done')", ends_all=True, restart=True), python("other", UNTIL_INTERRUPTED)
+    )
+    assert run.outcomes["plan"].status == 0
+    assert run.outcomes["plan"].restarts == 0
+    assert not run.outcomes["other"].gave_up
+
+
+def test_a_crash_is_reported_and_the_process_started_again(tmp_path: Path) -> None:
+    marker = tmp_path / "second"
+    source = f"""
+import os, pathlib, signal
+marker = pathlib.Path({str(marker)!r})
+if marker.exists():
+    print("alive again")
+    raise SystemExit(0)
+marker.touch()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    run = Run(python("learner", source, restart=True, ends_all=True))
+    assert run.outcomes["learner"].restarts == 1
+    assert run.texts("learner") == ["ended with signal SIGKILL; starts again in 0.5 s", "alive again"]
+
+
+def test_a_wrong_configuration_is_not_tried_again() -> None:
+    run = Run(python("executor", "raise SystemExit(2)", restart=True, critical=True))
+    assert run.outcomes["executor"].gave_up
+    assert run.outcomes["executor"].restarts == 0
+
+
+def test_without_a_critical_one_the_others_stop() -> None:
+    run = Run(python("robot", "raise SystemExit(1)", critical=True), python("other", UNTIL_INTERRUPTED))
+    assert run.outcomes["robot"].gave_up
+    assert run.outcomes["other"].status is not None
+
+
+def test_the_others_go_on_without_one_that_is_not_critical() -> None:
+    gone = {"ended with status 1": interrupt}
+    run = Run(python("view", "raise SystemExit(1)"), python("other", UNTIL_INTERRUPTED), on=gone)
+    assert run.outcomes["view"].gave_up
+    assert run.texts("") == ["stopping: asked to"]
+    assert not run.outcomes["other"].gave_up
+
+
+def test_log_lines_lose_what_the_label_says_already() -> None:
+    source = "print('[WARN] [12.5] [left.executor_node]: limit'); print('plain', end='')"
+    run = Run(python("executor", source, ends_all=True))
+    assert run.lines[:2] == [Line("executor", "WARN", "limit"), Line("executor", "", "plain")]
+
+
+def test_children_do_not_outlive_a_launcher_that_is_killed(tmp_path: Path) -> None:
+    source = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from rlt_ros.cli.processes import Process, Supervisor
+child = Process("child", [sys.executable, "-c", "import os, time; print(os.getpid()); time.sleep(600)"])
+Supervisor([child], stop_order=[], show=lambda line: print(line.text, flush=True)).run()
+"""
+    launcher = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True)
+    assert launcher.stdout is not None
+    pid = int(launcher.stdout.readline())
+    descriptor = os.pidfd_open(pid)
+    launcher.kill()
+    launcher.wait()
+    end = time.monotonic() + PATIENCE
+    with contextlib.closing(launcher.stdout):
+        import select
+
+        ready, _, _ = select.select([descriptor], [], [], end - time.monotonic())
+    os.close(descriptor)
+    assert ready, "the child outlived its launcher"
+
+
+def test_a_node_is_a_python_process_with_ros_arguments() -> None:
+    (sim,) = graph("sim", Arguments(namespace="left", seed=3))
+    line = command(sim)
+    assert line[:3] == [sys.executable, "-m", "rlt_ros.nodes.sim_node"]
+    assert line[3] == "--ros-args"
+    assert "__ns:=/left" in line
+    assert "seed:=3" in line
+    assert 'task:="charger"' in line
+
+
+def test_a_program_of_ros_needs_ros(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ConfigError, match=r"rviz2.*not sourced"):
+        command(NodeSpec("rviz2", "rviz", package="rviz2"))
