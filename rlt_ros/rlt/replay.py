@@ -213,6 +213,21 @@ class Replay:
             human_share=float((records["source"] == Source.HUMAN).sum()) / max(1, steps),
         )
 
+    def labels(self, first: int = 0) -> tuple[int, NDArray[np.int64], NDArray[np.uint8]]:
+        """Whose the rows are and how these ended, from row ``first`` since the file was created.
+
+        Returns:
+            The number of the first row that is still stored, at least ``first``; then, for it and every later row,
+            the episode and the :class:`Outcome`.
+        """
+        while True:
+            start, stop = self._map.living()
+            start = max(start, min(first, stop))
+            records = self._records(torch.arange(start, stop))
+            memory_fence()
+            if self._map.living()[0] <= start:
+                return start, records["episode"].copy(), records["outcome"].copy()
+
     def append(self, windows: Iterable[Window]) -> int:
         """Store windows, oldest first; returns how many were new. A stored (episode, step) stays as it is.
 
