@@ -67,7 +67,7 @@ class LifecycleNode(Node):
 
     def __init__(self, node_name: str, **options: Any) -> None:
         super().__init__(node_name, **options)
-        self._state = _UNCONFIGURED
+        self._lifecycle_state = _UNCONFIGURED
         self._lifecycle_publishers: list[LifecyclePublisher] = []
 
     def create_lifecycle_publisher(self, *args: Any, **options: Any) -> LifecyclePublisher:
@@ -135,17 +135,17 @@ class LifecycleNode(Node):
 
     def _change_state(self, transition: str) -> TransitionCallbackReturn:
         starts, end = _TRANSITIONS[transition]
-        before = self._state
+        before = self._lifecycle_state
         if before not in starts:
             raise InvalidTransition(
                 f"{self.get_name()} is {before.label}; `{transition}` does not start there"
             )
         result = self._call(f"on_{transition}", before)
         if result is TransitionCallbackReturn.SUCCESS:
-            self._state = end
+            self._lifecycle_state = end
         elif result is TransitionCallbackReturn.ERROR:
             recovered = self._call("on_error", before) is TransitionCallbackReturn.SUCCESS
-            self._state = _UNCONFIGURED if recovered else _FINALIZED
+            self._lifecycle_state = _UNCONFIGURED if recovered else _FINALIZED
         return result
 
     def _call(self, name: str, state: LifecycleState) -> TransitionCallbackReturn:

@@ -1,0 +1,230 @@
+"""Shows what the graph does: paths of chunks, Q, latency, an annotated picture, the robot and its frames.
+
+What only people look at is made only while somebody looks: without a subscriber to markers, picture or frames this
+node takes no joint states and no pictures, so that it costs a training run next to nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from rlt_ros.middleware import Clock, ClockType, Node, Publisher, Subscription, Time, arrays
+from rlt_ros.middleware.messages import (
+    ActionChunk,
+    EpisodeState,
+    ExecutedStep,
+    Float32,
+    Header,
+    Image,
+    JointState,
+    LearnerStatus,
+    MarkerArray,
+    Observation,
+    Quaternion,
+    String,
+    TFMessage,
+    Transform,
+    TransformStamped,
+    Vector3,
+)
+from rlt_ros.nodes import qos
+from rlt_ros.nodes.conversions import read_chunk, read_episode, read_observation, read_step
+from rlt_ros.nodes.diagnostics import Diagnostics, Dropped
+from rlt_ros.nodes.markers import COLOURS, ChunkMarkers
+from rlt_ros.nodes.parameters import Setup, declare
+from rlt_ros.nodes.run import run_node
+from rlt_ros.nodes.topics import Topics
+from rlt_ros.perception.annotation import annotate
+from rlt_ros.rlt.parameters import check, parameter
+from rlt_ros.rlt.stream import Phase
+from rlt_ros.rlt.transition import Source
+from rlt_ros.robots.body import Body, LinkPose
+from rlt_ros.robots.profile import load_profile
+
+
+@dataclasses.dataclass(frozen=True)
+class MonitorConfig:
+    """What is shown, and how often."""
+
+    rate: float = parameter(
+        10.0, help="Frames and executed path a second, and pictures at most.", unit="Hz", low=0.1, high=50.0
+    )
+    trail: int = parameter(250, help="Executed steps that stay visible.", unit="steps", low=2, high=5000)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+class MonitorNode(Node):
+    """Publishes views of one robot."""
+
+    def __init__(self) -> None:
+        super().__init__("monitor_node")
+        self._profile = load_profile(declare(self, "", Setup).robot)
+        self._config = declare(self, "monitor", MonitorConfig)
+        diagnostics = Diagnostics(self)
+        self._dropped = Dropped(diagnostics)
+        self._topics = Topics(self, diagnostics)
+        self._source, self._episode, self._phase, self._q = Source.HOLD, 0, Phase.IDLE, float("nan")
+        self._joints: Any = None  # the newest JointState, until its frames are published
+        self._picture: Any = None  # the newest Observation, likewise
+        self._views: list[Subscription] = []
+
+        prefix = self.get_namespace().strip("/")
+        self._prefix = f"{prefix}/" if prefix else ""
+        arm = self._profile.kinematics()
+        self._markers = ChunkMarkers(
+            lambda q: np.asarray(arm.forward(q)[:3, 3]),
+            frame_id=self._prefix + self._profile.base_frame,
+            trail=self._config.trail,
+        )
+        self._body = Body(self._profile.urdf_path, self._profile.posture or {})
+
+        topics = self._topics
+        self._marker_publisher = topics.publisher(MarkerArray, "rlt/markers", qos.VIEW)
+        self._image_publisher = topics.publisher(Image, "rlt/annotated_image", qos.VIEW)
+        self._tf_publisher = topics.publisher(TFMessage, "/tf", qos.TF)
+        self._q_publisher = topics.publisher(Float32, "rlt/q", qos.VIEW)
+        self._latency_publisher = topics.publisher(Float32, "rlt/latency", qos.VIEW)
+        self._static_publisher = topics.publisher(TFMessage, "/tf_static", qos.TF_STATIC)
+        self._description_publisher = topics.publisher(String, "robot_description", qos.ROBOT_DESCRIPTION)
+        self._publish_what_stays()
+
+        topics.subscription(ActionChunk, "rlt/action_chunk", self._checked(self._on_chunk), qos.ACTION_CHUNK)
+        topics.subscription(
+            LearnerStatus, "rlt/learner_status", self._checked(self._on_learner), qos.LEARNER_STATUS
+        )
+        topics.subscription(
+            EpisodeState, "rlt/episode_state", self._checked(self._on_episode), qos.EPISODE_STATE
+        )
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(1.0, self._attend, clock=steady)
+        self.create_timer(1.0 / self._config.rate, self._show, clock=steady)
+
+    def _publish_what_stays(self) -> None:
+        self._description_publisher.publish(String(data=self._profile.urdf_path.read_text(encoding="utf-8")))
+        # Static frames hold at any time; time 0 says so.
+        self._static_publisher.publish(self._transforms(self._body.fixed(), Time().to_msg()))
+
+    def _attend(self) -> None:
+        """Take what the views need while somebody looks, and leave it when nobody does."""
+        views: tuple[Publisher, ...] = (self._marker_publisher, self._image_publisher, self._tf_publisher)
+        watched = any(view.get_subscription_count() for view in views)
+        if watched and not self._views:
+            self._views = self._subscribe_to_views()
+        elif not watched:
+            for subscription in self._views:
+                self.destroy_subscription(subscription)
+            self._views = []
+
+    def _subscribe_to_views(self) -> list[Subscription]:
+        topics = self._topics
+        return [
+            topics.subscription(JointState, self._profile.joint_states, self._on_joints, qos.SENSOR),
+            topics.subscription(Observation, "rlt/observation", self._on_observation, qos.OBSERVATION),
+            topics.subscription(
+                ExecutedStep, "rlt/executed_step", self._checked(self._on_step), qos.EXECUTED_STEP
+            ),
+        ]
+
+    def _checked(self, handle: Callable[[Any], None]) -> Callable[[Any], None]:
+        """``handle``, with malformed messages dropped and counted."""
+
+        def callback(message: Any) -> None:
+            try:
+                handle(message)
+            except ValueError as error:
+                self._dropped.add(f"malformed {type(message).__name__}", str(error))
+
+        return callback
+
+    def _on_chunk(self, message: Any) -> None:
+        dim = self._profile.dim
+        chunk = read_chunk(message, len(message.action) // dim, dim)
+        self._latency_publisher.publish(Float32(data=chunk.latency * 1e-9))
+        if self._marker_publisher.get_subscription_count():
+            self._marker_publisher.publish(self._markers.chunk(chunk, message.header.stamp))
+
+    def _on_learner(self, message: Any) -> None:
+        metrics = dict(zip(message.metrics, message.values, strict=True))
+        if "q" in metrics:
+            self._q = float(metrics["q"])
+            self._q_publisher.publish(Float32(data=self._q))
+
+    def _on_episode(self, message: Any) -> None:
+        state = read_episode(message)
+        if state.episode != self._episode:
+            self._markers.clear()
+        self._episode, self._phase = state.episode, state.phase
+
+    def _on_step(self, message: Any) -> None:
+        step = read_step(message, self._profile.dim)
+        self._source = step.source
+        self._markers.executed(np.asarray(step.command, dtype=np.float64), step.source)
+
+    def _on_joints(self, message: Any) -> None:
+        self._joints = message
+
+    def _on_observation(self, message: Any) -> None:
+        self._picture = message
+
+    def _show(self) -> None:
+        """Publish what has changed since the last time."""
+        if self._joints is not None:
+            joints, self._joints = self._joints, None
+            self._checked(self._show_robot)(joints)
+        if self._picture is not None:
+            observation, self._picture = self._picture, None
+            self._checked(self._show_picture)(observation)
+
+    def _show_robot(self, message: Any) -> None:
+        if len(message.name) != len(message.position):
+            raise ValueError(f"{len(message.name)} joint names, but {len(message.position)} positions")
+        positions = dict(zip(message.name, message.position, strict=True))
+        self._tf_publisher.publish(self._transforms(self._body.moving(positions), message.header.stamp))
+        self._marker_publisher.publish(self._markers.trail(message.header.stamp))
+
+    def _show_picture(self, message: Any) -> None:
+        if not self._image_publisher.get_subscription_count():
+            return
+        observation = read_observation(message, self._profile.dim)
+        q = "" if np.isnan(self._q) else f" Q {self._q:.2f}"
+        text = f"{self._episode} {self._phase.name} {self._source.name}{q}"
+        picture = annotate(next(iter(observation.images.values())), text, COLOURS[self._source])
+        self._image_publisher.publish(
+            Image(
+                header=message.header,
+                height=picture.shape[0],
+                width=picture.shape[1],
+                encoding="rgb8",
+                step=3 * picture.shape[1],
+                data=arrays.pack(picture),
+            )
+        )
+
+    def _transforms(self, poses: list[LinkPose], stamp: Any) -> Any:
+        return TFMessage(transforms=[self._transform(pose, stamp) for pose in poses])
+
+    def _transform(self, pose: LinkPose, stamp: Any) -> Any:
+        x, y, z = (float(value) for value in pose.translation)
+        qx, qy, qz, qw = (float(value) for value in pose.quaternion)
+        return TransformStamped(
+            header=Header(stamp=stamp, frame_id=self._prefix + pose.parent),
+            child_frame_id=self._prefix + pose.child,
+            transform=Transform(
+                translation=Vector3(x=x, y=y, z=z), rotation=Quaternion(x=qx, y=qy, z=qz, w=qw)
+            ),
+        )
+
+
+def main() -> int:
+    """Run the node."""
+    return run_node(MonitorNode)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,81 @@
+"""Where every link of a robot is, from its URDF and joint positions by name: what TF wants to know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pinocchio as pin
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class LinkPose:
+    """Pose of a link in its parent link.
+
+    Attributes:
+        parent, child: names of the links.
+        translation: (3,) m.
+        quaternion: (4,) x, y, z, w.
+    """
+
+    parent: str
+    child: str
+    translation: NDArray[np.float64]
+    quaternion: NDArray[np.float64]
+
+
+class Body:
+    """All links of a robot.
+
+    Args:
+        urdf: path of the robot's URDF.
+        posture: positions (rad or m) of joints that nobody measures; those not named stand at 0.
+    """
+
+    def __init__(self, urdf: Path, posture: Mapping[str, float]) -> None:
+        self._model = pin.buildModelFromUrdf(str(urdf))
+        self._data = self._model.createData()
+        self._index = {name: self._model.joints[i].idx_q for i, name in enumerate(self._model.names) if i > 0}
+        self._q = pin.neutral(self._model)
+        self._set(posture)
+        links = [i for i, frame in enumerate(self._model.frames) if frame.type == pin.FrameType.BODY]
+        parents = [(link, self._parent_link(link)) for link in links]
+        attached = [(link, parent) for link, parent in parents if parent is not None]
+        joint = [frame.parentJoint for frame in self._model.frames]
+        self._moving = [(link, parent) for link, parent in attached if joint[link] != joint[parent]]
+        self._fixed = [(link, parent) for link, parent in attached if joint[link] == joint[parent]]
+
+    def moving(self, positions: Mapping[str, float]) -> list[LinkPose]:
+        """Links behind a moving joint, at ``positions``; joints that are not named stay, unknown names are left out."""
+        self._set(positions)
+        return self._poses(self._moving)
+
+    def fixed(self) -> list[LinkPose]:
+        """Links that never move in their parent."""
+        return self._poses(self._fixed)
+
+    def _set(self, positions: Mapping[str, float]) -> None:
+        for name, value in positions.items():
+            if name in self._index:
+                self._q[self._index[name]] = value
+
+    def _parent_link(self, link: int) -> int | None:
+        """The next link towards the root; None for the root itself."""
+        frame = self._model.frames[link].parentFrame
+        while self._model.frames[frame].type != pin.FrameType.BODY:
+            if frame == 0:
+                return None
+            frame = self._model.frames[frame].parentFrame
+        return int(frame)
+
+    def _poses(self, pairs: list[tuple[int, int]]) -> list[LinkPose]:
+        pin.framesForwardKinematics(self._model, self._data, self._q)
+        poses = []
+        for link, parent in pairs:
+            pose = self._data.oMf[parent].actInv(self._data.oMf[link])
+            names = self._model.frames[parent].name, self._model.frames[link].name
+            poses.append(LinkPose(*names, pose.translation.copy(), pin.Quaternion(pose.rotation).coeffs()))
+        return poses
