@@ -1,0 +1,161 @@
+"""The chunk that is being executed and the one after it; what comes late, twice or from elsewhere is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlt_ros.rlt.lineage import FROZEN_PARTS, Lineage
+from rlt_ros.rlt.stream import ActionChunk
+from rlt_ros.robots.action_space import ActionSpace
+from rlt_ros.robots.safety import Reference
+
+Array = NDArray[np.float64]
+
+_FUTURE = 100_000_000  # ns; clocks of two machines may differ by this much
+
+
+class ChunkRefused(ValueError):
+    """A chunk that cannot be used.
+
+    Args:
+        kind: why, in two or three words; the same for all that are counted together.
+        reason: this one, with its values.
+    """
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class Row:
+    """One step of a chunk.
+
+    Attributes:
+        chunk: that it belongs to.
+        index: of the row.
+        target: (A,) rad, what was chosen.
+        reference: what the VLA proposed.
+    """
+
+    chunk: ActionChunk
+    index: int
+    target: Array
+    reference: Reference
+
+
+class _Placed:
+    """A chunk with the step at which its first row is due."""
+
+    def __init__(self, chunk: ActionChunk, first: int) -> None:
+        self.chunk, self.first = chunk, first
+        anchor, self.unit = chunk.anchor.astype(np.float64), chunk.scale.astype(np.float64)
+        space = ActionSpace(self.unit)
+        self.targets = space.decode(anchor, chunk.action.astype(np.float64))
+        self.references = space.decode(anchor, chunk.reference.astype(np.float64))
+
+    @property
+    def end(self) -> int:
+        return self.first + len(self.targets)
+
+    def row(self, step: int) -> Row | None:
+        if not self.first <= step < self.end:
+            return None
+        index = step - self.first
+        return Row(self.chunk, index, self.targets[index], Reference(self.references[index], self.unit))
+
+
+class ChunkBuffer:
+    """Chunks of one episode, by control step.
+
+    Args:
+        dim: joints A of the arm.
+        max_age: s between observation and use.
+    """
+
+    def __init__(self, dim: int, max_age: float) -> None:
+        self._dim, self._max_age = dim, round(max_age * 1e9)
+        self._current: _Placed | None = None
+        self._next: _Placed | None = None
+        self._newest = (0, 0)  # stamp and id of the newest chunk
+        self._lineage: Lineage | None = None
+        self._episode = 0
+
+    def begin(self, episode: int) -> None:
+        """An episode begins. Its first chunk decides the lineage of all."""
+        self.clear()
+        self._episode, self._newest, self._lineage = episode, (0, 0), None
+
+    def clear(self) -> None:
+        """Forget what was planned."""
+        self._current = self._next = None
+
+    def check(self, chunk: ActionChunk, now: int) -> None:
+        """Raise :class:`ChunkRefused` unless a chunk that came at ROS time `now`, ns, may be executed."""
+        name = f"chunk {chunk.chunk} for step {chunk.step}"
+        if len(chunk.anchor) != self._dim:
+            raise ChunkRefused(
+                "wrong shape", f"{name} moves {len(chunk.anchor)} joints; the arm has {self._dim}"
+            )
+        if chunk.episode != self._episode:
+            raise ChunkRefused(
+                "other episode", f"{name} is of episode {chunk.episode}; it is {self._episode} now"
+            )
+        if now - chunk.stamp > self._max_age:
+            raise ChunkRefused(
+                "stale chunk", f"{name} is from an observation {(now - chunk.stamp) * 1e-9:.2f} s ago"
+            )
+        if chunk.stamp - now > _FUTURE:
+            ahead = (chunk.stamp - now) * 1e-9
+            raise ChunkRefused("chunk from the future", f"{name} is {ahead:.2f} s ahead; check the clocks")
+        if (chunk.stamp, chunk.chunk) == self._newest:
+            raise ChunkRefused("duplicate chunk", f"{name} came before")
+        if chunk.stamp < self._newest[0]:
+            raise ChunkRefused("chunk out of order", f"{name} is older than the one in use")
+        if self._lineage and not _same_frozen_parts(chunk.lineage, self._lineage):
+            raise ChunkRefused(
+                "other lineage", f"{name} is of {chunk.lineage}; the episode began with {self._lineage}"
+            )
+
+    def place(self, chunk: ActionChunk, first: int, step: int) -> None:
+        """Execute a chunk that was checked.
+
+        Args:
+            chunk: the chunk.
+            first: control step of its first row.
+            step: next control step; a chunk that still has rows for it is finished before the new one begins.
+
+        Raises:
+            ChunkRefused: all its rows are in the past.
+        """
+        placed = _Placed(chunk, first)
+        if placed.end <= step:
+            raise ChunkRefused(
+                "late chunk", f"chunk {chunk.chunk} ends at step {placed.end}; it is {step} now"
+            )
+        self._newest = (chunk.stamp, chunk.chunk)
+        self._lineage = self._lineage or chunk.lineage
+        if self._current and self._current.end > step and first > self._current.first:
+            self._next = placed
+        else:
+            self._current, self._next = placed, None
+
+    def row(self, step: int) -> Row | None:
+        """What is planned for a control step."""
+        if self._current and step >= self._current.end and self._next:
+            self._current, self._next = self._next, None
+        return self._current.row(step) if self._current else None
+
+    def end(self, step: int) -> int:
+        """First control step from `step` on for which nothing is planned."""
+        for placed in (self._current, self._next):
+            if placed and placed.row(step):
+                step = placed.end
+        return step
+
+
+def _same_frozen_parts(one: Lineage, other: Lineage) -> bool:
+    return all(getattr(one, part) == getattr(other, part) for part in FROZEN_PARTS)

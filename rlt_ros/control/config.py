@@ -1,0 +1,75 @@
+"""Parameters of the executor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rlt_ros.rlt.parameters import ConfigError, check, parameter
+
+BLOCK, OVERLAP = "block", "overlap"
+
+
+@dataclass(frozen=True)
+class ControlConfig:
+    """How control steps follow each other, and how long an input may be silent."""
+
+    lock_step: bool = parameter(
+        False,
+        help="Step with the simulator: each joint state is answered by one command, after its chunk has come. "
+        "Otherwise a steady clock sets the pace.",
+    )
+    boundary: str = parameter(
+        BLOCK,
+        help="At the end of a chunk, `block`: the arm holds until the next one, made from what is seen there, has "
+        "come. `overlap`: the next one is asked for early, and its late steps are dropped. Lock-step blocks.",
+        choices=(BLOCK, OVERLAP),
+    )
+    chunk_timeout: float = parameter(
+        1.5,
+        help="After this long without an answer a chunk is asked for again; in lock-step the arm holds for a step then.",
+        unit="s",
+        low=0.05,
+        source="ours; below the 2 s that the simulator waits",
+    )
+    joint_state_timeout: float = parameter(
+        0.06,
+        help="Without a joint state for this long the arm holds.",
+        unit="s",
+        low=0.01,
+        source="ours; three periods of 50 Hz, and a hold within 100 ms",
+    )
+    intervention_timeout: float = parameter(
+        0.06,
+        help="Without news from a human who acts for this long the arm holds until there are.",
+        unit="s",
+        low=0.01,
+        source="ours; as for joint states",
+    )
+    e_stop_timeout: float = parameter(
+        0.0,
+        help="Without a message on the e-stop topic for this long the arm is stopped; 0 for an e-stop that speaks only "
+        "when it is pressed or released.",
+        unit="s",
+        low=0.0,
+    )
+    max_chunk_age: float = parameter(
+        1.0,
+        help="A chunk from an observation older than this is not used.",
+        unit="s",
+        low=0.01,
+        source="ours; a VLA's pass takes 0.05 to 0.3 s",
+    )
+    request_margin: int = parameter(
+        1,
+        help="In `overlap`, ask for the next chunk this much earlier than the measured latency.",
+        unit="steps",
+        low=0,
+        source="ours",
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.lock_step and self.boundary != BLOCK:
+            raise ConfigError(
+                f"`boundary` is {self.boundary}; lock-step needs {BLOCK}, for it waits for every chunk"
+            )

@@ -1,0 +1,374 @@
+"""The executor's core: records of messages in, one command and one executed step a control step out.
+
+There are two clocks. `now` is steady and never jumps: time-outs are measured on it. `stamp` is ROS time: it says when
+an observation was made and when a command was sent. In lock-step the robot's time goes on only when a command is sent, so
+there joint states and human are measured on the stamps of the joint states.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter, deque
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlt_ros.control import authority
+from rlt_ros.control.authority import Choice, Inputs
+from rlt_ros.control.chunks import ChunkBuffer, ChunkRefused, Row
+from rlt_ros.control.config import BLOCK, ControlConfig
+from rlt_ros.control.watchdog import Watchdog
+from rlt_ros.rlt.stream import ActionChunk, EpisodeState, Phase, StepRecord
+from rlt_ros.rlt.transition import Source
+from rlt_ros.robots.intervention import Intervention, TakeOver
+from rlt_ros.robots.safety import ForwardKinematics, Limit, Limits, SafetyFilter
+
+Array = NDArray[np.float64]
+
+_REORDERED = (
+    1_000_000_000  # ns; a joint state that is older by less came late, by more the clock was set back
+)
+_JOINED_LATE = 300_000_000  # ns into the critical phase; whoever begins to count steps there counts wrongly
+_LATENCIES = 10  # newest answers of the inference from which its latency is taken
+_FIRST_LATENCY = 4  # steps; before any was measured
+
+LOST_COUNT = "the executor started in the middle of the episode"
+
+
+class InputRefused(ValueError):
+    """A message that cannot be used.
+
+    Args:
+        kind: why, in two or three words; the same for all that are counted together.
+        reason: this one, with its values.
+    """
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class Request:
+    """A chunk that is needed.
+
+    Attributes:
+        episode: running episode.
+        step: control step that it is needed for.
+        phase: APPROACH or CRITICAL.
+        block: the answer must be from the observation at `stamp`; otherwise from the newest.
+        stamp: of the joint state, ns.
+    """
+
+    episode: int
+    step: int
+    phase: Phase
+    block: bool
+    stamp: int
+
+
+class Command(NamedTuple):
+    """What is sent: joint target (A,) rad, its stamp in ns, and the step as it is recorded, in an episode."""
+
+    target: Array
+    stamp: int
+    record: StepRecord | None
+
+
+class Outcome(NamedTuple):
+    """What comes of a tick: nothing while lock-step waits for a chunk."""
+
+    command: Command | None = None
+    request: Request | None = None
+
+
+class Controller:
+    """Decides every control step of one arm.
+
+    Args:
+        config: of the executor.
+        limits: of the arm.
+        hz: control rate, 1/s.
+        kinematics: of the arm; needed for a workspace limit.
+    """
+
+    def __init__(
+        self, config: ControlConfig, limits: Limits, hz: float, kinematics: ForwardKinematics | None = None
+    ) -> None:
+        self._config, self._limits = config, limits
+        self._safety = SafetyFilter(limits, hz, kinematics)
+        self._chunks = ChunkBuffer(limits.dim, config.max_chunk_age)
+        self._timeout = round(config.chunk_timeout * 1e9)
+        self._human_patience = round(config.intervention_timeout * 1e9)
+        self._joints_watch = Watchdog(config.joint_state_timeout)
+        self._human_watch = Watchdog(config.intervention_timeout)
+        self._e_stop_watch = Watchdog(config.e_stop_timeout)
+        self._pressed = False
+        self._human: Intervention | None = None
+        self._position: Array | None = None
+        self._stamp = 0
+        self._due: int | None = None  # when the joint state came that lock-step has to answer
+        self._anchor = True  # start anew from the measured position
+        self._episode = EpisodeState(0, Phase.IDLE)
+        self._episode_seen = 0
+        self._step = 0
+        self._lost = False
+        self._asked: tuple[int, int] | None = None  # when, and at which step, the newest request was made
+        self._asked_for: set[int] = set()
+        self._latencies: deque[int] = deque(maxlen=_LATENCIES)
+        self.why_held = authority.NO_EPISODE
+        """Why the arm holds, in words; empty while it is commanded."""
+        self.sources: Counter[str] = Counter()
+        """Executed steps of each source."""
+        self.limit_hits: Counter[str] = Counter()
+        """Commands that each limit changed."""
+
+    @property
+    def lost_count(self) -> bool:
+        """Whether steps cannot be numbered, because this began in the middle of the episode: it must be aborted."""
+        return self._lost
+
+    @property
+    def episode(self) -> EpisodeState:
+        """The newest state of the episode."""
+        return self._episode
+
+    @property
+    def refused_targets(self) -> int:
+        """Targets that the safety filter could not read."""
+        return self._safety.refused
+
+    def joint_state(self, stamp: int, position: Array, now: int) -> None:
+        """Take in measured positions (A,) rad.
+
+        Raises:
+            InputRefused: not finite, of a wrong shape, repeated or out of order.
+        """
+        if np.shape(position) != (self._limits.dim,) or not np.isfinite(position).all():
+            raise InputRefused(
+                "unusable joint state", f"positions {position}; need {self._limits.dim} finite numbers"
+            )
+        if stamp and self._stamp:  # some drivers leave the stamp empty
+            if stamp == self._stamp:
+                raise InputRefused("repeated joint state", f"the stamp {stamp} ns came before")
+            if 0 < self._stamp - stamp < _REORDERED:
+                raise InputRefused(
+                    "joint state out of order", f"{(self._stamp - stamp) * 1e-9:.3f} s behind the newest"
+                )
+            if stamp < self._stamp:
+                self._restart_clocks()
+        self._position, self._stamp = position, stamp
+        self._joints_watch.feed(self._robot_time(now))
+        self._due = now
+
+    def episode_state(self, state: EpisodeState) -> None:
+        """Take in where the episode is."""
+        before, self._episode = self._episode, state
+        if (state.episode, state.phase) == (before.episode, before.phase):
+            return
+        self._forget_plan()
+        if state.phase not in (Phase.APPROACH, Phase.CRITICAL):
+            self._due = (
+                None  # between episodes simulated time stands still; what is measured now is of the past
+            )
+            return
+        if state.episode != self._episode_seen:
+            self._chunks.begin(state.episode)
+            self._episode_seen, self._step, self._lost, self._anchor = state.episode, 0, False, True
+
+    def chunk(self, chunk: ActionChunk, stamp: int, now: int) -> None:
+        """Take in a chunk that came at ROS time `stamp`.
+
+        Raises:
+            ChunkRefused: it may not be executed.
+        """
+        stamp = self._stamp if self._config.lock_step else stamp
+        self._chunks.check(chunk, stamp)
+        if chunk.source is Source.ACTOR and self._episode.phase is not Phase.CRITICAL:
+            raise ChunkRefused(
+                "actor outside its phase", f"chunk {chunk.chunk} is the actor's; the VLA acts now"
+            )
+        first = chunk.step
+        if self._config.boundary == BLOCK:
+            if chunk.step not in self._asked_for:
+                asked = sorted(self._asked_for) or "none"
+                raise ChunkRefused(
+                    "unasked chunk", f"chunk {chunk.chunk} for step {chunk.step}; asked for {asked}"
+                )
+            first = self._step  # the arm has waited for it
+        self._chunks.place(chunk, first, self._step)
+        if self._asked:
+            self._latencies.append(self._step - self._asked[1])
+        self._asked = None
+        self._asked_for.clear()
+
+    def intervention(self, human: Intervention, now: int) -> None:
+        """Take in what the human commands.
+
+        Raises:
+            InputRefused: the command has a wrong shape.
+        """
+        if human.phase.commands and human.command.shape != (self._limits.dim,):
+            raise InputRefused(
+                "unusable intervention",
+                f"command of {human.command.shape}; the arm has {self._limits.dim} joints",
+            )
+        acted = self._human is not None and self._human.phase is not TakeOver.RELEASED
+        if acted and human.phase is TakeOver.RELEASED:
+            self._forget_plan()  # it was made for where the arm was before
+        self._human = human
+        self._human_watch.feed(self._robot_time(now))
+
+    def e_stop(self, pressed: bool, now: int) -> None:
+        """Take in the e-stop. Releasing it does not continue old plans."""
+        if pressed or self._pressed:
+            self._forget_plan()
+        self._pressed = pressed
+        self._e_stop_watch.feed(now)
+
+    def tick(self, now: int, stamp: int = 0) -> Outcome:
+        """Decide the control step that is due.
+
+        Args:
+            now: steady time, ns.
+            stamp: ROS time, ns; lock-step takes that of the joint state.
+
+        Returns:
+            The command to send, and the chunk to ask for; neither where there is nothing to do.
+        """
+        config, running = self._config, self._episode.phase in (Phase.APPROACH, Phase.CRITICAL)
+        if self._position is None or (config.lock_step and (self._due is None or not running)):
+            return Outcome()
+        stamp = self._stamp if config.lock_step else stamp
+        last = self._anchored(self._position)
+        if running and self._joined_late(stamp):
+            self._lost = True
+        running = running and not self._lost
+        row = self._chunks.row(self._step) if running else None
+        stopped = self._pressed or self._e_stop_watch.silent(now)
+        request = None if stopped or not running else self._request(row, now)
+        if config.lock_step and running and not stopped and self._waits(row, now):
+            return Outcome(None, request)
+        time = self._robot_time(now)
+        choice = authority.decide(
+            Inputs(
+                stopped=stopped,
+                blind=self._joints_watch.silent(time),
+                human=self._human,
+                human_silent=self._human_watch.silent(time),
+                running=running,
+                row=row,
+            ),
+            last,
+        )
+        return Outcome(self._execute(choice, stamp, running), request)
+
+    def hold(self, stamp: int) -> Command | None:
+        """The command of an arm that is left alone; None before the first joint state."""
+        if self._position is None:
+            return None
+        self._anchored(self._position)
+        return Command(self._safety.hold(), stamp, None)
+
+    def _waits(self, row: Row | None, now: int) -> bool:
+        """Whether lock-step shall wait for the chunk, or for what a human who acts commands at just this moment."""
+        assert self._due is not None
+        human = self._human
+        acts = human is not None and human.phase is not TakeOver.RELEASED and human.stamp < self._stamp
+        patience = self._timeout if row is None else self._human_patience if acts else 0
+        return now - self._due < patience
+
+    def _execute(self, choice: Choice, stamp: int, running: bool) -> Command:
+        assert self._position is not None
+        if choice.target is None:
+            target = self._safety.hold()
+        else:
+            refused = self._safety.refused
+            target = self._safety.filter(choice.target, self._position, choice.reference)
+            if self._safety.refused > refused:
+                choice = Choice(Source.HOLD, why="the target is not finite")
+        self._due = None
+        self.why_held = LOST_COUNT if self._lost else choice.why
+        for limit in Limit:
+            if limit and self._safety.hit & limit:
+                self.limit_hits[str(limit.name).lower()] += 1
+        if not running:
+            return Command(target, stamp, None)
+        self.sources[choice.source.name.lower()] += 1
+        record = self._record(choice, target, stamp)
+        self._step += 1
+        return Command(target, stamp, record)
+
+    def _record(self, choice: Choice, target: Array, stamp: int) -> StepRecord:
+        assert self._position is not None
+        step = StepRecord(
+            stamp=stamp,
+            episode=self._episode.episode,
+            step=self._step,
+            source=choice.source,
+            command=target.astype(np.float32),
+            measured=self._position.astype(np.float32),
+            limits=int(self._safety.hit),
+        )
+        if choice.row is None:
+            return step
+        chunk = choice.row.chunk
+        return dataclasses.replace(
+            step,
+            chunk=chunk.chunk,
+            row=choice.row.index,
+            observation=chunk.stamp,
+            version=chunk.version,
+            lineage=chunk.lineage,
+        )
+
+    def _request(self, row: Row | None, now: int) -> Request | None:
+        """The chunk to ask for at this step, unless an answer is awaited."""
+        block = self._config.boundary == BLOCK
+        if block:
+            if row is not None:
+                return None
+            step = self._step
+        else:
+            step = self._chunks.end(self._step)
+            latency = max(self._latencies, default=_FIRST_LATENCY)
+            if step - self._step > latency + self._config.request_margin:
+                return None
+        if self._asked is not None and now - self._asked[0] < self._timeout:
+            return None
+        self._asked = (now, self._step)
+        self._asked_for.add(step)
+        return Request(self._episode.episode, step, self._episode.phase, block, self._stamp)
+
+    def _anchored(self, position: Array) -> Array:
+        """The last command (A,) rad, moved to where the arm is if it was put elsewhere."""
+        last = self._safety.last
+        if self._anchor or last is None:
+            self._anchor = False
+            # A real arm that lags a little behind its command must not be told to jump back to where it is.
+            if last is None or self._config.lock_step or (np.abs(position - last) > self._limits.lead).any():
+                self._safety.reset(position)
+        last = self._safety.last
+        assert last is not None
+        return last
+
+    def _joined_late(self, stamp: int) -> bool:
+        critical = self._episode.phase is Phase.CRITICAL
+        return self._lost or (critical and self._step == 0 and stamp - self._episode.stamp > _JOINED_LATE)
+
+    def _restart_clocks(self) -> None:
+        """The robot's clock was set back: what was planned is of another time."""
+        self._forget_plan()
+        self._anchor = True
+        self._joints_watch.reset()
+        self._human_watch.reset()
+
+    def _forget_plan(self) -> None:
+        self._chunks.clear()
+        self._asked = None
+        self._asked_for.clear()
+
+    def _robot_time(self, now: int) -> int:
+        return self._stamp if self._config.lock_step else now

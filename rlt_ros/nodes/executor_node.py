@@ -1,0 +1,359 @@
+"""The only one that commands the arm: executes chunks, lets the human in, holds where it must, and says what it did.
+
+It does not start beside another publisher of the command topic, and stops when one comes. While it is inactive nothing
+is sent.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rlt_ros.control.chunks import ChunkRefused
+from rlt_ros.control.config import ControlConfig
+from rlt_ros.control.controller import LOST_COUNT, Command, Controller, InputRefused, Request
+from rlt_ros.middleware import (
+    Clock,
+    ClockType,
+    LifecycleNode,
+    Publisher,
+    State,
+    Timer,
+    TransitionCallbackReturn,
+)
+from rlt_ros.middleware.arrays import pack
+from rlt_ros.middleware.messages import (
+    ActionChunk,
+    Bool,
+    ChunkRequest,
+    EpisodeEvent,
+    EpisodeState,
+    ExecutedStep,
+    Intervention,
+    JointState,
+)
+from rlt_ros.nodes import qos
+from rlt_ros.nodes.conversions import read_chunk, read_episode, to_header, to_ns, write_step
+from rlt_ros.nodes.diagnostics import ERROR, OK, STALE, WARN, Diagnostics, Dropped, Report
+from rlt_ros.nodes.interventions import read_intervention
+from rlt_ros.nodes.parameters import Setup, declare
+from rlt_ros.nodes.run import CannotStart, explained, run_node
+from rlt_ros.nodes.topics import Topics
+from rlt_ros.rlt.parameters import check, parameter
+from rlt_ros.robots.profile import RobotProfile, load_profile
+
+_LOCK_STEP_WATCH = 0.02  # s between two looks whether something has been waited for too long
+
+
+@dataclass(frozen=True)
+class ExecutorConfig:
+    """How the executor meets the graph."""
+
+    reliable_sensors: bool = parameter(
+        False,
+        help="Subscribe to joint states reliably; robots that publish them best effort are not heard then. Lock-step "
+        "does so in any case.",
+    )
+    discovery_time: float = parameter(
+        1.0,
+        help="Look this long for other publishers of the command topic before the first command.",
+        unit="s",
+        low=0.0,
+    )
+    takeover_time: float = parameter(
+        15.0,
+        help="If there is another one, wait this long for it to go: one that was killed stays visible for a while.",
+        unit="s",
+        low=0.0,
+        source="the lease of a DDS participant is 10 s",
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+class ExecutorNode(LifecycleNode):
+    """Connects the controller to the graph."""
+
+    def __init__(self) -> None:
+        super().__init__("executor_node")
+        setup = declare(self, "", Setup)
+        self._control, self._config = declare(self, "", ControlConfig), declare(self, "", ExecutorConfig)
+        self._profile: RobotProfile = load_profile(setup.robot)
+        self._controller: Controller | None = None
+        self._commands: Publisher | None = None
+        self._timer: Timer | None = None
+        self._places: tuple[tuple[str, ...], list[int]] = ((), [])
+        self._aborted = 0
+        self._why = ""
+        self._late: deque[float] = deque(maxlen=500)
+        self._missed = 0
+        self._expected = 0
+
+        diagnostics = Diagnostics(self)
+        self._dropped = Dropped(diagnostics)
+        diagnostics.add("control", self._report)
+        topics = Topics(self, diagnostics)
+        self._steps = topics.publisher(ExecutedStep, "rlt/executed_step", qos.EXECUTED_STEP)
+        self._requests = topics.publisher(ChunkRequest, "rlt/chunk_request", qos.CHUNK_REQUEST)
+        self._events = topics.publisher(EpisodeEvent, "rlt/episode_event", qos.EPISODE_EVENT)
+        # First, so that it is told before the joint state which the new phase begins with.
+        topics.subscription(EpisodeState, "rlt/episode_state", self._on_episode, qos.EPISODE_STATE)
+        topics.subscription(Bool, "rlt/e_stop", self._on_e_stop, qos.E_STOP)
+        topics.subscription(Intervention, "rlt/intervention", self._on_intervention, qos.INTERVENTION)
+        topics.subscription(ActionChunk, "rlt/action_chunk", self._on_chunk, qos.ACTION_CHUNK)
+        sensors = qos.sensor(reliable=self._config.reliable_sensors or self._control.lock_step)
+        topics.subscription(JointState, self._profile.joint_states, self._on_joints, sensors)
+        self._guard = self.create_timer(
+            1.0, self._watch_for_others, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+        self._command_topic = self.resolve_topic_name(self._profile.command.topic)
+        self._topics = topics
+
+    @explained
+    def on_configure(self, state: State) -> TransitionCallbackReturn:
+        """Load the arm's kinematics and limits."""
+        arm = self._profile.kinematics()
+        self._controller = Controller(self._control, self._profile.limits(arm), self._profile.control_hz, arm)
+        return super().on_configure(state)
+
+    @explained
+    def on_activate(self, state: State) -> TransitionCallbackReturn:
+        """Begin to command, if nobody else does."""
+        self._wait_until_alone()
+        self._commands = self._topics.publisher(JointState, self._profile.command.topic, qos.COMMAND)
+        period = _LOCK_STEP_WATCH if self._control.lock_step else 1.0 / self._profile.control_hz
+        self._expected = time.monotonic_ns() + round(period * 1e9)
+        self._timer = self.create_timer(period, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.get_logger().info(f"commands {self._command_topic}")
+        return super().on_activate(state)
+
+    @explained
+    def on_deactivate(self, state: State) -> TransitionCallbackReturn:
+        """Leave the arm where it is."""
+        self._stop()
+        return super().on_deactivate(state)
+
+    @explained
+    def on_shutdown(self, state: State) -> TransitionCallbackReturn:
+        """Leave the arm where it is, for good."""
+        self._stop()
+        return super().on_shutdown(state)
+
+    def destroy_node(self) -> None:
+        """Leave the graph, and the arm where it is."""
+        self._stop()
+        super().destroy_node()
+
+    def _stop(self) -> None:
+        if self._commands is None or self._controller is None:
+            return
+        if self._timer is not None:
+            self.destroy_timer(self._timer)
+        hold = self._controller.hold(self._ros_time())
+        if hold is not None:
+            self._send(hold)
+        self.destroy_publisher(self._commands)
+        self._commands = self._timer = None
+
+    def _on_joints(self, message: Any) -> None:
+        if self._controller is None:
+            return
+        try:
+            position = self._arm_positions(message)
+            self._controller.joint_state(to_ns(message.header.stamp), position, time.monotonic_ns())
+        except InputRefused as error:
+            self._dropped.add(error.kind, str(error))
+            return
+        self._answer()
+
+    def _on_episode(self, message: Any) -> None:
+        if self._controller is None:
+            return
+        try:
+            self._controller.episode_state(read_episode(message))
+        except ValueError as error:
+            self._dropped.add("bad episode state", str(error))
+            return
+        self._answer()
+
+    def _on_chunk(self, message: Any) -> None:
+        if self._controller is None:
+            return
+        try:
+            rows = len(message.action) // self._profile.dim
+            chunk = read_chunk(message, rows, self._profile.dim)
+            self._controller.chunk(chunk, self._ros_time(), time.monotonic_ns())
+        except ChunkRefused as error:
+            self._dropped.add(error.kind, str(error))
+            return
+        except ValueError as error:
+            self._dropped.add("bad chunk", str(error))
+            return
+        self._answer()
+
+    def _on_intervention(self, message: Any) -> None:
+        if self._controller is None:
+            return
+        try:
+            self._controller.intervention(read_intervention(message), time.monotonic_ns())
+        except ValueError as error:
+            self._dropped.add("bad intervention", str(error))
+            return
+        self._answer()
+
+    def _on_e_stop(self, message: Any) -> None:
+        if self._controller is not None:
+            self._controller.e_stop(message.data, time.monotonic_ns())
+            self.get_logger().warning("e-stop pressed" if message.data else "e-stop released")
+            self._answer()
+
+    def _on_timer(self) -> None:
+        if not self._control.lock_step:
+            self._measure(time.monotonic_ns())
+        self._tick()
+
+    def _answer(self) -> None:
+        """In lock-step every input may be the one that was waited for."""
+        if self._control.lock_step:
+            self._tick()
+
+    def _tick(self) -> None:
+        if self._controller is None or self._commands is None:
+            return
+        outcome = self._controller.tick(time.monotonic_ns(), self._ros_time())
+        if outcome.command is not None:
+            self._send(outcome.command)
+            self._tell_why()
+        if outcome.request is not None:
+            self._ask(outcome.request)
+        if self._controller.lost_count and self._aborted != self._controller.episode.episode:
+            self._abort(self._controller.episode.episode)
+
+    def _send(self, command: Command) -> None:
+        assert self._commands is not None
+        header = to_header(command.stamp, self._profile.base_frame)
+        self._commands.publish(
+            JointState(header=header, name=list(self._profile.joints), position=pack(command.target))
+        )
+        if command.record is not None:
+            self._steps.publish(write_step(command.record))
+
+    def _ask(self, request: Request) -> None:
+        boundary = ChunkRequest.BOUNDARY_BLOCK if request.block else ChunkRequest.BOUNDARY_OVERLAP
+        self._requests.publish(
+            ChunkRequest(
+                header=to_header(request.stamp),
+                episode=request.episode,
+                step=request.step,
+                phase=int(request.phase),
+                boundary=boundary,
+            )
+        )
+
+    def _abort(self, episode: int) -> None:
+        self._aborted = episode
+        self.get_logger().error(f"episode {episode} is aborted: {LOST_COUNT}")
+        self._events.publish(
+            EpisodeEvent(
+                header=to_header(self._ros_time()),
+                event=EpisodeEvent.ABORT,
+                episode=episode,
+                origin="executor",
+                reason=LOST_COUNT,
+            )
+        )
+
+    def _arm_positions(self, message: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Positions (A,) of the arm in a message that has more joints, in any order."""
+        names = tuple(message.name)
+        if names != self._places[0]:
+            missing = [name for name in self._profile.joints if name not in names]
+            if missing:
+                raise InputRefused("joint missing", f"joint state without {', '.join(missing)}")
+            self._places = names, [names.index(name) for name in self._profile.joints]
+        if len(message.position) != len(names):
+            raise InputRefused(
+                "unusable joint state", f"{len(message.position)} positions of {len(names)} joints"
+            )
+        return np.array([message.position[place] for place in self._places[1]])
+
+    def _wait_until_alone(self) -> None:
+        """Raise CannotStart if somebody else commands the arm."""
+        start = time.monotonic()
+        while True:
+            waited = time.monotonic() - start
+            others = self._others()
+            if not others and waited >= self._config.discovery_time:
+                return
+            if others and waited >= max(self._config.discovery_time, self._config.takeover_time):
+                raise CannotStart(
+                    f"{self._command_topic} is already published by {others}; stop that node first"
+                )
+            time.sleep(0.02)
+
+    def _others(self) -> str:
+        """Nodes beside this one that publish commands; empty for none."""
+        own = 0 if self._commands is None else 1
+        if self.count_publishers(self._command_topic) <= own:
+            return ""
+        infos = self.get_publishers_info_by_topic(self._command_topic)
+        names = sorted(f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos)
+        if own and self.get_fully_qualified_name() in names:
+            names.remove(self.get_fully_qualified_name())
+        return ", ".join(names) or "a node without name"
+
+    def _watch_for_others(self) -> None:
+        if self._commands is None:
+            return
+        others = self._others()
+        if others:
+            self.get_logger().fatal(
+                f"{others} publishes {self._command_topic} too; this node commands no more"
+            )
+            self.trigger_deactivate()
+
+    def _measure(self, now: int) -> None:
+        """How late the timer is; the executor's period is what the arm's motion is made of."""
+        period = 1e9 / self._profile.control_hz
+        late = now - self._expected
+        self._late.append(late * 1e-6)
+        skipped = max(0, int(late // period))
+        self._missed += skipped
+        self._expected += round(period) * (1 + skipped)
+
+    def _tell_why(self) -> None:
+        assert self._controller is not None
+        why = self._controller.why_held
+        if why != self._why:
+            self._why = why
+            self.get_logger().info(f"holds: {why}" if why else "acts")
+
+    def _ros_time(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+    def _report(self) -> Report:
+        controller = self._controller
+        if controller is None:
+            return STALE, "not configured", {}
+        values = {f"steps_{source}": count for source, count in controller.sources.items()}
+        values.update({f"limited_{limit}": count for limit, count in controller.limit_hits.items()})
+        values["refused_targets"] = controller.refused_targets
+        figures: dict[str, Any] = dict(values)
+        if self._late:
+            figures["timer_late_p99_ms"] = float(np.percentile(self._late, 99))
+            figures["missed_periods"] = self._missed
+        if self._commands is None:
+            return ERROR, "inactive: commands nothing", figures
+        if controller.why_held:
+            return WARN, f"holds: {controller.why_held}", figures
+        return OK, "acts", figures
+
+
+def main() -> int:
+    """Run the node."""
+    return run_node(ExecutorNode)

@@ -1,0 +1,55 @@
+"""What a human commands, as it passes from a device to the executor."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+class TakeOver(enum.IntEnum):
+    """Who has the arm; the numbers are those of ``Intervention.msg``."""
+
+    RELEASED = 0
+    BLENDING = 1
+    ENGAGED = 2
+    HOLD_OFF = 3
+
+    @property
+    def commands(self) -> bool:
+        """Whether the human says where the arm goes."""
+        return self in (TakeOver.BLENDING, TakeOver.ENGAGED)
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """What the human commands at one moment.
+
+    Attributes:
+        phase: who has the arm.
+        share: of the human in the command, 0 to 1.
+        command: (A,) absolute joint target, rad; empty unless the human commands.
+        device: what it came from.
+        stamp: of the device's sample, ns.
+    """
+
+    phase: TakeOver
+    share: float
+    command: Array
+    device: str = ""
+    stamp: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless the numbers are finite and the share lies between 0 and 1."""
+        if not 0.0 <= self.share <= 1.0:
+            raise ValueError(
+                f"intervention of {self.device or 'a human'}: share {self.share} is not in 0 to 1"
+            )
+        if not np.isfinite(self.command).all():
+            raise ValueError(
+                f"intervention of {self.device or 'a human'}: command {self.command} is not finite"
+            )
