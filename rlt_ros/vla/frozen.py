@@ -14,7 +14,7 @@ from rlt_ros.perception import Observation
 from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.token_readouts import Readout
 from rlt_ros.robots.action_space import ActionSpace
-from rlt_ros.vla.protocol import VLA, ObservationBatch, VLASpec
+from rlt_ros.vla.protocol import VLA, ObservationBatch, VLASpec, check_observations
 
 FloatArray = NDArray[np.float32]
 
@@ -84,16 +84,23 @@ class FrozenVLA:
         self, observations: Sequence[Observation], instruction: str, generator: torch.Generator
     ) -> Perceived:
         """See :class:`Perceiver`."""
+        batch = self._batch(observations, instruction)
+        seen = self._vla.act(batch, generator=generator)
+        with torch.no_grad():
+            z = self._token(seen.embeddings, seen.mask)
+        return Perceived(z.numpy(), batch.proprio.numpy(), seen.chunk.numpy())
+
+    def check(self, observation: Observation) -> None:
+        """Raise ValueError unless :meth:`perceive` can take ``observation``."""
+        check_observations(self._batch([observation], ""), self._vla.spec)
+
+    def _batch(self, observations: Sequence[Observation], instruction: str) -> ObservationBatch:
         proprio = torch.from_numpy(np.stack([o.proprio for o in observations])).float()
         images = {
             camera: torch.from_numpy(np.stack([_camera(o, camera) for o in observations]))
             for camera in self._vla.spec.cameras
         }
-        batch = ObservationBatch(images, proprio, [instruction] * len(observations))
-        seen = self._vla.act(batch, generator=generator)
-        with torch.no_grad():
-            z = self._token(seen.embeddings, seen.mask)
-        return Perceived(z.numpy(), proprio.numpy(), seen.chunk.numpy())
+        return ObservationBatch(images, proprio, [instruction] * len(observations))
 
 
 def _camera(observation: Observation, camera: str) -> NDArray[np.uint8]:

@@ -1,0 +1,76 @@
+"""Which observation precedes which control step: stamps of cameras and stamps of commands on one clock."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from rlt_ros.perception import Observation
+
+_JUMP = 1_000_000_000
+"""ns by which a stamp lies behind the newest when the clock was set back; less is a message out of order."""
+
+_KEPT = 100
+"""Observations kept, 4 s at 25 Hz: their states are computed within two chunks."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An observation and when it arrived, s on the steady clock."""
+
+    observation: Observation
+    arrived: float
+
+
+class Timeline:
+    """The newest observations in the order of their stamps.
+
+    Attributes:
+        unordered: observations dropped because a newer one, or the same, was there already.
+        jumps: times that the clock was set back, which forgets all observations before.
+    """
+
+    def __init__(self) -> None:
+        self._seen: deque[Seen] = deque(maxlen=_KEPT)
+        self.unordered = self.jumps = 0
+
+    def add(self, observation: Observation, arrived: float) -> bool:
+        """Take an observation; False if it is not newer than the newest."""
+        if self._seen:
+            behind = self._seen[-1].observation.stamp - observation.stamp
+            if behind > _JUMP:
+                self._seen.clear()
+                self.jumps += 1
+            elif behind >= 0:
+                self.unordered += 1
+                return False
+        self._seen.append(Seen(observation, arrived))
+        return True
+
+    @property
+    def newest(self) -> Seen | None:
+        """The observation with the latest stamp."""
+        return self._seen[-1] if self._seen else None
+
+    @property
+    def period(self) -> int:
+        """ns between the two newest observations; 0 while there are fewer."""
+        if len(self._seen) < 2:
+            return 0
+        return self._seen[-1].observation.stamp - self._seen[-2].observation.stamp
+
+    def before(self, stamp: int, *, at_most: int) -> Seen | None:
+        """The newest observation at ``stamp`` or up to ``at_most`` ns before it."""
+        for seen in reversed(self._seen):
+            if seen.observation.stamp <= stamp:
+                return seen if stamp - seen.observation.stamp <= at_most else None
+        return None
+
+    def after(self, stamp: int, *, at_most: int) -> Seen | None:
+        """The oldest observation at ``stamp`` or up to ``at_most`` ns after it."""
+        found = None
+        for seen in reversed(self._seen):
+            if seen.observation.stamp < stamp:
+                break
+            found = seen
+        return found if found and found.observation.stamp - stamp <= at_most else None

@@ -1,0 +1,384 @@
+"""From observations and requests to action chunks and RL states: the part of the inference that knows no ROS.
+
+It answers a request for a chunk from the observation that belongs to it. In the critical phase it also makes the RL
+state of every window start, from the observation that precedes that control step, for the replay. Where the arm waits
+at a chunk border (`block`), the frames inside the last chunk and the one at the border go through the VLA in one batch,
+exactly as :class:`rlt_ros.experiments.rollout.Rollout` has it, and the same seed gives the same numbers. Where it does
+not wait (`overlap`), the chunk comes first and the states follow when there is time.
+
+A new actor is used from the next chunk on: a chunk is always of one actor.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+import torch
+
+from rlt_ros.perception import Observation
+from rlt_ros.rlt.checkpoint import PolicyUpdate
+from rlt_ros.rlt.config import RLTConfig, Shapes
+from rlt_ros.rlt.lineage import Lineage
+from rlt_ros.rlt.stream import ActionChunk, EpisodeState, Phase, StateRecord
+from rlt_ros.rlt.transition import FloatArray, RLState, Source
+from rlt_ros.vla.alignment import Seen, Timeline
+from rlt_ros.vla.frozen import Perceiver
+from rlt_ros.vla.request import InferenceConfig, Request, Run
+from rlt_ros.vla.token_watch import TokenWatch
+
+Output: TypeAlias = "StateRecord | ActionChunk"
+
+_NS = 1e9
+_TOLERANCE = 1_000_000  # ns between stamps that mean the same moment
+
+
+class Inference:
+    """See the module.
+
+    Args:
+        perceiver: the frozen half.
+        rlt: chunk, stride and exploration.
+        config: waiting and ageing.
+        clock: steady seconds.
+
+    Attributes:
+        shapes: sizes of states and actions.
+        dropped: what was not used, by reason in a few words.
+        last_drop: the newest of these, in full.
+    """
+
+    def __init__(
+        self,
+        perceiver: Perceiver,
+        rlt: RLTConfig,
+        config: InferenceConfig,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._perceiver, self._rlt, self._config, self._clock = perceiver, rlt, config, clock
+        self._scale = perceiver.action_space.scale.astype(np.float32)
+        dim = perceiver.action_space.dim
+        self.shapes = Shapes(perceiver.z_dim, 2 * dim, rlt.chunk, dim)
+        self.lineage: Lineage = perceiver.lineage
+        self._max_age = int(config.max_observation_age * _NS)
+        self._timeline, self._tokens = Timeline(), TokenWatch()
+        self._runs: dict[int, Run] = {}
+        self._early: tuple[int, dict[int, int]] = (
+            0,
+            {},
+        )  # an episode that is not announced yet, and its steps
+        self._request: Request | None = None
+        self._asked = 0.0
+        self._chunks = 0
+        self._actor: PolicyUpdate | None = None
+        self._without_update = 0
+        self.dropped: Counter[str] = Counter()
+        self.last_drop = ""
+
+    # -- what comes in -----------------------------------------------------------------------------------------------
+
+    def observe(self, observation: Observation) -> None:
+        """Take an observation."""
+        if not self._timeline.add(observation, self._clock()):
+            self.drop(
+                "observation out of order", f"an observation of {observation.stamp} ns came late or twice"
+            )
+
+    def executed(self, episode: int, step: int, stamp: int) -> None:
+        """Note when the command of a control step was sent."""
+        run = self._runs.get(episode)
+        if run is not None:
+            run.stamps[step] = stamp
+        elif episode > max(self._runs, default=0):
+            if self._early[0] != episode:
+                self._early = (episode, {})
+            self._early[1][step] = stamp
+
+    def follow(self, state: EpisodeState) -> None:
+        """Note where the episode is."""
+        run = self._runs.get(state.episode)
+        if run is None:
+            if state.phase in (Phase.IDLE, Phase.DONE) or (self._runs and state.episode < max(self._runs)):
+                return
+            run = self._runs[state.episode] = Run(state)
+            if self._early[0] == state.episode:
+                run.stamps = self._early[1]
+            for old in sorted(self._runs)[:-2]:  # one that runs, and one whose last states are still computed
+                del self._runs[old]
+        over = state.phase is Phase.DONE
+        if over and run.over_since is None:
+            run.over_since = self._clock()
+            self._without_update += run.stored and state.steps > 0
+            if self._request and self._request.episode == state.episode:
+                self._request = None
+        if over or run.state.phase is not Phase.DONE:
+            run.state = state
+
+    def ask(self, request: Request) -> None:
+        """Take a request; one that is asked again while it is answered changes nothing."""
+        if request.phase not in (Phase.APPROACH, Phase.CRITICAL):
+            self.drop("malformed request", f"a chunk was asked for in phase {request.phase.name}")
+            return
+        newest = max(self._runs, default=0)
+        if request.episode < newest:
+            self.drop(
+                "late request", f"a chunk of episode {request.episode} was asked for in episode {newest}"
+            )
+            return
+        if self._request and self._request.same(request):
+            return
+        self._request, self._asked = request, self._clock()
+
+    def use(self, update: PolicyUpdate) -> None:
+        """Act with this actor from the next chunk on."""
+        self._actor, self._without_update = update, 0
+
+    def drop(self, kind: str, reason: str) -> None:
+        """Count something that is not used."""
+        self.dropped[kind] += 1
+        self.last_drop = reason
+
+    # -- what it says of itself --------------------------------------------------------------------------------------
+
+    @property
+    def version(self) -> int:
+        """Of the actor at hand; 0 without one."""
+        return self._actor.version if self._actor else 0
+
+    @property
+    def fallback(self) -> str:
+        """Why the VLA acts in the actor's place, in words; empty when the actor acts."""
+        if self._actor is None:
+            return "no actor has come"
+        if self._tokens.verdict:
+            return self._tokens.verdict
+        limit = self._config.stale_after
+        if limit and self._without_update >= limit:
+            return f"the actor is stale: {self._without_update} episodes without a policy update"
+        return ""
+
+    @property
+    def waiting_for(self) -> str:
+        """What the request at hand waits for, in words; empty without one."""
+        return self._obstacle() if self._request else ""
+
+    @property
+    def busy(self) -> bool:
+        """Whether time alone may let :meth:`work` go on."""
+        return self._request is not None or any(run.over_since is not None for run in self._runs.values())
+
+    # -- what goes out -----------------------------------------------------------------------------------------------
+
+    def work(self) -> list[Output]:
+        """Do what can be done now. States come in the order of their steps."""
+        output = self._answer()
+        for number in sorted(self._runs):
+            run = self._runs[number]
+            if run.over_since is not None:
+                output += self._close(number, run)
+            elif self._request is None or self._request.overlap:
+                output += self._catch_up(run)
+        if self._tokens.verdict:  # rows without information would be there for good
+            return [record for record in output if isinstance(record, ActionChunk)]
+        return output
+
+    def _answer(self) -> list[Output]:
+        request = self._request
+        if request is None:
+            return []
+        run = self._runs.get(request.episode)
+        if run and run.answered and run.answered[0].same(request):
+            self._request = None
+            return [run.answered[1]]
+        if self._obstacle():
+            return []
+        assert run is not None
+        seen = self._observation(request)
+        assert seen is not None
+        self._request = None
+        critical = request.phase is Phase.CRITICAL
+        if critical and run.start is None:
+            run.start = run.due = request.step
+        frames: list[tuple[int, Seen]] = []
+        if critical and run.stored and not request.overlap:
+            frames = self._frames(run, request.step)
+        states = self._states(run, [*frames, (request.step, seen)])
+        if not states:
+            return []
+        chunk = self._chunk(run, request, states[-1], seen)
+        if request.overlap or not critical:
+            states = []
+        elif run.stored:
+            states = self._owed(run, states, request.step)
+        return [*states, *([chunk] if chunk else [])]
+
+    def _obstacle(self) -> str:
+        """What the pending request still waits for."""
+        request = self._request
+        assert request is not None
+        run = self._runs.get(request.episode)
+        if run is None:
+            return f"the state of episode {request.episode}"
+        if self._observation(request) is None:
+            return f"an observation of {request.stamp / _NS:.3f} s"
+        inside = range(run.due, request.step)
+        if request.phase is Phase.CRITICAL and run.start is not None and run.stored and not request.overlap:
+            missing = next((step for step in inside if step not in run.stamps), None)
+            if missing is not None and not self._is_overdue(self._asked):
+                return f"step {missing}"
+        return ""
+
+    def _observation(self, request: Request) -> Seen | None:
+        """The observation that a request is to be answered from; None while it has not come."""
+        newest = self._timeline.newest
+        if newest is None:
+            return None
+        if request.overlap:
+            return newest if abs(request.stamp - newest.observation.stamp) <= self._max_age else None
+        exact = self._timeline.after(request.stamp - _TOLERANCE, at_most=self._max_age)
+        if exact:
+            return exact
+        next_one = newest.observation.stamp + self._timeline.period
+        left_out = self._config.lock_step and next_one > request.stamp + _TOLERANCE
+        if left_out or self._is_overdue(self._asked):
+            return self._timeline.before(request.stamp, at_most=self._max_age)
+        return None
+
+    def _frames(self, run: Run, stop: int) -> list[tuple[int, Seen]]:
+        """Observations before those steps whose states are owed, from ``run.due`` up to, not with, ``stop``."""
+        frames = []
+        for step in range(run.due, stop, self._rlt.stride):
+            seen = None
+            if step in run.stamps:
+                seen = self._timeline.before(run.stamps[step] + _TOLERANCE, at_most=self._max_age)
+            if seen:
+                frames.append((step, seen))
+            else:
+                self.drop("state left out", f"step {step} of episode {run.state.episode} has no observation")
+        return frames
+
+    def _owed(self, run: Run, states: list[StateRecord], stop: int) -> list[StateRecord]:
+        """Those of the states up to and with step ``stop`` that windows start at; the next one is due after them."""
+        assert run.start is not None
+        stride = self._rlt.stride
+        run.due = run.start + ((stop - run.start) // stride + 1) * stride
+        return [record for record in states if (record.state.step - run.start) % stride == 0]
+
+    def _catch_up(self, run: Run) -> list[Output]:
+        """States that are owed though no request asks: the arm does not wait, or a human acts."""
+        if run.start is None or not run.stored or not run.stamps:
+            return []
+        last = max(run.stamps)
+        chunks = (
+            1 if run.answered and run.answered[0].overlap else 2
+        )  # with `block`, the request at the border asks
+        if last - run.due < chunks * self._rlt.chunk:
+            return []
+        return [*self._owed(run, self._states(run, self._frames(run, last + 1)), last)]
+
+    def _close(self, number: int, run: Run) -> list[Output]:
+        """The states that an episode which is over still owes."""
+        assert run.over_since is not None
+        steps = run.state.steps
+        if run.start is None or not run.stored or steps == 0:
+            del self._runs[number]
+            return []
+        stop = run.start + steps
+        overdue = self._is_overdue(run.over_since)
+        if not overdue and any(step not in run.stamps for step in range(run.due, stop)):
+            return []
+        frames = self._frames(run, stop)
+        if not run.state.ending.terminated and run.due <= stop:
+            final = self._final(run, stop)
+            newest = self._timeline.newest
+            reached = (
+                final is not None and newest is not None and newest.observation.stamp >= final - _TOLERANCE
+            )
+            if not reached and not overdue:
+                return []
+            if final is not None:
+                seen = self._timeline.before(final + _TOLERANCE, at_most=self._max_age)
+                frames += [(stop, seen)] if seen else []
+        del self._runs[number]
+        return [*self._states(run, frames)]
+
+    def _final(self, run: Run, stop: int) -> int | None:
+        """When the step after the last would have been commanded, ns."""
+        last, before = run.stamps.get(stop - 1), run.stamps.get(stop - 2)
+        return None if last is None or before is None else 2 * last - before
+
+    def _states(self, run: Run, frames: list[tuple[int, Seen]]) -> list[StateRecord]:
+        """States from one pass of the VLA over ``frames``; none where it fails."""
+        if not frames:
+            return []
+        observations = [seen.observation for _, seen in frames]
+        try:
+            seen = self._perceiver.perceive(observations, run.state.instruction, run.noise)
+        except ValueError as error:
+            self.drop("refused by the VLA", f"step {frames[-1][0]} of episode {run.state.episode}: {error}")
+            return []
+        if not (np.isfinite(seen.z).all() and np.isfinite(seen.chunk).all()):
+            self.drop("not finite", f"token or chunk of step {frames[-1][0]} of episode {run.state.episode}")
+            return []
+        for z, observation in zip(seen.z, observations, strict=True):
+            self._tokens.add(z, observation.position)
+        return [
+            StateRecord(
+                stamp=observation.stamp,
+                episode=run.state.episode,
+                lineage=self.lineage,
+                state=RLState(
+                    step=step,
+                    z=seen.z[i],
+                    proprio=seen.proprio[i],
+                    reference=seen.chunk[i, : self._rlt.chunk],
+                    anchor=observation.position.astype(np.float32),
+                ),
+                scale=self._scale,
+            )
+            for i, ((step, _), observation) in enumerate(zip(frames, observations, strict=True))
+        ]
+
+    def _chunk(self, run: Run, request: Request, record: StateRecord, seen: Seen) -> ActionChunk:
+        state, update = record.state, self._actor
+        action, source = state.reference, Source.VLA
+        if request.phase is Phase.CRITICAL and update and not self.fallback:
+            chosen = self._act(update, state, run)
+            if chosen is not None:
+                action, source = chosen, Source.ACTOR
+        acted = update if source is Source.ACTOR else None
+        self._chunks += 1
+        chunk = ActionChunk(
+            stamp=record.stamp,
+            episode=request.episode,
+            chunk=self._chunks,
+            step=request.step,
+            source=source,
+            anchor=state.anchor,
+            scale=self._scale,
+            reference=state.reference,
+            action=action,
+            version=acted.version if acted else 0,
+            lineage=acted.lineage if acted else self.lineage,
+            latency=int((self._clock() - seen.arrived) * _NS),
+        )
+        run.answered = (request, chunk)
+        return chunk
+
+    def _act(self, update: PolicyUpdate, state: RLState, run: Run) -> FloatArray | None:
+        z, proprio, reference = (torch.from_numpy(v)[None] for v in (state.z, state.proprio, state.reference))
+        sigma = 0.0 if run.state.eval else self._rlt.sigma
+        action: FloatArray = update.actor.act(z, proprio, reference, sigma=sigma, generator=run.exploration)[
+            0
+        ].numpy()
+        if np.isfinite(action).all():
+            return action
+        self.drop("not finite", f"action of policy {update.version} for step {state.step}")
+        return None
+
+    def _is_overdue(self, since: float) -> bool:
+        return self._clock() - since >= self._config.patience

@@ -1,0 +1,92 @@
+"""What the inference is asked, how long it may wait, and what it remembers of an episode."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from rlt_ros.rlt.parameters import check, parameter
+from rlt_ros.rlt.stream import ActionChunk, EpisodeState, Phase
+
+
+@dataclass(frozen=True)
+class InferenceConfig:
+    """How requests are answered."""
+
+    patience: float = parameter(
+        0.5,
+        help="How long a request waits for the observation and the steps that belong to it before it is answered with "
+        "what is there.",
+        unit="s",
+        low=0.0,
+        source="ours; ten frames at 20 Hz",
+    )
+    max_observation_age: float = parameter(
+        0.1,
+        help="Oldest observation that a chunk or a state is computed from, relative to its control step.",
+        unit="s",
+        low=0.001,
+        source="ours; three frames at 30 Hz",
+    )
+    lock_step: bool = parameter(
+        False,
+        help="The simulation waits for the command, so no observation comes later than the request; one that the "
+        "cameras' rate leaves out is not waited for.",
+    )
+    stale_after: int = parameter(
+        20,
+        help="Training episodes without a policy update after which the VLA acts again; 0 for never. Counted in "
+        "episodes, not in seconds: a learner that is caught up while the robot rests has nothing to send.",
+        unit="episodes",
+        low=0,
+        source="ours",
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class Request:
+    """The executor needs a chunk.
+
+    Attributes:
+        stamp: of the joint state at the step (block), or of the newest one (overlap), ns.
+        episode: id.
+        step: control step that the chunk is needed for.
+        phase: APPROACH or CRITICAL.
+        overlap: the arm still executes the chunk before.
+    """
+
+    stamp: int
+    episode: int
+    step: int
+    phase: Phase
+    overlap: bool = False
+
+    def same(self, other: Request) -> bool:
+        """Whether both ask for the same chunk, perhaps at another time."""
+        return (self.episode, self.step, self.phase) == (other.episode, other.step, other.phase)
+
+
+class Run:
+    """One episode as the inference sees it."""
+
+    def __init__(self, state: EpisodeState) -> None:
+        self.state = state
+        seed = (
+            state.seed or state.episode
+        )  # without a simulation there is none, and every episode needs its own
+        self.noise = torch.Generator().manual_seed(seed)
+        self.exploration = torch.Generator().manual_seed(seed)
+        self.stamps: dict[int, int] = {}  # step → stamp of its command, ns
+        self.start: int | None = None  # first step of the critical phase
+        self.due = 0  # step of the next state that is owed to the replay
+        self.answered: tuple[Request, ActionChunk] | None = None  # the newest request, and what was said
+        self.over_since: float | None = None
+
+    @property
+    def stored(self) -> bool:
+        """Whether the replay takes its rows."""
+        return not (self.state.eval or self.state.discarded)
