@@ -34,7 +34,10 @@ class Graph:
 
     def node(self, name: str, **options: Any) -> Node:
         """A node that is called back by :meth:`until`."""
-        node = Node(name, **options)
+        return self.add(Node(name, **options))
+
+    def add(self, node: Any) -> Any:
+        """Call back for a node of the test's own making."""
         self._nodes.append(node)
         self.executor.add_node(node)
         return node

@@ -1,0 +1,59 @@
+"""A node made with what nodes share, for `test_support.py`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from rlt_ros.middleware import LifecycleNode, State, TransitionCallbackReturn
+from rlt_ros.middleware.messages import ExecutedStep, String
+from rlt_ros.nodes import qos
+from rlt_ros.nodes.diagnostics import Diagnostics, Dropped
+from rlt_ros.nodes.parameters import declare
+from rlt_ros.nodes.run import CannotStart, Finished, explained, run_node
+from rlt_ros.nodes.topics import Topics
+from rlt_ros.rlt.parameters import check, parameter
+
+
+@dataclass(frozen=True)
+class ArmConfig:
+    speed: float = parameter(1.0, help="How fast.", unit="rad/s", low=0.0, high=2.0, source="data sheet")
+    steps: int = parameter(3, help="How many.", low=1)
+    names: tuple[str, ...] = parameter((), help="Which.")
+    start: bool = parameter(True, help="Whether it can be configured.")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+class ArmNode(LifecycleNode):
+    """Says on `said` what it was told on `orders`, and that it is active."""
+
+    def __init__(self) -> None:
+        super().__init__("arm_node")
+        self._config = declare(self, "arm", ArmConfig)
+        diagnostics = Diagnostics(self)
+        self._dropped = Dropped(diagnostics)
+        topics = Topics(self, diagnostics)
+        self._said = topics.publisher(String, "said", qos.COMMAND, while_active=True)
+        topics.subscription(String, "orders", self._on_order, qos.EPISODE_EVENT)
+        topics.subscription(ExecutedStep, "rlt/executed_step", lambda _: None, qos.EXECUTED_STEP)
+
+    @explained
+    def on_configure(self, state: State) -> TransitionCallbackReturn:
+        if not self._config.start:
+            raise CannotStart("the brakes are on; release them")
+        return super().on_configure(state)
+
+    def _on_order(self, message: String) -> None:
+        if message.data == "crash":
+            raise RuntimeError("out of oil")
+        if message.data == "finish":
+            raise Finished("all done")
+        if message.data == "nonsense":
+            self._dropped.add("bad order", "nonsense is no order")
+        self._said.publish(String(data=f"{message.data} {self._config.speed}"))
+
+
+if __name__ == "__main__":
+    sys.exit(run_node(ArmNode, threads=2))
