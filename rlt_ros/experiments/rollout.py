@@ -28,7 +28,6 @@ FloatArray = NDArray[np.float32]
 
 # Greatest distance between commanded and measured joint position: the demonstrator's lead of 8 mm is about 0.02 rad.
 _LEAD = 0.12
-_LOST_DISTANCE = 0.10  # m from tip to socket; further away an operator would end the attempt
 
 
 class Choice(NamedTuple):
@@ -190,19 +189,21 @@ class Rollout:
                 human_steps += source is Source.HUMAN
                 if watch:
                     watch()
-                end = self._end(step, mated)
+                end = self._end(step, mated, helped=supervisor is not None and supervisor.acts)
                 if end is not None:
                     break
         if builder and collect:
             collect(self._finish(builder, end, step, frames, noise))
         return Episode(end, step, human_steps / step)
 
-    def _end(self, step: int, mated: bool) -> End | None:
+    def _end(self, step: int, mated: bool, *, helped: bool) -> End | None:
+        """How the episode ends after `step` steps, if it does. An operator who has taken over gets time to finish."""
         if mated:
             return End.SUCCESS
-        if self._workcell.distance > _LOST_DISTANCE:
+        if self._workcell.distance > self._workcell.task.lost_distance:
             return End.FAILURE
-        return End.TIMEOUT if step >= self._workcell.task.critical_limit else None
+        limit = self._workcell.task.critical_limit * (2 if helped else 1)
+        return End.TIMEOUT if step >= limit else None
 
     def _finish(
         self,

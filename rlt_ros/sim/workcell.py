@@ -78,6 +78,7 @@ class Workcell:
         self._qvel = np.array([joint.dofadr[0] for joint in joints])
         self._ctrl = np.array([self._model.actuator(name).id for name in scene.ARM])
         self._tool = self._model.body(scene.TOOL_LINK).id
+        self.joint_names = tuple(self._model.joint(i).name for i in range(self._model.njnt))
         self._rng = np.random.default_rng(0)
         self._step = 0
         self._mated_steps = 0
@@ -127,6 +128,11 @@ class Workcell:
     def position(self) -> Array:
         """True joint positions (7,) of the right arm, rad."""
         return self._data.qpos[self._qpos].copy()
+
+    def all_joints(self) -> tuple[Array, Array]:
+        """True positions (J,) rad or m and velocities (J,) of the whole robot's joints, as `joint_names` has them."""
+        model, data = self._model, self._data
+        return data.qpos[model.jnt_qposadr], data.qvel[model.jnt_dofadr]
 
     @property
     def relative(self) -> Array:

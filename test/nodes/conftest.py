@@ -1,0 +1,126 @@
+"""For the tests of nodes: a DDS domain of their own on this host, the test's own node, and nodes as real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Before anything joins the graph. Domains up to 101 keep their ports out of the range that Linux hands out to others.
+os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randrange(1, 102))
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+
+from rlt_ros.middleware import Node, SingleThreadedExecutor, init, try_shutdown
+
+PATIENCE = 30.0  # s; how long a busy machine may take for what needs milliseconds
+
+
+class Graph:
+    """The test's own process in the graph."""
+
+    def __init__(self) -> None:
+        self.executor = SingleThreadedExecutor()
+        self._nodes: list[Node] = []
+
+    def node(self, name: str, **options: Any) -> Node:
+        """A node that is called back by :meth:`until`."""
+        return self.add(Node(name, **options))
+
+    def add(self, node: Any) -> Any:
+        """Call back for a node of the test's own making."""
+        self._nodes.append(node)
+        self.executor.add_node(node)
+        return node
+
+    def until(self, condition: Callable[[], Any], *, what: str = "") -> None:
+        """Spin until ``condition`` holds."""
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < end, f"did not come true within {PATIENCE} s: {what or condition}"
+            self.executor.spin_once(timeout_sec=0.05)
+
+    def close(self) -> None:
+        """Leave the graph."""
+        self.executor.shutdown()
+        for node in self._nodes:
+            node.destroy_node()
+
+
+@pytest.fixture
+def graph() -> Iterator[Graph]:
+    """A process that takes part in the graph."""
+    init(args=[])
+    here = Graph()
+    try:
+        yield here
+    finally:
+        here.close()
+        try_shutdown()
+
+
+class Process:
+    """A node in a process of its own: ``python -m rlt_ros.nodes.NAME``.
+
+    Args:
+        name: module of the node.
+        log: file for what it prints.
+        parameters: ROS parameters.
+        arguments: further ROS arguments.
+    """
+
+    def __init__(self, name: str, log: Path, parameters: dict[str, Any], arguments: tuple[str, ...]) -> None:
+        # JSON is YAML, so lists and strings arrive as they are.
+        values = [text for key, value in parameters.items() for text in ("-p", f"{key}:={json.dumps(value)}")]
+        self._log = log
+        with log.open("ab") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", f"rlt_ros.nodes.{name}", "--ros-args", *values, *arguments],
+                stdout=file,
+                stderr=file,
+                cwd=Path(__file__).resolve().parents[2],
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )
+
+    @property
+    def log(self) -> str:
+        """What it has printed so far."""
+        return self._log.read_text()
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and return the exit status."""
+        self.process.send_signal(how)
+        return self.process.wait(PATIENCE)
+
+    def close(self) -> None:
+        """End it in any case."""
+        self.process.terminate()
+        try:
+            self.process.wait(5.0)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture
+def start_node(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """``start_node("sim_node", *ros_arguments, parameter=value, …)``; ends them after the test."""
+    processes: list[Process] = []
+
+    def start(name: str, *arguments: str, **parameters: Any) -> Process:
+        log = tmp_path / f"{name}-{len(processes)}.log"
+        processes.append(Process(name, log, parameters, arguments))
+        return processes[-1]
+
+    yield start
+    for one in processes:
+        one.close()
+        print(f"--- {one.process.args}\n{one.log}")
