@@ -91,11 +91,28 @@ def import_actor(
     found = Lineage.from_metadata(metadata)
     lineage.require_same(found, what=origin)
     hidden = tuple(int(width) for width in metadata["hidden"].split(","))
+    return PolicyUpdate(_built(tensors, shapes, hidden, origin), int(metadata["version"]), found)
+
+
+def load_actor(path: str | Path, *, shapes: Shapes, lineage: Lineage) -> PolicyUpdate:
+    """The actor in a learner's checkpoint; the errors are those of :func:`load_learner`."""
+    tensors, metadata = load_tensors(path, kind=LEARNER_KIND)
+    _require_shapes(metadata, shapes, str(path))
+    found = Lineage.from_metadata(metadata)
+    lineage.require_same(found, what=str(path))
+    own = {name.removeprefix("actor."): value for name, value in tensors.items() if name.startswith("actor.")}
+    hidden = tuple(value.shape[1] for name, value in sorted(own.items()) if name.startswith("body.weights."))
+    actor = _built(own, shapes, hidden, str(path))
+    version = int(tensors["steps.actor"])
+    return PolicyUpdate(actor, version, dataclasses.replace(found, actor=fingerprint(own)))
+
+
+def _built(tensors: Mapping[str, Tensor], shapes: Shapes, hidden: tuple[int, ...], origin: str) -> Actor:
     # float32 whatever the learner computes in: for a single state, casting weights costs more than it saves.
     actor = Actor(shapes, hidden, dtype=torch.float32, generator=torch.Generator())
     _require_layout(tensors, actor.state_dict(), origin)
     actor.load_state_dict(tensors)
-    return PolicyUpdate(actor.requires_grad_(False), int(metadata["version"]), found)
+    return actor.requires_grad_(False)
 
 
 def _require_shapes(metadata: Mapping[str, str], shapes: Shapes, origin: str) -> None:

@@ -52,13 +52,6 @@ class Timeline:
         """The observation with the latest stamp."""
         return self._seen[-1] if self._seen else None
 
-    @property
-    def period(self) -> int:
-        """ns between the two newest observations; 0 while there are fewer."""
-        if len(self._seen) < 2:
-            return 0
-        return self._seen[-1].observation.stamp - self._seen[-2].observation.stamp
-
     def before(self, stamp: int, *, at_most: int) -> Seen | None:
         """The newest observation at ``stamp`` or up to ``at_most`` ns before it."""
         for seen in reversed(self._seen):

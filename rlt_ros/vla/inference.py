@@ -12,19 +12,19 @@ A new actor is used from the next chunk on: a chunk is always of one actor.
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
-import torch
 
 from rlt_ros.perception import Observation
 from rlt_ros.rlt.checkpoint import PolicyUpdate
 from rlt_ros.rlt.config import RLTConfig, Shapes
 from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.stream import ActionChunk, EpisodeState, Phase, StateRecord
-from rlt_ros.rlt.transition import FloatArray, RLState, Source
+from rlt_ros.rlt.transition import RLState, Source
+from rlt_ros.vla.acting import Acting
 from rlt_ros.vla.alignment import Seen, Timeline
 from rlt_ros.vla.frozen import Perceiver
 from rlt_ros.vla.request import InferenceConfig, Request, Run
@@ -74,8 +74,8 @@ class Inference:
         self._request: Request | None = None
         self._asked = 0.0
         self._chunks = 0
-        self._actor: PolicyUpdate | None = None
-        self._without_update = 0
+        self._acting = Acting(rlt.sigma, config.stale_after)
+        self._ended: deque[int] = deque(maxlen=10)
         self.dropped: Counter[str] = Counter()
         self.last_drop = ""
 
@@ -93,49 +93,51 @@ class Inference:
         run = self._runs.get(episode)
         if run is not None:
             run.stamps[step] = stamp
-        elif episode > max(self._runs, default=0):
+        elif episode not in self._ended:
             if self._early[0] != episode:
                 self._early = (episode, {})
             self._early[1][step] = stamp
 
     def follow(self, state: EpisodeState) -> None:
         """Note where the episode is."""
-        run = self._runs.get(state.episode)
-        if run is None:
-            if state.phase in (Phase.IDLE, Phase.DONE) or (self._runs and state.episode < max(self._runs)):
-                return
-            run = self._runs[state.episode] = Run(state)
-            if self._early[0] == state.episode:
-                run.stamps = self._early[1]
-            for old in sorted(self._runs)[:-2]:  # one that runs, and one whose last states are still computed
-                del self._runs[old]
-        over = state.phase is Phase.DONE
-        if over and run.over_since is None:
-            run.over_since = self._clock()
-            self._without_update += run.stored and state.steps > 0
-            if self._request and self._request.episode == state.episode:
+        number = state.episode
+        run = self._runs.get(number)
+        if state.phase is not Phase.DONE:
+            if run is not None and run.over_since is None:
+                run.state = state
+            elif state.phase is not Phase.IDLE:
+                self._begin(state)
+        elif run is not None and run.over_since is None:
+            run.state, run.over_since = state, self._clock()
+            self._ended.append(number)
+            if run.stored and state.steps > 0:
+                self._acting.trained()
+            if self._request and self._request.episode == number:
                 self._request = None
-        if over or run.state.phase is not Phase.DONE:
-            run.state = state
+
+    def _begin(self, state: EpisodeState) -> None:
+        number = state.episode
+        self._runs.pop(number, None)
+        self._runs[number] = run = Run(state)
+        if number in self._ended:
+            self._ended.remove(number)
+        if self._early[0] == number:
+            run.stamps = self._early[1]
+        for old in list(self._runs)[:-2]:  # one that runs, and one whose last states are still computed
+            del self._runs[old]
 
     def ask(self, request: Request) -> None:
         """Take a request; one that is asked again while it is answered changes nothing."""
         if request.phase not in (Phase.APPROACH, Phase.CRITICAL):
             self.drop("malformed request", f"a chunk was asked for in phase {request.phase.name}")
-            return
-        newest = max(self._runs, default=0)
-        if request.episode < newest:
-            self.drop(
-                "late request", f"a chunk of episode {request.episode} was asked for in episode {newest}"
-            )
-            return
-        if self._request and self._request.same(request):
-            return
-        self._request, self._asked = request, self._clock()
+        elif request.episode in self._ended:
+            return  # the executor had not heard of the end yet
+        elif self._request is None or not self._request.same(request):
+            self._request, self._asked = request, self._clock()
 
-    def use(self, update: PolicyUpdate) -> None:
-        """Act with this actor from the next chunk on."""
-        self._actor, self._without_update = update, 0
+    def use(self, update: PolicyUpdate, *, ages: bool = True) -> None:
+        """Act with this actor from the next chunk on; one that ``ages`` becomes stale where no newer one follows."""
+        self._acting.use(update, ages=ages)
 
     def drop(self, kind: str, reason: str) -> None:
         """Count something that is not used."""
@@ -147,19 +149,12 @@ class Inference:
     @property
     def version(self) -> int:
         """Of the actor at hand; 0 without one."""
-        return self._actor.version if self._actor else 0
+        return self._acting.update.version if self._acting.update else 0
 
     @property
     def fallback(self) -> str:
         """Why the VLA acts in the actor's place, in words; empty when the actor acts."""
-        if self._actor is None:
-            return "no actor has come"
-        if self._tokens.verdict:
-            return self._tokens.verdict
-        limit = self._config.stale_after
-        if limit and self._without_update >= limit:
-            return f"the actor is stale: {self._without_update} episodes without a policy update"
-        return ""
+        return self._acting.obstacle or self._tokens.verdict
 
     @property
     def waiting_for(self) -> str:
@@ -176,8 +171,7 @@ class Inference:
     def work(self) -> list[Output]:
         """Do what can be done now. States come in the order of their steps."""
         output = self._answer()
-        for number in sorted(self._runs):
-            run = self._runs[number]
+        for number, run in list(self._runs.items()):
             if run.over_since is not None:
                 output += self._close(number, run)
             elif self._request is None or self._request.overlap:
@@ -214,7 +208,7 @@ class Inference:
             states = []
         elif run.stored:
             states = self._owed(run, states, request.step)
-        return [*states, *([chunk] if chunk else [])]
+        return [*states, chunk]
 
     def _obstacle(self) -> str:
         """What the pending request still waits for."""
@@ -242,9 +236,7 @@ class Inference:
         exact = self._timeline.after(request.stamp - _TOLERANCE, at_most=self._max_age)
         if exact:
             return exact
-        next_one = newest.observation.stamp + self._timeline.period
-        left_out = self._config.lock_step and next_one > request.stamp + _TOLERANCE
-        if left_out or self._is_overdue(self._asked):
+        if self._is_overdue(self._asked):
             return self._timeline.before(request.stamp, at_most=self._max_age)
         return None
 
@@ -273,9 +265,8 @@ class Inference:
         if run.start is None or not run.stored or not run.stamps:
             return []
         last = max(run.stamps)
-        chunks = (
-            1 if run.answered and run.answered[0].overlap else 2
-        )  # with `block`, the request at the border asks
+        # With `block` the request at the next border asks for them, in one batch with its own.
+        chunks = 1 if run.answered and run.answered[0].overlap else 2
         if last - run.due < chunks * self._rlt.chunk:
             return []
         return [*self._owed(run, self._states(run, self._frames(run, last + 1)), last)]
@@ -344,20 +335,21 @@ class Inference:
         ]
 
     def _chunk(self, run: Run, request: Request, record: StateRecord, seen: Seen) -> ActionChunk:
-        state, update = record.state, self._actor
-        action, source = state.reference, Source.VLA
-        if request.phase is Phase.CRITICAL and update and not self.fallback:
-            chosen = self._act(update, state, run)
-            if chosen is not None:
-                action, source = chosen, Source.ACTOR
-        acted = update if source is Source.ACTOR else None
+        state, acted = record.state, None
+        action = state.reference
+        if request.phase is Phase.CRITICAL and not self.fallback:
+            chosen = self._acting.choose(state, explore=None if run.state.eval else run.exploration)
+            if chosen is None:
+                self.drop("not finite", f"action of policy {self.version} for step {state.step}")
+            else:
+                action, acted = chosen, self._acting.update
         self._chunks += 1
         chunk = ActionChunk(
             stamp=record.stamp,
             episode=request.episode,
             chunk=self._chunks,
             step=request.step,
-            source=source,
+            source=Source.ACTOR if acted else Source.VLA,
             anchor=state.anchor,
             scale=self._scale,
             reference=state.reference,
@@ -368,17 +360,6 @@ class Inference:
         )
         run.answered = (request, chunk)
         return chunk
-
-    def _act(self, update: PolicyUpdate, state: RLState, run: Run) -> FloatArray | None:
-        z, proprio, reference = (torch.from_numpy(v)[None] for v in (state.z, state.proprio, state.reference))
-        sigma = 0.0 if run.state.eval else self._rlt.sigma
-        action: FloatArray = update.actor.act(z, proprio, reference, sigma=sigma, generator=run.exploration)[
-            0
-        ].numpy()
-        if np.isfinite(action).all():
-            return action
-        self.drop("not finite", f"action of policy {update.version} for step {state.step}")
-        return None
 
     def _is_overdue(self, since: float) -> bool:
         return self._clock() - since >= self._config.patience

@@ -29,11 +29,6 @@ class InferenceConfig:
         low=0.001,
         source="ours; three frames at 30 Hz",
     )
-    lock_step: bool = parameter(
-        False,
-        help="The simulation waits for the command, so no observation comes later than the request; one that the "
-        "cameras' rate leaves out is not waited for.",
-    )
     stale_after: int = parameter(
         20,
         help="Training episodes without a policy update after which the VLA acts again; 0 for never. Counted in "
