@@ -26,7 +26,7 @@ class ControlConfig:
     )
     chunk_timeout: float = parameter(
         1.5,
-        help="After this long without an answer a chunk is asked for again; in lock-step the arm holds for a step then.",
+        help="After this long without an answer a chunk is asked for again, and in lock-step the arm holds for a step.",
         unit="s",
         low=0.05,
         source="ours; below the 2 s that the simulator waits",

@@ -1,8 +1,8 @@
 """The executor's core: records of messages in, one command and one executed step a control step out.
 
 There are two clocks. `now` is steady and never jumps: time-outs are measured on it. `stamp` is ROS time: it says when
-an observation was made and when a command was sent. In lock-step the robot's time goes on only when a command is sent, so
-there joint states and human are measured on the stamps of the joint states.
+an observation was made and when a command was sent. In lock-step the robot's time goes on only when a command is sent,
+so there joint states and human are measured on the stamps of the joint states.
 """
 
 from __future__ import annotations
@@ -248,7 +248,8 @@ class Controller:
         running = running and not self._lost
         row = self._chunks.row(self._step) if running else None
         stopped = self._pressed or self._e_stop_watch.silent(now)
-        request = None if stopped or not running else self._request(row, now)
+        given_up = config.lock_step and self._due is not None and now - self._due >= self._timeout
+        request = self._request(row, now) if running and not stopped and not given_up else None
         if config.lock_step and running and not stopped and self._waits(row, now):
             return Outcome(None, request)
         time = self._robot_time(now)

@@ -6,6 +6,7 @@ is sent.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from rlt_ros.middleware import (
     State,
     Timer,
     TransitionCallbackReturn,
+    ok,
 )
 from rlt_ros.middleware.arrays import pack
 from rlt_ros.middleware.messages import (
@@ -155,7 +157,7 @@ class ExecutorNode(LifecycleNode):
         if self._timer is not None:
             self.destroy_timer(self._timer)
         hold = self._controller.hold(self._ros_time())
-        if hold is not None:
+        if hold is not None and ok():
             self._send(hold)
         self.destroy_publisher(self._commands)
         self._commands = self._timer = None
@@ -357,3 +359,7 @@ class ExecutorNode(LifecycleNode):
 def main() -> int:
     """Run the node."""
     return run_node(ExecutorNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

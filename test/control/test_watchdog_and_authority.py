@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rlt_ros.control import authority
+from rlt_ros.control.authority import Inputs, decide
+from rlt_ros.control.chunks import Row
+from rlt_ros.control.watchdog import Watchdog
+from rlt_ros.rlt.stream import ActionChunk
+from rlt_ros.rlt.transition import Source
+from rlt_ros.robots.intervention import Intervention, TakeOver
+from rlt_ros.robots.safety import Reference
+
+LAST = np.zeros(2)
+FLOATS = np.ones((1, 2), np.float32)
+
+
+def row(source: Source) -> Row:
+    chunk = ActionChunk(0, 1, 1, 0, source, FLOATS[0], FLOATS[0], FLOATS, FLOATS)
+    return Row(chunk, 0, np.array([0.2, 0.4]), Reference(np.array([0.1, 0.1]), np.ones(2)))
+
+
+def human(phase: TakeOver, share: float = 1.0) -> Intervention:
+    return Intervention(phase, share, np.array([1.0, 2.0]), "joy")
+
+
+def inputs(**changes: object) -> Inputs:
+    usual = {
+        "stopped": False,
+        "blind": False,
+        "human": None,
+        "human_silent": False,
+        "running": True,
+        "row": None,
+    }
+    return Inputs(**{**usual, **changes})  # type: ignore[arg-type]
+
+
+ACTOR, VLA = row(Source.ACTOR), row(Source.VLA)
+ENGAGED = human(TakeOver.ENGAGED)
+
+
+@pytest.mark.parametrize(
+    ("known", "source", "why"),
+    [
+        (inputs(stopped=True, human=ENGAGED, row=ACTOR), Source.HOLD, authority.E_STOP),
+        (inputs(blind=True, human=ENGAGED, row=ACTOR), Source.HOLD, authority.BLIND),
+        (inputs(human=ENGAGED, row=ACTOR), Source.HUMAN, ""),
+        (inputs(human=ENGAGED, running=False), Source.HUMAN, ""),
+        (inputs(human=ENGAGED, human_silent=True, row=ACTOR), Source.HOLD, authority.HUMAN_SILENT),
+        (inputs(human=human(TakeOver.HOLD_OFF), row=ACTOR), Source.HOLD, authority.HOLD_OFF),
+        (inputs(human=human(TakeOver.RELEASED), human_silent=True, row=ACTOR), Source.ACTOR, ""),
+        (inputs(row=ACTOR), Source.ACTOR, ""),
+        (inputs(row=VLA), Source.VLA, ""),
+        (inputs(), Source.HOLD, authority.NO_CHUNK),
+        (inputs(running=False, row=ACTOR), Source.HOLD, authority.NO_EPISODE),
+    ],
+)
+def test_e_stop_over_human_over_actor_over_vla_over_hold(known: Inputs, source: Source, why: str) -> None:
+    choice = decide(known, LAST)
+    assert (choice.source, choice.why) == (source, why)
+    assert (choice.target is None) == (source is Source.HOLD)
+
+
+def test_a_take_over_is_blended_with_what_the_policy_wants() -> None:
+    choice = decide(inputs(human=human(TakeOver.BLENDING, 0.25), row=ACTOR), LAST)
+    assert choice.target is not None
+    np.testing.assert_allclose(choice.target, 0.25 * np.array([1.0, 2.0]) + 0.75 * np.array([0.2, 0.4]))
+
+
+def test_without_a_policy_a_take_over_begins_where_the_arm_is() -> None:
+    choice = decide(inputs(human=human(TakeOver.BLENDING, 0.25), running=False), LAST)
+    assert choice.target is not None
+    np.testing.assert_allclose(choice.target, [0.25, 0.5])
+
+
+def test_only_the_actor_is_kept_near_the_reference() -> None:
+    assert decide(inputs(row=ACTOR), LAST).reference is ACTOR.reference
+    assert decide(inputs(row=VLA), LAST).reference is None
+    assert decide(inputs(row=ACTOR, human=ENGAGED), LAST).reference is None
+
+
+def test_a_watchdog_barks_until_it_is_fed_and_when_it_is_hungry_again() -> None:
+    watchdog = Watchdog(0.1)
+    assert watchdog.silent(0)
+    watchdog.feed(10**9)
+    assert not watchdog.silent(10**9 + 100_000_000)
+    assert watchdog.silent(10**9 + 100_000_001)
+
+
+def test_a_watchdog_without_timeout_never_barks() -> None:
+    assert not Watchdog(0.0).silent(10**12)
+
+
+@pytest.mark.parametrize(
+    ("share", "command"), [(1.5, [0.0, 0.0]), (-0.1, [0.0, 0.0]), (np.nan, [0.0, 0.0]), (0.5, [np.nan, 0.0])]
+)
+def test_an_intervention_of_nonsense_is_refused(share: float, command: list[float]) -> None:
+    with pytest.raises(ValueError, match="intervention of joy"):
+        Intervention(TakeOver.ENGAGED, share, np.array(command), "joy")
