@@ -194,7 +194,7 @@ def _robots(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
     """What each robot has for itself, those of one robot after those of the other."""
     for index, namespace in enumerate(arguments.namespaces):
         if arguments.sim:
-            yield from _sim(mode, arguments, index)
+            yield _sim_node(arguments, namespace)
         yield _robot_node(arguments, "perception", namespace)
         yield _robot_node(arguments, "inference", namespace, **_policy(mode, arguments))
         # On a real arm nobody but a human lets commands flow again after a crash.
@@ -209,23 +209,16 @@ def _robots(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
             plan=_plan(mode, arguments),
         )
         if arguments.teleop not in ("none", "scripted"):
-            yield from _teleop(arguments, namespace)
+            yield _robot_node(arguments, "teleop", namespace, device=arguments.teleop)
 
 
-def _sim(mode: str, arguments: Arguments, index: int | None = None) -> Iterator[NodeSpec]:
-    for i, namespace in enumerate(arguments.namespaces):
-        if index in (None, i):
-            yield _robot_node(
-                arguments,
-                "sim",
-                namespace,
-                seed=arguments.seed + i,
-                operator="scripted" if arguments.teleop == "scripted" else "none",
-            )
+def _sim(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
+    return (_sim_node(arguments, namespace) for namespace in arguments.namespaces)
 
 
-def _teleop(arguments: Arguments, namespace: str) -> Iterator[NodeSpec]:
-    yield _robot_node(arguments, "teleop", namespace, device=arguments.teleop)
+def _sim_node(arguments: Arguments, namespace: str) -> NodeSpec:
+    operator = "scripted" if arguments.teleop == "scripted" else "none"
+    return _robot_node(arguments, "sim", namespace, operator=operator)
 
 
 def _learning(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:

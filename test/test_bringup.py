@@ -67,7 +67,7 @@ def test_two_robots_share_one_learner() -> None:
     inference = next(spec for spec in specs if spec.label == "left/inference")
     assert ("rlt/policy_update", "/rlt/policy_update") in inference.remappings
     assert ("/clock", "/left/clock") in inference.remappings
-    seeds = {spec.parameters["seed"] for spec in specs if spec.executable == "sim_node"}
+    seeds = {spec.parameters["seed"] for spec in specs if spec.executable == "episode_node"}
     assert len(seeds) == 2
 
 

@@ -152,12 +152,12 @@ Supervisor([child], stop_order=[], show=lambda line: print(line.text, flush=True
 
 
 def test_a_node_is_a_python_process_with_ros_arguments() -> None:
-    (sim,) = graph("sim", Arguments(namespace="left", seed=3))
+    (sim,) = graph("sim", Arguments(namespace="left", teleop="scripted"))
     line = command(sim)
     assert line[:3] == [sys.executable, "-m", "rlt_ros.nodes.sim_node"]
     assert line[3] == "--ros-args"
     assert "__ns:=/left" in line
-    assert "seed:=3" in line
+    assert 'operator:="scripted"' in line
     assert 'task:="charger"' in line
 
 
