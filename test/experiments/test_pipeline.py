@@ -113,7 +113,10 @@ def test_more_minutes_prolong_a_run_and_evaluate_the_final_policy(weights: Path,
     assert longer["rlt"]["episodes"] == 2
 
 
-def test_a_run_that_was_killed_goes_on_and_loses_no_committed_row(weights: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_was_stopped_goes_on_and_loses_no_committed_row(
+    weights: Path, tmp_path: Path, how: signal.Signals
+) -> None:
     out = tmp_path / "run"
     script = (
         "import json,sys; from pathlib import Path; from rlt_ros.experiments.trainer import train; "
@@ -125,6 +128,8 @@ def test_a_run_that_was_killed_goes_on_and_loses_no_committed_row(weights: Path,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        # A shell ignores SIGINT for what it runs in the background, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     journal = out / "metrics.jsonl"
     while not (journal.exists() and journal.stat().st_size):  # learning has begun
@@ -133,7 +138,7 @@ def test_a_run_that_was_killed_goes_on_and_loses_no_committed_row(weights: Path,
             child.wait(0.05)
         except subprocess.TimeoutExpired:
             continue
-    child.send_signal(signal.SIGKILL)
+    child.send_signal(how)
     child.wait()
     committed = [r for r in _lines(out / "episodes.jsonl") if r["phase"] in ("warmup", "online")]
     summary = _train(
