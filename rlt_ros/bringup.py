@@ -25,6 +25,23 @@ MODES: Mapping[str, str] = {
 }
 """Mode → what it is for."""
 
+ORDER = tuple(
+    f"{name}_node"
+    for name in (
+        "perception",
+        "inference",
+        "executor",
+        "episode",
+        "teleop",
+        "replay",
+        "learner",
+        "monitor",
+        "record",
+        "sim",
+    )
+)
+"""All nodes of this package, along the way of the data."""
+
 _SHARED_TOPICS = ("rlt/policy_update", "rlt/replay_status", "rlt/learner_status")
 """Topics of the replay and the learner, which all robots share."""
 
@@ -198,7 +215,7 @@ def _robots(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
         yield _robot_node(arguments, "perception", namespace)
         yield _robot_node(arguments, "inference", namespace, **_policy(mode, arguments))
         # On a real arm nobody but a human lets commands flow again after a crash.
-        yield _robot_node(arguments, "executor", namespace, restart=arguments.sim)
+        yield _robot_node(arguments, "executor", namespace, restart=arguments.sim, lock_step=arguments.sim)
         yield _robot_node(
             arguments,
             "episode",
