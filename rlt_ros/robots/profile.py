@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rlt_ros.robots.kinematics import Kinematics
 
 ENCODINGS = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8")
-"""Encodings of `sensor_msgs/Image` that can be made RGB."""
+"""Encodings of `sensor_msgs/Image` that can be made RGB; `rlt_ros.perception.pictures` reads them."""
 
 _TOPIC = re.compile(r"^(~/|/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*$")
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -138,6 +138,11 @@ class RobotProfile:
         help="Name as the VLA knows it → camera. The first one sets the pace of observations.",
     )
     joint_states: str = parameter("joint_states", help="Topic of the measured joint states.")
+    reliable_sensors: bool = parameter(
+        False,
+        help="Whether joint states and pictures are published reliably, so that they can be subscribed to so, as "
+        "lock-step needs it. Many drivers do not.",
+    )
     command: CommandProfile = dataclasses.field(default_factory=CommandProfile)
     safety: SafetyProfile = dataclasses.field(default_factory=SafetyProfile)
     posture: Mapping[str, float] | None = parameter(

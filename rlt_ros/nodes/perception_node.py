@@ -1,0 +1,130 @@
+"""Makes one observation of all cameras and the joint state out of what the robot's drivers send one by one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from rlt_ros.middleware import Duration, JumpThreshold, Node
+from rlt_ros.middleware.messages import EpisodeState, Image, JointState, Observation
+from rlt_ros.nodes import qos
+from rlt_ros.nodes.conversions import to_ns, write_observation
+from rlt_ros.nodes.diagnostics import OK, STALE, Diagnostics, Dropped, Report
+from rlt_ros.nodes.parameters import Setup, declare
+from rlt_ros.nodes.run import run_node
+from rlt_ros.nodes.topics import Topics
+from rlt_ros.perception import Observation as Seen
+from rlt_ros.perception.joints import JointOrder, JointStateError
+from rlt_ros.perception.pictures import PictureError, decode, resize
+from rlt_ros.perception.synchroniser import SyncConfig, Synchroniser
+from rlt_ros.rlt.parameters import ConfigError, check, parameter
+from rlt_ros.robots.profile import load_profile
+
+
+@dataclass(frozen=True)
+class PerceptionConfig:
+    """What observations hold."""
+
+    image_size: tuple[int, ...] = parameter(
+        (),
+        help="Height and width that pictures are resized to, those of the VLA; empty leaves them as they come.",
+        unit="pixels",
+        low=1,
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if len(self.image_size) not in (0, 2):
+            raise ConfigError(f"`image_size` is {list(self.image_size)}; give height and width, or nothing")
+
+
+class PerceptionNode(Node):
+    """Sensors in, observations out."""
+
+    def __init__(self) -> None:
+        super().__init__("perception_node")
+        setup, config = declare(self, "", Setup), declare(self, "", PerceptionConfig)
+        profile = load_profile(setup.robot)
+        diagnostics = Diagnostics(self)
+        self._dropped = Dropped(diagnostics)
+        diagnostics.add("observations", self._report)
+        self._sync = Synchroniser(declare(self, "", SyncConfig), list(profile.cameras), self._dropped.add)
+        self._profile, self._size = profile, config.image_size
+        self._order = JointOrder(profile.joints)
+        self._number = 0  # of the episode that runs
+        self._reported = 0
+        topics = Topics(self, diagnostics)
+        self._out = topics.publisher(Observation, "rlt/observation", qos.OBSERVATION)
+        sensors = qos.sensor(reliable=profile.reliable_sensors)
+        topics.subscription(EpisodeState, "rlt/episode_state", self._on_episode, qos.EPISODE_STATE)
+        topics.subscription(JointState, profile.joint_states, self._on_joints, sensors)
+        for name, camera in profile.cameras.items():
+            topics.subscription(Image, camera.topic, self._on_picture_of(name, camera.encoding), sensors)
+        back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
+        self._jumps = self.get_clock().create_jump_callback(back, post_callback=lambda _: self._sync.reset())
+
+    def _on_episode(self, message: Any) -> None:
+        self._number = message.episode
+
+    def _on_joints(self, message: Any) -> None:
+        try:
+            position, velocity = self._order.pick(message.name, message.position, message.velocity)
+        except JointStateError as error:
+            self._dropped.add("unusable joint state", str(error))
+            return
+        self._publish(self._sync.add_joints(to_ns(message.header.stamp), position, velocity, self._time()))
+
+    def _on_picture_of(self, camera: str, encoding: str) -> Callable[[Any], None]:
+        return partial(self._on_picture, camera, encoding)
+
+    def _on_picture(self, camera: str, encoding: str, message: Any) -> None:
+        try:
+            if message.encoding != encoding:
+                raise PictureError(f"encoding is `{message.encoding}`; the robot's profile says {encoding}")
+            picture = decode(
+                message.data,
+                height=message.height,
+                width=message.width,
+                step=message.step,
+                encoding=message.encoding,
+            )
+        except PictureError as error:
+            self._dropped.add(f"unusable picture of {camera}", str(error))
+            return
+        if self._size:
+            picture = resize(picture, *self._size)
+        self._publish(self._sync.add_picture(camera, to_ns(message.header.stamp), picture, self._time()))
+
+    def _publish(self, observations: list[Seen]) -> None:
+        for observation in observations:
+            self._out.publish(
+                write_observation(
+                    observation,
+                    episode=self._number,
+                    joints=self._profile.joints,
+                    frame_id=self._profile.base_frame,
+                )
+            )
+
+    def _time(self) -> int | None:
+        """ROS time, ns; None while simulated time has not begun."""
+        return int(self.get_clock().now().nanoseconds) or None
+
+    def _report(self) -> Report:
+        made, self._reported = self._sync.made - self._reported, self._sync.made
+        values = {"made": self._sync.made, "clock_resets": self._sync.resets}
+        if made:
+            return OK, f"{made} since the last report", values
+        return STALE, "none since the last report", values
+
+
+def main() -> int:
+    """Run the node."""
+    return run_node(PerceptionNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
