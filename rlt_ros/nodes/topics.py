@@ -60,8 +60,12 @@ class Topics:
         profile: QoSProfile,
         *,
         callback_group: CallbackGroup | None = None,
+        raw: bool = False,
     ) -> Subscription:
-        """A subscription. Messages with a header have their age measured on the node's clock."""
+        """A subscription. Messages with a header have their age measured on the node's clock.
+
+        With ``raw`` the callback gets serialised bytes.
+        """
         traffic = self._traffic[topic] = _Traffic()
 
         def count(message: Any) -> None:
@@ -76,6 +80,7 @@ class Topics:
                 profile,
                 callback_group=callback_group,
                 qos_overriding_options=_overridable(),
+                raw=raw,
                 **events,
             )
 

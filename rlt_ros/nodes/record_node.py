@@ -1,0 +1,141 @@
+"""Records what the graph says into a rosbag2 of MCAP files, which ROS 2, Foxglove and PlotJuggler open.
+
+Bytes are written as they come. A run that goes on gets a new bag beside the old one; one whose recorder was killed
+lacks its summary, and `ros2 bag reindex` makes it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rosbags.rosbag2 import StoragePlugin, Writer
+
+from rlt_ros.middleware import Node, QoSProfile
+from rlt_ros.middleware.dds.definitions import type_store
+from rlt_ros.middleware.messages import (
+    ActionChunk,
+    Bool,
+    ChunkRequest,
+    Clock,
+    DiagnosticArray,
+    EpisodeEvent,
+    EpisodeState,
+    ExecutedStep,
+    Image,
+    Intervention,
+    JointState,
+    LearnerStatus,
+    Observation,
+    PolicyUpdate,
+    ReplayStatus,
+    RLState,
+    type_name,
+)
+from rlt_ros.nodes import qos
+from rlt_ros.nodes.diagnostics import OK, Diagnostics, Report
+from rlt_ros.nodes.parameters import Setup, declare
+from rlt_ros.nodes.run import run_node
+from rlt_ros.nodes.topics import Topics
+from rlt_ros.rlt.parameters import check, parameter
+from rlt_ros.robots.profile import RobotProfile, load_profile
+
+
+@dataclass(frozen=True)
+class RecordConfig:
+    """What is recorded, and where."""
+
+    out: str = parameter("runs/graph", help="Folder of the run; bags are `bag`, `bag_1`, … in it.")
+    robots: tuple[str, ...] = parameter(("",), help="Namespaces of the robots.")
+    pictures: bool = parameter(True, help="Record cameras and observations too, by far the most of the data.")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+class RecordNode(Node):
+    """Writes messages into a bag."""
+
+    def __init__(self) -> None:
+        super().__init__("record_node")
+        setup, config = declare(self, "", Setup), declare(self, "", RecordConfig)
+        path = _free(Path(config.out) / "bag")
+        # 9 is the form of Iron and later.
+        self._bag = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
+        self._bag.open()
+        self._written: Counter[str] = Counter()  # topic → messages
+        self._bytes = 0
+        diagnostics = Diagnostics(self)
+        diagnostics.add("bag", self._report)
+        topics = Topics(self, diagnostics)
+        for kind, topic, profile in _wanted(load_profile(setup.robot), config):
+            connection = self._bag.add_connection(topic, type_name(kind), typestore=type_store())
+            topics.subscription(kind, topic, partial(self._write, connection), profile, raw=True)
+        self.get_logger().info(f"records into {path}")
+
+    def _write(self, connection: Any, data: bytes) -> None:
+        self._bag.write(connection, time.time_ns(), data)
+        self._written[connection.topic] += 1
+        self._bytes += len(data)
+
+    def _report(self) -> Report:
+        messages = self._written.total() - self._written["/diagnostics"]
+        return OK, "", {"messages": messages, "megabytes": 1e-6 * self._bytes}
+
+    def destroy_node(self) -> None:
+        """Leave the graph, then finish the bag."""
+        super().destroy_node()
+        self._bag.close()
+
+
+def _wanted(robot: RobotProfile, config: RecordConfig) -> Iterator[tuple[Any, str, QoSProfile]]:
+    """(type, topic, quality of service) of what is recorded."""
+    of_a_robot = [
+        (JointState, robot.joint_states, qos.SENSOR),
+        (JointState, robot.command.topic, qos.COMMAND),
+        (RLState, "rlt/rl_state", qos.RL_STATE),
+        (ChunkRequest, "rlt/chunk_request", qos.CHUNK_REQUEST),
+        (ActionChunk, "rlt/action_chunk", qos.ACTION_CHUNK),
+        (ExecutedStep, "rlt/executed_step", qos.EXECUTED_STEP),
+        (Intervention, "rlt/intervention", qos.INTERVENTION),
+        (EpisodeEvent, "rlt/episode_event", qos.EPISODE_EVENT),
+        (EpisodeState, "rlt/episode_state", qos.EPISODE_STATE),
+        (Bool, "rlt/e_stop", qos.E_STOP),
+    ]
+    if config.pictures:
+        of_a_robot += [(Image, camera.topic, qos.SENSOR) for camera in robot.cameras.values()]
+        of_a_robot.append((Observation, "rlt/observation", qos.OBSERVATION))
+    for namespace in config.robots:
+        for kind, topic, profile in of_a_robot:
+            yield kind, f"/{namespace}/{topic}" if namespace and not topic.startswith("/") else topic, profile
+        yield Clock, f"/{namespace}/clock" if len(config.robots) > 1 else "/clock", qos.SENSOR
+    yield PolicyUpdate, "/rlt/policy_update", qos.POLICY_UPDATE
+    yield ReplayStatus, "/rlt/replay_status", qos.REPLAY_STATUS
+    yield LearnerStatus, "/rlt/learner_status", qos.LEARNER_STATUS
+    yield DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS
+
+
+def _free(path: Path) -> Path:
+    """``path``, or the first of ``path_1``, ``path_2``, … that is not there."""
+    tried = path
+    for number in itertools.count(1):
+        if not tried.exists():
+            return tried
+        tried = path.with_name(f"{path.name}_{number}")
+    raise AssertionError
+
+
+def main() -> int:
+    """Run the node."""
+    return run_node(RecordNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

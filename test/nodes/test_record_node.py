@@ -1,0 +1,69 @@
+"""The bag holds the bytes that were sent, and opens."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rosbags.rosbag2 import Reader
+
+from rlt_ros.middleware import deserialize_message
+from rlt_ros.middleware.messages import DiagnosticArray, EpisodeState, Observation, PolicyUpdate
+from rlt_ros.nodes import qos
+
+
+@pytest.fixture
+def talker(graph: Any) -> Any:
+    node = graph.node("talker")
+    node.states = node.create_publisher(EpisodeState, "arm/rlt/episode_state", qos.EPISODE_STATE)
+    node.policies = node.create_publisher(PolicyUpdate, "rlt/policy_update", qos.POLICY_UPDATE)
+    node.observations = node.create_publisher(Observation, "arm/rlt/observation", qos.OBSERVATION)
+    return node
+
+
+def contents(bag: Path) -> dict[str, list[Any]]:
+    types = {"/arm/rlt/episode_state": EpisodeState, "/rlt/policy_update": PolicyUpdate}
+    found: dict[str, list[Any]] = {name: [] for name in types}
+    with Reader(bag) as reader:
+        for connection, _, data in reader.messages():
+            if connection.topic in types:
+                found[connection.topic].append(deserialize_message(bytes(data), types[connection.topic]))
+    return found
+
+
+@pytest.fixture
+def recorded(talker: Any) -> list[int]:
+    """Messages other than diagnostics that the recorder says it has written."""
+    counts: list[int] = []
+
+    def note(array: Any) -> None:
+        for status in array.status:
+            if status.name == "/record_node: bag":
+                counts.append(next(int(pair.value) for pair in status.values if pair.key == "messages"))
+
+    talker.create_subscription(DiagnosticArray, "/diagnostics", note, qos.DIAGNOSTICS)
+    return counts
+
+
+def test_what_was_sent_is_in_the_bag(
+    graph: Any, talker: Any, recorded: list[int], start_node: Callable[..., Any], tmp_path: Path
+) -> None:
+    sent = [EpisodeState(episode=n, phase=1, task="charger") for n in (1, 2, 3)]
+    policy = PolicyUpdate(version=3, data=array("B", range(256)))
+    talker.policies.publish(policy)
+    for run in ("bag", "bag_1"):
+        recorded.clear()
+        process = start_node("record_node", out=str(tmp_path), robots=["arm"], pictures=False)
+        graph.until(lambda: talker.states.get_subscription_count() == 1)
+        for state in sent:
+            talker.states.publish(state)
+        graph.until(lambda: recorded and recorded[-1] >= 4, what="the recorder has taken everything")
+        assert talker.observations.get_subscription_count() == 0
+        assert process.end() == 0
+        found = contents(tmp_path / run)
+        assert found["/arm/rlt/episode_state"][-3:] == sent
+        assert found["/rlt/policy_update"] == [policy]
+        graph.until(lambda: not talker.states.get_subscription_count())
