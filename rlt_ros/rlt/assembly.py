@@ -11,13 +11,12 @@ right, and the end of the episode counts only if everything from the last gap to
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rlt_ros.rlt.config import Shapes
 from rlt_ros.rlt.lineage import FROZEN_PARTS, Lineage
 from rlt_ros.rlt.stream import Ending, EpisodeState, Phase, StateRecord, StepRecord
-from rlt_ros.rlt.windows import Encode, Window, WindowBuilder, lineage_id
+from rlt_ros.rlt.windows import Encode, Window, WindowBuilder, WindowError, lineage_id
 
 _OPEN_EPISODES = 3
 """Episodes kept at a time: one that runs, one that waits for its last states, one that is about to begin."""
@@ -40,14 +39,12 @@ class Recipe:
         shapes: sizes of states and actions.
         encode: absolute joint targets to policy units.
         lineage: frozen parts; what others made is refused.
-        stride: control steps between two windows.
         gamma: discount per control step.
     """
 
     shapes: Shapes
     encode: Encode
     lineage: Lineage
-    stride: int
     gamma: float
 
 
@@ -80,22 +77,21 @@ class Assembly:
     """Joins the streams of one robot.
 
     Args:
-        recipe: how rows are made.
+        stride: control steps between two windows.
+        reject: told of everything that is not used: its kind in two or three words, and this one with its values.
         offset: added to the ids of this robot's episodes, so that several robots fill one replay.
 
     Attributes:
+        recipe: how rows are made; without one, until it is known, an episode leaves none.
         duplicates: steps, states and ends that came twice.
-        rejected: what was not used, by reason in a few words.
-        last_rejection: the newest of these, in full.
     """
 
-    def __init__(self, recipe: Recipe, *, offset: int = 0) -> None:
-        self._recipe, self._offset = recipe, offset
+    def __init__(self, stride: int, reject: Callable[[str, str], None], *, offset: int = 0) -> None:
+        self._stride, self._reject, self._offset = stride, reject, offset
+        self.recipe: Recipe | None = None
         self._open: dict[int, _Episode] = {}
         self._finished: dict[int, bool] = {}  # id → whether it has rows; oldest first
         self.duplicates = 0
-        self.rejected: Counter[str] = Counter()
-        self.last_rejection = ""
 
     def add_state(self, record: StateRecord) -> None:
         """Take an RL state."""
@@ -124,13 +120,13 @@ class Assembly:
             self.duplicates += 1
         else:  # whoever counts the steps began anew, so its numbers mean something else from here on
             episode.spoiled = f"step {record.step} was executed twice; the rest of the episode is not used"
-            self.reject("executed twice", f"episode {record.episode}: {episode.spoiled}")
+            self._reject("executed twice", f"episode {record.episode}: {episode.spoiled}")
 
     def add_episode(self, state: EpisodeState) -> None:
         """Take a state of an episode; only its end matters here."""
         if state.episode in self._finished:
             if state.discarded and self._finished[state.episode]:
-                self.reject(
+                self._reject(
                     "withdrawn too late", f"episode {state.episode} was withdrawn, but its rows are stored"
                 )
             elif state.phase is Phase.DONE:
@@ -160,28 +156,26 @@ class Assembly:
         ]
         return [taken for number in done if (taken := self._finish(number))]
 
-    def reject(self, kind: str, reason: str) -> None:
-        """Count something that is not used: ``kind`` in two or three words, ``reason`` with its values."""
-        self.rejected[kind] += 1
-        self.last_rejection = reason
-
     def _finish(self, number: int) -> Assembled | None:
         episode = self._open.pop(number)
         end = episode.end
         windows: list[Window] = []
         complete = False
         if end is None:
-            self.reject("without end", f"episode {number} has no end, and {_OPEN_EPISODES} newer ones began")
+            self._reject("without end", f"episode {number} has no end, and {_OPEN_EPISODES} newer ones began")
         elif not _is_stored(end):
             complete = True
         elif end.ending.terminated and (end.ending is Ending.SUCCESS) != (end.reward > 0):
-            self.reject("contradiction", f"episode {number}: {end.ending.name} with reward {end.reward}")
+            self._reject("contradiction", f"episode {number}: {end.ending.name} with reward {end.reward}")
         else:
             missing = self._missing(episode)
             complete = not missing
             if missing and (episode.states or episode.steps):
-                self.reject("incomplete", f"episode {number}: {episode.spoiled or missing}")
-            windows = self._windows(number, episode, end)
+                self._reject("incomplete", f"episode {number}: {episode.spoiled or missing}")
+            try:
+                windows = self._windows(number, episode, end)
+            except WindowError as error:
+                self._reject("unusable", str(error))
         self._finished[number] = bool(windows)
         while len(self._finished) > _REMEMBERED:
             self._finished.pop(next(iter(self._finished)))
@@ -204,19 +198,20 @@ class Assembly:
         for step in range(start, stop):
             if step not in episode.steps:
                 return f"step {step} of {start} to {stop - 1} has not come"
-            if (step - start) % self._recipe.stride == 0 and step not in episode.states:
+            if (step - start) % self._stride == 0 and step not in episode.states:
                 return f"the state of step {step} has not come"
         if not end.ending.terminated and stop not in episode.states:
             return f"the state of step {stop}, after the last one, has not come"
         return ""
 
     def _windows(self, number: int, episode: _Episode, end: EpisodeState) -> list[Window]:
-        if not episode.states or not episode.steps:
+        recipe = self.recipe
+        if recipe is None or not episode.states or not episode.steps:
             return []
         stop = min(episode.states) + end.steps
         windows: list[Window] = []
         for states in self._runs(episode, stop):
-            windows += self._run(number, episode, states, stop, end)
+            windows += self._run(recipe, number, episode, states, stop, end)
         return windows
 
     def _runs(self, episode: _Episode, stop: int) -> Iterator[list[int]]:
@@ -224,9 +219,7 @@ class Assembly:
         run: list[int] = []
         for step in sorted(step for step in episode.states if step < stop):
             between = range(run[-1], step) if run else range(0)
-            if run and (
-                step != run[-1] + self._recipe.stride or any(s not in episode.steps for s in between)
-            ):
+            if run and (step != run[-1] + self._stride or any(s not in episode.steps for s in between)):
                 yield run
                 run = []
             run.append(step)
@@ -234,21 +227,20 @@ class Assembly:
             yield run
 
     def _run(
-        self, number: int, episode: _Episode, states: list[int], stop: int, end: EpisodeState
+        self, recipe: Recipe, number: int, episode: _Episode, states: list[int], stop: int, end: EpisodeState
     ) -> list[Window]:
         """Windows that start at ``states``, as far as they are known; to the end if nothing is missing there."""
-        recipe = self._recipe
         builder = WindowBuilder(
             recipe.shapes,
             recipe.encode,
             episode=self._offset + number,
             lineage=lineage_id(recipe.lineage),
-            stride=recipe.stride,
+            stride=self._stride,
             gamma=recipe.gamma,
         )
         first, last = states[0], _first_missing(episode.steps, states[0], stop)
         final = None
-        reaches_end = last == stop and states[-1] + recipe.stride >= stop
+        reaches_end = last == stop and states[-1] + self._stride >= stop
         if reaches_end and not end.ending.terminated:
             final = episode.states.get(stop)
             if final is None and len(states) > 1:  # cut where the last state was seen
@@ -274,24 +266,26 @@ class Assembly:
             # Before it hears of an end, a robot may command a step or two; between episodes it holds. Both are usual.
             return None
         if not 0 < number < LARGEST_EPISODE:
-            self.reject(
+            self._reject(
                 "malformed", f"{what} belongs to episode {number}; ids are 1 to {LARGEST_EPISODE - 1}"
             )
             return None
         episode = self._open.setdefault(number, _Episode())
         if episode.spoiled:
-            self.reject("after a fault", f"{what} of episode {number}: {episode.spoiled}")
+            self._reject("after a fault", f"{what} of episode {number}: {episode.spoiled}")
             return None
         if len(episode.steps) + len(episode.states) >= _LONGEST:
             episode.spoiled = f"it is longer than {_LONGEST} steps and states"
         return episode
 
     def _is_foreign(self, lineage: Lineage, what: str, number: int) -> bool:
-        own = self._recipe.lineage
+        if self.recipe is None:
+            return False
+        own = self.recipe.lineage
         differing = [part for part in FROZEN_PARTS if getattr(own, part) != getattr(lineage, part)]
         if differing:
             part = differing[0]
-            self.reject(
+            self._reject(
                 "other lineage",
                 f"{what} of episode {number} was made by {part} `{getattr(lineage, part)}`; the replay's rows are of "
                 f"`{getattr(own, part)}`. Start that {part}, or give the replay another folder",

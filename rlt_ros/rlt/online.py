@@ -6,9 +6,10 @@ learner hears of them, or whether it ran while they came; from the same rows it 
 
 from __future__ import annotations
 
+import dataclasses
 import time
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ import torch
 from rlt_ros.rlt.checkpoint import export_actor, load_learner, save_learner
 from rlt_ros.rlt.config import RLTConfig
 from rlt_ros.rlt.learner import Learner
+from rlt_ros.rlt.lineage import Lineage, fingerprint
 from rlt_ros.rlt.pacing import UpdateDebt
 from rlt_ros.rlt.replay import Replay
 from rlt_ros.rlt.transition import Outcome
@@ -24,7 +26,7 @@ _SCALE_ROWS = 20_000
 """Rows of the base policy from which input statistics and action bounds are fitted."""
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Measurement:
     """What the learner says about itself.
 
@@ -41,6 +43,38 @@ class Measurement:
     values: dict[str, float]
 
 
+class SuccessRates:
+    """How often the base policy succeeded before the actor took over, and the actor lately."""
+
+    def __init__(self, rolling: int) -> None:
+        self._base: list[int] = [0, 0]  # successes, episodes
+        self._recent: deque[bool] = deque(maxlen=rolling)
+
+    def add(self, success: bool, *, acting: bool) -> None:
+        """Note an episode that ended while the actor was, or was not yet, allowed to act."""
+        if acting:
+            self._recent.append(success)
+        else:
+            self._base[0] += success
+            self._base[1] += 1
+
+    def report(self, learner: Learner) -> None:
+        """Tell the learner, once there is something to compare."""
+        if self._recent and self._base[1]:
+            learner.report_success(sum(self._recent) / len(self._recent), self._base[0] / self._base[1])
+
+    def state(self) -> dict[str, str]:
+        """As text, for a checkpoint's metadata."""
+        recent = "".join("1" if success else "0" for success in self._recent)
+        return {"success.base": f"{self._base[0]},{self._base[1]}", "success.recent": recent}
+
+    def load_state(self, metadata: dict[str, str]) -> None:
+        """Take over what :meth:`state` gave; the in-process trainer's checkpoints have none of it."""
+        if "success.base" in metadata:
+            self._base = [int(count) for count in metadata["success.base"].split(",")]
+            self._recent.extend(digit == "1" for digit in metadata["success.recent"])
+
+
 class OnlineLearner:
     """Pays a replay's update debt.
 
@@ -51,6 +85,7 @@ class OnlineLearner:
         seed: of initial weights, noise and sampling.
         device: where to compute.
         metrics_every: critic updates between two measurements.
+        rolling: episodes of the actor's success rate, for a success-gated beta.
 
     Raises:
         StorageError: the checkpoint is damaged, or of other sizes.
@@ -66,14 +101,17 @@ class OnlineLearner:
         seed: int = 0,
         device: torch.device | str = "cpu",
         metrics_every: int = 200,
+        rolling: int = 20,
     ) -> None:
         self.config, self.lineage = config, replay.format.lineage
         self.learner = Learner(config, replay.format.shapes, device=device, seed=seed)
         self.debt = UpdateDebt.from_config(config)
         self._replay, self._checkpoint, self._metrics_every = replay, checkpoint, metrics_every
+        self._success = SuccessRates(rolling)
         if checkpoint.exists():
-            self.debt.load_state(load_learner(checkpoint, self.learner, lineage=self.lineage))
-        self.resumed = self.learner.critic_steps > 0
+            kept = load_learner(checkpoint, self.learner, lineage=self.lineage)
+            self.debt.load_state(kept)
+            self._success.load_state(kept)
 
     @property
     def acting(self) -> bool:
@@ -90,9 +128,12 @@ class OnlineLearner:
             run += 1
             if outcome != Outcome.NONE:
                 self.debt.add_rows(run)
-                self.debt.add_episode(success=outcome == Outcome.SUCCESS)
+                success = bool(outcome == Outcome.SUCCESS)
+                self._success.add(success, acting=self.acting)
+                self.debt.add_episode(success=success)
                 run = 0
         self.debt.add_rows(run)
+        self._success.report(self.learner)
         return self.debt.rows - before
 
     def pay(self, seconds: float) -> Iterator[Measurement]:
@@ -124,10 +165,13 @@ class OnlineLearner:
         values = {name: float(value) for name, value in {**metrics, **learner.diagnose(batch)}.items()}
         return Measurement(learner.critic_steps, self.debt.owed, self.debt.rows, values)
 
-    def export(self) -> bytes:
-        """The current actor, for a message or a file."""
-        return export_actor(self.learner, lineage=self.lineage)
+    def export(self) -> tuple[bytes, Lineage, int]:
+        """The current actor as bytes for a message or a file, its lineage and its version."""
+        actor = fingerprint(self.learner.actor.state_dict())
+        lineage = dataclasses.replace(self.lineage, actor=actor)
+        return export_actor(self.learner, lineage=self.lineage), lineage, self.learner.actor_steps
 
     def save(self) -> None:
         """Write the checkpoint."""
-        save_learner(self._checkpoint, self.learner, lineage=self.lineage, extra=self.debt.state())
+        kept = {**self.debt.state(), **self._success.state()}
+        save_learner(self._checkpoint, self.learner, lineage=self.lineage, extra=kept)

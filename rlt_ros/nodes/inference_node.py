@@ -1,0 +1,292 @@
+"""The frozen VLA, the RL token and the actor: answers the executor's requests with chunks, and feeds the replay.
+
+The model is loaded when the node is configured, and answers once it is active. Without an actor that may act, the VLA's
+own chunk is the answer; why, the diagnostics say.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlt_ros.middleware import (
+    Clock,
+    ClockType,
+    LifecycleNode,
+    State,
+    Subscription,
+    TransitionCallbackReturn,
+)
+from rlt_ros.middleware.messages import (
+    ActionChunk,
+    ChunkRequest,
+    EpisodeState,
+    ExecutedStep,
+    Observation,
+    PolicyUpdate,
+    RLState,
+)
+from rlt_ros.nodes import qos
+from rlt_ros.nodes.conversions import (
+    read_episode,
+    read_lineage,
+    read_observation,
+    read_policy,
+    to_ns,
+    write_chunk,
+    write_state,
+)
+from rlt_ros.nodes.diagnostics import OK, STALE, WARN, Diagnostics, Dropped, Report
+from rlt_ros.nodes.parameters import Setup, declare
+from rlt_ros.nodes.run import CannotStart, explained, run_node
+from rlt_ros.nodes.topics import Topics
+from rlt_ros.perception import Observation as Seen
+from rlt_ros.rlt.actor_slot import ActorSlot
+from rlt_ros.rlt.checkpoint import load_actor
+from rlt_ros.rlt.config import RLTConfig
+from rlt_ros.rlt.parameters import ConfigError, check, parameter
+from rlt_ros.rlt.storage import StorageError
+from rlt_ros.rlt.stream import ActionChunk as Chunk
+from rlt_ros.rlt.stream import Phase
+from rlt_ros.robots.profile import load_profile
+from rlt_ros.vla.frozen import FrozenVLA
+from rlt_ros.vla.inference import Inference
+from rlt_ros.vla.loading import load_frozen
+from rlt_ros.vla.request import InferenceConfig, Request
+
+_LOOK_AGAIN = 0.05  # s; while something is waited for that time alone can decide
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """Where the actor comes from, and how much of the machine is used."""
+
+    policy: str = parameter(
+        "",
+        help="Checkpoint of a learner whose actor acts from the start, `OUT/learner.safetensors`; empty waits for the "
+        "learner to publish one.",
+    )
+    threads: int = parameter(
+        1, help="Threads of PyTorch.", low=1, source="the built-in VLA gains little from more"
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+class InferenceNode(LifecycleNode):
+    """Connects the inference to the graph."""
+
+    def __init__(self) -> None:
+        super().__init__("inference_node")
+        self._setup = declare(self, "", Setup)
+        self._config, self._policy = declare(self, "", InferenceConfig), declare(self, "", PolicyConfig)
+        self._rlt = declare(self, "rlt", RLTConfig)
+        self._frozen: FrozenVLA | None = None
+        self._inference: Inference | None = None
+        self._slot: ActorSlot | None = None
+        self._active = False
+        self._subscriptions_made: list[Subscription] = []
+        self._seconds: deque[float] = deque(maxlen=100)
+        diagnostics = Diagnostics(self)
+        self._dropped = Dropped(diagnostics)
+        diagnostics.add("inference", self._report)
+        self._topics = Topics(self, diagnostics)
+        self._states = self._topics.publisher(RLState, "rlt/rl_state", qos.RL_STATE, while_active=True)
+        self._chunks = self._topics.publisher(
+            ActionChunk, "rlt/action_chunk", qos.ACTION_CHUNK, while_active=True
+        )
+        self._timer = self.create_timer(
+            _LOOK_AGAIN, self._work, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+        self._timer.cancel()
+
+    @explained
+    def on_configure(self, state: State) -> TransitionCallbackReturn:
+        """Load the model, and warm it up."""
+        torch.set_num_threads(self._policy.threads)
+        try:
+            self._load()
+        except (StorageError, ConfigError, ValueError) as error:
+            raise CannotStart(str(error)) from error
+        topics = self._topics
+        # Not before, for latched messages come once.
+        self._subscriptions_made = [
+            topics.subscription(EpisodeState, "rlt/episode_state", self._on_episode, qos.EPISODE_STATE),
+            topics.subscription(PolicyUpdate, "rlt/policy_update", self._on_policy, qos.POLICY_UPDATE),
+            topics.subscription(Observation, "rlt/observation", self._on_observation, qos.OBSERVATION),
+            topics.subscription(ExecutedStep, "rlt/executed_step", self._on_step, qos.EXECUTED_STEP),
+            topics.subscription(ChunkRequest, "rlt/chunk_request", self._on_request, qos.CHUNK_REQUEST),
+        ]
+        return super().on_configure(state)
+
+    @explained
+    def on_activate(self, state: State) -> TransitionCallbackReturn:
+        """Begin to answer."""
+        self._active = True
+        return super().on_activate(state)
+
+    @explained
+    def on_deactivate(self, state: State) -> TransitionCallbackReturn:
+        """Answer no more; the executor holds then."""
+        self._active = False
+        return super().on_deactivate(state)
+
+    @explained
+    def on_cleanup(self, state: State) -> TransitionCallbackReturn:
+        """Let go of the model."""
+        for subscription in self._subscriptions_made:
+            self.destroy_subscription(subscription)
+        self._subscriptions_made = []
+        self._frozen = self._inference = self._slot = None
+        return super().on_cleanup(state)
+
+    def _load(self) -> None:
+        setup = self._setup
+        frozen = load_frozen(setup.vla, setup.task)
+        joints = len(load_profile(setup.robot).joints)
+        if joints != frozen.action_space.dim:
+            raise ConfigError(
+                f"robot `{setup.robot}` has {joints} joints, and VLA `{setup.vla}` moves {frozen.action_space.dim}; "
+                "choose those that belong together"
+            )
+        if frozen.spec.horizon < self._rlt.chunk:
+            raise ConfigError(
+                f"`rlt.chunk` is {self._rlt.chunk}, and VLA `{setup.vla}` plans {frozen.spec.horizon} steps ahead; "
+                "lower it"
+            )
+        inference = Inference(frozen, self._rlt, self._config, self._dropped.add)
+        slot = ActorSlot(inference.shapes, inference.lineage)
+        if self._policy.policy:
+            path = Path(self._policy.policy).expanduser()
+            slot.current = load_actor(path, shapes=inference.shapes, lineage=inference.lineage)
+            inference.use(slot.current, ages=False)
+            self.get_logger().info(f"acts with version {slot.current.version} of {path}")
+        self._frozen, self._inference, self._slot = frozen, inference, slot
+        seconds = [_timed_pass(frozen) for _ in range(2)]  # the first one includes what is done only once
+        self.get_logger().info(
+            f"VLA {frozen.lineage.vla}, token {frozen.lineage.token}: {1e3 * seconds[-1]:.0f} ms for an observation"
+        )
+
+    def _on_observation(self, message: Any) -> None:
+        if self._frozen is None or self._inference is None:
+            return
+        try:
+            observation = read_observation(message, self._frozen.action_space.dim)
+            self._frozen.check(observation)
+        except ValueError as error:
+            self._dropped.add("bad observation", str(error))
+            return
+        self._inference.observe(observation)
+        self._work()
+
+    def _on_step(self, message: Any) -> None:
+        if self._inference is not None:
+            self._inference.executed(message.episode, message.step, to_ns(message.header.stamp))
+            self._work()
+
+    def _on_episode(self, message: Any) -> None:
+        if self._inference is None:
+            return
+        try:
+            self._inference.follow(read_episode(message))
+        except ValueError as error:
+            self._dropped.add("bad episode state", str(error))
+            return
+        self._work()
+
+    def _on_request(self, message: Any) -> None:
+        if self._inference is None or not self._active:
+            return
+        try:
+            phase = Phase(message.phase)
+        except ValueError as error:
+            self._dropped.add("bad request", str(error))
+            return
+        overlap = message.boundary == ChunkRequest.BOUNDARY_OVERLAP
+        stamp = to_ns(message.header.stamp)
+        self._inference.ask(Request(stamp, message.episode, message.step, phase, overlap))
+        self._work()
+
+    def _on_policy(self, message: Any) -> None:
+        if self._inference is None or self._slot is None:
+            return
+        try:
+            update = self._slot.put(
+                read_policy(message),
+                version=message.version,
+                lineage=read_lineage(message.lineage),
+                stamp=to_ns(message.header.stamp),
+            )
+        except (StorageError, ValueError, KeyError) as error:
+            self._dropped.add("policy update refused", str(error))
+            return
+        self._inference.use(update)
+
+    def _work(self) -> None:
+        """Publish what can be computed now, and look again soon while time alone may change what that is."""
+        inference = self._inference
+        if inference is None or not self._active:
+            return
+        begun = time.monotonic()
+        output = inference.work()
+        if output:
+            self._seconds.append(time.monotonic() - begun)
+        for record in output:
+            if isinstance(record, Chunk):
+                self._chunks.publish(write_chunk(record))
+            else:
+                self._states.publish(write_state(record))
+        if not inference.busy:
+            self._timer.cancel()
+        elif self._timer.is_canceled():
+            self._timer.reset()
+
+    def _report(self) -> Report:
+        inference = self._inference
+        if inference is None or self._frozen is None:
+            return STALE, "not configured", {}
+        lineage = self._frozen.lineage
+        values: dict[str, Any] = {
+            "version": inference.version,
+            "vla": lineage.vla,
+            "token": lineage.token,
+            "stats": lineage.stats,
+            "acts": "the VLA" if inference.fallback else "the actor",
+        }
+        if self._seconds:
+            values["pass_ms_median"] = 1e3 * float(np.median(self._seconds))
+            values["pass_ms_p99"] = 1e3 * float(np.percentile(self._seconds, 99))
+        if not self._active:
+            return WARN, "inactive: answers no request", values
+        if inference.waiting_for:
+            return WARN, f"a request waits for {inference.waiting_for}", values
+        if inference.fallback and inference.version:
+            return WARN, f"the VLA acts: {inference.fallback}", values
+        return OK, inference.fallback, values
+
+
+def _timed_pass(frozen: FrozenVLA) -> float:
+    """Seconds of one pass over an observation of nothing."""
+    height, width = frozen.spec.image_size
+    joints = np.zeros(frozen.action_space.dim)
+    images = {camera: np.zeros((height, width, 3), np.uint8) for camera in frozen.spec.cameras}
+    begun = time.monotonic()
+    frozen.perceive([Seen(0, images, joints, joints)], "", torch.Generator())
+    return time.monotonic() - begun
+
+
+def main() -> int:
+    """Run the node."""
+    return run_node(InferenceNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
