@@ -1,0 +1,192 @@
+"""The human at hand: reads a device, says whether and where the human moves the arm, and what the buttons mean."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlt_ros.middleware import IMPLEMENTATION, Clock, ClockType, Node
+from rlt_ros.middleware.messages import (
+    Bool,
+    EpisodeEvent,
+    EpisodeState,
+    ExecutedStep,
+    Intervention,
+    JointState,
+    Joy,
+    Twist,
+    TwistStamped,
+)
+from rlt_ros.nodes import qos
+from rlt_ros.nodes.conversions import read_episode, read_step, to_header
+from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Dropped, Report
+from rlt_ros.nodes.interventions import write_intervention
+from rlt_ros.nodes.parameters import Setup, declare
+from rlt_ros.nodes.run import CannotStart, run_node
+from rlt_ros.nodes.topics import Topics
+from rlt_ros.rlt.stream import EpisodeState as Episode
+from rlt_ros.rlt.stream import Phase
+from rlt_ros.robots.intervention import TakeOver
+from rlt_ros.robots.profile import load_profile
+from rlt_ros.teleop.config import JOY, KEYBOARD, SPACENAV, TeleopConfig
+from rlt_ros.teleop.devices import Device, DeviceError, open_device
+from rlt_ros.teleop.keyboard import HELP
+from rlt_ros.teleop.labels import Event
+from rlt_ros.teleop.operator import Operator
+from rlt_ros.teleop.samples import Raw
+
+Array = NDArray[np.float64]
+
+_COMMAND_AGE = 0.2  # s; an older command says nothing about where the arm is held
+
+
+class TeleopNode(Node):
+    """Connects the operator to the graph."""
+
+    def __init__(self) -> None:
+        super().__init__("teleop_node")
+        setup, config = declare(self, "", Setup), declare(self, "", TeleopConfig)
+        self._profile = load_profile(setup.robot)
+        arm = self._profile.kinematics()
+        self._operator = Operator(config, arm, self._profile.limits(arm), self._profile.control_hz)
+        self._episode = Episode(0, Phase.IDLE)
+        self._measured: Array | None = None
+        self._last: tuple[float, Array] | None = None  # when the arm was commanded, and where to
+        self._motion: list[float] | None = None  # of a SpaceMouse whose driver publishes a twist
+        self._phase = TakeOver.RELEASED
+
+        diagnostics = Diagnostics(self)
+        self._dropped = Dropped(diagnostics)
+        diagnostics.add("operator", self._report)
+        topics = Topics(self, diagnostics)
+        self._interventions = topics.publisher(Intervention, "rlt/intervention", qos.INTERVENTION)
+        self._events = topics.publisher(EpisodeEvent, "rlt/episode_event", qos.EPISODE_EVENT)
+        self._e_stop = topics.publisher(Bool, "rlt/e_stop", qos.E_STOP)
+        topics.subscription(JointState, self._profile.joint_states, self._on_joints, qos.SENSOR)
+        topics.subscription(ExecutedStep, "rlt/executed_step", self._on_step, qos.EXECUTED_STEP)
+        topics.subscription(EpisodeState, "rlt/episode_state", self._on_episode, qos.EPISODE_STATE)
+
+        self._device: Device | None = None
+        direct = config.direct == "true" or (config.direct == "auto" and IMPLEMENTATION == "dds")
+        if direct or config.device == KEYBOARD:
+            try:
+                self._device = open_device(config.device)
+            except DeviceError as error:
+                raise CannotStart(str(error)) from error
+        elif config.device == JOY:
+            topics.subscription(Joy, "joy", self._on_joy, qos.DEVICE)
+        elif config.device == SPACENAV:
+            topics.subscription(Joy, "spacenav/joy", self._on_spacenav_joy, qos.DEVICE)
+            topics.subscription(Twist, "spacenav/twist", self._on_twist, qos.DEVICE)
+            topics.subscription(
+                TwistStamped, "spacenav/twist_stamped", lambda m: self._on_twist(m.twist), qos.DEVICE
+            )
+        period = 1.0 / self._profile.control_hz
+        self.create_timer(period, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        if config.device == KEYBOARD:
+            self.get_logger().info(HELP)
+
+    def destroy_node(self) -> None:
+        """Leave the graph and the device."""
+        if self._device is not None:
+            self._device.close()
+        super().destroy_node()
+
+    def _on_joints(self, message: Any) -> None:
+        positions = dict(zip(message.name, message.position, strict=False))
+        try:
+            measured = np.array([positions[name] for name in self._profile.joints], dtype=np.float64)
+        except KeyError as error:
+            self._dropped.add("joint missing", f"joint state without {error}")
+            return
+        if not np.isfinite(measured).all():
+            self._dropped.add("unusable joint state", f"positions {measured}")
+            return
+        self._measured = measured
+
+    def _on_step(self, message: Any) -> None:
+        self._use(lambda: self._commanded(message), "bad executed step")
+
+    def _commanded(self, message: Any) -> None:
+        step = read_step(message, self._profile.dim)
+        self._last = time.monotonic(), step.command.astype(np.float64)
+
+    def _on_episode(self, message: Any) -> None:
+        self._use(lambda: setattr(self, "_episode", read_episode(message)), "bad episode state")
+
+    def _use(self, take: Callable[[], None], kind: str) -> None:
+        try:
+            take()
+        except ValueError as error:
+            self._dropped.add(kind, str(error))
+
+    def _on_joy(self, message: Any) -> None:
+        self._hear(Raw(message.axes, message.buttons))
+
+    def _on_spacenav_joy(self, message: Any) -> None:
+        # Where the driver publishes both, the twist has its scaling and its dead band.
+        self._hear(Raw(message.axes if self._motion is None else self._motion, message.buttons))
+
+    def _on_twist(self, twist: Any) -> None:
+        linear, angular = twist.linear, twist.angular
+        self._motion = [linear.x, linear.y, linear.z, angular.x, angular.y, angular.z]
+        self._hear(Raw(self._motion))
+
+    def _hear(self, raw: Raw) -> None:
+        for event in self._operator.hear(raw, self._episode, time.monotonic_ns()):
+            self._tell(event)
+
+    def _tell(self, event: Event) -> None:
+        self.get_logger().info(event.value.replace("_", " "))
+        if event in (Event.E_STOP, Event.E_STOP_RELEASED):
+            self._e_stop.publish(Bool(data=event is Event.E_STOP))
+            return
+        self._events.publish(
+            EpisodeEvent(
+                header=to_header(self._now()),
+                event=getattr(EpisodeEvent, event.name),
+                episode=0 if event is Event.START else self._episode.episode,
+                origin="operator",
+            )
+        )
+
+    def _tick(self) -> None:
+        if self._device is not None:
+            raw = self._device.poll()
+            if raw is not None:
+                self._hear(raw)
+        if self._measured is None:
+            return
+        last = self._measured
+        if self._last is not None and time.monotonic() - self._last[0] < _COMMAND_AGE:
+            last = self._last[1]
+        human = self._operator.command(time.monotonic_ns(), self._now(), self._measured, last)
+        self._interventions.publish(write_intervention(human))
+        if human.phase is not self._phase:
+            self._phase = human.phase
+            self.get_logger().info(f"human: {human.phase.name.lower().replace('_', '-')}")
+
+    def _now(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+    def _report(self) -> Report:
+        values = {"phase": self._phase.name.lower(), "ignored_presses": self._operator.ignored_presses}
+        if self._operator.lost(time.monotonic_ns()):
+            return WARN, "the device is silent: the arm holds", values
+        if self._measured is None:
+            return WARN, "no joint states", values
+        return OK, "", values
+
+
+def main() -> int:
+    """Run the node."""
+    return run_node(TeleopNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

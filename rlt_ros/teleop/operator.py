@@ -1,0 +1,81 @@
+"""The human as the graph sees one: samples of a device in; interventions and events out."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlt_ros.rlt.stream import EpisodeState
+from rlt_ros.robots.intervention import Intervention, TakeOver
+from rlt_ros.robots.safety import Limits
+from rlt_ros.teleop.config import TeleopConfig
+from rlt_ros.teleop.hand import Hand, TipKinematics
+from rlt_ros.teleop.labels import Event, Labels
+from rlt_ros.teleop.samples import Interpreter, Raw, Sample
+from rlt_ros.teleop.take_over import TakeOverMachine
+
+Array = NDArray[np.float64]
+
+_NOTHING = np.zeros(0)
+
+
+class Operator:
+    """Follows one device.
+
+    Args:
+        config: of teleoperation.
+        arm: kinematics.
+        limits: of the arm.
+        hz: control rate, 1/s.
+    """
+
+    def __init__(self, config: TeleopConfig, arm: TipKinematics, limits: Limits, hz: float) -> None:
+        config = config.completed()
+        self._device, self._stale = config.device, round(config.stale * 1e9)
+        self._interpret = Interpreter(config)
+        self._labels = Labels()
+        self._machine = TakeOverMachine(config.blend, config.hold_off)
+        self._hand = Hand(arm, limits, hz, config)
+        self._sample: Sample | None = None
+        self._heard: int | None = None
+
+    @property
+    def phase(self) -> TakeOver:
+        """Who has the arm."""
+        return self._machine.phase
+
+    @property
+    def ignored_presses(self) -> int:
+        """Presses of buttons that meant nothing when they came."""
+        return self._labels.ignored
+
+    def lost(self, now: int) -> bool:
+        """Whether the device is silent at steady time `now`, ns."""
+        return self._heard is None or now - self._heard > self._stale
+
+    def hear(self, raw: Raw, episode: EpisodeState, now: int) -> list[Event]:
+        """Take in a sample of the device; returns what its buttons lead to."""
+        if self.lost(now):
+            self._labels.forget_held()
+        self._sample, self._heard = self._interpret(raw), now
+        return self._labels.update(self._sample.held, episode)
+
+    def command(self, now: int, stamp: int, measured: Array, last: Array) -> Intervention:
+        """What the human commands in a control period.
+
+        Args:
+            now: steady time, ns.
+            stamp: ROS time of the command, ns.
+            measured: (A,) rad, joint positions.
+            last: (A,) rad, last command that the arm got; a take-over begins there.
+        """
+        before, lost = self._machine.phase, self.lost(now)
+        wants = self._sample is not None and self._sample.acts and not lost
+        phase = self._machine.update(now, wants=wants, lost=lost)
+        command = _NOTHING
+        if phase.commands:
+            assert self._sample is not None
+            if not before.commands:
+                self._hand.begin(last)
+            command = self._hand.move(self._sample.twist, measured)
+        return Intervention(phase, self._machine.share, command, self._device, stamp)
