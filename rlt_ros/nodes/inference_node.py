@@ -170,10 +170,12 @@ class InferenceNode(LifecycleNode):
             inference.use(slot.current, ages=False)
             self.get_logger().info(f"acts with version {slot.current.version} of {path}")
         self._frozen, self._inference, self._slot = frozen, inference, slot
-        seconds = [_timed_pass(frozen) for _ in range(2)]  # the first one includes what is done only once
-        self.get_logger().info(
-            f"VLA {frozen.lineage.vla}, token {frozen.lineage.token}: {1e3 * seconds[-1]:.0f} ms for an observation"
-        )
+        self.get_logger().info(f"VLA {frozen.lineage.vla}, token {frozen.lineage.token}")
+        try:
+            seconds = [_timed_pass(frozen, setup.task) for _ in range(2)]  # the first does what is done only once
+            self.get_logger().info(f"a pass takes {1e3 * seconds[-1]:.0f} ms")
+        except ValueError as error:
+            self.get_logger().info(f"not warmed up, the first chunk may take longer: {error}")
 
     def _on_observation(self, message: Any) -> None:
         if self._frozen is None or self._inference is None:
@@ -273,13 +275,13 @@ class InferenceNode(LifecycleNode):
         return OK, inference.fallback, values
 
 
-def _timed_pass(frozen: FrozenVLA) -> float:
+def _timed_pass(frozen: FrozenVLA, instruction: str) -> float:
     """Seconds of one pass over an observation of nothing."""
     height, width = frozen.spec.image_size
     joints = np.zeros(frozen.action_space.dim)
     images = {camera: np.zeros((height, width, 3), np.uint8) for camera in frozen.spec.cameras}
     begun = time.monotonic()
-    frozen.perceive([Seen(0, images, joints, joints)], "", torch.Generator())
+    frozen.perceive([Seen(0, images, joints, joints)], instruction, torch.Generator())
     return time.monotonic() - begun
 
 
