@@ -19,7 +19,6 @@ import rlt_ros
 from rlt_ros.experiments.drivers import base_policy, learned_policy
 from rlt_ros.experiments.evaluation import demonstrations, evaluation_seeds, outcome, rollouts
 from rlt_ros.experiments.films import film
-from rlt_ros.experiments.journal import Journal
 from rlt_ros.experiments.report import write_report
 from rlt_ros.experiments.rollout import Driver, End, Episode, Rollout
 from rlt_ros.experiments.run_config import Settings, settings
@@ -27,6 +26,7 @@ from rlt_ros.experiments.run_files import unaided
 from rlt_ros.experiments.statistics import takeover_dip
 from rlt_ros.experiments.watch import Watch
 from rlt_ros.rlt.checkpoint import load_learner, save_learner
+from rlt_ros.rlt.journal import Journal
 from rlt_ros.rlt.learner import Learner
 from rlt_ros.rlt.pacing import UpdateDebt
 from rlt_ros.rlt.parameters import ConfigError
