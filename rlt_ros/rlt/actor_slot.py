@@ -58,7 +58,9 @@ class ActorSlot:
                 f"{origin}: holds version {update.version} of `{update.lineage.actor}`, but says version {version} of "
                 f"`{lineage.actor}`"
             )
-        if not all(bool(torch.isfinite(value).all()) for value in update.actor.state_dict().values()):
+        # The bounds of an actor that was never fitted are infinite; no weight is.
+        faulty = any(not bool(torch.isfinite(value).all()) for value in update.actor.parameters())
+        if faulty or any(bool(torch.isnan(value).any()) for value in update.actor.buffers()):
             raise PolicyRefused(f"{origin}: version {version} has weights that are NaN or infinite")
         self.current, self._stamp = update, stamp
         return update

@@ -1,0 +1,82 @@
+"""What may become the actor in use."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from replay_rows import LINEAGE, SHAPES
+
+from rlt_ros.rlt.actor_slot import ActorSlot, PolicyRefused
+from rlt_ros.rlt.checkpoint import CheckpointError, export_actor
+from rlt_ros.rlt.config import RLTConfig
+from rlt_ros.rlt.learner import Learner
+from rlt_ros.rlt.lineage import Lineage, LineageError, fingerprint
+from rlt_ros.rlt.storage import StorageError
+
+CONFIG = RLTConfig(chunk=SHAPES.chunk, hidden=(8,), compute="float32")
+
+
+def sent(
+    version: int = 3, *, lineage: Lineage = LINEAGE, seed: int = 0, stamp: int = 10, **shapes: int
+) -> dict[str, Any]:
+    """What a learner sends."""
+    learner = Learner(CONFIG, dataclasses.replace(SHAPES, **shapes), seed=seed)
+    learner.actor_steps = version
+    actor = fingerprint(learner.actor.state_dict())
+    return {
+        "data": export_actor(learner, lineage=lineage),
+        "version": version,
+        "lineage": dataclasses.replace(lineage, actor=actor),
+        "stamp": stamp,
+    }
+
+
+@pytest.fixture
+def slot() -> ActorSlot:
+    slot = ActorSlot(SHAPES, LINEAGE)
+    slot.put(**sent(3))
+    return slot
+
+
+def test_a_newer_actor_takes_the_place_of_the_old(slot: ActorSlot) -> None:
+    assert slot.put(**sent(4, seed=1, stamp=11)) is slot.current
+    assert slot.current is not None and slot.current.version == 4
+
+
+def test_a_learner_that_went_back_to_its_checkpoint_is_followed(slot: ActorSlot) -> None:
+    assert slot.put(**sent(2, stamp=11)).version == 2
+
+
+@pytest.mark.parametrize(
+    ("message", "error"),
+    [
+        (lambda: sent(3), PolicyRefused),
+        (lambda: sent(2, stamp=9), PolicyRefused),
+        (lambda: {**sent(4, stamp=11), "version": 5}, PolicyRefused),
+        (lambda: {**sent(4, stamp=11), "lineage": dataclasses.replace(LINEAGE, actor="x")}, PolicyRefused),
+        (lambda: sent(4, stamp=11, lineage=dataclasses.replace(LINEAGE, token="other")), LineageError),
+        (lambda: sent(4, stamp=11, z_dim=9), CheckpointError),
+        (lambda: {**sent(4, stamp=11), "data": b"garbage"}, StorageError),
+        (lambda: {**sent(4, stamp=11), "data": sent(4)["data"][:-9]}, StorageError),
+        (lambda: {**sent(4, stamp=11), "data": sent(4)["data"][:-1] + b"\xff"}, StorageError),
+    ],
+    ids=["again", "older", "other version", "other actor", "other token", "other size", "garbage", "cut", "damaged"],
+)  # fmt: skip
+def test_what_is_refused_leaves_the_old_one(slot: ActorSlot, message: Any, error: type[Exception]) -> None:
+    before = slot.current
+    with pytest.raises(error):
+        slot.put(**message())
+    assert slot.current is before
+
+
+def test_weights_that_are_no_numbers_are_refused(slot: ActorSlot) -> None:
+    learner = Learner(CONFIG, SHAPES)
+    learner.actor_steps = 4
+    with torch.no_grad():
+        next(learner.actor.parameters())[0, 0] = torch.nan
+    lineage = dataclasses.replace(LINEAGE, actor=fingerprint(learner.actor.state_dict()))
+    with pytest.raises(PolicyRefused, match="NaN"):
+        slot.put(export_actor(learner, lineage=LINEAGE), version=4, lineage=lineage, stamp=11)
