@@ -58,6 +58,7 @@ class TeleopNode(Node):
         self._measured: Array | None = None
         self._last: tuple[float, Array] | None = None  # when the arm was commanded, and where to
         self._motion: list[float] | None = None  # of a SpaceMouse whose driver publishes a twist
+        self._buttons: list[int] = []  # of the SpaceMouse
         self._phase = TakeOver.RELEASED
 
         diagnostics = Diagnostics(self)
@@ -70,6 +71,7 @@ class TeleopNode(Node):
         topics.subscription(JointState, self._profile.joint_states, self._on_joints, qos.SENSOR)
         topics.subscription(ExecutedStep, "rlt/executed_step", self._on_step, qos.EXECUTED_STEP)
         topics.subscription(EpisodeState, "rlt/episode_state", self._on_episode, qos.EPISODE_STATE)
+        topics.subscription(Bool, "rlt/e_stop", lambda m: self._operator.e_stop(m.data), qos.E_STOP)
 
         self._device: Device | None = None
         direct = config.direct == "true" or (config.direct == "auto" and IMPLEMENTATION == "dds")
@@ -130,12 +132,13 @@ class TeleopNode(Node):
 
     def _on_spacenav_joy(self, message: Any) -> None:
         # Where the driver publishes both, the twist has its scaling and its dead band.
-        self._hear(Raw(message.axes if self._motion is None else self._motion, message.buttons))
+        self._buttons = list(message.buttons)
+        self._hear(Raw(message.axes if self._motion is None else self._motion, self._buttons))
 
     def _on_twist(self, twist: Any) -> None:
         linear, angular = twist.linear, twist.angular
         self._motion = [linear.x, linear.y, linear.z, angular.x, angular.y, angular.z]
-        self._hear(Raw(self._motion))
+        self._hear(Raw(self._motion, self._buttons))
 
     def _hear(self, raw: Raw) -> None:
         for event in self._operator.hear(raw, self._episode, time.monotonic_ns()):

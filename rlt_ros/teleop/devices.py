@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from rlt_ros.teleop.config import JOY, KEYBOARD, SPACENAV
@@ -41,7 +42,8 @@ def open_device(name: str) -> Device:
     Raises:
         DeviceError: the library that reads it is missing.
     """
-    return {JOY: GamePad, SPACENAV: SpaceMouse, KEYBOARD: Keyboard}[name]()
+    devices: dict[str, Callable[[], Device]] = {JOY: GamePad, SPACENAV: SpaceMouse, KEYBOARD: Keyboard}
+    return devices[name]()
 
 
 class GamePad:

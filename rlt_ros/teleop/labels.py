@@ -37,7 +37,8 @@ class Labels:
     def __init__(self) -> None:
         self._held: frozenset[str] = frozenset()
         self._given: set[tuple[int, Event]] = set()
-        self._stopped = False
+        self.stopped = False
+        """Whether the e-stop is pressed; then `start` releases it and means nothing else."""
         self.ignored = 0
         """Presses that meant nothing in the phase of the episode, or came after the label."""
 
@@ -45,12 +46,12 @@ class Labels:
         """What the buttons that are held now, by meaning, and were not held before, lead to."""
         pressed, self._held = held - self._held, held
         if "e_stop" in pressed:
-            self._stopped = True
+            self.stopped = True
             return [Event.E_STOP]
-        if self._stopped:
+        if self.stopped:
             if "start" not in pressed:
                 return []
-            self._stopped = False
+            self.stopped = False
             return [Event.E_STOP_RELEASED]
         return [event for name in sorted(pressed) if self._counts(event := Event(name), episode)]
 

@@ -53,6 +53,10 @@ class Operator:
         """Whether the device is silent at steady time `now`, ns."""
         return self._heard is None or now - self._heard > self._stale
 
+    def e_stop(self, pressed: bool) -> None:
+        """The e-stop is pressed or released, by whomever."""
+        self._labels.stopped = pressed
+
     def hear(self, raw: Raw, episode: EpisodeState, now: int) -> list[Event]:
         """Take in a sample of the device; returns what its buttons lead to."""
         if self.lost(now):

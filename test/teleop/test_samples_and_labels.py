@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rlt_ros.rlt.parameters import ConfigError
+from rlt_ros.rlt.stream import Ending, EpisodeState, Phase
+from rlt_ros.teleop.config import KEYBOARD, SPACENAV, TeleopConfig
+from rlt_ros.teleop.labels import Event, Labels
+from rlt_ros.teleop.samples import Interpreter, Raw
+
+PAD = Interpreter(TeleopConfig().completed())
+MOUSE = Interpreter(TeleopConfig(device=SPACENAV).completed())
+
+
+def buttons(*held: int) -> list[int]:
+    return [int(i in held) for i in range(21)]
+
+
+def test_a_game_pad_moves_the_tip_forward_left_and_up() -> None:
+    sample = PAD(Raw([0.5, 1.0, -1.0, 0.0, 1.0, 1.0], buttons(10)))
+    assert sample.acts
+    np.testing.assert_allclose(sample.twist, [1.0, (0.5 - 0.08) / 0.92, 0.0, 0.0, 0.0, -1.0])
+
+
+def test_within_the_dead_zone_nothing_moves() -> None:
+    assert not PAD(Raw([0.07] * 6, buttons())).twist.any()
+
+
+def test_without_the_dead_man_the_human_does_not_act() -> None:
+    assert not PAD(Raw([1.0] * 6, buttons(0, 3))).acts
+
+
+@pytest.mark.parametrize(("deflection", "acts"), [(0.1, False), (0.5, True), (-0.5, True)])
+def test_a_space_mouse_acts_when_it_is_moved(deflection: float, acts: bool) -> None:
+    assert MOUSE(Raw([0.0, 0.0, 0.0, 0.0, 0.0, deflection])).acts is acts
+
+
+@given(
+    axes=st.lists(st.floats(width=32, allow_nan=True, allow_infinity=True), max_size=8),
+    held=st.lists(st.integers(0, 1), max_size=25),
+)
+def test_whatever_a_device_says_the_twist_stays_within_full_speed(axes: list[float], held: list[int]) -> None:
+    for interpret in (PAD, MOUSE):
+        twist = interpret(Raw(axes, held)).twist
+        assert np.isfinite(twist).all()
+        assert (np.abs(twist) <= 1.0).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"success": (3,), "failure": (3,)}, "one thing"),
+        ({"axes": (0, 1)}, "six"),
+        ({"dead_man": (3,), "success": (3,)}, "one"),
+    ],
+)
+def test_a_map_that_cannot_be_is_refused(changes: dict[str, tuple[int, ...]], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        TeleopConfig(**changes)  # type: ignore[arg-type]
+
+
+def test_what_is_given_wins_over_the_devices_own_map() -> None:
+    config = TeleopConfig(device=KEYBOARD, success=(9,)).completed()
+    assert (config.success, config.failure) == ((9,), (1,))
+
+
+APPROACH, CRITICAL = EpisodeState(4, Phase.APPROACH), EpisodeState(4, Phase.CRITICAL)
+DONE = EpisodeState(4, Phase.DONE, Ending.FAILURE)
+IDLE = EpisodeState(0, Phase.IDLE)
+
+
+def press(labels: Labels, name: str, episode: EpisodeState) -> list[Event]:
+    pressed = labels.update(frozenset({name}), episode)
+    assert labels.update(frozenset({name}), episode) == []  # held, not pressed again
+    labels.update(frozenset(), episode)
+    return pressed
+
+
+@pytest.mark.parametrize(
+    ("name", "episode", "event"),
+    [
+        ("start", IDLE, Event.START),
+        ("start", DONE, Event.START),
+        ("start", CRITICAL, None),
+        ("hand_over", APPROACH, Event.HAND_OVER),
+        ("hand_over", CRITICAL, None),
+        ("success", CRITICAL, Event.SUCCESS),
+        ("success", DONE, None),
+        ("failure", APPROACH, Event.FAILURE),
+        ("re_record", CRITICAL, Event.RE_RECORD),
+        ("re_record", DONE, Event.RE_RECORD),
+        ("re_record", IDLE, None),
+    ],
+)
+def test_a_press_counts_once_and_where_it_means_something(
+    name: str, episode: EpisodeState, event: Event | None
+) -> None:
+    labels = Labels()
+    assert press(labels, name, episode) == ([event] if event else [])
+    assert labels.ignored == int(event is None)
+
+
+def test_a_label_holds_until_the_next_episode() -> None:
+    labels = Labels()
+    assert press(labels, "success", CRITICAL) == [Event.SUCCESS]
+    assert press(labels, "failure", CRITICAL) == []
+    assert press(labels, "re_record", DONE) == [Event.RE_RECORD]
+    assert press(labels, "failure", EpisodeState(5, Phase.CRITICAL)) == [Event.FAILURE]
+
+
+def test_the_e_stop_is_released_by_start_which_starts_nothing_then() -> None:
+    labels = Labels()
+    assert press(labels, "e_stop", CRITICAL) == [Event.E_STOP]
+    assert press(labels, "success", CRITICAL) == []
+    assert press(labels, "start", IDLE) == [Event.E_STOP_RELEASED]
+    assert press(labels, "start", IDLE) == [Event.START]
+
+
+def test_a_button_that_is_held_when_the_device_comes_back_is_not_pressed() -> None:
+    labels = Labels()
+    labels.forget_held()
+    assert labels.update(frozenset({"success"}), CRITICAL) == []
+    labels.update(frozenset(), CRITICAL)
+    assert labels.update(frozenset({"success"}), CRITICAL) == [Event.SUCCESS]
