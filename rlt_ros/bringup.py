@@ -45,6 +45,9 @@ ORDER = tuple(
 _SHARED_TOPICS = ("rlt/policy_update", "rlt/replay_status", "rlt/learner_status")
 """Topics of the replay and the learner, which all robots share."""
 
+_DRIVERS = {"joy": ("joy", "game_controller_node"), "spacenav": ("spacenav", "spacenav_node")}
+"""Device → package and executable of its ROS driver."""
+
 _GIVES_UP_WITHOUT = frozenset(
     {"sim_node", "perception_node", "inference_node", "executor_node", "episode_node"}
 )
@@ -128,6 +131,7 @@ class NodeSpec:
         restart: start it again when it dies.
         critical: stop the graph when it is gone for good.
         ends_graph: stop the graph when it is finished.
+        keys: it reads the keys of the terminal.
     """
 
     executable: str
@@ -141,6 +145,7 @@ class NodeSpec:
     restart: bool = True
     critical: bool = False
     ends_graph: bool = False
+    keys: bool = False
 
     @property
     def label(self) -> str:
@@ -203,6 +208,10 @@ def _check(mode: str, arguments: Arguments) -> None:
         raise ConfigError(
             "teleop is `scripted`, which knows the simulator only; set sim to true or choose a device"
         )
+    if arguments.teleop == "keyboard" and len(names) > 1:
+        raise ConfigError(
+            "teleop is `keyboard`, and there is one for several robots; choose a device for each"
+        )
     if arguments.params_file and not Path(arguments.params_file).is_file():
         raise ConfigError(f"params_file `{arguments.params_file}` is not there; check the path")
 
@@ -226,7 +235,7 @@ def _robots(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
             plan=_plan(mode, arguments),
         )
         if arguments.teleop not in ("none", "scripted"):
-            yield _robot_node(arguments, "teleop", namespace, device=arguments.teleop)
+            yield from _teleop(arguments, namespace)
 
 
 def _sim(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
@@ -236,6 +245,18 @@ def _sim(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
 def _sim_node(arguments: Arguments, namespace: str) -> NodeSpec:
     operator = "scripted" if arguments.teleop == "scripted" else "none"
     return _robot_node(arguments, "sim", namespace, operator=operator)
+
+
+def _teleop(arguments: Arguments, namespace: str) -> Iterator[NodeSpec]:
+    device = arguments.teleop
+    yield _robot_node(arguments, "teleop", namespace, keys=device == "keyboard", device=device)
+    # Not before: where ROS 2 is sourced for another Python, this import says so, and help must work all the same.
+    from rlt_ros.middleware.choice import IMPLEMENTATION
+
+    # With ROS 2 its drivers read the device; without it, teleop_node does.
+    if IMPLEMENTATION == "rclpy" and device in _DRIVERS:
+        package, executable = _DRIVERS[device]
+        yield NodeSpec(executable, executable, package=package, namespace=namespace)
 
 
 def _learning(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
@@ -301,6 +322,7 @@ def _robot_node(
     *,
     restart: bool = True,
     ends_graph: bool = False,
+    keys: bool = False,
     **parameters: Any,
 ) -> NodeSpec:
     """A node of one robot; in a namespace, what the robots share is looked for outside it."""
@@ -318,6 +340,7 @@ def _robot_node(
         restart=restart,
         critical=executable in _GIVES_UP_WITHOUT,
         ends_graph=ends_graph,
+        keys=keys,
     )
 
 

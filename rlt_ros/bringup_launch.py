@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from launch import LaunchContext, LaunchDescription
@@ -47,6 +48,11 @@ def _start(context: LaunchContext, mode: str) -> list[Any]:
 
 def _supervised(spec: NodeSpec) -> list[Any]:
     """A node, and what follows from its end."""
+    if spec.keys:
+        line = " ".join(
+            ["ros2", "run", spec.package, spec.executable, *map(shlex.quote, spec.command_line())]
+        )
+        return [LogInfo(msg=f"{spec.label} needs the keys of a terminal; start it in one of its own: {line}")]
     node = Node(
         package=spec.package, executable=spec.executable, arguments=spec.command_line(), output="screen"
     )

@@ -151,6 +151,18 @@ Supervisor([child], stop_order=[], show=lambda line: print(line.text, flush=True
     assert ready, "the child outlived its launcher"
 
 
+def test_keys_reach_the_one_that_wants_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, write = os.pipe()
+    os.write(write, b"yn")
+    os.close(write)
+    with open(read) as keyboard:
+        monkeypatch.setattr(sys, "stdin", keyboard)
+        run = Run(
+            python("teleop", "print(input())", ends_all=True, keys=True), python("other", UNTIL_INTERRUPTED)
+        )
+    assert run.texts("teleop") == ["yn"]
+
+
 def test_a_node_is_a_python_process_with_ros_arguments() -> None:
     (sim,) = graph("sim", Arguments(namespace="left", teleop="scripted"))
     line = command(sim)

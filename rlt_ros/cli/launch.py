@@ -82,7 +82,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from rlt_ros.cli.processes import Process, Supervisor
 
     processes = [
-        Process(spec.label, command(spec), spec.restart, spec.critical, spec.ends_graph) for spec in specs
+        Process(spec.label, command(spec), spec.restart, spec.critical, spec.ends_graph, spec.keys)
+        for spec in specs
     ]
     order = [spec.label for spec in stop_order(specs)]
     outcomes = Supervisor(processes, stop_order=order, show=_printer([spec.label for spec in specs])).run()

@@ -13,7 +13,10 @@ import re
 import selectors
 import signal
 import subprocess
+import sys
+import termios
 import time
+import tty
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
@@ -39,6 +42,7 @@ class Process:
         restart: start it again when it dies.
         critical: stop everything when it is gone for good.
         ends_all: stop everything when it is finished (status 0).
+        keys: give it what comes on the standard input, key by key where that is a terminal.
         environment: beside that of this process.
     """
 
@@ -47,6 +51,7 @@ class Process:
     restart: bool = False
     critical: bool = False
     ends_all: bool = False
+    keys: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -93,10 +98,11 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._signals = 0  # how often somebody asked to stop
         self._ending = ""  # why everything stops; empty while it goes on
+        self._wakeup = self._keyboard = -1  # descriptors, while they are read
 
     def run(self) -> dict[str, Outcome]:
         """Run everything; returns how each process went, by label."""
-        with self._catching_signals():
+        with self._catching_signals(), self._reading_keys():
             try:
                 for child in self._children:
                     self._start(child)
@@ -121,8 +127,10 @@ class Supervisor:
         """Handle what has come, or what comes within ``timeout`` seconds."""
         for key, _ in self._selector.select(timeout):
             child = key.data
-            if child is None:
+            if key.fd == self._wakeup:
                 self._take_signals()
+            elif key.fd == self._keyboard:
+                self._pass_on_keys()
             elif key.fd == child.output:
                 self._pass_on(child)
             elif child.running:
@@ -202,6 +210,30 @@ class Supervisor:
             self._signals += len(os.read(self._wakeup, 64))
         self._ending = self._ending or "asked to"
 
+    def _pass_on_keys(self) -> None:
+        keys = os.read(self._keyboard, 1024)
+        if not keys:
+            self._selector.unregister(self._keyboard)
+        for child in self._children:
+            child.type(keys)
+
+    @contextlib.contextmanager
+    def _reading_keys(self) -> Iterator[None]:
+        """Take the standard input, if somebody wants it."""
+        if not any(child.process.keys for child in self._children):
+            yield
+            return
+        self._keyboard = sys.stdin.fileno()
+        before = termios.tcgetattr(self._keyboard) if os.isatty(self._keyboard) else None
+        if before:
+            tty.setcbreak(self._keyboard)  # key by key, without echo; Ctrl-C still stops
+        self._selector.register(self._keyboard, selectors.EVENT_READ, None)
+        try:
+            yield
+        finally:
+            if before:
+                termios.tcsetattr(self._keyboard, termios.TCSADRAIN, before)
+
     @contextlib.contextmanager
     def _catching_signals(self) -> Iterator[None]:
         self._wakeup, write = os.pipe()
@@ -238,7 +270,7 @@ class _Child:
     def start(self) -> None:
         self._popen = subprocess.Popen(
             self.process.command,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if self.process.keys else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **self.process.environment},
@@ -265,6 +297,17 @@ class _Child:
         if self._partial:
             yield self._partial.decode(errors="replace")
 
+    def type(self, keys: bytes) -> None:
+        """Give keys to a process that wants them; none say that there are no more."""
+        stream = self._popen and self._popen.stdin
+        if not stream:
+            return
+        with contextlib.suppress(BrokenPipeError):
+            if keys:
+                os.write(stream.fileno(), keys)
+            else:
+                stream.close()
+
     def signal(self, number: signal.Signals) -> None:
         """To the process and what it has started."""
         assert self._popen is not None
@@ -283,6 +326,8 @@ class _Child:
         assert self._popen is not None
         assert self._popen.stdout is not None
         self._popen.stdout.close()
+        if self._popen.stdin:
+            self._popen.stdin.close()
         os.close(self.pidfd)
         self._popen = None
 
