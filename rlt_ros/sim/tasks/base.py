@@ -55,7 +55,7 @@ class Task(ABC):
     randomisation = Randomisation()
     hold_steps = 5  # 0.1 s at 50 Hz without leaving the mated pose, so that a bounce does not count
     critical_distance = 0.030  # m from tip to socket at which the precise part begins
-    critical_limit = 220  # control steps (4.4 s) for the critical phase
+    critical_limit = 200  # control steps (4 s) for the critical phase
     approach_limit = 200  # control steps (4 s) for the way there
     lost_distance = 0.10  # m from tip to socket; further away an operator would end the attempt
 
