@@ -69,6 +69,11 @@ class Arguments:
     sim: bool = parameter(
         True, help="Start the simulated robot; false where a real one is there, or Genie Sim."
     )
+    lock_step: bool = parameter(
+        True,
+        help="The simulator waits for every command, so that a slow computer changes nothing but the duration; false "
+        "runs in real time.",
+    )
     namespace: str = parameter(
         "", help="Namespace of the robot; several, with commas between, are robots that share one learner."
     )
@@ -130,7 +135,7 @@ class NodeSpec:
         arguments: command line before the ROS arguments.
         restart: start it again when it dies.
         critical: stop the graph when it is gone for good.
-        ends_graph: stop the graph when it is finished.
+        ends_graph: stop the graph when it, and every other one of which this is true, is finished.
         keys: it reads the keys of the terminal.
     """
 
@@ -223,14 +228,16 @@ def _robots(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
             yield _sim_node(arguments, namespace)
         yield _robot_node(arguments, "perception", namespace)
         yield _robot_node(arguments, "inference", namespace, **_policy(mode, arguments))
+        lock_step = arguments.sim and arguments.lock_step
         # On a real arm nobody but a human lets commands flow again after a crash.
-        yield _robot_node(arguments, "executor", namespace, restart=arguments.sim, lock_step=arguments.sim)
+        yield _robot_node(arguments, "executor", namespace, restart=arguments.sim, lock_step=lock_step)
         yield _robot_node(
             arguments,
             "episode",
             namespace,
             ends_graph=True,
-            out=arguments.out,
+            # Each robot has episodes of its own; with one robot they are where the report looks for them.
+            out=str(Path(arguments.out) / namespace) if len(arguments.namespaces) > 1 else arguments.out,
             seed=arguments.seed + index,
             plan=_plan(mode, arguments),
         )
@@ -244,7 +251,7 @@ def _sim(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
 
 def _sim_node(arguments: Arguments, namespace: str) -> NodeSpec:
     operator = "scripted" if arguments.teleop == "scripted" else "none"
-    return _robot_node(arguments, "sim", namespace, operator=operator)
+    return _robot_node(arguments, "sim", namespace, lock_step=arguments.lock_step, operator=operator)
 
 
 def _teleop(arguments: Arguments, namespace: str) -> Iterator[NodeSpec]:

@@ -43,11 +43,12 @@ def description(mode: str) -> LaunchDescription:
 def _start(context: LaunchContext, mode: str) -> list[Any]:
     values = {one.name: LaunchConfiguration(one.name).perform(context) for one in describe(Arguments)}
     specs = graph(mode, from_text(values, origin=f"{mode}.launch.py"))
-    return [action for spec in specs for action in _supervised(spec)]
+    unfinished = {spec.label for spec in specs if spec.ends_graph}
+    return [action for spec in specs for action in _supervised(spec, unfinished)]
 
 
-def _supervised(spec: NodeSpec) -> list[Any]:
-    """A node, and what follows from its end."""
+def _supervised(spec: NodeSpec, unfinished: set[str]) -> list[Any]:
+    """A node, and what follows from its end; ``unfinished`` are those that end the graph together."""
     if spec.keys:
         line = " ".join(
             ["ros2", "run", spec.package, spec.executable, *map(shlex.quote, spec.command_line())]
@@ -61,10 +62,11 @@ def _supervised(spec: NodeSpec) -> list[Any]:
         if context.is_shutdown:
             return []
         if event.returncode == 0 and spec.ends_graph:
-            return [EmitEvent(event=Shutdown(reason=f"{spec.label} is done"))]
+            unfinished.discard(spec.label)
+            return [] if unfinished else [EmitEvent(event=Shutdown(reason=f"{spec.label} is done"))]
         if spec.restart and event.returncode != _MISCONFIGURED:
             text = f"{spec.label} ended with status {event.returncode}; it starts again in {_BACK_OFF:g} s"
-            return [LogInfo(msg=text), TimerAction(period=_BACK_OFF, actions=_supervised(spec))]
+            return [LogInfo(msg=text), TimerAction(period=_BACK_OFF, actions=_supervised(spec, unfinished))]
         if spec.critical or spec.ends_graph:
             return [EmitEvent(event=Shutdown(reason=f"nothing works without {spec.label}"))]
         return [LogInfo(msg=f"{spec.label} ended with status {event.returncode}")]

@@ -56,6 +56,13 @@ def test_a_crashed_executor_moves_a_real_arm_only_when_a_human_says_so() -> None
     assert not one("train", "executor_node", sim=False).restart
 
 
+def test_simulator_and_executor_keep_the_same_step() -> None:
+    for lock_step in (True, False):
+        for executable in ("sim_node", "executor_node"):
+            assert one("train", executable, lock_step=lock_step).parameters["lock_step"] is lock_step
+    assert one("train", "executor_node", sim=False).parameters["lock_step"] is False
+
+
 def test_two_robots_share_one_learner() -> None:
     specs = graph("train", Arguments(namespace="left,right"))
     names = [(spec.namespace, spec.executable) for spec in specs]
@@ -69,6 +76,8 @@ def test_two_robots_share_one_learner() -> None:
     assert ("/clock", "/left/clock") in inference.remappings
     seeds = {spec.parameters["seed"] for spec in specs if spec.executable == "episode_node"}
     assert len(seeds) == 2
+    folders = {spec.parameters["out"] for spec in specs if spec.executable == "episode_node"}
+    assert len(folders) == 2
 
 
 def test_robots_need_names_to_be_several() -> None:

@@ -86,6 +86,14 @@ def test_one_that_finishes_ends_the_others() -> None:
     assert not run.outcomes["other"].gave_up
 
 
+def test_all_that_end_the_others_must_be_finished() -> None:
+    run = Run(
+        python("left", "print('first')", ends_all=True),
+        python("right", "import time; time.sleep(0.3); print('second')", ends_all=True),
+    )
+    assert (run.texts("left"), run.texts("right")) == (["first"], ["second"])
+
+
 def test_a_crash_is_reported_and_the_process_started_again(tmp_path: Path) -> None:
     marker = tmp_path / "second"
     source = f"""

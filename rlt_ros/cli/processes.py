@@ -41,7 +41,7 @@ class Process:
         command: program and arguments.
         restart: start it again when it dies.
         critical: stop everything when it is gone for good.
-        ends_all: stop everything when it is finished (status 0).
+        ends_all: stop everything when it, and every other one of which this is true, is finished (status 0).
         keys: give it what comes on the standard input, key by key where that is a terminal.
         environment: beside that of this process.
     """
@@ -151,7 +151,9 @@ class Supervisor:
         """Decide what follows from the end of a process."""
         process, status = child.process, child.outcome.status
         if status == 0 and process.ends_all:
-            self._ending = f"{process.label} is done"
+            child.finished = True
+            if all(other.finished for other in self._children if other.process.ends_all):
+                self._ending = f"{process.label} is done"
             return
         text = f"ended with {_described(status)}"
         wait = child.back_off()
@@ -258,6 +260,7 @@ class _Child:
     def __init__(self, process: Process) -> None:
         self.process, self.outcome = process, Outcome()
         self.restart_at: float | None = None  # steady time
+        self.finished = False
         self.output = self.pidfd = -1
         self._popen: subprocess.Popen[bytes] | None = None
         self._started, self._deaths = 0.0, 0
