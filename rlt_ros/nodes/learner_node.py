@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 
-from rlt_ros.experiments.journal import Journal
 from rlt_ros.middleware import Clock, ClockType, Node
 from rlt_ros.middleware.messages import LearnerStatus, PolicyUpdate, ReplayStatus
 from rlt_ros.nodes import qos
@@ -26,6 +25,7 @@ from rlt_ros.nodes.run import CannotStart, run_node
 from rlt_ros.nodes.topics import Topics
 from rlt_ros.rlt.batch import BatchError
 from rlt_ros.rlt.config import RLTConfig
+from rlt_ros.rlt.journal import Journal
 from rlt_ros.rlt.learner import NonFiniteError
 from rlt_ros.rlt.lineage import Lineage, LineageError
 from rlt_ros.rlt.online import Measurement, OnlineLearner

@@ -12,7 +12,7 @@ A new actor is used from the next chunk on: a chunk is always of one actor.
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -43,12 +43,12 @@ class Inference:
         perceiver: the frozen half.
         rlt: chunk, stride and exploration.
         config: waiting and ageing.
+        drop: told of everything that is not used: its kind in two or three words, and this one with its values.
         clock: steady seconds.
 
     Attributes:
         shapes: sizes of states and actions.
-        dropped: what was not used, by reason in a few words.
-        last_drop: the newest of these, in full.
+        lineage: of the frozen half.
     """
 
     def __init__(
@@ -56,10 +56,12 @@ class Inference:
         perceiver: Perceiver,
         rlt: RLTConfig,
         config: InferenceConfig,
+        drop: Callable[[str, str], None],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._perceiver, self._rlt, self._config, self._clock = perceiver, rlt, config, clock
+        self._perceiver, self._rlt, self._config = perceiver, rlt, config
+        self._drop, self._clock = drop, clock
         self._scale = perceiver.action_space.scale.astype(np.float32)
         dim = perceiver.action_space.dim
         self.shapes = Shapes(perceiver.z_dim, 2 * dim, rlt.chunk, dim)
@@ -76,15 +78,13 @@ class Inference:
         self._chunks = 0
         self._acting = Acting(rlt.sigma, config.stale_after)
         self._ended: deque[int] = deque(maxlen=10)
-        self.dropped: Counter[str] = Counter()
-        self.last_drop = ""
 
     # -- what comes in -----------------------------------------------------------------------------------------------
 
     def observe(self, observation: Observation) -> None:
         """Take an observation."""
         if not self._timeline.add(observation, self._clock()):
-            self.drop(
+            self._drop(
                 "observation out of order", f"an observation of {observation.stamp} ns came late or twice"
             )
 
@@ -129,7 +129,7 @@ class Inference:
     def ask(self, request: Request) -> None:
         """Take a request; one that is asked again while it is answered changes nothing."""
         if request.phase not in (Phase.APPROACH, Phase.CRITICAL):
-            self.drop("malformed request", f"a chunk was asked for in phase {request.phase.name}")
+            self._drop("malformed request", f"a chunk was asked for in phase {request.phase.name}")
         elif request.episode in self._ended:
             return  # the executor had not heard of the end yet
         elif self._request is None or not self._request.same(request):
@@ -138,11 +138,6 @@ class Inference:
     def use(self, update: PolicyUpdate, *, ages: bool = True) -> None:
         """Act with this actor from the next chunk on; one that ``ages`` becomes stale where no newer one follows."""
         self._acting.use(update, ages=ages)
-
-    def drop(self, kind: str, reason: str) -> None:
-        """Count something that is not used."""
-        self.dropped[kind] += 1
-        self.last_drop = reason
 
     # -- what it says of itself --------------------------------------------------------------------------------------
 
@@ -250,7 +245,7 @@ class Inference:
             if seen:
                 frames.append((step, seen))
             else:
-                self.drop("state left out", f"step {step} of episode {run.state.episode} has no observation")
+                self._drop("state left out", f"step {step} of episode {run.state.episode} has no observation")
         return frames
 
     def _owed(self, run: Run, states: list[StateRecord], stop: int) -> list[StateRecord]:
@@ -310,10 +305,10 @@ class Inference:
         try:
             seen = self._perceiver.perceive(observations, run.state.instruction, run.noise)
         except ValueError as error:
-            self.drop("refused by the VLA", f"step {frames[-1][0]} of episode {run.state.episode}: {error}")
+            self._drop("refused by the VLA", f"step {frames[-1][0]} of episode {run.state.episode}: {error}")
             return []
         if not (np.isfinite(seen.z).all() and np.isfinite(seen.chunk).all()):
-            self.drop("not finite", f"token or chunk of step {frames[-1][0]} of episode {run.state.episode}")
+            self._drop("not finite", f"token or chunk of step {frames[-1][0]} of episode {run.state.episode}")
             return []
         for z, observation in zip(seen.z, observations, strict=True):
             self._tokens.add(z, observation.position)
@@ -340,7 +335,7 @@ class Inference:
         if request.phase is Phase.CRITICAL and not self.fallback:
             chosen = self._acting.choose(state, explore=None if run.state.eval else run.exploration)
             if chosen is None:
-                self.drop("not finite", f"action of policy {self.version} for step {state.step}")
+                self._drop("not finite", f"action of policy {self.version} for step {state.step}")
             else:
                 action, acted = chosen, self._acting.update
         self._chunks += 1
