@@ -172,9 +172,10 @@ class SafetyFilter:
         if reference is not None and limits.deviation is not None:
             reach = limits.deviation * reference.unit
             wanted = self._clip(wanted, reference.target - reach, reference.target + reach, Limit.DEVIATION)
-        wanted = self._clip(wanted, position - limits.lead, position + limits.lead, Limit.LEAD)
         wanted = self._clip(wanted, limits.lower, limits.upper, Limit.POSITION)
-        safe = self._slow(last, wanted)
+        followed = wanted if self._change is None else self._follow(last, wanted)
+        near = self._clip(followed, position - limits.lead, position + limits.lead, Limit.LEAD)
+        safe = self._slow(last, near)
         safe = self._keep_inside(last, safe)
         self.cut += int(not np.array_equal(safe, target))
         self._advance(last, safe, wanted)
@@ -208,15 +209,13 @@ class SafetyFilter:
 
     def _slow(self, last: Array, wanted: Array) -> Array:
         """What speed, step and acceleration leave of a target inside the position limits."""
-        if self._change is not None:
-            wanted = self._follow(last, wanted)
         slow = np.clip(wanted, last - self._step, last + self._step)
         changed = slow != wanted
         if changed.any():
             self.hit |= Limit.STEP if (changed & self._stricter).any() else Limit.NONE
             self.hit |= Limit.VELOCITY if (changed & ~self._stricter).any() else Limit.NONE
         if self._change is None:
-            return slow
+            return self._clip(slow, self._limits.lower, self._limits.upper, Limit.POSITION)
         # So that the arm can always stop before a position limit, it is never faster than it can brake.
         low = np.maximum(self._moved - self._change, -_brakeable(last - self._limits.lower, self._change))
         high = np.minimum(self._moved + self._change, _brakeable(self._limits.upper - last, self._change))
