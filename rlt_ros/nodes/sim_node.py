@@ -172,6 +172,7 @@ class SimNode(Node):
         if state.phase is Phase.RESETTING:
             if (state.episode, state.stamp) != self._reset_done:
                 self._reset(state)
+            self._event(EpisodeEvent.RESET_DONE, self._session.stamp, f"seed {state.seed}")
         elif state.phase not in _ACTING:
             self._waiting, self._asked = False, None
             self._say_released()
@@ -191,7 +192,6 @@ class SimNode(Node):
         self._scene, self._reset_done = state.episode, (state.episode, state.stamp)
         self._say_time()
         self._say_released()
-        self._event(EpisodeEvent.RESET_DONE, self._session.stamp, f"seed {state.seed}")
 
     def _on_command(self, message: Any) -> None:
         stamp, now = to_ns(message.header.stamp), self._session.stamp

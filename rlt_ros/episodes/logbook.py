@@ -1,0 +1,158 @@
+"""What a run has done, on the disk as soon as it is done, and so what comes next.
+
+``episodes.jsonl`` has one line a finished episode, in the form that the report reads; ``begun.jsonl`` one line for each
+that was begun, so that no id is used twice, whatever killed the node. Rows of an episode that was cut that way are then
+never taken for those of another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rlt_ros.episodes.machine import Assignment, FinishedEpisode
+from rlt_ros.episodes.plan import EVALUATION_SEED, SEEDS_PER_RUN, Kind, Stage
+from rlt_ros.episodes.tasks import TaskProfile
+from rlt_ros.rlt.journal import Journal
+from rlt_ros.rlt.stream import Ending
+
+_TRAINING = ("warmup", "online")
+NO_APPROACH = "no_approach"
+
+
+class Logbook:
+    """The episodes of a run.
+
+    Args:
+        folder: of the run; what lies there is continued.
+        plan: what is to be done.
+        task: what the robot is told.
+        seed: of the run.
+        hz: control steps a second.
+    """
+
+    def __init__(
+        self, folder: Path, plan: Sequence[Stage], task: TaskProfile, *, seed: int, hz: float
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._plan, self._task, self._seed, self._hz = tuple(plan), task, seed, hz
+        self._journal = Journal(folder / "episodes.jsonl")
+        self._begun = Journal(folder / "begun.jsonl")
+        self._again: Assignment | None = None
+        finished = {record["episode"] for record in self._journal.records}
+        begun = [record["episode"] for record in self._begun.records]
+        self.interrupted: int | None = begun[-1] if begun and begun[-1] not in finished else None
+        """Episode that was running when the node before this one ended; None if none was."""
+
+    @property
+    def stage(self) -> Stage | None:
+        """The first stage that is not done; None when all are."""
+        return next((stage for stage in self._plan if not self._is_done(stage)), None)
+
+    @property
+    def robot_minutes(self) -> float:
+        """Robot time in the critical phase that training has used, minutes."""
+        return sum(record["steps"] for record in self._trained()) / self._hz / 60.0
+
+    @property
+    def newest_stored(self) -> int:
+        """Id of the newest episode that may have rows; 0 without one."""
+        return max((record["episode"] for record in self._trained() if record["steps"]), default=0)
+
+    def failed_approaches(self) -> int:
+        """How many training episodes in a row, up to the newest, never came to the critical phase."""
+        trained = self._trained()
+        return next(
+            (i for i, record in enumerate(reversed(trained)) if record["end"] != NO_APPROACH), len(trained)
+        )
+
+    def progress(self) -> str:
+        """How far the stage at hand is, in words."""
+        stage = self.stage
+        if stage is None:
+            return "the plan is done"
+        if stage.minutes is not None:
+            return f"{stage.kind.value}: {self.robot_minutes:.1f} of {stage.minutes:g} robot minutes"
+        of = f" of {stage.episodes}" if stage.episodes is not None else ""
+        return f"{stage.kind.value}: {self._count(stage.kind)}{of} episodes"
+
+    def next(self, *, above: int = 0) -> Assignment | None:
+        """The next episode, on the disk as begun; None when the plan is done.
+
+        Args:
+            above: an id that others have seen already.
+        """
+        stage = self.stage
+        if stage is None:
+            return None
+        ids = [
+            record["episode"]
+            for records in (self._begun.records, self._journal.records)
+            for record in records
+        ]
+        again, self._again = self._again, None
+        seed = again.seed if again and again.kind is stage.kind else self._next_seed(stage.kind)
+        assignment = Assignment(
+            episode=max([*ids, above], default=0) + 1,
+            seed=seed,
+            kind=stage.kind,
+            task=self._task.name,
+            instruction=self._task.instruction,
+            approach_steps=self._task.approach_steps,
+            critical_steps=self._task.critical_steps,
+        )
+        self._begun.append({"episode": assignment.episode, "seed": seed, "kind": stage.kind.value})
+        return assignment
+
+    def note(self, done: FinishedEpisode) -> dict[str, Any] | None:
+        """Add a finished episode; returns its line, or None where nothing is to be told of it.
+
+        What was withdrawn is not told, nor an evaluation that was aborted: it says nothing about the policy.
+        """
+        self._again = done.assignment if done.repeat else None
+        kind, aborted = done.assignment.kind, done.ending is Ending.ABORTED
+        if done.repeat or (aborted and (kind.evaluates or not done.steps)):
+            return None
+        if kind.evaluates:
+            phase, minutes = kind.value, 0.0
+        else:
+            phase, minutes = "online" if done.actor_acted else "warmup", done.steps / self._hz / 60.0
+        record = {
+            "episode": done.assignment.episode,
+            "phase": phase,
+            "success": done.ending is Ending.SUCCESS,
+            "end": done.ending.name.lower() if done.critical or aborted else NO_APPROACH,
+            "steps": done.steps,
+            "human_share": done.human_share,
+            "robot_minutes": self.robot_minutes + minutes,
+            "seed": done.assignment.seed,
+        }
+        self._journal.append(record)
+        return record
+
+    def close(self) -> None:
+        """Close the files."""
+        self._journal.close()
+        self._begun.close()
+
+    def _is_done(self, stage: Stage) -> bool:
+        if stage.minutes is not None:
+            return self.robot_minutes >= stage.minutes
+        return stage.episodes is not None and self._count(stage.kind) >= stage.episodes
+
+    def _count(self, kind: Kind) -> int:
+        if not kind.evaluates:
+            return len(self._trained())
+        done = [record for record in self._journal.records if record["phase"] == kind.value]
+        if kind is Kind.EVAL_RLT:  # a run that was prolonged is evaluated anew: only the final actor counts
+            done = [record for record in done if record["robot_minutes"] >= self.robot_minutes]
+        return len(done)
+
+    def _next_seed(self, kind: Kind) -> int:
+        if kind.evaluates:
+            return EVALUATION_SEED + self._count(kind)
+        return self._seed * SEEDS_PER_RUN + len(self._trained())
+
+    def _trained(self) -> list[dict[str, Any]]:
+        return [record for record in self._journal.records if record["phase"] in _TRAINING]

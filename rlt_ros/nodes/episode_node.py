@@ -1,0 +1,284 @@
+"""Runs the plan episode by episode, takes labels from whoever gives them, and writes down what has been done.
+
+The end of an episode is stamped with the command of its last step: executed steps that are stamped later do not belong
+to it, and its reward is that step's. `steps` counts the critical phase up to there, from the step that its first chunk
+was asked for.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlt_ros.episodes.learning import LearningProgress, WaitConfig
+from rlt_ros.episodes.logbook import Logbook
+from rlt_ros.episodes.machine import EpisodeConfig, EpisodeMachine, Event, FinishedEpisode
+from rlt_ros.episodes.plan import EVALUATION_SEED, SEEDS_PER_RUN, parse_plan
+from rlt_ros.episodes.tasks import load_task
+from rlt_ros.middleware import Clock, ClockType, Node
+from rlt_ros.middleware.messages import (
+    Bool,
+    ChunkRequest,
+    EpisodeEvent,
+    EpisodeState,
+    ExecutedStep,
+    JointState,
+    LearnerStatus,
+    ReplayStatus,
+)
+from rlt_ros.nodes import qos
+from rlt_ros.nodes.conversions import to_ns, write_episode
+from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Dropped, Report
+from rlt_ros.nodes.parameters import Setup, declare
+from rlt_ros.nodes.run import CannotStart, Finished, run_node
+from rlt_ros.nodes.topics import Topics
+from rlt_ros.perception.joints import JointOrder, JointStateError
+from rlt_ros.rlt.parameters import ConfigError, check, parameter
+from rlt_ros.rlt.stream import Ending, Phase
+from rlt_ros.rlt.stream import EpisodeState as State
+from rlt_ros.rlt.transition import Source
+from rlt_ros.robots.profile import load_profile
+
+_LOOK = 0.05  # s between two looks whether something has been waited for too long
+_AHEAD = 1_000_000_000  # ns that an event may be ahead of the clock here
+_LAST_WORDS = 1.0  # s from the last message to leaving, so that it arrives
+_PATIENCE = 10  # failed approaches in a row after which a run gives up
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Which run this is."""
+
+    out: str = parameter("runs/graph", help="Folder of the run; what was done there is continued.")
+    seed: int = parameter(
+        0, help="Of the run: its training episode n has the seed 1 000 000 times this plus n.", low=0
+    )
+    plan: tuple[str, ...] = parameter(
+        ("train:9min",),
+        help="What to do, one after the other: KIND:EPISODES or KIND:MINUTESmin of robot time in the critical phase, 0 "
+        "for without end. KIND is eval_base, train, warmup or eval_rlt.",
+    )
+    reset_tolerance: float = parameter(
+        0.05,
+        help="Greatest distance of a joint from the profile's `home` at which a reset counts as done.",
+        unit="rad",
+        low=0.0,
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if (self.seed + 1) * SEEDS_PER_RUN > EVALUATION_SEED:
+            raise ConfigError(f"`seed` is {self.seed}; choose 0 to {EVALUATION_SEED // SEEDS_PER_RUN - 1}")
+
+
+class EpisodeNode(Node):
+    """Connects the episode machine, the run's logbook and the graph."""
+
+    def __init__(self) -> None:
+        super().__init__("episode_node")
+        setup, config = declare(self, "", Setup), declare(self, "", RunConfig)
+        profile, task = load_profile(setup.robot), load_task(setup.task)
+        self._task, self._config, self._home = task, config, profile.home
+        self._progress = LearningProgress(declare(self, "", WaitConfig))
+        # Robots that share a run each have a logbook; what tells their episodes apart elsewhere is the namespace.
+        folder = Path(config.out) / self.get_namespace().strip("/")
+        self._book = Logbook(folder, parse_plan(config.plan), task, seed=config.seed, hz=profile.control_hz)
+        diagnostics = Diagnostics(self)
+        self._dropped = Dropped(diagnostics)
+        diagnostics.add("episode", self._report)
+        self._machine = EpisodeMachine(declare(self, "", EpisodeConfig), self._dropped.add)
+        self._seen_in_replay = 0
+        self._waits_for = ""
+        self._told = time.monotonic()  # when the newest state was published
+        self._arm: np.ndarray[Any, Any] | None = None
+        self._order = JointOrder(profile.joints)
+
+        topics = Topics(self, diagnostics)
+        self._out = topics.publisher(EpisodeState, "rlt/episode_state", qos.EPISODE_STATE)
+        topics.subscription(EpisodeEvent, "rlt/episode_event", self._on_event, qos.EPISODE_EVENT)
+        topics.subscription(ExecutedStep, "rlt/executed_step", self._on_executed, qos.EXECUTED_STEP)
+        topics.subscription(ChunkRequest, "rlt/chunk_request", self._on_request, qos.CHUNK_REQUEST)
+        topics.subscription(ReplayStatus, "rlt/replay_status", self._on_replay, qos.REPLAY_STATUS)
+        topics.subscription(LearnerStatus, "rlt/learner_status", self._on_learner, qos.LEARNER_STATUS)
+        topics.subscription(Bool, "rlt/e_stop", self._on_e_stop, qos.E_STOP)
+        if self._home is not None:
+            sensors = qos.sensor(reliable=profile.reliable_sensors)
+            topics.subscription(JointState, profile.joint_states, self._on_joints, sensors)
+        self._needed = {
+            "the robot": profile.joint_states,
+            "perception": "rlt/observation",
+            "inference": "rlt/action_chunk",
+            "the executor": profile.command.topic,
+        }
+        self.create_timer(_LOOK, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        if self._book.interrupted is not None:
+            self._close_interrupted(self._book.interrupted)
+        self.get_logger().info(f"{self._book.progress()}; {folder}/episodes.jsonl")
+
+    def destroy_node(self) -> None:
+        """Leave the graph."""
+        self._book.close()
+        super().destroy_node()
+
+    def _on_event(self, message: Any) -> None:
+        now, stamp = self._ros_time(), to_ns(message.header.stamp)
+        try:
+            event = Event(message.event)
+        except ValueError:
+            self._dropped.add("unknown event", f"number {message.event}")
+            return
+        if now and stamp - now > _AHEAD:
+            self._dropped.add(
+                "event from the future",
+                f"{event.name} stamped {(stamp - now) * 1e-9:.3f} s ahead of the clock here",
+            )
+            return
+        if event is Event.RESET_DONE and not self._is_home():
+            return
+        self._machine.event(
+            event,
+            stamp=stamp or now,
+            now=time.monotonic(),
+            episode=message.episode,
+            reason=": ".join(filter(None, (message.origin, message.reason))),
+        )
+        self._go_on()
+
+    def _on_executed(self, message: Any) -> None:
+        try:
+            source = Source(message.source)
+        except ValueError:
+            self._dropped.add("bad executed step", f"source {message.source}")
+            return
+        self._machine.step(
+            message.episode, message.step, to_ns(message.header.stamp), source, time.monotonic()
+        )
+        self._tell()
+
+    def _on_request(self, message: Any) -> None:
+        critical = message.phase == ChunkRequest.PHASE_CRITICAL
+        self._machine.chunk_asked(message.episode, message.step, critical=critical)
+
+    def _on_replay(self, message: Any) -> None:
+        self._seen_in_replay = message.last_episode
+        self._progress.replay(rows=message.rows, newest=message.last_episode)
+
+    def _on_learner(self, message: Any) -> None:
+        busy = message.state == LearnerStatus.LEARNING
+        self._progress.learner(owed=message.owed, busy=busy, rows=message.rows)
+
+    def _on_e_stop(self, message: Any) -> None:
+        self._machine.e_stop(message.data)
+        self._tell()
+
+    def _on_joints(self, message: Any) -> None:
+        try:
+            self._arm, _ = self._order.pick(message.name, message.position, message.velocity)
+        except JointStateError as error:
+            self._dropped.add("unusable joint state", str(error))
+
+    def _look(self) -> None:
+        self._machine.tick(self._ros_time(), time.monotonic())
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Tell what has become of the input, and begin the next episode when nothing stands against it."""
+        self._tell()
+        if not self._machine.may_begin:
+            self._waits_for = "" if self._machine.running else self._machine.stopped_because or "START"
+            return
+        stage, now = self._book.stage, time.monotonic()
+        newest = self._book.newest_stored
+        if stage is None:
+            self._waits_for = self._progress.unlearned(newest=newest, now=now)
+            if not self._waits_for and now - self._told > _LAST_WORDS:
+                raise Finished("the plan is done")
+            return
+        if self._book.failed_approaches() >= _PATIENCE:
+            raise CannotStart(
+                f"the VLA did not bring the tool near in {_PATIENCE} successive episodes; train it longer, or let "
+                "episodes start right before the precise part (`start` of sim_node)"
+            )
+        self._waits_for = self._missing() or self._progress.obstacle(stage.kind, newest=newest, now=now)
+        if self._waits_for:
+            return
+        assignment = self._book.next(above=self._seen_in_replay)
+        assert assignment is not None
+        self._machine.begin(assignment, self._ros_time(), now)
+        self._tell()
+
+    def _tell(self) -> None:
+        for state in self._machine.take_news():
+            self._out.publish(write_episode(state))
+            self._told = time.monotonic()
+        for done in self._machine.take_finished():
+            self._note(done)
+
+    def _note(self, done: FinishedEpisode) -> None:
+        record = self._book.note(done)
+        text = f"episode {done.assignment.episode} ({done.assignment.kind.value}): {done.ending.name.lower()}"
+        why = f" ({done.reason})" if done.reason else ""
+        if record is None:
+            self.get_logger().warning(f"{text}{why}; it does not count")
+        else:
+            self.get_logger().info(f"{text} after {done.steps} steps{why}; {self._book.progress()}")
+
+    def _close_interrupted(self, episode: int) -> None:
+        """Whoever still keeps the episode of a node that died learns that it is over."""
+        stamp = self._ros_time()
+        ended = State(episode, Phase.DONE, Ending.ABORTED, task=self._task.name, stamp=stamp)
+        self._out.publish(write_episode(ended))
+        self.get_logger().warning(f"episode {episode} was cut when this node ended; it does not count")
+
+    def _missing(self) -> str:
+        """Which part of the graph is not there yet, in words."""
+        for who, topic in self._needed.items():
+            if not self.count_publishers(self.resolve_topic_name(topic)):
+                return who
+        return ""
+
+    def _is_home(self) -> bool:
+        """Whether the arm is where an episode may begin; otherwise the reset is not done, whoever says so."""
+        if self._home is None:
+            return True
+        if self._arm is None:
+            self._dropped.add("reset not done", "no joint state has come")
+            return False
+        far = float(np.abs(self._arm - np.array(self._home)).max())
+        if far > self._config.reset_tolerance:
+            self._dropped.add(
+                "reset not done",
+                f"a joint is {far:.3f} rad from `home`; bring the arm within {self._config.reset_tolerance:g} rad",
+            )
+            return False
+        return True
+
+    def _ros_time(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+    def _report(self) -> Report:
+        state = self._machine.state
+        values = {
+            "episode": state.episode,
+            "phase": state.phase.name,
+            "robot_minutes": self._book.robot_minutes,
+            "progress": self._book.progress(),
+            "waits_for": self._waits_for,
+        }
+        if self._machine.stopped_because:
+            return WARN, self._machine.stopped_because, values
+        return OK, f"waits for {self._waits_for}" if self._waits_for else state.phase.name.lower(), values
+
+
+def main() -> int:
+    """Run the node."""
+    return run_node(EpisodeNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
