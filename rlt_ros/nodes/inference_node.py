@@ -84,8 +84,8 @@ class PolicyConfig:
 class InferenceNode(LifecycleNode):
     """Connects the inference to the graph."""
 
-    def __init__(self) -> None:
-        super().__init__("inference_node")
+    def __init__(self, **options: Any) -> None:
+        super().__init__("inference_node", **options)
         self._setup = declare(self, "", Setup)
         self._config, self._policy = declare(self, "", InferenceConfig), declare(self, "", PolicyConfig)
         self._rlt = declare(self, "rlt", RLTConfig)
@@ -172,7 +172,9 @@ class InferenceNode(LifecycleNode):
         self._frozen, self._inference, self._slot = frozen, inference, slot
         self.get_logger().info(f"VLA {frozen.lineage.vla}, token {frozen.lineage.token}")
         try:
-            seconds = [_timed_pass(frozen, setup.task) for _ in range(2)]  # the first does what is done only once
+            seconds = [
+                _timed_pass(frozen, setup.task) for _ in range(2)
+            ]  # the first does what is done only once
             self.get_logger().info(f"a pass takes {1e3 * seconds[-1]:.0f} ms")
         except ValueError as error:
             self.get_logger().info(f"not warmed up, the first chunk may take longer: {error}")

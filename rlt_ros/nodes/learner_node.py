@@ -83,8 +83,8 @@ class LearnerConfig:
 class LearnerNode(Node):
     """Connects the online learner to the graph."""
 
-    def __init__(self) -> None:
-        super().__init__("learner_node")
+    def __init__(self, **options: Any) -> None:
+        super().__init__("learner_node", **options)
         setup, self._config = declare(self, "", Setup), declare(self, "", LearnerConfig)
         self._rlt = declare(self, "rlt", RLTConfig)
         self._hz = load_profile(setup.robot).control_hz

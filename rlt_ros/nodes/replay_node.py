@@ -87,8 +87,8 @@ class _Robot:
 class ReplayNode(Node):
     """Connects assemblies and replay to the graph."""
 
-    def __init__(self) -> None:
-        super().__init__("replay_node")
+    def __init__(self, **options: Any) -> None:
+        super().__init__("replay_node", **options)
         setup, self._config = declare(self, "", Setup), declare(self, "", ReplayConfig)
         self._rlt = declare(self, "rlt", RLTConfig)
         self._joints = len(load_profile(setup.robot).joints)

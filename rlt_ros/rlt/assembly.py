@@ -18,8 +18,8 @@ from rlt_ros.rlt.lineage import FROZEN_PARTS, Lineage
 from rlt_ros.rlt.stream import Ending, EpisodeState, Phase, StateRecord, StepRecord
 from rlt_ros.rlt.windows import Encode, Window, WindowBuilder, WindowError, lineage_id
 
-_OPEN_EPISODES = 3
-"""Episodes kept at a time: one that runs, one that waits for its last states, one that is about to begin."""
+_OPEN_EPISODES = 10
+"""Episodes without an end that are kept at a time: one that runs, and what came in one go after a stall."""
 
 _REMEMBERED = 1000
 """Finished episodes whose stragglers are known as such."""
@@ -147,8 +147,8 @@ class Assembly:
 
     def take(self, *, overdue: frozenset[int] = frozenset()) -> list[Assembled]:
         """Episodes that are over and complete, oldest first; those ``overdue`` as far as they have come."""
-        crowd = list(self._open)[:-_OPEN_EPISODES]
-        overdue = overdue | set(crowd)
+        running = [number for number, episode in self._open.items() if episode.end is None]
+        overdue = overdue | set(running[:-_OPEN_EPISODES])
         done = [
             number
             for number, episode in self._open.items()

@@ -184,10 +184,18 @@ def test_robots_do_not_share_episode_numbers() -> None:
 
 def test_episodes_that_never_end_do_not_pile_up() -> None:
     sink = Sink()
-    for number in range(1, 7):
+    for number in range(1, 14):
         sink.give(*stream(number).records[:-1])
     assert [kind for kind, _ in sink.refused] == ["without end"] * 3
-    assert same(sink.give(stream(6).end)[0].windows, rows(stream(6)))
+    assert same(sink.give(stream(13).end)[0].windows, rows(stream(13)))
+
+
+def test_many_episodes_may_come_in_one_go_after_a_stall() -> None:
+    sink, made = Sink(), [stream(number) for number in range(1, 21)]
+    sink.give(*(one.end for one in made))
+    for one in reversed(made):
+        assert same(sink.give(*one.records[:-1])[0].windows, rows(one))
+    assert not sink.refused
 
 
 def test_without_a_recipe_an_episode_ends_without_rows() -> None:
