@@ -34,6 +34,8 @@ _JOINED_LATE = 300_000_000  # ns into the critical phase; whoever begins to coun
 _LATENCIES = 10  # newest answers of the inference from which its latency is taken
 _FIRST_LATENCY = 4  # steps; before any was measured
 
+_STEP_IN_PERIOD = 500_000_000  # ns
+
 LOST_COUNT = "the executor started in the middle of the episode"
 
 
@@ -117,6 +119,7 @@ class Controller:
         self._lost = False
         self._asked: tuple[int, int] | None = None  # when, and at which step, the newest request was made
         self._asked_for: set[int] = set()
+        self._stepped_in: int | None = None
         self._latencies: deque[int] = deque(maxlen=_LATENCIES)
         self.why_held = authority.NO_EPISODE
         """Why the arm holds, in words; empty while it is commanded."""
@@ -204,8 +207,8 @@ class Controller:
         self._asked = None
         self._asked_for.clear()
 
-    def intervention(self, human: Intervention, now: int) -> None:
-        """Take in what the human commands.
+    def intervention(self, human: Intervention, now: int) -> bool:
+        """Take in what the human commands; returns whether this is a take-over.
 
         Raises:
             InputRefused: the command has a wrong shape.
@@ -220,6 +223,7 @@ class Controller:
             self._forget_plan()  # it was made for where the arm was before
         self._human = human
         self._human_watch.feed(self._robot_time(now))
+        return human.phase.commands and not acted
 
     def e_stop(self, pressed: bool, now: int) -> None:
         """Take in the e-stop. Releasing it does not continue old plans."""
@@ -265,6 +269,20 @@ class Controller:
             last,
         )
         return Outcome(self._execute(choice, stamp, running), request)
+
+    def step_in(self, now: int, stamp: int) -> Command | None:
+        """A step out of turn, in which the arm stops where it is because a human just took it.
+
+        The human's way begins at the last command, so nothing is lost, and the policy moves the arm no further. None
+        where the e-stop or silence has a say, and where this happened a moment ago: steps out of turn are rare.
+        """
+        out_of_turn = self._stepped_in is None or now - self._stepped_in > _STEP_IN_PERIOD
+        running = self._episode.phase in (Phase.APPROACH, Phase.CRITICAL) and not self._lost
+        silent = self._e_stop_watch.silent(now) or self._joints_watch.silent(now)
+        if not running or not out_of_turn or silent or self._pressed or self._position is None:
+            return None
+        self._stepped_in = now
+        return self._execute(Choice(Source.HUMAN), stamp, running)
 
     def hold(self, stamp: int) -> Command | None:
         """The command of an arm that is left alone; None before the first joint state."""

@@ -6,6 +6,8 @@ is sent.
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
 import time
 from collections import deque
@@ -45,6 +47,7 @@ from rlt_ros.nodes.interventions import read_intervention
 from rlt_ros.nodes.parameters import Setup, declare
 from rlt_ros.nodes.run import CannotStart, explained, run_node
 from rlt_ros.nodes.topics import Topics
+from rlt_ros.perception.joints import JointOrder, JointStateError
 from rlt_ros.rlt.parameters import check, parameter
 from rlt_ros.robots.profile import RobotProfile, load_profile
 
@@ -55,11 +58,6 @@ _LOCK_STEP_WATCH = 0.02  # s between two looks whether something has been waited
 class ExecutorConfig:
     """How the executor meets the graph."""
 
-    reliable_sensors: bool = parameter(
-        False,
-        help="Subscribe to joint states reliably; robots that publish them best effort are not heard then. Lock-step "
-        "does so in any case.",
-    )
     discovery_time: float = parameter(
         1.0,
         help="Look this long for other publishers of the command topic before the first command.",
@@ -72,6 +70,14 @@ class ExecutorConfig:
         unit="s",
         low=0.0,
         source="the lease of a DDS participant is 10 s",
+    )
+    realtime_priority: int = parameter(
+        50,
+        help="Real-time priority (SCHED_FIFO) of the control loop where the system grants it, so that a busy computer "
+        "does not make it late; 0 for none.",
+        low=0,
+        high=98,
+        source="controller_manager of ros2_control",
     )
 
     def __post_init__(self) -> None:
@@ -89,7 +95,7 @@ class ExecutorNode(LifecycleNode):
         self._controller: Controller | None = None
         self._commands: Publisher | None = None
         self._timer: Timer | None = None
-        self._places: tuple[tuple[str, ...], list[int]] = ((), [])
+        self._order = JointOrder(self._profile.joints)
         self._aborted = 0
         self._why = ""
         self._late: deque[float] = deque(maxlen=500)
@@ -108,7 +114,7 @@ class ExecutorNode(LifecycleNode):
         topics.subscription(Bool, "rlt/e_stop", self._on_e_stop, qos.E_STOP)
         topics.subscription(Intervention, "rlt/intervention", self._on_intervention, qos.INTERVENTION)
         topics.subscription(ActionChunk, "rlt/action_chunk", self._on_chunk, qos.ACTION_CHUNK)
-        sensors = qos.sensor(reliable=self._config.reliable_sensors or self._control.lock_step)
+        sensors = qos.sensor(reliable=self._profile.reliable_sensors or self._control.lock_step)
         topics.subscription(JointState, self._profile.joint_states, self._on_joints, sensors)
         self._guard = self.create_timer(
             1.0, self._watch_for_others, clock=Clock(clock_type=ClockType.STEADY_TIME)
@@ -127,6 +133,7 @@ class ExecutorNode(LifecycleNode):
     def on_activate(self, state: State) -> TransitionCallbackReturn:
         """Begin to command, if nobody else does."""
         self._wait_until_alone()
+        self._be_punctual()
         self._commands = self._topics.publisher(JointState, self._profile.command.topic, qos.COMMAND)
         period = _LOCK_STEP_WATCH if self._control.lock_step else 1.0 / self._profile.control_hz
         self._expected = time.monotonic_ns() + round(period * 1e9)
@@ -166,8 +173,12 @@ class ExecutorNode(LifecycleNode):
         if self._controller is None:
             return
         try:
-            position = self._arm_positions(message)
+            # Not every driver sends velocities, and nothing here needs them.
+            position, _ = self._order.pick(message.name, message.position, message.position)
             self._controller.joint_state(to_ns(message.header.stamp), position, time.monotonic_ns())
+        except JointStateError as error:
+            self._dropped.add("unusable joint state", str(error))
+            return
         except InputRefused as error:
             self._dropped.add(error.kind, str(error))
             return
@@ -202,11 +213,24 @@ class ExecutorNode(LifecycleNode):
         if self._controller is None:
             return
         try:
-            self._controller.intervention(read_intervention(message), time.monotonic_ns())
+            taken_over = self._controller.intervention(read_intervention(message), time.monotonic_ns())
         except ValueError as error:
             self._dropped.add("bad intervention", str(error))
             return
+        if taken_over and not self._control.lock_step:
+            self._step_in()
         self._answer()
+
+    def _step_in(self) -> None:
+        """A human takes over: the policy's motion ends now, and the next step comes a period from here."""
+        if self._controller is None or self._timer is None:
+            return
+        now = time.monotonic_ns()
+        command = self._controller.step_in(now, self._ros_time())
+        if command is not None:
+            self._timer.reset()
+            self._expected = now + round(1e9 / self._profile.control_hz)
+            self._send(command)
 
     def _on_e_stop(self, message: Any) -> None:
         if self._controller is not None:
@@ -270,19 +294,19 @@ class ExecutorNode(LifecycleNode):
             )
         )
 
-    def _arm_positions(self, message: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Positions (A,) of the arm in a message that has more joints, in any order."""
-        names = tuple(message.name)
-        if names != self._places[0]:
-            missing = [name for name in self._profile.joints if name not in names]
-            if missing:
-                raise InputRefused("joint missing", f"joint state without {', '.join(missing)}")
-            self._places = names, [names.index(name) for name in self._profile.joints]
-        if len(message.position) != len(names):
-            raise InputRefused(
-                "unusable joint state", f"{len(message.position)} positions of {len(names)} joints"
+    def _be_punctual(self) -> None:
+        """Ask for what keeps the control loop in time."""
+        gc.collect()
+        gc.freeze()  # what is loaded by now stays; looking through it again takes milliseconds
+        priority = self._config.realtime_priority
+        if priority == 0 or not hasattr(os, "sched_setscheduler"):
+            return
+        try:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+        except OSError as error:
+            self.get_logger().info(
+                f"no real-time priority ({error.strerror}); a busy computer may make steps late"
             )
-        return np.array([message.position[place] for place in self._places[1]])
 
     def _wait_until_alone(self) -> None:
         """Raise CannotStart if somebody else commands the arm."""

@@ -29,6 +29,7 @@ from rlt_ros.nodes.interventions import write_intervention
 from rlt_ros.nodes.parameters import Setup, declare
 from rlt_ros.nodes.run import CannotStart, run_node
 from rlt_ros.nodes.topics import Topics
+from rlt_ros.perception.joints import JointOrder, JointStateError
 from rlt_ros.rlt.stream import EpisodeState as Episode
 from rlt_ros.rlt.stream import Phase
 from rlt_ros.robots.intervention import TakeOver
@@ -42,6 +43,7 @@ from rlt_ros.teleop.samples import Raw
 
 Array = NDArray[np.float64]
 
+_POLL = 0.005  # s between two looks at a device that is read here; a part of a control period
 _COMMAND_AGE = 0.2  # s; an older command says nothing about where the arm is held
 
 
@@ -54,6 +56,7 @@ class TeleopNode(Node):
         self._profile = load_profile(setup.robot)
         arm = self._profile.kinematics()
         self._operator = Operator(config, arm, self._profile.limits(arm), self._profile.control_hz)
+        self._order = JointOrder(self._profile.joints)
         self._episode = Episode(0, Phase.IDLE)
         self._measured: Array | None = None
         self._last: tuple[float, Array] | None = None  # when the arm was commanded, and where to
@@ -89,7 +92,10 @@ class TeleopNode(Node):
                 TwistStamped, "spacenav/twist_stamped", lambda m: self._on_twist(m.twist), qos.DEVICE
             )
         period = 1.0 / self._profile.control_hz
-        self.create_timer(period, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(period, self._command, clock=steady)
+        if self._device is not None:
+            self.create_timer(_POLL, self._poll, clock=steady)
         if config.device == KEYBOARD:
             self.get_logger().info(HELP)
 
@@ -100,16 +106,11 @@ class TeleopNode(Node):
         super().destroy_node()
 
     def _on_joints(self, message: Any) -> None:
-        positions = dict(zip(message.name, message.position, strict=False))
         try:
-            measured = np.array([positions[name] for name in self._profile.joints], dtype=np.float64)
-        except KeyError as error:
-            self._dropped.add("joint missing", f"joint state without {error}")
-            return
-        if not np.isfinite(measured).all():
-            self._dropped.add("unusable joint state", f"positions {measured}")
-            return
-        self._measured = measured
+            # Not every driver sends velocities, and nothing here needs them.
+            self._measured, _ = self._order.pick(message.name, message.position, message.position)
+        except JointStateError as error:
+            self._dropped.add("unusable joint state", str(error))
 
     def _on_step(self, message: Any) -> None:
         self._use(lambda: self._commanded(message), "bad executed step")
@@ -141,8 +142,11 @@ class TeleopNode(Node):
         self._hear(Raw(self._motion, self._buttons))
 
     def _hear(self, raw: Raw) -> None:
-        for event in self._operator.hear(raw, self._episode, time.monotonic_ns()):
+        now = time.monotonic_ns()
+        for event in self._operator.hear(raw, self._episode, now):
             self._tell(event)
+        if self._operator.changes_hands(now):
+            self._command()
 
     def _tell(self, event: Event) -> None:
         self.get_logger().info(event.value.replace("_", " "))
@@ -158,11 +162,13 @@ class TeleopNode(Node):
             )
         )
 
-    def _tick(self) -> None:
-        if self._device is not None:
-            raw = self._device.poll()
-            if raw is not None:
-                self._hear(raw)
+    def _poll(self) -> None:
+        assert self._device is not None
+        raw = self._device.poll()
+        if raw is not None:
+            self._hear(raw)
+
+    def _command(self) -> None:
         if self._measured is None:
             return
         last = self._measured

@@ -53,6 +53,13 @@ class Operator:
         """Whether the device is silent at steady time `now`, ns."""
         return self._heard is None or now - self._heard > self._stale
 
+    def changes_hands(self, now: int) -> bool:
+        """Whether the human just took hold of the arm or let go of it, so that it should be told at once."""
+        sample, phase = self._sample, self._machine.phase
+        if sample is None or self.lost(now):
+            return False
+        return sample.acts != phase.commands
+
     def e_stop(self, pressed: bool) -> None:
         """The e-stop is pressed or released, by whomever."""
         self._labels.stopped = pressed

@@ -365,6 +365,32 @@ def test_lock_step_waits_for_what_an_acting_human_commands_at_this_moment() -> N
     assert record(arm.tick()).source is Source.HUMAN
 
 
+def test_a_take_over_stops_the_policys_motion_out_of_turn_but_not_again_and_again() -> None:
+    arm = started()
+    arm.step()
+    arm.step()
+    arm.later(0.4)
+    taken = Intervention(TakeOver.BLENDING, 0.0, np.zeros(2), "joy", arm.stamp)
+    assert arm.controller.intervention(taken, arm.now)
+    command = arm.controller.step_in(arm.now, arm.stamp)
+    assert command is not None
+    assert command.record is not None
+    assert (command.record.source, command.record.step) == (Source.HUMAN, 2)
+    np.testing.assert_array_equal(command.target, arm.commands[-1].target)
+    assert not arm.controller.intervention(taken, arm.now)
+    engaged(arm, phase=TakeOver.RELEASED)
+    assert arm.controller.intervention(taken, arm.now)
+    assert arm.controller.step_in(arm.now, arm.stamp) is None
+
+
+def test_with_the_e_stop_pressed_a_take_over_changes_nothing() -> None:
+    arm = started()
+    arm.step()
+    arm.controller.e_stop(True, arm.now)
+    engaged(arm)
+    assert arm.controller.step_in(arm.now, arm.stamp) is None
+
+
 def test_chunks_are_asked_for_while_a_human_acts() -> None:
     arm = started(lock_step=True)
     requests = 0
