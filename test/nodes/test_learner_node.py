@@ -1,0 +1,183 @@
+"""The learner in the graph: what it waits for, what it publishes, and how it goes on after a kill."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stream_source import GAMMA, LINEAGE, SHAPES, rows, stream
+
+from rlt_ros.middleware import Parameter
+from rlt_ros.middleware.messages import LearnerStatus, PolicyUpdate, ReplayStatus
+from rlt_ros.nodes import qos
+from rlt_ros.nodes.conversions import read_lineage, read_policy
+from rlt_ros.nodes.learner_node import LearnerNode
+from rlt_ros.rlt.checkpoint import import_actor
+from rlt_ros.rlt.replay import Replay
+from rlt_ros.rlt.stream import Ending
+
+WARM_UP, UTD = 20, 2
+PARAMETERS: dict[str, Any] = {
+    "rlt.chunk": SHAPES.chunk,
+    "rlt.gamma": GAMMA,
+    "rlt.hidden": [16],
+    "rlt.batch_size": 16,
+    "rlt.warmup_episodes": 2,
+    "rlt.warmup_updates": WARM_UP,
+    "rlt.min_rows": 8,
+    "rlt.utd": float(UTD),
+    "rlt.compute": "float32",
+    "metrics_every": 10,
+}
+
+
+class Station:
+    """Writes the replay as the replay node does, and keeps what the learner says."""
+
+    def __init__(self, graph: Any, out: Path) -> None:
+        self.graph, self.out = graph, out
+        self.statuses: list[Any] = []
+        self.updates: list[Any] = []
+        self.rows = 0
+        node = graph.node("station")
+        self._hints = node.create_publisher(ReplayStatus, "rlt/replay_status", qos.REPLAY_STATUS)
+        node.create_subscription(
+            LearnerStatus, "rlt/learner_status", self.statuses.append, qos.LEARNER_STATUS
+        )
+        node.create_subscription(PolicyUpdate, "rlt/policy_update", self.updates.append, qos.POLICY_UPDATE)
+
+    def stores(self, *episodes: int) -> None:
+        """Append episodes, even ones successful, and say so."""
+        with Replay.open(
+            self.out / "replay.rlt", SHAPES, 500, gamma=GAMMA, lineage=LINEAGE, z_storage="float32"
+        ) as replay:
+            for number in episodes:
+                ending = Ending.FAILURE if number % 2 else Ending.SUCCESS
+                replay.append(rows(stream(number, ending=ending)))
+            self.rows = replay.total
+        self._hints.publish(ReplayStatus(rows=self.rows))
+
+    def hears(self, **fields: Any) -> Any:
+        """The first status with these fields; those before it are forgotten."""
+        found: list[Any] = []
+
+        def there() -> bool:
+            while self.statuses and not found:
+                status = self.statuses.pop(0)
+                if all(getattr(status, name) == value for name, value in fields.items()):
+                    found.append(status)
+            return bool(found)
+
+        self.graph.until(there, what=f"a learner status with {fields}")
+        return found[0]
+
+    def hears_all_paid(self) -> Any:
+        """The status in which everything that the rows owe was learned."""
+        rows_after_opening = self.rows - 2 * 8  # two episodes of eight rows open the gate
+        updates = WARM_UP + UTD * rows_after_opening
+        return self.hears(state=LearnerStatus.CAUGHT_UP, critic_steps=updates, rows=self.rows)
+
+
+@pytest.fixture
+def station(graph: Any, tmp_path: Path) -> Station:
+    return Station(graph, tmp_path)
+
+
+def learner(graph: Any, out: Path, **parameters: Any) -> LearnerNode:
+    """A learner node in this process."""
+    values = {**PARAMETERS, "out": str(out), **parameters}
+    overrides = [Parameter(name, value=value) for name, value in values.items()]
+    return graph.add(LearnerNode(parameter_overrides=overrides))
+
+
+def metrics(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_it_says_what_it_waits_for_learns_what_is_owed_and_publishes_the_actor(
+    graph: Any, station: Station, tmp_path: Path
+) -> None:
+    learner(graph, tmp_path)
+    assert "replay.rlt" in station.hears(state=LearnerStatus.WAITING).waiting_for
+    station.stores(1)
+    waiting = station.hears(state=LearnerStatus.WAITING, rows=8)
+    assert waiting.waiting_for == "1 more episodes, 1 more successes" and waiting.critic_steps == 0
+    station.stores(2)
+    paid = station.hears_all_paid()
+    assert paid.owed < 2 and paid.actor_steps == WARM_UP / 2
+    station.stores(3, 4)
+    status = station.hears_all_paid()
+    graph.until(lambda: station.updates and station.updates[-1].version == status.actor_steps)
+    message = station.updates[-1]
+    update = import_actor(read_policy(message), shapes=SHAPES, lineage=LINEAGE)
+    assert update.version == message.version == status.version
+    assert update.lineage == read_lineage(message.lineage) == read_lineage(status.lineage)
+    kept = metrics(tmp_path)
+    assert [record["updates"] for record in kept] == list(range(10, status.critic_steps + 1, 10))
+    assert {"robot_minutes", "utd_debt", "q", "critic_loss", "q_action_sensitivity"} <= kept[0].keys()
+    assert dict(zip(status.metrics, status.values, strict=True))["q"] == pytest.approx(kept[-1]["q"])
+
+
+def test_no_actor_is_published_before_the_take_over(graph: Any, station: Station, tmp_path: Path) -> None:
+    learner(graph, tmp_path, **{"rlt.warmup_updates": 40, "publish_every": 2})
+    station.stores(1, 2)
+    station.hears(state=LearnerStatus.CAUGHT_UP, critic_steps=40)
+    graph.until(lambda: station.updates)
+    assert [update.version for update in station.updates] == [20]  # the one at the take-over is the first
+
+
+def test_an_actor_is_published_while_a_debt_is_paid(graph: Any, station: Station, tmp_path: Path) -> None:
+    learner(graph, tmp_path, **{"rlt.utd": 40.0, "publish_every": 100})
+    station.stores(1, 2)
+    graph.until(lambda: station.updates)
+    station.stores(3)
+    station.hears(state=LearnerStatus.CAUGHT_UP, critic_steps=WARM_UP + 40 * 8)
+    graph.until(lambda: station.updates[-1].version == (WARM_UP + 40 * 8) / 2)
+    versions = [update.version for update in station.updates]
+    assert versions == sorted(set(versions)) and len(versions) >= 4
+
+
+def test_whoever_joins_later_gets_the_newest_actor_and_status(
+    graph: Any, station: Station, tmp_path: Path
+) -> None:
+    learner(graph, tmp_path)
+    station.stores(1, 2)
+    station.hears_all_paid()
+    late = Station(graph, tmp_path)
+    graph.until(lambda: late.updates and late.statuses)
+    assert late.updates[0].version == WARM_UP / 2
+
+
+def test_a_kill_costs_no_row_and_the_next_one_pays_the_rest(
+    graph: Any, station: Station, start_node: Callable[..., Any], tmp_path: Path
+) -> None:
+    parameters = {**PARAMETERS, "out": str(tmp_path), "checkpoint_period": 0.0}
+    killed = start_node("learner_node", **parameters)
+    station.stores(1, 2, 3)
+    station.hears_all_paid()
+    graph.until((tmp_path / "learner.safetensors").exists)
+    killed.end(signal.SIGKILL)
+    station.stores(4, 5, 6)
+    station.updates.clear()
+    again = start_node("learner_node", **parameters)
+    status = station.hears_all_paid()
+    graph.until(lambda: station.updates and station.updates[-1].version == status.actor_steps)
+    assert again.end() == 0
+    assert "goes on after" in again.log
+    updates = [record["updates"] for record in metrics(tmp_path)]
+    assert updates[-1] == status.critic_steps // 10 * 10 and len(set(updates)) == status.critic_steps // 10
+    replay = Replay.attach(tmp_path / "replay.rlt", SHAPES, lineage=LINEAGE)
+    assert replay.total == station.rows
+
+
+def test_a_replay_of_another_chunk_is_an_error_that_says_what_to_do(
+    station: Station, start_node: Callable[..., Any], tmp_path: Path
+) -> None:
+    station.stores(1)
+    wrong = start_node("learner_node", **{**PARAMETERS, "out": str(tmp_path), "rlt.chunk": 10})
+    assert wrong.process.wait(60) == 2
+    assert "`rlt.chunk` is 10" in wrong.log
