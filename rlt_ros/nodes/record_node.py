@@ -113,9 +113,10 @@ def _wanted(robot: RobotProfile, config: RecordConfig) -> Iterator[tuple[Any, st
         of_a_robot += [(Image, camera.topic, qos.SENSOR) for camera in robot.cameras.values()]
         of_a_robot.append((Observation, "rlt/observation", qos.OBSERVATION))
     for namespace in config.robots:
+        prefix = f"/{namespace}/" if namespace else "/"
         for kind, topic, profile in of_a_robot:
-            yield kind, f"/{namespace}/{topic}" if namespace and not topic.startswith("/") else topic, profile
-        yield Clock, f"/{namespace}/clock" if len(config.robots) > 1 else "/clock", qos.SENSOR
+            yield kind, topic if topic.startswith("/") else prefix + topic, profile
+        yield Clock, f"{prefix}clock" if len(config.robots) > 1 else "/clock", qos.SENSOR
     yield PolicyUpdate, "/rlt/policy_update", qos.POLICY_UPDATE
     yield ReplayStatus, "/rlt/replay_status", qos.REPLAY_STATUS
     yield LearnerStatus, "/rlt/learner_status", qos.LEARNER_STATUS

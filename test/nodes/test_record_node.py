@@ -13,6 +13,8 @@ from rosbags.rosbag2 import Reader
 from rlt_ros.middleware import deserialize_message
 from rlt_ros.middleware.messages import DiagnosticArray, EpisodeState, Observation, PolicyUpdate
 from rlt_ros.nodes import qos
+from rlt_ros.nodes.record_node import RecordConfig, _wanted
+from rlt_ros.robots.profile import load_profile
 
 
 @pytest.fixture
@@ -22,6 +24,14 @@ def talker(graph: Any) -> Any:
     node.policies = node.create_publisher(PolicyUpdate, "rlt/policy_update", qos.POLICY_UPDATE)
     node.observations = node.create_publisher(Observation, "arm/rlt/observation", qos.OBSERVATION)
     return node
+
+
+def test_names_in_a_bag_are_absolute() -> None:
+    profile = load_profile("agibot_g1_geniesim")
+    for robots in (("",), ("left", "right")):
+        topics = [topic for _, topic, _ in _wanted(profile, RecordConfig(robots=robots))]
+        assert all(topic.startswith("/") for topic in topics)
+        assert len(set(topics)) == len(topics)
 
 
 def contents(bag: Path) -> dict[str, list[Any]]:
