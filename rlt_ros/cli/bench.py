@@ -6,13 +6,14 @@ import argparse
 import importlib
 from typing import Any
 
-from rlt_ros.cli.options import SubParsers, add_command
+from rlt_ros.cli.options import SubParsers, add_command, positive_float
 
 BENCHMARKS = {
     "learner": "updates a second at the paper's size, beside torchrl and Stable-Baselines3",
     "replay": "batches a second from the durable ring, beside torchrl's memory-mapped buffer",
     "sim": "simulated seconds a second on one core, with and without cameras",
     "actor": "latency of one decision, from pictures to chunk",
+    "latency": "punctuality of the control loop, and how long a picture and a human wait for a command",
 }
 
 DRAWING = ("sim", "actor")
@@ -33,10 +34,22 @@ on the machine falls on all alike.
 {lines}""",
         examples="""\
   rlt-ros bench learner
-  rlt-ros bench replay --json | tail -n 1""",
+  rlt-ros bench replay --json | tail -n 1
+  rlt-ros bench latency --seconds 600 --load 2""",
     )
     parser.add_argument(
         "name", choices=tuple(BENCHMARKS), metavar="|".join(BENCHMARKS), help="what to measure"
+    )
+    latency = parser.add_argument_group("latency")
+    latency.add_argument(
+        "--seconds", type=positive_float, default=30.0, help="how long each part is watched (default: 30)"
+    )
+    latency.add_argument(
+        "--load",
+        type=int,
+        default=0,
+        metavar="N",
+        help="processes that keep a core busy beside it (default: 0)",
     )
     parser.set_defaults(run=run, present=present)
 
@@ -48,7 +61,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.name in DRAWING:
         ensure_opengl()  # before anything imports MuJoCo, which chooses its backend once
     benchmark = importlib.import_module(f"rlt_ros.experiments.bench.{args.name}")
-    figures: dict[str, Any] = benchmark.run()
+    options = {"seconds": args.seconds, "load": args.load} if args.name == "latency" else {}
+    figures: dict[str, Any] = benchmark.run(**options)
     return figures
 
 

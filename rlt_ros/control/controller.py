@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter, deque
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +17,7 @@ from rlt_ros.control import authority
 from rlt_ros.control.authority import Choice, Inputs
 from rlt_ros.control.chunks import ChunkBuffer, ChunkRefused, Row
 from rlt_ros.control.config import BLOCK, ControlConfig
+from rlt_ros.control.records import Command, InputRefused, Outcome, Request
 from rlt_ros.control.watchdog import Watchdog
 from rlt_ros.rlt.stream import ActionChunk, EpisodeState, Phase, StepRecord
 from rlt_ros.rlt.transition import Source
@@ -37,53 +36,6 @@ _FIRST_LATENCY = 4  # steps; before any was measured
 _STEP_IN_PERIOD = 500_000_000  # ns
 
 LOST_COUNT = "the executor started in the middle of the episode"
-
-
-class InputRefused(ValueError):
-    """A message that cannot be used.
-
-    Args:
-        kind: why, in two or three words; the same for all that are counted together.
-        reason: this one, with its values.
-    """
-
-    def __init__(self, kind: str, reason: str) -> None:
-        super().__init__(reason)
-        self.kind = kind
-
-
-@dataclass(frozen=True)
-class Request:
-    """A chunk that is needed.
-
-    Attributes:
-        episode: running episode.
-        step: control step that it is needed for.
-        phase: APPROACH or CRITICAL.
-        block: the answer must be from the observation at `stamp`; otherwise from the newest.
-        stamp: of the joint state, ns.
-    """
-
-    episode: int
-    step: int
-    phase: Phase
-    block: bool
-    stamp: int
-
-
-class Command(NamedTuple):
-    """What is sent: joint target (A,) rad, its stamp in ns, and the step as it is recorded, in an episode."""
-
-    target: Array
-    stamp: int
-    record: StepRecord | None
-
-
-class Outcome(NamedTuple):
-    """What comes of a tick: nothing while lock-step waits for a chunk."""
-
-    command: Command | None = None
-    request: Request | None = None
 
 
 class Controller:

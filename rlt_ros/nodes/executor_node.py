@@ -18,7 +18,8 @@ import numpy as np
 
 from rlt_ros.control.chunks import ChunkRefused
 from rlt_ros.control.config import ControlConfig
-from rlt_ros.control.controller import LOST_COUNT, Command, Controller, InputRefused, Request
+from rlt_ros.control.controller import LOST_COUNT, Controller
+from rlt_ros.control.records import Command, InputRefused, Request
 from rlt_ros.middleware import (
     Clock,
     ClockType,

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from rlt_ros.control import authority
 from rlt_ros.control.chunks import ChunkRefused
 from rlt_ros.control.config import ControlConfig
-from rlt_ros.control.controller import Command, Controller, InputRefused, Outcome
+from rlt_ros.control.controller import Controller
+from rlt_ros.control.records import Command, InputRefused, Outcome
 from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.rlt.stream import ActionChunk, Ending, EpisodeState, Phase, StreamError

@@ -1,0 +1,60 @@
+"""What passes between the controller and the node around it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlt_ros.rlt.stream import Phase, StepRecord
+
+Array = NDArray[np.float64]
+
+
+class InputRefused(ValueError):
+    """A message that cannot be used.
+
+    Args:
+        kind: why, in two or three words; the same for all that are counted together.
+        reason: this one, with its values.
+    """
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class Request:
+    """A chunk that is needed.
+
+    Attributes:
+        episode: running episode.
+        step: control step that it is needed for.
+        phase: APPROACH or CRITICAL.
+        block: the answer must be from the observation at `stamp`; otherwise from the newest.
+        stamp: of the joint state, ns.
+    """
+
+    episode: int
+    step: int
+    phase: Phase
+    block: bool
+    stamp: int
+
+
+class Command(NamedTuple):
+    """What is sent: joint target (A,) rad, its stamp in ns, and the step as it is recorded, in an episode."""
+
+    target: Array
+    stamp: int
+    record: StepRecord | None
+
+
+class Outcome(NamedTuple):
+    """What comes of a tick: nothing while lock-step waits for a chunk."""
+
+    command: Command | None = None
+    request: Request | None = None

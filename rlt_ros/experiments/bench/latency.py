@@ -1,0 +1,181 @@
+"""``rlt-ros bench latency``: how punctual the control loop is, and how long a picture and a human wait for a command.
+
+Real nodes in processes of their own, over the real graph; robot, game pad and a VLA that takes no time are played.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from rlt_ros.rlt.stream import Phase
+from rlt_ros.rlt.transition import Source
+from rlt_ros.robots.profile import load_profile
+
+ROBOT = "agibot_g1_geniesim"
+_TAKE_OVER = 1.0  # s from one take-over to the next: blend 0.3 s, hold-off 0.4 s, and a moment of the policy
+_STEPS = 1500  # of lock-step: 150 chunks
+
+
+def run(seconds: float = 30.0, load: int = 0) -> dict[str, Any]:
+    """Measure punctuality and latencies.
+
+    Args:
+        seconds: how long the control loop is watched, and how long a human takes over again and again.
+        load: processes that keep a core busy beside it.
+
+    Returns:
+        ``period_error_ms``: distance of the executor's periods from their nominal length; ``missed_periods`` of more
+        than one period; ``picture_to_command_ms``: from publishing pictures to their command's arrival, VLA left out;
+        ``stick_to_command_ms``: from the stick's message to the human's first command.
+    """
+    # A domain of its own: measuring must not move the robot of a graph that runs.
+    os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randrange(1, 102))
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    with _busy(load):
+        punctual = _real_time(seconds)
+        path = _lock_step()
+    return {"seconds": seconds, "load": load, **punctual, "picture_to_command_ms": path}
+
+
+def _real_time(seconds: float) -> dict[str, Any]:
+    from rlt_ros.nodes.latency_probe import Bench
+
+    profile = load_profile(ROBOT)
+    period = 1e9 / profile.control_hz
+    with _nodes(
+        executor_node={}, perception_node={}, teleop_node={"device": "joy", "direct": "false"}
+    ) as alive:
+        bench = Bench(profile, _home(profile))
+        try:
+            probe = bench.probe
+            bench.meet("robot", "camera", "chunks", "pad", alive=alive)
+            probe.say(Phase.RESETTING, 1)
+            probe.say(Phase.APPROACH, 1)
+            bench.drive(2.0, lambda _: probe.pad(held=False))
+            probe.steps.clear()
+            bench.drive(seconds, lambda _: probe.pad(held=False))
+            stamps = np.array([stamp for stamp, _, _ in probe.steps], dtype=np.int64)
+
+            pressed: list[int] = []
+            every = round(_TAKE_OVER * profile.control_hz)
+            shift = np.random.default_rng(0).integers(0, every // 4, size=1 + round(seconds))
+
+            def press(number: int) -> None:
+                held = number % every >= every // 2 + shift[number // every % len(shift)]
+                if held and (number == 0 or not last[0]):
+                    pressed.append(probe.get_clock().now().nanoseconds)
+                last[0] = held
+                probe.pad(held=bool(held))
+
+            last = [False]
+            probe.steps.clear()
+            bench.drive(seconds, press)
+            human = np.array([stamp for stamp, source, _ in probe.steps if source == Source.HUMAN])
+        finally:
+            bench.close()
+    if len(stamps) < 10 or not len(human):
+        raise RuntimeError(
+            "the executor commanded no steps; run `rlt-ros graph` beside the benchmark to look at it"
+        )
+    error = np.abs(np.diff(stamps) - period) * 1e-6
+    waited = [float(human[human >= when].min() - when) * 1e-6 for when in pressed if (human >= when).any()]
+    return {
+        "period_error_ms": _spread(error),
+        "missed_periods": int((np.diff(stamps) > 2 * period).sum()),
+        "stick_to_command_ms": _spread(waited),
+        "take_overs": len(waited),
+    }
+
+
+def _lock_step() -> dict[str, float]:
+    from rlt_ros.nodes.latency_probe import Bench
+
+    profile = load_profile(ROBOT)
+    # Stamps are the probe's own; perception must not take them for stale ones.
+    lenient = {"max_age": 3600.0 * 24 * 365 * 100}
+    with _nodes(executor_node={"lock_step": True}, perception_node=lenient) as alive:
+        bench = Bench(profile, _home(profile))
+        try:
+            bench.meet("robot", "camera", "chunks", alive=alive)
+            bench.probe.say(Phase.RESETTING, 1)
+            bench.probe.say(Phase.APPROACH, 1)
+            return _spread(bench.lock_step(_STEPS, alive)[10:])
+        finally:
+            bench.close()
+
+
+def _home(profile: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    limits = profile.limits()
+    return np.asarray(
+        (limits.lower + limits.upper) / 2 if profile.home is None else profile.home, dtype=np.float64
+    )
+
+
+def _spread(values: Any) -> dict[str, float]:
+    return {
+        "median": float(np.median(values)),
+        "p99": float(np.percentile(values, 99)),
+        "max": float(np.max(values)),
+    }
+
+
+@contextmanager
+def _nodes(**parameters: dict[str, Any]) -> Iterator[Any]:
+    """Nodes as processes; gives a function that says whether all are alive."""
+    processes = []
+    try:
+        for name, values in parameters.items():
+            words = [word for key, value in values.items() for word in ("-p", f"{key}:={json.dumps(value)}")]
+            command = [
+                sys.executable,
+                "-m",
+                f"rlt_ros.nodes.{name}",
+                "--ros-args",
+                "--log-level",
+                "warn",
+                *words,
+            ]
+            processes.append(subprocess.Popen(command))
+        yield lambda: all(process.poll() is None for process in processes)
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            try:
+                process.wait(5.0)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@contextmanager
+def _busy(count: int) -> Iterator[None]:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_spin, daemon=True) for _ in range(count)]
+    for process in processes:
+        process.start()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+
+
+def _spin() -> None:
+    """Keep a core busy, as a learner does."""
+    values = np.random.default_rng(0).standard_normal((256, 256))
+    while True:
+        values = np.tanh(values @ values.T / 16.0)
+        time.sleep(0)
