@@ -303,7 +303,9 @@ class ExecutorNode(LifecycleNode):
         if priority == 0 or not hasattr(os, "sched_setscheduler"):
             return
         try:
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+            # The middleware's threads too: the loop waits for locks that they hold.
+            for thread in os.listdir("/proc/self/task"):
+                os.sched_setscheduler(int(thread), os.SCHED_FIFO, os.sched_param(priority))
         except OSError as error:
             self.get_logger().info(
                 f"no real-time priority ({error.strerror}); a busy computer may make steps late"
