@@ -1,12 +1,14 @@
 """How far replay and learner are behind the robot, and whether the next episode should wait for them.
 
 A simulator is faster than a learner that owes updates to every row, so it would outrun it, and the same robot minutes
-would teach less. An evaluation waits until everything is learned.
+would teach less. Nobody collects more of what the VLA does once the learner is about to make its first actor, and an
+evaluation waits until everything is learned.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rlt_ros.episodes.plan import Kind
 from rlt_ros.rlt.parameters import check, parameter
@@ -17,10 +19,11 @@ class WaitConfig:
     """What the next episode waits for."""
 
     max_debt: int = parameter(
-        2000,
+        600,
         help="Updates owed by the learner at which the next training episode waits; 0 never waits.",
         unit="updates",
         low=0,
+        source="what an episode of 200 steps adds: the learner is one behind at most, and never idle",
     )
     replay_patience: float = parameter(
         30.0,
@@ -33,6 +36,13 @@ class WaitConfig:
         check(self)
 
 
+class _Learner(NamedTuple):
+    owed: float
+    busy: bool
+    rows: int
+    version: int
+
+
 class LearningProgress:
     """What replay and learner have said last. Without a learner nobody waits.
 
@@ -42,13 +52,13 @@ class LearningProgress:
 
     def __init__(self, config: WaitConfig) -> None:
         self._config = config
-        self._learner: tuple[float, bool, int] | None = None
+        self._learner: _Learner | None = None
         self._replay: tuple[int, int] | None = None
         self._missed: tuple[int, float] | None = None  # episode that is not stored, and since when
 
-    def learner(self, *, owed: float, busy: bool, rows: int) -> None:
-        """The learner owes updates, is at it (``busy``), and has seen that many rows."""
-        self._learner = (owed, busy, rows)
+    def learner(self, *, owed: float, busy: bool, rows: int, version: int) -> None:
+        """What the learner owes, whether it is at it, how many rows it has seen, and its newest actor (0: none)."""
+        self._learner = _Learner(owed, busy, rows, version)
 
     def replay(self, *, rows: int, newest: int) -> None:
         """The replay holds rows, the newest of episode ``newest``."""
@@ -66,19 +76,21 @@ class LearningProgress:
             return self.unlearned(newest=newest, now=now)
         if kind.evaluates or self._learner is None or not self._config.max_debt:
             return ""
-        owed, _, _ = self._learner
-        return f"the learner owes {owed:.0f} updates" if owed >= self._config.max_debt else ""
+        learner = self._learner
+        if learner.busy and not learner.version:
+            return f"the first actor: {learner.owed:.0f} updates are owed"
+        return f"the learner owes {learner.owed:.0f} updates" if learner.owed >= self._config.max_debt else ""
 
     def unlearned(self, *, newest: int, now: float) -> str:
         """What was not learned from yet, in words; empty if nothing, or if nobody learns."""
         if self._replay is None or self._learner is None:
             return ""
-        (rows, stored), (owed, busy, seen) = self._replay, self._learner
+        (rows, stored), learner = self._replay, self._learner
         if stored < newest and not self._is_given_up(newest, now):
             return f"episode {newest} is not in the replay"
-        if seen < rows:
-            return f"the learner has seen {seen} of {rows} rows"
-        return f"the learner owes {owed:.0f} updates" if busy else ""
+        if learner.rows < rows:
+            return f"the learner has seen {learner.rows} of {rows} rows"
+        return f"the learner owes {learner.owed:.0f} updates" if learner.busy else ""
 
     def _is_given_up(self, newest: int, now: float) -> bool:
         if self._missed is None or self._missed[0] != newest:

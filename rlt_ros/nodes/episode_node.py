@@ -85,8 +85,7 @@ class EpisodeNode(Node):
         profile, task = load_profile(setup.robot), load_task(setup.task)
         self._task, self._config, self._home = task, config, profile.home
         self._progress = LearningProgress(declare(self, "", WaitConfig))
-        # Robots that share a run each have a logbook; what tells their episodes apart elsewhere is the namespace.
-        folder = Path(config.out) / self.get_namespace().strip("/")
+        folder = Path(config.out)
         self._book = Logbook(folder, parse_plan(config.plan), task, seed=config.seed, hz=profile.control_hz)
         diagnostics = Diagnostics(self)
         self._dropped = Dropped(diagnostics)
@@ -170,7 +169,7 @@ class EpisodeNode(Node):
 
     def _on_learner(self, message: Any) -> None:
         busy = message.state == LearnerStatus.LEARNING
-        self._progress.learner(owed=message.owed, busy=busy, rows=message.rows)
+        self._progress.learner(owed=message.owed, busy=busy, rows=message.rows, version=message.version)
 
     def _on_e_stop(self, message: Any) -> None:
         self._machine.e_stop(message.data)
@@ -204,7 +203,7 @@ class EpisodeNode(Node):
                 f"the VLA did not bring the tool near in {_PATIENCE} successive episodes; train it longer, or let "
                 "episodes start right before the precise part (`start` of sim_node)"
             )
-        self._waits_for = self._missing() or self._progress.obstacle(stage.kind, newest=newest, now=now)
+        self._waits_for = self._progress.obstacle(stage.kind, newest=newest, now=now) or self._missing()
         if self._waits_for:
             return
         assignment = self._book.next(above=self._seen_in_replay)

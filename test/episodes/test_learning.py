@@ -17,33 +17,43 @@ def test_without_a_learner_nobody_waits() -> None:
 
 def test_training_waits_for_a_large_debt_only() -> None:
     behind = progress(max_debt=100)
-    behind.learner(owed=100.0, busy=True, rows=5)
+    behind.learner(owed=100.0, busy=True, rows=5, version=1)
     assert "100" in behind.obstacle(Kind.TRAIN, newest=0, now=0.0)
     assert not behind.obstacle(Kind.EVAL_BASE, newest=0, now=0.0)
-    behind.learner(owed=99.0, busy=True, rows=5)
+    behind.learner(owed=99.0, busy=True, rows=5, version=1)
     assert not behind.obstacle(Kind.TRAIN, newest=0, now=0.0)
     never = progress(max_debt=0)
-    never.learner(owed=1e9, busy=True, rows=5)
+    never.learner(owed=1e9, busy=True, rows=5, version=1)
     assert not never.obstacle(Kind.TRAIN, newest=0, now=0.0)
+
+
+def test_training_waits_for_the_first_actor_once_it_is_being_made() -> None:
+    here = progress()
+    here.learner(owed=10.0, busy=False, rows=5, version=0)  # the gate is closed, or nothing is owed
+    assert not here.obstacle(Kind.TRAIN, newest=0, now=0.0)
+    here.learner(owed=10.0, busy=True, rows=5, version=0)
+    assert "first actor" in here.obstacle(Kind.TRAIN, newest=0, now=0.0)
+    here.learner(owed=10.0, busy=True, rows=5, version=1)
+    assert not here.obstacle(Kind.TRAIN, newest=0, now=0.0)
 
 
 def test_an_evaluation_waits_until_everything_is_learned() -> None:
     here = progress()
     here.replay(rows=10, newest=3)
-    here.learner(owed=0.0, busy=False, rows=8)
+    here.learner(owed=0.0, busy=False, rows=8, version=1)
     assert "episode 4" in here.obstacle(Kind.EVAL_RLT, newest=4, now=0.0)
     here.replay(rows=12, newest=4)
     assert "8 of 12" in here.obstacle(Kind.EVAL_RLT, newest=4, now=0.0)
-    here.learner(owed=7.0, busy=True, rows=12)
+    here.learner(owed=7.0, busy=True, rows=12, version=1)
     assert "owes 7" in here.obstacle(Kind.EVAL_RLT, newest=4, now=0.0)
-    here.learner(owed=1.0, busy=False, rows=12)
+    here.learner(owed=1.0, busy=False, rows=12, version=1)
     assert not here.obstacle(Kind.EVAL_RLT, newest=4, now=0.0)
 
 
 def test_an_episode_that_never_reaches_the_replay_is_given_up() -> None:
     here = progress(replay_patience=30)
     here.replay(rows=10, newest=3)
-    here.learner(owed=0.0, busy=False, rows=10)
+    here.learner(owed=0.0, busy=False, rows=10, version=1)
     assert here.obstacle(Kind.EVAL_RLT, newest=4, now=100.0)
     assert here.obstacle(Kind.EVAL_RLT, newest=4, now=129.0)
     assert not here.obstacle(Kind.EVAL_RLT, newest=4, now=131.0)
