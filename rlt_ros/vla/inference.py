@@ -92,7 +92,7 @@ class Inference:
         """Note when the command of a control step was sent."""
         run = self._runs.get(episode)
         if run is not None:
-            run.stamps[step] = stamp
+            run.executed(step, stamp)
         elif episode not in self._ended:
             if self._early[0] != episode:
                 self._early = (episode, {})
@@ -122,7 +122,8 @@ class Inference:
         if number in self._ended:
             self._ended.remove(number)
         if self._early[0] == number:
-            run.stamps = self._early[1]
+            for step, stamp in self._early[1].items():
+                run.executed(step, stamp)
         for old in list(self._runs)[:-2]:  # one that runs, and one whose last states are still computed
             del self._runs[old]
 
@@ -257,14 +258,17 @@ class Inference:
 
     def _catch_up(self, run: Run) -> list[Output]:
         """States that are owed though no request asks: the arm does not wait, or a human acts."""
-        if run.start is None or not run.stored or not run.stamps:
+        if run.start is None or not run.stored:
             return []
-        last = max(run.stamps)
+        last = run.last
+        while last > run.due and not self._is_seen(run.stamps.get(last)):
+            last -= 1
         # With `block` the request at the next border asks for them, in one batch with its own.
         chunks = 1 if run.answered and run.answered[0].overlap else 2
         if last - run.due < chunks * self._rlt.chunk:
             return []
-        return [*self._owed(run, self._states(run, self._frames(run, last + 1)), last)]
+        states = self._states(run, self._frames(run, last + 1))
+        return [*self._owed(run, states, last)]
 
     def _close(self, number: int, run: Run) -> list[Output]:
         """The states that an episode which is over still owes."""
@@ -274,23 +278,25 @@ class Inference:
             del self._runs[number]
             return []
         stop = run.start + steps
-        overdue = self._is_overdue(run.over_since)
-        if not overdue and any(step not in run.stamps for step in range(run.due, stop)):
+        cut = not run.state.ending.terminated and run.due <= stop
+        owed = range(run.due, stop, self._rlt.stride)
+        missing = any(step not in run.stamps for step in range(run.due, stop))
+        final = self._final(run, stop) if cut else None
+        if cut or owed:
+            missing = missing or not self._is_seen(final if cut else run.stamps.get(owed[-1]))
+        if missing and not self._is_overdue(run.over_since):
             return []
         frames = self._frames(run, stop)
-        if not run.state.ending.terminated and run.due <= stop:
-            final = self._final(run, stop)
-            newest = self._timeline.newest
-            reached = (
-                final is not None and newest is not None and newest.observation.stamp >= final - _TOLERANCE
-            )
-            if not reached and not overdue:
-                return []
-            if final is not None:
-                seen = self._timeline.before(final + _TOLERANCE, at_most=self._max_age)
-                frames += [(stop, seen)] if seen else []
+        if cut and final is not None:
+            seen = self._timeline.before(final + _TOLERANCE, at_most=self._max_age)
+            frames += [(stop, seen)] if seen else []
         del self._runs[number]
         return [*self._states(run, frames)]
+
+    def _is_seen(self, stamp: int | None) -> bool:
+        """Whether the newest observation is of this moment or later, so that no better one is to come."""
+        newest = self._timeline.newest
+        return stamp is not None and newest is not None and newest.observation.stamp >= stamp - _TOLERANCE
 
     def _final(self, run: Run, stop: int) -> int | None:
         """When the step after the last would have been commanded, ns."""

@@ -76,10 +76,16 @@ class Run:
         self.noise = torch.Generator().manual_seed(seed)
         self.exploration = torch.Generator().manual_seed(seed)
         self.stamps: dict[int, int] = {}  # step → stamp of its command, ns
+        self.last = -1  # newest of these steps
         self.start: int | None = None  # first step of the critical phase
         self.due = 0  # step of the next state that is owed to the replay
         self.answered: tuple[Request, ActionChunk] | None = None  # the newest request, and what was said
         self.over_since: float | None = None
+
+    def executed(self, step: int, stamp: int) -> None:
+        """Note when the command of a step was sent, ns."""
+        self.stamps[step] = stamp
+        self.last = max(self.last, step)
 
     @property
     def stored(self) -> bool:

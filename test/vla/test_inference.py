@@ -304,6 +304,18 @@ def test_a_cut_episode_owes_the_state_after_its_last_step_too(ending: Ending) ->
     assert states(robot.inference.work()) == [6, 8]
 
 
+def test_an_end_waits_for_the_picture_before_its_last_window() -> None:
+    robot = Robot()
+    robot.episode(Phase.CRITICAL)
+    robot.sees(0)
+    robot.asks(0)
+    robot.executes(0, 1, 2)
+    assert robot.done(3) == [] and robot.inference.busy  # the picture at step 2 is on its way
+    robot.sees(2)
+    output = robot.inference.work()
+    assert states(output) == [2] and output[0].stamp == 2 * PERIOD
+
+
 def test_an_end_waits_for_its_last_steps_but_not_for_ever() -> None:
     robot = Robot(patience=0.5)
     robot.episode(Phase.CRITICAL)
@@ -343,8 +355,8 @@ def test_states_at_steps_between_windows_are_not_published() -> None:
 def test_states_are_made_also_while_nobody_asks_for_chunks() -> None:
     robot = Robot()
     robot.runs(chunks=1)
-    robot.sees(*range(4, 13, 2))
     robot.executes(*range(4, 12))
+    robot.sees(*range(4, 13, 2))
     assert states(robot.inference.work()) == [2, 4, 6, 8, 10]
 
 
@@ -358,6 +370,8 @@ def test_where_the_arm_does_not_wait_the_chunk_comes_first_from_the_newest_pictu
     output = robot.asks(4, at=3, overlap=True)
     assert [chunk.stamp for chunk in chunks(output)] == [2 * PERIOD] and states(output) == []
     robot.executes(2, 3, 4)
+    assert robot.inference.work() == []  # what was seen at step 4 has not come
+    robot.sees(4)
     assert states(robot.inference.work()) == [0, 2, 4]
 
 
