@@ -69,6 +69,11 @@ class SimConfig:
     camera_every: int = parameter(
         2, help="Control steps between two pictures of all cameras.", unit="steps", low=1
     )
+    spare_pictures: bool = parameter(
+        True,
+        help="In lock-step, take pictures only of the moments that a chunk is asked for, except where the moments "
+        "between are stored: drawing is what costs most. False takes them always.",
+    )
     image_size: int = parameter(
         64, help="Side of the square pictures, as the built-in VLA takes them.", unit="pixels", low=8
     )
@@ -267,8 +272,14 @@ class SimNode(Node):
         if self._config.operator == "scripted":
             self._say_human()
         self._say_joints()
-        if self._session.pictures_are_due:
+        if self._session.pictures_are_due and not self._on_request_only:
             self._say_pictures()
+
+    @property
+    def _on_request_only(self) -> bool:
+        """Whether nobody looks at a picture that was not asked for."""
+        stored = self._episode.phase is Phase.CRITICAL and not self._episode.eval
+        return self._config.lock_step and self._config.spare_pictures and not stored
 
     def _run(self) -> None:
         """One control period without lock-step."""

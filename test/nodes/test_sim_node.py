@@ -122,7 +122,7 @@ def others(graph: Any) -> Others:
 
 
 def test_each_step_waits_for_its_own_command(others: Others, start_node: Callable[..., Any]) -> None:
-    start_node("sim_node", command_timeout=1000.0)
+    start_node("sim_node", command_timeout=1000.0, spare_pictures=False)
     others.meet()
     others.begin()
     first = others.joints[0]
@@ -210,7 +210,7 @@ def test_the_critical_phase_begins_and_ends_by_the_tasks_rules(
 def test_a_request_between_pictures_gets_pictures_of_its_own_moment(
     others: Others, start_node: Callable[..., Any]
 ) -> None:
-    start_node("sim_node", command_timeout=1000.0)
+    start_node("sim_node", command_timeout=1000.0, spare_pictures=False)
     others.meet()
     others.begin()
     others.answer()
@@ -224,6 +224,30 @@ def test_a_request_between_pictures_gets_pictures_of_its_own_moment(
     others.answer()
     others.graph.until(lambda: len(others.images["head"]) == 3)
     assert to_ns(others.images["head"][-1].header.stamp) == odd + 2 * PERIOD
+
+
+def test_pictures_that_nobody_needs_are_not_taken(others: Others, start_node: Callable[..., Any]) -> None:
+    start_node("sim_node", start="critical", command_timeout=1000.0)
+    others.meet()
+    others.say(1, RESETTING)
+    others.event(EpisodeEvent.RESET_DONE)
+    others.say(1, APPROACH)
+    others.event(EpisodeEvent.HAND_OVER)
+    assert others.images["head"] == []
+    others.say(1, CRITICAL)
+    others.graph.until(lambda: others.joints)
+    for _ in range(4):
+        others.answer()
+    others.graph.until(lambda: all(len(images) == 3 for images in others.images.values()))
+    others.say(2, RESETTING, eval=True)
+    others.say(2, APPROACH, eval=True)
+    others.graph.until(lambda: others.events[-1].event == EpisodeEvent.HAND_OVER)
+    others.say(2, CRITICAL, eval=True)
+    others.graph.until(lambda: others.joints[-1].header.stamp == others.events[-1].header.stamp)
+    others.answer()
+    others.ask(2)
+    others.graph.until(lambda: all(len(images) == 4 for images in others.images.values()))
+    assert others.images["head"][-1].header.stamp == others.joints[-1].header.stamp
 
 
 def test_the_scripted_human_takes_over_from_an_actor_that_is_stuck(
