@@ -122,6 +122,10 @@ class OnlineLearner:
         """Account for rows and episodes that are new in the replay; returns how many rows."""
         start, _, outcomes = self._replay.labels(self.debt.rows)
         before = self.debt.rows
+        if (
+            start < before
+        ):  # the writer dropped rows that a power failure had torn; what was learned, was learned
+            self.debt.rows = before = start
         self.debt.add_rows(start - before)  # written over before anybody looked; their outcomes are lost
         run = 0
         for outcome in outcomes:

@@ -286,8 +286,9 @@ class Inference:
             missing = missing or not self._is_seen(final if cut else run.stamps.get(owed[-1]))
         if missing and not self._is_overdue(run.over_since):
             return []
+        stop = min(stop, run.last + 1)  # what nobody heard of has no state
         frames = self._frames(run, stop)
-        if cut and final is not None:
+        if final is not None:
             seen = self._timeline.before(final + _TOLERANCE, at_most=self._max_age)
             frames += [(stop, seen)] if seen else []
         del self._runs[number]

@@ -86,6 +86,18 @@ def test_the_account_does_not_depend_on_when_it_was_looked_at(folder: Path) -> N
     assert once.debt == expected
 
 
+def test_rows_that_the_writer_dropped_are_owed_again_when_they_come(folder: Path) -> None:
+    store(folder, 1, success=True)
+    store(folder, 2, success=False)
+    learner = online(folder)
+    learner.look()
+    pay(learner)
+    learner.debt.rows += 4  # as if it had seen four rows more before a power failure
+    assert learner.look() == 0 and learner.debt.rows == 12 and learner.debt.owed == 0
+    store(folder, 3, success=True)
+    assert learner.look() == 6 and learner.debt.owed == 12
+
+
 def test_a_learner_that_was_killed_goes_on_from_its_checkpoint_to_the_bit(folder: Path) -> None:
     for episode in range(1, 4):
         store(folder, episode, success=episode % 2 == 0)

@@ -326,7 +326,18 @@ def test_an_end_waits_for_its_last_steps_but_not_for_ever() -> None:
     assert robot.done(4) == []
     robot.now = 0.6
     assert robot.inference.work() == [] and not robot.inference.busy
-    assert robot.dropped == [("state left out", "step 2 of episode 1 has no observation")]
+
+
+def test_an_inference_that_joined_in_the_middle_makes_the_states_that_it_can() -> None:
+    robot = Robot(patience=0.5)
+    robot.episode(Phase.CRITICAL)
+    robot.sees(20)
+    robot.asks(20)
+    robot.executes(20, 21, 22)
+    robot.sees(22)
+    assert robot.done(23) == []  # steps are counted from where the critical phase began
+    robot.now = 0.6
+    assert states(robot.inference.work()) == [22] and not robot.dropped
 
 
 def test_a_withdrawn_episode_owes_nothing() -> None:
