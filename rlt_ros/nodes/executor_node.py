@@ -6,8 +6,6 @@ is sent.
 
 from __future__ import annotations
 
-import gc
-import os
 import sys
 import time
 from collections import deque
@@ -46,6 +44,7 @@ from rlt_ros.nodes.conversions import read_chunk, read_episode, to_header, to_ns
 from rlt_ros.nodes.diagnostics import ERROR, OK, STALE, WARN, Diagnostics, Dropped, Report
 from rlt_ros.nodes.interventions import read_intervention
 from rlt_ros.nodes.parameters import Setup, declare
+from rlt_ros.nodes.punctual import be_punctual
 from rlt_ros.nodes.run import CannotStart, explained, run_node
 from rlt_ros.nodes.topics import Topics
 from rlt_ros.perception.joints import JointOrder, JointStateError
@@ -134,7 +133,7 @@ class ExecutorNode(LifecycleNode):
     def on_activate(self, state: State) -> TransitionCallbackReturn:
         """Begin to command, if nobody else does."""
         self._wait_until_alone()
-        self._be_punctual()
+        be_punctual(self, self._config.realtime_priority)
         self._commands = self._topics.publisher(JointState, self._profile.command.topic, qos.COMMAND)
         period = _LOCK_STEP_WATCH if self._control.lock_step else 1.0 / self._profile.control_hz
         self._expected = time.monotonic_ns() + round(period * 1e9)
@@ -294,22 +293,6 @@ class ExecutorNode(LifecycleNode):
                 reason=LOST_COUNT,
             )
         )
-
-    def _be_punctual(self) -> None:
-        """Ask for what keeps the control loop in time."""
-        gc.collect()
-        gc.freeze()  # what is loaded by now stays; looking through it again takes milliseconds
-        priority = self._config.realtime_priority
-        if priority == 0 or not hasattr(os, "sched_setscheduler"):
-            return
-        try:
-            # The middleware's threads too: the loop waits for locks that they hold.
-            for thread in os.listdir("/proc/self/task"):
-                os.sched_setscheduler(int(thread), os.SCHED_FIFO, os.sched_param(priority))
-        except OSError as error:
-            self.get_logger().info(
-                f"no real-time priority ({error.strerror}); a busy computer may make steps late"
-            )
 
     def _wait_until_alone(self) -> None:
         """Raise CannotStart if somebody else commands the arm."""

@@ -27,6 +27,7 @@ from rlt_ros.nodes.conversions import read_episode, read_step, to_header
 from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Dropped, Report
 from rlt_ros.nodes.interventions import write_intervention
 from rlt_ros.nodes.parameters import Setup, declare
+from rlt_ros.nodes.punctual import be_punctual
 from rlt_ros.nodes.run import CannotStart, run_node
 from rlt_ros.nodes.topics import Topics
 from rlt_ros.perception.joints import JointOrder, JointStateError
@@ -98,6 +99,7 @@ class TeleopNode(Node):
             self.create_timer(_POLL, self._poll, clock=steady)
         if config.device == KEYBOARD:
             self.get_logger().info(HELP)
+        be_punctual(self, config.realtime_priority)
 
     def destroy_node(self) -> None:
         """Leave the graph and the device."""

@@ -81,6 +81,14 @@ class TeleopConfig:
         unit="s",
         low=0.05,
     )
+    realtime_priority: int = parameter(
+        45,
+        help="Real-time priority (SCHED_FIFO) of the node where the system grants it, so that a busy computer does not "
+        "keep the human waiting; 0 for none.",
+        low=0,
+        high=98,
+        source="ours; below the executor's",
+    )
     axes: tuple[int, ...] = parameter(
         (),
         help="Axis numbers for x, y, z, roll, pitch, yaw; -1 for none.",

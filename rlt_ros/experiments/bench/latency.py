@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -62,9 +63,12 @@ def _real_time(seconds: float) -> dict[str, Any]:
             bench.meet("robot", "camera", "chunks", "pad", alive=alive)
             probe.say(Phase.RESETTING, 1)
             probe.say(Phase.APPROACH, 1)
-            bench.drive(2.0, lambda _: probe.pad(held=False))
+            for held, source in ((True, Source.HUMAN), (False, Source.VLA)):
+                probe.steps.clear()
+                bench.warm_up(source, partial(_pad, probe, held))
+            bench.drive(2.0, partial(_pad, probe, False))
             probe.steps.clear()
-            bench.drive(seconds, lambda _: probe.pad(held=False))
+            bench.drive(seconds, partial(_pad, probe, False))
             stamps = np.array([stamp for stamp, _, _ in probe.steps], dtype=np.int64)
 
             pressed: list[int] = []
@@ -113,6 +117,10 @@ def _lock_step() -> dict[str, float]:
             return _spread(bench.lock_step(_STEPS, alive)[10:])
         finally:
             bench.close()
+
+
+def _pad(probe: Any, held: bool, _: int) -> None:
+    probe.pad(held=held)
 
 
 def _home(profile: Any) -> np.ndarray[Any, np.dtype[np.float64]]:

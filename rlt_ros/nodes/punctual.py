@@ -1,0 +1,36 @@
+"""For nodes that must not be late: real-time priority where the system grants it, no long pauses of Python's own."""
+
+from __future__ import annotations
+
+import gc
+import os
+
+from rlt_ros.middleware import Node
+
+
+def be_punctual(node: Node, priority: int) -> None:
+    """Give all threads of this process a real-time priority (SCHED_FIFO); 0 leaves them as they are.
+
+    Without the right to it (`ulimit -r`, CAP_SYS_NICE) nothing changes, and the log says so.
+    """
+    gc.collect()
+    gc.freeze()  # what is loaded by now stays; looking through it again takes milliseconds
+    if priority == 0 or not hasattr(os, "sched_setscheduler"):
+        return
+    try:
+        _schedule(os.SCHED_FIFO, priority)
+    except OSError as error:
+        node.get_logger().info(f"no real-time priority ({error.strerror}); a busy computer may make it late")
+
+
+def be_ordinary() -> None:
+    """Take the real-time priority back."""
+    gc.unfreeze()
+    if hasattr(os, "sched_setscheduler"):
+        _schedule(os.SCHED_OTHER, 0)
+
+
+def _schedule(policy: int, priority: int) -> None:
+    # The middleware's threads too: the node waits for locks that they hold.
+    for thread in os.listdir("/proc/self/task"):
+        os.sched_setscheduler(int(thread), policy, os.sched_param(priority))
