@@ -20,7 +20,7 @@ LAYERS = (
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 SIBLINGS = {("vla", "perception"), ("vla", "robots"), ("sim", "data"), ("experiments", "nodes")}
-MIDDLEWARE_USERS = {"nodes", "cli", "middleware"}
+MIDDLEWARE_USERS = {"nodes", "bringup", "cli", "middleware"}
 CORE_LIBRARIES = {"torch", "numpy", "safetensors", "yaml"}
 
 

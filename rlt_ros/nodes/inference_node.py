@@ -20,6 +20,7 @@ from rlt_ros.middleware import (
     Clock,
     ClockType,
     LifecycleNode,
+    LifecyclePublisher,
     State,
     Subscription,
     TransitionCallbackReturn,
@@ -100,9 +101,7 @@ class InferenceNode(LifecycleNode):
         diagnostics.add("inference", self._report)
         self._topics = Topics(self, diagnostics)
         self._states = self._topics.publisher(RLState, "rlt/rl_state", qos.RL_STATE, while_active=True)
-        self._chunks = self._topics.publisher(
-            ActionChunk, "rlt/action_chunk", qos.ACTION_CHUNK, while_active=True
-        )
+        self._chunks: LifecyclePublisher | None = None
         self._timer = self.create_timer(
             _LOOK_AGAIN, self._work, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
@@ -117,6 +116,8 @@ class InferenceNode(LifecycleNode):
         except (StorageError, ConfigError, ValueError) as error:
             raise CannotStart(str(error)) from error
         topics = self._topics
+        # Not before the model is there: episodes begin when somebody offers chunks.
+        self._chunks = topics.publisher(ActionChunk, "rlt/action_chunk", qos.ACTION_CHUNK, while_active=True)
         # Not before, for latched messages come once.
         self._subscriptions_made = [
             topics.subscription(EpisodeState, "rlt/episode_state", self._on_episode, qos.EPISODE_STATE),
@@ -145,6 +146,9 @@ class InferenceNode(LifecycleNode):
         for subscription in self._subscriptions_made:
             self.destroy_subscription(subscription)
         self._subscriptions_made = []
+        if self._chunks is not None:
+            self.destroy_lifecycle_publisher(self._chunks)
+        self._chunks = None
         self._frozen = self._inference = self._slot = None
         return super().on_cleanup(state)
 
@@ -236,8 +240,8 @@ class InferenceNode(LifecycleNode):
 
     def _work(self) -> None:
         """Publish what can be computed now, and look again soon while time alone may change what that is."""
-        inference = self._inference
-        if inference is None or not self._active:
+        inference, chunks = self._inference, self._chunks
+        if inference is None or chunks is None or not self._active:
             return
         begun = time.monotonic()
         output = inference.work()
@@ -245,7 +249,7 @@ class InferenceNode(LifecycleNode):
             self._seconds.append(time.monotonic() - begun)
         for record in output:
             if isinstance(record, Chunk):
-                self._chunks.publish(write_chunk(record))
+                chunks.publish(write_chunk(record))
             else:
                 self._states.publish(write_state(record))
         if not inference.busy:
