@@ -45,6 +45,7 @@ ORDER = tuple(
 _SHARED_TOPICS = ("rlt/policy_update", "rlt/replay_status", "rlt/learner_status")
 """Topics of the replay and the learner, which all robots share."""
 
+_DEVICES = ("joy", "spacenav", "keyboard")
 _DRIVERS = {"joy": ("joy", "game_controller_node"), "spacenav": ("spacenav", "spacenav_node")}
 """Device → package and executable of its ROS driver."""
 
@@ -87,9 +88,10 @@ class Arguments:
         False, help="Start RViz with a view of the arm, the chunks and the cameras. Needs ROS 2."
     )
     teleop: str = parameter(
-        "none",
-        help="Device of the human at hand; `scripted` is a simulated one that helps where progress stalls.",
-        choices=("none", "joy", "spacenav", "keyboard", "scripted"),
+        "auto",
+        help="Device of the human at hand; `scripted` is a simulated one that helps where progress stalls, and `auto` "
+        "takes it when a simulated robot learns.",
+        choices=("auto", "none", "joy", "spacenav", "keyboard", "scripted"),
     )
     record: bool = parameter(False, help="Record the graph's topics into `OUT/bag`.")
     out: str = parameter(
@@ -225,7 +227,7 @@ def _robots(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
     """What each robot has for itself, those of one robot after those of the other."""
     for index, namespace in enumerate(arguments.namespaces):
         if arguments.sim:
-            yield _sim_node(arguments, namespace)
+            yield _sim_node(mode, arguments, namespace)
         yield _robot_node(arguments, "perception", namespace)
         yield _robot_node(arguments, "inference", namespace, **_policy(mode, arguments))
         lock_step = arguments.sim and arguments.lock_step
@@ -241,16 +243,17 @@ def _robots(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
             seed=arguments.seed + index,
             plan=_plan(mode, arguments),
         )
-        if arguments.teleop not in ("none", "scripted"):
+        if arguments.teleop in _DEVICES:
             yield from _teleop(arguments, namespace)
 
 
 def _sim(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
-    return (_sim_node(arguments, namespace) for namespace in arguments.namespaces)
+    return (_sim_node(mode, arguments, namespace) for namespace in arguments.namespaces)
 
 
-def _sim_node(arguments: Arguments, namespace: str) -> NodeSpec:
-    operator = "scripted" if arguments.teleop == "scripted" else "none"
+def _sim_node(mode: str, arguments: Arguments, namespace: str) -> NodeSpec:
+    scripted = arguments.teleop == "scripted" or (arguments.teleop == "auto" and mode == "train")
+    operator = "scripted" if scripted else "none"
     return _robot_node(arguments, "sim", namespace, lock_step=arguments.lock_step, operator=operator)
 
 

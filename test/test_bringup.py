@@ -47,6 +47,17 @@ def test_a_real_robot_starts_no_simulator_and_takes_the_walls_time() -> None:
     assert not any(spec.parameters["use_sim_time"] for spec in specs)
 
 
+def test_a_simulated_human_helps_where_a_simulated_robot_learns() -> None:
+    def operator(mode: str, **arguments: object) -> object:
+        return one(mode, "sim_node", **arguments).parameters["operator"]
+
+    assert operator("train") == "scripted"
+    assert operator("train", teleop="none") == "none"
+    assert operator("train", teleop="joy") == "none"
+    assert operator("deploy") == operator("sim") == "none"
+    assert operator("sim", teleop="scripted") == "scripted"
+
+
 def test_genie_sim_may_bring_the_clock() -> None:
     assert one("train", "executor_node", sim=False, use_sim_time="true").parameters["use_sim_time"] is True
 
