@@ -14,6 +14,7 @@ from rlt_ros.nodes import qos
 from rlt_ros.nodes.conversions import to_ns, write_observation
 from rlt_ros.nodes.diagnostics import OK, STALE, Diagnostics, Dropped, Report
 from rlt_ros.nodes.parameters import Setup, declare
+from rlt_ros.nodes.punctual import be_punctual
 from rlt_ros.nodes.run import run_node
 from rlt_ros.nodes.topics import Topics
 from rlt_ros.perception import Observation as Seen
@@ -33,6 +34,14 @@ class PerceptionConfig:
         help="Height and width that pictures are resized to, those of the VLA; empty leaves them as they come.",
         unit="pixels",
         low=1,
+    )
+    realtime_priority: int = parameter(
+        40,
+        help="Real-time priority (SCHED_FIFO) where the system grants it, so that a busy computer does not age what is "
+        "seen; 0 for none.",
+        low=0,
+        high=98,
+        source="ours; below teleoperation's",
     )
 
     def __post_init__(self) -> None:
@@ -64,6 +73,7 @@ class PerceptionNode(Node):
         for name, camera in profile.cameras.items():
             topics.subscription(Image, camera.topic, self._on_picture_of(name, camera.encoding), sensors)
         back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
+        be_punctual(self, config.realtime_priority)
         self._jumps = self.get_clock().create_jump_callback(back, post_callback=lambda _: self._sync.reset())
 
     def _on_episode(self, message: Any) -> None:
