@@ -131,9 +131,11 @@ class Supervisor:
                 self._take_signals()
             elif key.fd == self._keyboard:
                 self._pass_on_keys()
+            elif not child.running:
+                pass  # its end was in the same batch, and took the last of its output along
             elif key.fd == child.output:
                 self._pass_on(child)
-            elif child.running:
+            else:
                 self._settle(child)
                 if not self._ending:
                     self._ended(child)
