@@ -20,8 +20,8 @@ ensure_opengl()  # before anything imports MuJoCo, which chooses its backend onc
 
 from rlt_ros.experiments.drivers import base_policy, learned_policy  # noqa: E402
 from rlt_ros.experiments.evaluation import evaluation_seeds  # noqa: E402
+from rlt_ros.experiments.policy import LoadedPolicy, open_policy  # noqa: E402
 from rlt_ros.experiments.rollout import Driver  # noqa: E402
-from rlt_ros.experiments.trainer import LoadedPolicy, open_policy  # noqa: E402
 
 _SIZE = (360, 300)
 _EVERY = 4  # control steps a picture: 12.5 pictures a second in real time

@@ -69,13 +69,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     ensure_opengl()  # before anything imports MuJoCo, which chooses its backend once
     from rlt_ros.cli.overrides import read_overrides
     from rlt_ros.experiments.trainer import train
+    from rlt_ros.vla.loading import BUILTIN
 
     return train(
         task=args.task,
         seed=args.seed,
         robot_minutes=args.robot_minutes,
         eval_episodes=args.eval_episodes,
-        weights=args.weights,
+        vla=str(args.weights) if args.weights else BUILTIN,
         out=args.out,
         overrides=read_overrides(args.config, args.set),
     )

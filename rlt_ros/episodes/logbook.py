@@ -15,6 +15,7 @@ from rlt_ros.episodes.machine import Assignment, FinishedEpisode
 from rlt_ros.episodes.plan import EVALUATION_SEED, SEEDS_PER_RUN, Kind, Stage
 from rlt_ros.episodes.tasks import TaskProfile
 from rlt_ros.rlt.journal import Journal
+from rlt_ros.rlt.run_folder import EPISODES_FILE
 from rlt_ros.rlt.stream import Ending
 
 _TRAINING = ("warmup", "online")
@@ -37,7 +38,7 @@ class Logbook:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._plan, self._task, self._seed, self._hz = tuple(plan), task, seed, hz
-        self._journal = Journal(folder / "episodes.jsonl")
+        self._journal = Journal(folder / EPISODES_FILE)
         self._begun = Journal(folder / "begun.jsonl")
         self._again: Assignment | None = None
         finished = {record["episode"] for record in self._journal.records}

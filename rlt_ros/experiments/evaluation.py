@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from rlt_ros.experiments.drivers import base_policy, learned_policy
+from rlt_ros.experiments.policy import open_policy
 from rlt_ros.experiments.rollout import Driver, End, Episode, Rollout, Sight
 from rlt_ros.experiments.statistics import Outcome, summarise
 from rlt_ros.perception import Observation
@@ -104,8 +105,6 @@ def evaluate(
     Returns:
         The outcome's figures with `policy`, `images` and `task`.
     """
-    from rlt_ros.experiments.trainer import open_policy
-
     loaded = open_policy(run_dir)
     seeds = evaluation_seeds(episodes, seed)
     sight = SIGHTS[images]()

@@ -9,21 +9,25 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-import rlt_ros
+from rlt_ros.experiments.conclusion import (
+    Record,
+    episode_record,
+    films,
+    keep_summary,
+    recorded,
+    summarise_run,
+    training,
+)
 from rlt_ros.experiments.drivers import base_policy, learned_policy
 from rlt_ros.experiments.evaluation import demonstrations, evaluation_seeds, outcome, rollouts
-from rlt_ros.experiments.films import film
-from rlt_ros.experiments.report import write_report
 from rlt_ros.experiments.rollout import Driver, End, Episode, Rollout
 from rlt_ros.experiments.run_config import Settings, settings
 from rlt_ros.experiments.run_files import unaided
-from rlt_ros.experiments.statistics import takeover_dip
 from rlt_ros.experiments.watch import Watch
 from rlt_ros.rlt.checkpoint import load_learner, save_learner
 from rlt_ros.rlt.journal import Journal
@@ -31,13 +35,21 @@ from rlt_ros.rlt.learner import Learner
 from rlt_ros.rlt.pacing import UpdateDebt
 from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.rlt.replay import Replay
+from rlt_ros.rlt.run_folder import (
+    CHECKPOINT_FILE,
+    EPISODES_FILE,
+    METRICS_FILE,
+    REPLAY_FILE,
+    SUMMARY_FILE,
+    keep_config,
+)
 from rlt_ros.rlt.storage import replacing
 from rlt_ros.rlt.transition import Window
 from rlt_ros.sim.supervisor import Supervisor
 from rlt_ros.sim.tasks import TASKS
 from rlt_ros.sim.workcell import HZ, Start, Workcell
-from rlt_ros.vla.builtin import load_builtin
-from rlt_ros.vla.frozen import FrozenVLA, Perceiver
+from rlt_ros.vla.frozen import Perceiver
+from rlt_ros.vla.loading import BUILTIN, load_frozen
 
 _SEEDS_PER_RUN = 1_000_000
 """Episode seeds of run s start at s times this, below those of the evaluation."""
@@ -50,16 +62,6 @@ class TrainingError(RuntimeError):
     """Training cannot go on; the message says why and what to do."""
 
 
-@dataclass
-class LoadedPolicy:
-    """A run's policy, ready to act."""
-
-    workcell: Workcell
-    rollout: Rollout
-    learner: Learner
-    start: Start
-
-
 def train(
     *,
     task: str,
@@ -67,7 +69,7 @@ def train(
     robot_minutes: float,
     eval_episodes: int,
     out: Path,
-    weights: Path | None = None,
+    vla: str = BUILTIN,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Train one task, or go on training it, and return the run's summary.
@@ -78,7 +80,7 @@ def train(
         robot_minutes: critical-phase robot time to spend, warm-up included.
         eval_episodes: episodes of each evaluation.
         out: folder of the run.
-        weights: folder that `rlt-ros pretrain` made; None takes the shipped weights.
+        vla: `builtin` for the shipped weights, or a folder that `rlt-ros pretrain` made.
         overrides: section → key → value beside the defaults.
 
     Raises:
@@ -87,25 +89,19 @@ def train(
     if seed < 0 or seed * _SEEDS_PER_RUN >= evaluation_seeds(1).start:
         raise ConfigError(f"--seed {seed}: choose 0 to {evaluation_seeds(1).start // _SEEDS_PER_RUN - 1}")
     chosen = settings(overrides or {}, origin="training settings")
-    out.mkdir(parents=True, exist_ok=True)
-    asked = {"task": task, "seed": seed, "weights": str(weights or ""), **chosen.as_dict()}
-    _keep_config(out / "config.json", asked)
-    summary_file = out / "summary.json"
+    asked = {"task": task, "seed": seed, "vla": vla, **chosen.as_dict()}
+    keep_config(out, asked)
+    summary_file = out / SUMMARY_FILE
     if summary_file.exists():
         summary: dict[str, Any] = json.loads(summary_file.read_text())
         if summary["robot_minutes_asked"] >= robot_minutes and summary["base"]["episodes"] >= eval_episodes:
             return summary
     torch.set_num_threads(chosen.run.threads)
-    run = Training(out, task, seed, chosen, load_frozen(task, weights))
+    run = Training(out, task, seed, chosen, load_frozen(vla, task))
     try:
         return run.complete(robot_minutes, eval_episodes)
     finally:
         run.close()
-
-
-def load_frozen(task: str, weights: Path | None) -> FrozenVLA:
-    """The built-in VLA with the token of `task`."""
-    return FrozenVLA(*(load_builtin(task) if weights is None else load_builtin(task, weights)))
 
 
 class Training:
@@ -130,16 +126,16 @@ class Training:
         self.learner = Learner(config, self.rollout.shapes, seed=seed)
         self._debt = UpdateDebt.from_config(config)
         self._replay = Replay.open(
-            out / "replay.rlt",
+            out / REPLAY_FILE,
             self.rollout.shapes,
             config.replay_capacity,
             gamma=config.gamma,
             lineage=frozen.lineage,
             z_storage=config.z_storage,
         )
-        self._episodes = Journal(out / "episodes.jsonl")
-        self._metrics = Journal(out / "metrics.jsonl")
-        self._checkpoint = out / "learner.safetensors"
+        self._episodes = Journal(out / EPISODES_FILE)
+        self._metrics = Journal(out / METRICS_FILE)
+        self._checkpoint = out / CHECKPOINT_FILE
         self._watch = Watch(out, chosen.run.rolling)
         self._wall = _Stopwatch(out / "wall_seconds")
         self._resume()
@@ -155,11 +151,19 @@ class Training:
         self._save()
         self._drop_outdated_evaluation()
         self._evaluate("eval_rlt", eval_episodes)
-        self._film()
-        summary = self._summary(robot_minutes)
-        with replacing(self._out / "summary.json") as file:
-            file.write_text(json.dumps(summary, indent=1))
-        write_report(self._out)
+        run = self._settings.run
+        films(self._out, self.workcell, self.rollout, self.learner.actor, run.video_episodes)
+        summary = summarise_run(
+            self._episodes.records,
+            task=self.workcell.task.name,
+            seed=self._seed,
+            robot_minutes_asked=robot_minutes,
+            rolling=run.rolling,
+            updates=self.learner.critic_steps,
+            wall_seconds=self._wall.seconds,
+            lineage=self._frozen.lineage,
+        )
+        keep_summary(self._out, summary)
         return summary
 
     @property
@@ -234,16 +238,10 @@ class Training:
         self._watch.measured(record)
 
     def _note(self, phase: str, episode: Episode, number: int) -> None:
-        record = {
-            "episode": number,
-            "phase": phase,
-            "success": episode.success,
-            "end": episode.end.value,
-            "steps": episode.steps,
-            "human_share": episode.human_share,
-            "robot_minutes": self.robot_minutes
-            + (episode.steps / HZ / 60.0 if phase in ("warmup", "online") else 0),
-        }
+        spent = self.robot_minutes
+        if phase in ("warmup", "online"):
+            spent += episode.steps / HZ / 60.0
+        record = episode_record(phase, episode, number, spent)
         self._episodes.append(record)
         self._watch.episode(record)
 
@@ -271,61 +269,11 @@ class Training:
             if record["phase"] == "eval_rlt" and record["robot_minutes"] < self.robot_minutes:
                 record["phase"] = "eval_rlt_earlier"
 
-    def _film(self) -> None:
-        count = self._settings.run.video_episodes
-        seeds = evaluation_seeds(count)
-        film(
-            self._out / "videos" / "base.mp4",
-            self.workcell,
-            lambda s, w: self.rollout.run(s, base_policy, watch=w),
-            seeds,
-        )
-        actor = learned_policy(self.learner.actor)
-        film(
-            self._out / "videos" / "rlt.mp4",
-            self.workcell,
-            lambda s, w: self.rollout.run(s, actor, watch=w),
-            seeds,
-        )
-
-    def _summary(self, asked: float) -> dict[str, Any]:
-        base, demo, rlt = (outcome(self._recorded(phase)) for phase in ("eval_base", "demo", "eval_rlt"))
-        online = [unaided(r) for r in self._trained() if r["phase"] == "online"]
-        rolling = self._settings.run.rolling
-        return {
-            "task": self.workcell.task.name,
-            "seed": self._seed,
-            "base": base.as_dict(),
-            "demo": demo.as_dict(),
-            "rlt": rlt.as_dict(),
-            "throughput_ratio": _ratio(rlt.throughput_per_10min, base.throughput_per_10min),
-            "speed_ratio": _ratio(base.median_steps, rlt.median_steps),
-            "takeover_dip": takeover_dip(base.success_rate, online, rolling)
-            if len(online) >= rolling
-            else None,
-            "robot_minutes": self.robot_minutes,
-            "robot_minutes_asked": asked,
-            "episodes": len(self._trained()),
-            "updates": self.learner.critic_steps,
-            "wall_seconds": self._wall.seconds,
-            "versions": {
-                "rlt_ros": rlt_ros.__version__,
-                "torch": torch.__version__,
-                "vla": self._frozen.lineage.vla,
-                "token": self._frozen.lineage.token,
-                "stats": self._frozen.lineage.stats,
-            },
-        }
-
     def _recorded(self, phase: str) -> list[Episode]:
-        return [
-            Episode(End(r["end"]), r["steps"], r["human_share"])
-            for r in self._episodes.records
-            if r["phase"] == phase
-        ]
+        return recorded(self._episodes.records, phase)
 
-    def _trained(self) -> list[dict[str, Any]]:
-        return [r for r in self._episodes.records if r["phase"] in ("warmup", "online")]
+    def _trained(self) -> list[Record]:
+        return training(self._episodes.records)
 
     def _resume(self) -> None:
         """Take up the checkpoint and note what was done after it."""
@@ -342,43 +290,6 @@ class Training:
     def _save(self) -> None:
         self._replay.flush()
         save_learner(self._checkpoint, self.learner, lineage=self._frozen.lineage, extra=self._debt.state())
-
-
-def open_policy(run_dir: Path) -> LoadedPolicy:
-    """The policy of a run, as its last checkpoint has it.
-
-    Raises:
-        StorageError: there is no checkpoint, or it is damaged.
-    """
-    config = json.loads((run_dir / "config.json").read_text())
-    chosen = settings({name: config[name] for name in ("rlt", "run")}, origin=str(run_dir / "config.json"))
-    frozen = load_frozen(config["task"], Path(config["weights"]) if config["weights"] else None)
-    workcell = Workcell(TASKS[config["task"]])
-    start = Start(chosen.run.start)
-    rollout = Rollout(workcell, frozen, chosen.rlt, start=start)
-    learner = Learner(chosen.rlt, rollout.shapes, seed=config["seed"])
-    load_learner(run_dir / "learner.safetensors", learner, lineage=frozen.lineage)
-    return LoadedPolicy(workcell, rollout, learner, start)
-
-
-def _keep_config(path: Path, asked: dict[str, Any]) -> None:
-    """Write a new run's settings, or check that an old run has the same ones."""
-    asked = json.loads(json.dumps(asked))
-    if not path.exists():
-        with replacing(path) as file:
-            file.write_text(json.dumps(asked, indent=1))
-        return
-    found = json.loads(path.read_text())
-    if found != asked:
-        names = [name for name in asked if found.get(name) != asked[name]]
-        raise ConfigError(
-            f"{path.parent} holds a run with other settings ({', '.join(names)}); "
-            "choose another --out, or give the run's own settings to go on with it"
-        )
-
-
-def _ratio(above: float | None, below: float | None) -> float | None:
-    return above / below if above is not None and below else None
 
 
 class _Stopwatch:

@@ -6,6 +6,7 @@ more of it. Updates are made in slices between the callbacks, so that the node s
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from dataclasses import dataclass
@@ -20,7 +21,6 @@ from rlt_ros.nodes import qos
 from rlt_ros.nodes.conversions import named, write_lineage, write_policy
 from rlt_ros.nodes.diagnostics import ERROR, OK, Diagnostics, Report
 from rlt_ros.nodes.parameters import Setup, declare
-from rlt_ros.nodes.replay_node import REPLAY_FILE
 from rlt_ros.nodes.run import CannotStart, run_node
 from rlt_ros.nodes.topics import Topics
 from rlt_ros.rlt.batch import BatchError
@@ -31,11 +31,9 @@ from rlt_ros.rlt.lineage import Lineage, LineageError
 from rlt_ros.rlt.online import Measurement, OnlineLearner
 from rlt_ros.rlt.parameters import ConfigError, check, parameter
 from rlt_ros.rlt.replay import Replay, ReplayError, ReplayFormat
+from rlt_ros.rlt.run_folder import CHECKPOINT_FILE, METRICS_FILE, REPLAY_FILE, keep_config
 from rlt_ros.rlt.storage import StorageError
 from rlt_ros.robots.profile import load_profile
-
-CHECKPOINT_FILE = "learner.safetensors"
-METRICS_FILE = "metrics.jsonl"
 
 _STATUS = 1.0  # s between two states
 _SLICE = 0.05  # s of updates between two looks at the graph
@@ -91,6 +89,14 @@ class LearnerNode(Node):
         torch.set_num_threads(self._config.threads)
         self._device = _device(self._config.device)
         self._folder = Path(self._config.out).expanduser().absolute()
+        settings = {
+            "rlt": dataclasses.asdict(self._rlt),
+            "run": {},
+        }  # `run` is for what learns in one process
+        keep_config(
+            self._folder,
+            {"task": setup.task, "seed": self._config.seed, "vla": setup.vla, **settings},
+        )
         self._online: OnlineLearner | None = None
         self._replay: Replay | None = None
         self._metrics: Journal | None = None

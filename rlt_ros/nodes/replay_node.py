@@ -37,11 +37,10 @@ from rlt_ros.rlt.config import RLTConfig, Shapes
 from rlt_ros.rlt.lineage import Lineage, LineageError, fingerprint
 from rlt_ros.rlt.parameters import ConfigError, check, parameter
 from rlt_ros.rlt.replay import Replay, ReplayError, ReplayFormat
+from rlt_ros.rlt.run_folder import REPLAY_FILE
 from rlt_ros.rlt.stream import StateRecord
 from rlt_ros.robots.action_space import ActionSpace
 from rlt_ros.robots.profile import load_profile
-
-REPLAY_FILE = "replay.rlt"
 
 _LOOK = 0.25  # s between two looks whether something has been waited for too long
 _FLUSH = 10.0  # s between two flushes, against a power failure

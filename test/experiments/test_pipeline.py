@@ -61,7 +61,7 @@ def _train(weights: Path, out: Path, **changes: Any) -> dict[str, Any]:
         "robot_minutes": 0.3,
         "eval_episodes": 2,
         "out": out,
-        "weights": weights,
+        "vla": str(weights),
         "overrides": SMALL_RUN,
     }
     return train(**(arguments | changes))
@@ -121,7 +121,7 @@ def test_a_run_that_was_stopped_goes_on_and_loses_no_committed_row(
     script = (
         "import json,sys; from pathlib import Path; from rlt_ros.experiments.trainer import train; "
         "w,o,s=sys.argv[1:]; train(task='charger',seed=0,robot_minutes=5.0,eval_episodes=1,out=Path(o),"
-        "weights=Path(w),overrides=json.loads(s))"
+        "vla=w,overrides=json.loads(s))"
     )
     child = subprocess.Popen(
         [sys.executable, "-c", script, str(weights), str(out), json.dumps(SMALL_RUN)],
@@ -179,7 +179,7 @@ def test_a_run_is_not_continued_with_other_weights(finished: Path, tmp_path: Pat
     config = json.loads((finished / "config.json").read_text())
     copy = tmp_path / "copy"
     copy.mkdir()
-    (copy / "config.json").write_text(json.dumps({**config, "weights": str(other)}))
+    (copy / "config.json").write_text(json.dumps({**config, "vla": str(other)}))
     (copy / "learner.safetensors").write_bytes((finished / "learner.safetensors").read_bytes())
     with pytest.raises(LineageError, match="vla"):
         evaluate(copy, episodes=1, policy="rlt")

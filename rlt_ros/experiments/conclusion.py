@@ -1,0 +1,167 @@
+"""What a finished run comes to: summary, films, report. The same whether it ran in one process or over the graph."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import rlt_ros
+from rlt_ros.experiments.drivers import base_policy, learned_policy
+from rlt_ros.experiments.evaluation import demonstrations, evaluation_seeds, outcome
+from rlt_ros.experiments.films import film
+from rlt_ros.experiments.policy import open_policy
+from rlt_ros.experiments.report import write_report
+from rlt_ros.experiments.rollout import End, Episode, Rollout
+from rlt_ros.experiments.run_files import unaided
+from rlt_ros.experiments.statistics import takeover_dip
+from rlt_ros.rlt.journal import Journal
+from rlt_ros.rlt.lineage import Lineage
+from rlt_ros.rlt.networks import Actor
+from rlt_ros.rlt.run_folder import EPISODES_FILE, SUMMARY_FILE
+from rlt_ros.rlt.storage import replacing
+from rlt_ros.sim.workcell import Workcell
+
+Record = Mapping[str, Any]
+"""One line of ``episodes.jsonl``."""
+
+
+def conclude(run_dir: Path, *, robot_minutes: float, wall_seconds: float) -> dict[str, Any]:
+    """Conclude a run that the graph has made: the demonstrator for comparison, films, summary and report.
+
+    Args:
+        run_dir: folder of the run.
+        robot_minutes: that it was asked to spend.
+        wall_seconds: that it took.
+
+    Raises:
+        StorageError: there is no learner's checkpoint, or it is damaged.
+    """
+    policy = open_policy(run_dir)
+    journal = Journal(run_dir / EPISODES_FILE)
+    count = len(recorded(journal.records, "eval_base"))
+    seeds = evaluation_seeds(count)[len(recorded(journal.records, "demo")) :]
+    spent = max((record["robot_minutes"] for record in journal.records), default=0.0)
+    for seed, episode in zip(seeds, demonstrations(policy.workcell, seeds, policy.start), strict=True):
+        journal.append(episode_record("demo", episode, seed, spent))
+    films(run_dir, policy.workcell, policy.rollout, policy.learner.actor, policy.run.video_episodes)
+    summary = summarise_run(
+        journal.records,
+        task=policy.workcell.task.name,
+        seed=policy.seed,
+        robot_minutes_asked=robot_minutes,
+        rolling=policy.run.rolling,
+        updates=policy.learner.critic_steps,
+        wall_seconds=wall_seconds,
+        lineage=policy.lineage,
+    )
+    journal.close()
+    policy.workcell.close()
+    keep_summary(run_dir, summary)
+    return summary
+
+
+def keep_summary(run_dir: Path, summary: Mapping[str, Any]) -> None:
+    """Write ``summary.json`` and the report that shows it."""
+    with replacing(run_dir / SUMMARY_FILE) as file:
+        file.write_text(json.dumps(summary, indent=1))
+    write_report(run_dir)
+
+
+def summarise_run(
+    records: Sequence[Record],
+    *,
+    task: str,
+    seed: int,
+    robot_minutes_asked: float,
+    rolling: int,
+    updates: int,
+    wall_seconds: float,
+    lineage: Lineage,
+) -> dict[str, Any]:
+    """What ``summary.json`` holds.
+
+    Args:
+        records: lines of ``episodes.jsonl``; `base`, `demo` and `rlt` come from those of the evaluations.
+        task: name of the task.
+        seed: of the run.
+        robot_minutes_asked: budget of critical-phase robot time.
+        rolling: episodes of the rolling success rate that the dip is measured in.
+        updates: critic updates made.
+        wall_seconds: that the run took.
+        lineage: of the frozen parts.
+    """
+    base, demo, rlt = (outcome(recorded(records, phase)) for phase in ("eval_base", "demo", "eval_rlt"))
+    trained = training(records)
+    online = [unaided(record) for record in trained if record["phase"] == "online"]
+    return {
+        "task": task,
+        "seed": seed,
+        "base": base.as_dict(),
+        "demo": demo.as_dict(),
+        "rlt": rlt.as_dict(),
+        "throughput_ratio": _ratio(rlt.throughput_per_10min, base.throughput_per_10min),
+        "speed_ratio": _ratio(base.median_steps, rlt.median_steps),
+        "takeover_dip": takeover_dip(base.success_rate, online, rolling) if len(online) >= rolling else None,
+        "robot_minutes": max((record["robot_minutes"] for record in trained), default=0.0),
+        "robot_minutes_asked": robot_minutes_asked,
+        "episodes": len(trained),
+        "human_share": _human_share(trained),
+        "updates": updates,
+        "wall_seconds": wall_seconds,
+        "versions": {
+            "rlt_ros": rlt_ros.__version__,
+            "torch": torch.__version__,
+            "vla": lineage.vla,
+            "token": lineage.token,
+            "stats": lineage.stats,
+        },
+    }
+
+
+def films(run_dir: Path, workcell: Workcell, rollout: Rollout, actor: Actor, count: int) -> None:
+    """Film the frozen VLA and the trained policy on the first ``count`` evaluation episodes."""
+    seeds = evaluation_seeds(count)
+    for name, driver in (("base", base_policy), ("rlt", learned_policy(actor))):
+        film(
+            run_dir / "videos" / f"{name}.mp4",
+            workcell,
+            lambda seed, watch, driver=driver: rollout.run(seed, driver, watch=watch),  # type: ignore[misc]
+            seeds,
+        )
+
+
+def episode_record(phase: str, episode: Episode, number: int, robot_minutes: float) -> dict[str, Any]:
+    """A line of ``episodes.jsonl``."""
+    return {
+        "episode": number,
+        "phase": phase,
+        "success": episode.success,
+        "end": episode.end.value,
+        "steps": episode.steps,
+        "human_share": episode.human_share,
+        "robot_minutes": robot_minutes,
+    }
+
+
+def recorded(records: Sequence[Record], phase: str) -> list[Episode]:
+    """The episodes of a phase."""
+    return [Episode(End(r["end"]), r["steps"], r["human_share"]) for r in records if r["phase"] == phase]
+
+
+def training(records: Sequence[Record]) -> list[Record]:
+    """The training episodes: base policy and actor."""
+    return [record for record in records if record["phase"] in ("warmup", "online")]
+
+
+def _human_share(trained: Sequence[Record]) -> float:
+    """Share of the robot time that a human commanded."""
+    steps = sum(record["steps"] for record in trained)
+    return sum(record["human_share"] * record["steps"] for record in trained) / steps if steps else 0.0
+
+
+def _ratio(above: float | None, below: float | None) -> float | None:
+    return above / below if above is not None and below else None

@@ -1,0 +1,47 @@
+"""The policy of a run, opened from its folder and ready to act in the simulator."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlt_ros.experiments.rollout import Rollout
+from rlt_ros.experiments.run_config import RunConfig, settings
+from rlt_ros.rlt.checkpoint import load_learner
+from rlt_ros.rlt.learner import Learner
+from rlt_ros.rlt.lineage import Lineage
+from rlt_ros.rlt.run_folder import CHECKPOINT_FILE, CONFIG_FILE
+from rlt_ros.sim.tasks import TASKS
+from rlt_ros.sim.workcell import Start, Workcell
+from rlt_ros.vla.loading import load_frozen
+
+
+@dataclass
+class LoadedPolicy:
+    """A run's policy, ready to act."""
+
+    workcell: Workcell
+    rollout: Rollout
+    learner: Learner
+    start: Start
+    run: RunConfig
+    seed: int
+    lineage: Lineage
+
+
+def open_policy(run_dir: Path) -> LoadedPolicy:
+    """The policy of a run, as its last checkpoint has it.
+
+    Raises:
+        StorageError: there is no checkpoint, or it is damaged.
+    """
+    config = json.loads((run_dir / CONFIG_FILE).read_text())
+    chosen = settings({name: config[name] for name in ("rlt", "run")}, origin=str(run_dir / CONFIG_FILE))
+    frozen = load_frozen(config["vla"], config["task"])
+    workcell = Workcell(TASKS[config["task"]])
+    start = Start(chosen.run.start)
+    rollout = Rollout(workcell, frozen, chosen.rlt, start=start)
+    learner = Learner(chosen.rlt, rollout.shapes, seed=config["seed"])
+    load_learner(run_dir / CHECKPOINT_FILE, learner, lineage=frozen.lineage)
+    return LoadedPolicy(workcell, rollout, learner, start, chosen.run, config["seed"], frozen.lineage)
