@@ -7,7 +7,9 @@ import dataclasses
 import json
 import shutil
 import sys
+import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlt_ros.bringup import MODES, Arguments, NodeSpec, from_text, graph, stop_order
@@ -76,7 +78,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Run the graph until it is done or stopped, and return how each node went."""
     names = {field.name for field in dataclasses.fields(Arguments)}
     given = {name: value for name, value in vars(args).items() if name in names and value is not None}
-    specs = graph(args.mode, from_text(given, origin="command line"))
+    arguments = from_text(given, origin="command line")
+    specs = graph(args.mode, arguments)
     if args.list:
         return {"mode": args.mode, "nodes": [dataclasses.asdict(spec) for spec in specs]}
     from rlt_ros.cli.processes import Process, Supervisor
@@ -85,17 +88,23 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         Process(spec.label, command(spec), spec.restart, spec.critical, spec.ends_graph, spec.keys)
         for spec in specs
     ]
+    started = time.monotonic()
     order = [spec.label for spec in stop_order(specs)]
     outcomes = Supervisor(processes, stop_order=order, show=_printer([spec.label for spec in specs])).run()
     lost = [label for label, outcome in outcomes.items() if outcome.gave_up]
     if lost:
         raise LaunchError(f"{', '.join(lost)} could not be kept running; what they said is above")
-    return {"mode": args.mode, "nodes": {name: dataclasses.asdict(one) for name, one in outcomes.items()}}
+    result = {"mode": args.mode, "nodes": {name: dataclasses.asdict(one) for name, one in outcomes.items()}}
+    done = all(outcomes[spec.label].status == 0 for spec in specs if spec.ends_graph)
+    if args.mode == "train" and done and _has_report(arguments):
+        result["summary"] = _conclude(arguments, time.monotonic() - started)
+    return result
 
 
 def present(result: dict[str, Any]) -> None:
     """Show how the nodes went, or with ``--list`` which there are."""
     from rlt_ros.cli.output import print_table
+    from rlt_ros.cli.summary import present_summary
 
     if isinstance(result["nodes"], list):
         for node in result["nodes"]:
@@ -109,6 +118,8 @@ def present(result: dict[str, Any]) -> None:
     restarts = {name: node["restarts"] for name, node in result["nodes"].items() if node["restarts"]}
     if restarts:
         print_table(("node", "restarts"), [(name, str(count)) for name, count in restarts.items()])
+    if "summary" in result:
+        present_summary(result["summary"])
 
 
 def command(spec: NodeSpec) -> list[str]:
@@ -129,10 +140,25 @@ def command(spec: NodeSpec) -> list[str]:
     return [*start, *spec.command_line()]
 
 
+def _has_report(arguments: Arguments) -> bool:
+    """Whether there is something to report: one simulated robot that was evaluated before and after."""
+    return arguments.sim and len(arguments.namespaces) == 1 and arguments.eval_episodes > 0
+
+
+def _conclude(arguments: Arguments, wall_seconds: float) -> dict[str, Any]:
+    """Films, the demonstrator for comparison, summary and report of the run, made in this process."""
+    from rlt_ros.sim.opengl import ensure_opengl
+
+    ensure_opengl()  # before anything imports MuJoCo, which chooses its backend once
+    from rlt_ros.experiments.conclusion import conclude
+
+    out = Path(arguments.out).expanduser()
+    print(f"writes {out / 'report.html'}", file=sys.stderr)
+    return conclude(out, robot_minutes=arguments.robot_minutes, wall_seconds=wall_seconds)
+
+
 def _printer(labels: Sequence[str]) -> Callable[[Line], None]:
     """Prints lines with the time and a coloured label, in columns."""
-    import time
-
     from rich.console import Console
     from rich.text import Text
 

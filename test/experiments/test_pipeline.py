@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from rlt_ros.experiments import pretrain
+from rlt_ros.experiments.conclusion import conclude
 from rlt_ros.experiments.evaluation import evaluate
 from rlt_ros.experiments.trainer import train
 from rlt_ros.rlt.lineage import LineageError
@@ -149,6 +150,22 @@ def test_a_run_that_was_stopped_goes_on_and_loses_no_committed_row(
     assert len({r["episode"] for r in kept}) == len(kept)
     # The debt of every row was paid, before the kill or after.
     assert summary["updates"] >= 20
+
+
+def test_a_folder_of_the_graph_is_concluded_like_one_of_a_single_process(
+    finished: Path, tmp_path: Path
+) -> None:
+    """The nodes leave settings, episodes, measurements and the learner; the rest is made from these."""
+    folder = tmp_path / "graph"
+    folder.mkdir()
+    for name in ("config.json", "metrics.jsonl", "learner.safetensors"):
+        (folder / name).write_bytes((finished / name).read_bytes())
+    records = [record for record in _lines(finished / "episodes.jsonl") if record["phase"] != "demo"]
+    (folder / "episodes.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    conclude(folder, robot_minutes=0.3, wall_seconds=1.0)
+    graph, single = (json.loads((run / "summary.json").read_text()) for run in (folder, finished))
+    assert {**graph, "wall_seconds": 0} == {**single, "wall_seconds": 0}
+    assert (folder / "report.html").exists()
 
 
 def test_other_settings_in_the_same_folder_are_refused(finished: Path, weights: Path) -> None:
