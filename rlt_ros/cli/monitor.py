@@ -44,13 +44,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from rlt_ros.cli.monitor_view import GraphView
 
     view = GraphView()
-    end = None if args.seconds is None else time.monotonic() + args.seconds
     console = Console(stderr=True, quiet=args.json)
     with observer() as (node, executor), Live(view.render(), console=console, auto_refresh=False) as live:
         _subscribe(node, view, args.namespace.strip("/"))
+        end = float("inf") if args.seconds is None else time.monotonic() + args.seconds
         shown = 0.0
         try:
-            while (now := time.monotonic()) < (end or float("inf")):
+            while (now := time.monotonic()) < end:
                 executor.spin_once(timeout_sec=_REFRESH)
                 if now - shown > _REFRESH:
                     live.update(view.render(), refresh=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -110,18 +111,13 @@ def test_the_command_finds_the_graph(graph: Any) -> None:
     episodes.publish(done(1, 1, 50))
     learner.publish(LearnerStatus(state=LearnerStatus.LEARNING, owed=12.0, **named({"q": 0.5})))
     replay.publish(ReplayStatus(rows=345))
-    line = [
-        sys.executable,
-        "-m",
-        "rlt_ros.cli.main",
-        "monitor",
-        "--namespace",
-        "arm",
-        "--seconds",
-        "3",
-        "--json",
-    ]
-    found = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=True)
-    figures = json.loads(found.stdout.splitlines()[-1])
+    options = ("--namespace", "arm", "--seconds", "2", "--json")
+    line = [sys.executable, "-m", "rlt_ros.cli.main", "monitor", *options]
+    figures: dict[str, Any] = {}
+    end = time.monotonic() + PATIENCE
+    while not (figures.get("replay_rows") and figures["learner"] and figures["finished"]):
+        assert time.monotonic() < end, f"the command has not seen everything: {figures}"
+        found = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=True)
+        figures = json.loads(found.stdout.splitlines()[-1])
     assert (figures["success_rate"], figures["replay_rows"], figures["q"]) == (1.0, 345, 0.5)
     assert (figures["learner"], figures["owed"]) == ("learning", 12.0)

@@ -61,7 +61,7 @@ def test_layout_follows_the_rules_of_cdr() -> None:
     state = message_class("rlt_ros/msg/RLState")(episode=1, step=2, z=[0.5], reference=[], anchor=[1.5])
     state.header.frame_id = "ab"
     expected = struct.pack(
-        "<4B iI I3sx Q I I1sxxx I1sxxx I1sxxx I1sxxx If I I If".replace(" ", ""),
+        "<4B iI I3sx Q I I1sxxx I1sxxx I1sxxx I1sxxx If I I If I".replace(" ", ""),
         *(0, 1, 0, 0),  # encapsulation: little-endian CDR; alignment counts from behind it
         *(0, 0),
         *(
@@ -75,6 +75,7 @@ def test_layout_follows_the_rules_of_cdr() -> None:
         0,
         0,
         *(1, 1.5),
+        0,
     )
     assert serialize_message(state) == expected
 
