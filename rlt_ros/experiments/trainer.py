@@ -7,6 +7,7 @@ replay, the learner at checkpoints. A run that was stopped in any way goes on wh
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,12 +28,9 @@ from rlt_ros.experiments.drivers import base_policy, learned_policy
 from rlt_ros.experiments.evaluation import demonstrations, evaluation_seeds, outcome, rollouts
 from rlt_ros.experiments.rollout import Driver, End, Episode, Rollout
 from rlt_ros.experiments.run_config import Settings, settings
-from rlt_ros.experiments.run_files import unaided
 from rlt_ros.experiments.watch import Watch
-from rlt_ros.rlt.checkpoint import load_learner, save_learner
 from rlt_ros.rlt.journal import Journal
-from rlt_ros.rlt.learner import Learner
-from rlt_ros.rlt.pacing import UpdateDebt
+from rlt_ros.rlt.online import OnlineLearner
 from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.rlt.replay import Replay
 from rlt_ros.rlt.run_folder import (
@@ -44,7 +42,6 @@ from rlt_ros.rlt.run_folder import (
     keep_config,
 )
 from rlt_ros.rlt.storage import replacing
-from rlt_ros.rlt.transition import Window
 from rlt_ros.sim.supervisor import Supervisor
 from rlt_ros.sim.tasks import TASKS
 from rlt_ros.sim.workcell import HZ, Start, Workcell
@@ -123,8 +120,6 @@ class Training:
         self._start = Start(chosen.run.start)
         self.rollout = Rollout(self.workcell, frozen, config, start=self._start)
         self._supervisor = Supervisor(self.workcell) if chosen.run.operator == "scripted" else None
-        self.learner = Learner(config, self.rollout.shapes, seed=seed)
-        self._debt = UpdateDebt.from_config(config)
         self._replay = Replay.open(
             out / REPLAY_FILE,
             self.rollout.shapes,
@@ -133,12 +128,20 @@ class Training:
             lineage=frozen.lineage,
             z_storage=config.z_storage,
         )
+        self._online = OnlineLearner(
+            config,
+            self._replay,
+            out / CHECKPOINT_FILE,
+            seed=seed,
+            metrics_every=chosen.run.metrics_every,
+            rolling=chosen.run.rolling,
+        )
+        self.learner = self._online.learner
         self._episodes = Journal(out / EPISODES_FILE)
         self._metrics = Journal(out / METRICS_FILE)
-        self._checkpoint = out / CHECKPOINT_FILE
         self._watch = Watch(out, chosen.run.rolling)
         self._wall = _Stopwatch(out / "wall_seconds")
-        self._resume()
+        self._next_episode = self._first_free_episode()
 
     def complete(self, robot_minutes: float, eval_episodes: int) -> dict[str, Any]:
         """Do what is still missing of the run, write summary and report, and return the summary."""
@@ -147,7 +150,7 @@ class Training:
         base_rate = outcome(self._recorded("eval_base")).success_rate
         self._watch.begin(robot_minutes, base_rate)
         while self.robot_minutes < robot_minutes:
-            self._train_one_episode(base_rate)
+            self._train_one_episode()
         self._save()
         self._drop_outdated_evaluation()
         self._evaluate("eval_rlt", eval_episodes)
@@ -179,23 +182,22 @@ class Training:
         for resource in (self._episodes, self._metrics, self._replay, self.workcell):
             resource.close()
 
-    def _train_one_episode(self, base_rate: float) -> None:
+    def _train_one_episode(self) -> None:
         number = self._next_episode
         self._next_episode += 1
         seed = self._seed * _SEEDS_PER_RUN + number
-        acting = self._debt.is_open and not self.learner.warming_up
+        acting = self._online.acting
         driver: Driver = base_policy
         if acting:
             noise = torch.Generator().manual_seed(seed)
             driver = learned_policy(self.learner.actor, sigma=self._settings.rlt.sigma, generator=noise)
         supervisor = self._supervisor if acting else None
-        episode = self.rollout.run(seed, driver, episode=number, collect=self._collect, supervisor=supervisor)
+        episode = self.rollout.run(
+            seed, driver, episode=number, collect=self._replay.append, supervisor=supervisor
+        )
+        self._note("online" if acting else "warmup", episode, number)
         if episode.end is End.NO_APPROACH:
             self._require_approach()
-        else:
-            self._debt.add_episode(success=episode.success)
-        self._note("online" if acting else "warmup", episode, number)
-        self._report_success(base_rate)
         self._learn()
         if number % self._settings.run.checkpoint_every == 0:
             self._save()
@@ -209,33 +211,18 @@ class Training:
                 "train it longer, or give --set run.start=critical to begin right before the precise part"
             )
 
-    def _collect(self, windows: list[Window]) -> None:
-        self._debt.add_rows(self._replay.append(windows))
-
     def _learn(self) -> None:
-        """Pay the updates that are owed."""
-        if self._debt.is_open and self.learner.critic_steps == 0:
-            # The bounds and statistics of everything that follows come from the base policy's rows.
-            self.learner.fit_scale(self._replay.sample(min(len(self._replay), 20_000), self.learner.sampling))
-        config = self._settings.rlt
-        while due := self._debt.due():
-            for _ in range(due // config.critic_updates):
-                batch = self._replay.sample(self.learner.rows_per_update, self.learner.sampling)
-                metrics = self.learner.update(batch)
-                if self.learner.critic_steps % self._settings.run.metrics_every < config.critic_updates:
-                    self.learner.check(batch)
-                    self._measure({**metrics, **self.learner.diagnose(batch)})
-            self._debt.pay(due)
-
-    def _measure(self, metrics: Mapping[str, torch.Tensor]) -> None:
-        record = {
-            "robot_minutes": self.robot_minutes,
-            "updates": self.learner.critic_steps,
-            "utd_debt": self._debt.owed,
-            **{name: float(value) for name, value in metrics.items()},
-        }
-        self._metrics.append(record)
-        self._watch.measured(record)
+        """Pay the updates that are owed for what is new in the replay."""
+        self._online.look()
+        for measured in self._online.pay(math.inf):
+            record = {
+                "robot_minutes": self.robot_minutes,
+                "updates": measured.updates,
+                "utd_debt": measured.owed,
+                **measured.values,
+            }
+            self._metrics.append(record)
+            self._watch.measured(record)
 
     def _note(self, phase: str, episode: Episode, number: int) -> None:
         spent = self.robot_minutes
@@ -244,12 +231,6 @@ class Training:
         record = episode_record(phase, episode, number, spent)
         self._episodes.append(record)
         self._watch.episode(record)
-
-    def _report_success(self, base_rate: float) -> None:
-        online = [unaided(r) for r in self._trained() if r["phase"] == "online"]
-        recent = online[-self._settings.run.rolling :]
-        if recent:
-            self.learner.report_success(sum(recent) / len(recent), base_rate)
 
     def _evaluate(self, phase: str, count: int) -> None:
         """Run those evaluation episodes that the journal lacks."""
@@ -275,21 +256,14 @@ class Training:
     def _trained(self) -> list[Record]:
         return training(self._episodes.records)
 
-    def _resume(self) -> None:
-        """Take up the checkpoint and note what was done after it."""
-        if self._checkpoint.exists():
-            self._debt.load_state(load_learner(self._checkpoint, self.learner, lineage=self._frozen.lineage))
-        done = [r for r in self._trained() if r["end"] != End.NO_APPROACH.value]
-        for record in done[self._debt.successes + self._debt.failures :]:
-            self._debt.add_episode(success=record["success"])
-        self._debt.add_rows(self._replay.total - self._debt.rows)
-        # An episode that was interrupted has rows but no line; its number is not used again.
+    def _first_free_episode(self) -> int:
+        """An episode that was interrupted has rows but no line; its number is not used again."""
         last_row = self._replay.window(len(self._replay) - 1).episode if len(self._replay) else -1
-        self._next_episode = 1 + max([last_row, *(r["episode"] for r in self._trained())])
+        return 1 + max([last_row, *(record["episode"] for record in self._trained())])
 
     def _save(self) -> None:
         self._replay.flush()
-        save_learner(self._checkpoint, self.learner, lineage=self._frozen.lineage, extra=self._debt.state())
+        self._online.save()
 
 
 class _Stopwatch:
