@@ -23,7 +23,7 @@ _RUNNING = (Phase.APPROACH, Phase.CRITICAL)
 _PHASES = {
     Event.START: (Phase.IDLE, Phase.DONE),
     Event.HAND_OVER: (Phase.APPROACH,),
-    Event.SUCCESS: _RUNNING,
+    Event.SUCCESS: (Phase.CRITICAL,),  # nothing is done before
     Event.FAILURE: _RUNNING,
     Event.RE_RECORD: (*_RUNNING, Phase.DONE),
 }

@@ -88,6 +88,7 @@ def press(labels: Labels, name: str, episode: EpisodeState) -> list[Event]:
         ("hand_over", APPROACH, Event.HAND_OVER),
         ("hand_over", CRITICAL, None),
         ("success", CRITICAL, Event.SUCCESS),
+        ("success", APPROACH, None),
         ("success", DONE, None),
         ("failure", APPROACH, Event.FAILURE),
         ("re_record", CRITICAL, Event.RE_RECORD),
