@@ -60,6 +60,39 @@ def test_a_busy_topic_does_not_starve_a_timer(graph: Any) -> None:
     graph.until(lambda: len(ticks) >= 5)
 
 
+def test_busy_topics_take_turns(graph: Any) -> None:
+    node, heard = graph.node("n"), []
+    publishers = [node.create_publisher(String, f"flood{i}", 10) for i in range(3)]
+
+    def on(index: int) -> Any:
+        return lambda message: (heard.append(index), publishers[index].publish(message))
+
+    for index in range(3):
+        node.create_subscription(String, f"flood{index}", on(index), 10)
+    graph.until(lambda: all(one.get_subscription_count() for one in publishers))
+    for one in publishers:
+        one.publish(String(data="x"))
+    graph.until(lambda: min(heard.count(index) for index in range(3)) >= 10)
+
+
+def test_a_node_may_leave_an_executor_that_goes_on(graph: Any) -> None:
+    stays, goes, heard = graph.node("stays"), Node("goes"), []
+    publisher = stays.create_publisher(String, "words", 10)
+    goes.create_subscription(String, "words", heard.append, 10)
+    graph.executor.add_node(goes)
+    graph.until(lambda: publisher.get_subscription_count() == 1)
+    publisher.publish(String(data="a"))
+    graph.until(lambda: heard)
+    graph.executor.remove_node(goes)
+    goes.destroy_node()
+    sentinel: list[Any] = []
+    stays.create_subscription(String, "words", sentinel.append, 10)
+    graph.until(lambda: publisher.get_subscription_count() == 1)
+    publisher.publish(String(data="b"))
+    graph.until(lambda: sentinel)
+    assert [message.data for message in heard] == ["a"]
+
+
 def test_an_exception_of_a_callback_comes_out_of_spin(graph: Any) -> None:
     node = graph.node("n")
     timer = node.create_timer(0.001, lambda: 1 / 0)
@@ -168,6 +201,38 @@ def test_a_slow_callback_does_not_hold_up_another_group(threads: Any) -> None:
     release.set()
     slow_timer.cancel()
     timer.cancel()
+
+
+def test_what_comes_while_its_group_is_busy_is_delivered_after(threads: Any) -> None:
+    node, _ = threads
+    release, started, done, heard = threading.Event(), threading.Event(), threading.Event(), []
+    publisher = node.create_publisher(String, "words", 10)
+
+    def on_message(message: Any) -> None:
+        started.set()
+        release.wait(PATIENCE)
+        heard.append(message.data)
+        if len(heard) == 5:
+            done.set()
+
+    sent: list[int] = []
+    passed: list[int] = []
+
+    def tick() -> None:
+        if publisher.get_subscription_count() and not sent:
+            sent.append(1)
+            for word in "abcde":
+                publisher.publish(String(data=word))
+        if started.is_set():  # the executor looked around more than once while the group was busy
+            passed.append(1)
+        if len(passed) == 5:
+            release.set()
+
+    node.create_subscription(String, "words", on_message, 10)
+    timer = node.create_timer(0.01, tick, MutuallyExclusiveCallbackGroup())
+    assert done.wait(PATIENCE)
+    timer.cancel()
+    assert heard == list("abcde")
 
 
 def test_an_exception_in_a_thread_comes_out_of_spin(threads: Any) -> None:

@@ -103,7 +103,10 @@ class Clock:
 
     def now(self) -> Time:
         """The time."""
-        return Time(nanoseconds=self._READ[self._clock_type](), clock_type=self._clock_type)
+        return Time(nanoseconds=self._nanoseconds(), clock_type=self._clock_type)
+
+    def _nanoseconds(self) -> int:
+        return self._READ[self._clock_type]()
 
     def create_jump_callback(
         self,
@@ -135,10 +138,11 @@ class ROSClock(Clock):
 
     def now(self) -> Time:
         """Simulated time, 0 before the first `/clock` message; else the wall's."""
+        return super().now()
+
+    def _nanoseconds(self) -> int:
         simulated = self._simulated
-        return Time(
-            nanoseconds=time.time_ns() if simulated is None else simulated, clock_type=ClockType.ROS_TIME
-        )
+        return time.time_ns() if simulated is None else simulated
 
     def _set_ros_time_is_active(self, enabled: bool) -> None:
         if enabled != self.ros_time_is_active:

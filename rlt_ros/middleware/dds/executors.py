@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from cyclonedds.core import GuardCondition, WaitSet
+from cyclonedds.core import GuardCondition
 
 from rlt_ros.middleware.dds.callback_groups import CallbackGroup
 from rlt_ros.middleware.dds.context import default_context
 from rlt_ros.middleware.dds.domain import delete
 from rlt_ros.middleware.dds.timer import Timer
+from rlt_ros.middleware.dds.waitset import NamingWaitSet, handle_of
 
 if TYPE_CHECKING:
     from rlt_ros.middleware.dds.node import Node
@@ -43,9 +43,14 @@ class Executor:
         self._context = default_context()
         participant = self._context.participant.entity
         self._nodes: list[Node] = []
-        self._attached: dict[Any, Any] = {}  # waitable → its DDS entity
+        self._waitables: list[Any] = []  # of all nodes, as of the last change
+        self._places: dict[int, int] = {}  # handle of the DDS entity → place of its waitable
+        self._timers: list[tuple[int, Timer]] = []  # with their places
+        self._attached: set[Any] = set()  # waitables that wake it
+        self._parked: set[Any] = set()  # have something, but their group is busy: they would wake us at once
         self._retired: deque[Any] = deque()
-        self._guard, self._waitset = GuardCondition(participant), WaitSet(participant)
+        self._changed = True
+        self._guard, self._waitset = GuardCondition(participant), NamingWaitSet(participant)
         self._waitset.attach(self._guard)
         self._using_dds = threading.Lock()  # so that nothing is deleted under a thread that waits or polls
         self._is_shutdown = False
@@ -58,7 +63,7 @@ class Executor:
             return False
         self._nodes.append(node)
         node.executor = self
-        self.wake()
+        self.refresh()
         return True
 
     def remove_node(self, node: Node) -> None:
@@ -66,7 +71,7 @@ class Executor:
         if node in self._nodes:
             self._nodes.remove(node)
             node.executor = None
-            self.wake()
+            self.refresh()
 
     def get_nodes(self) -> list[Node]:
         """Those it calls back for."""
@@ -76,6 +81,11 @@ class Executor:
         """Look around, if it waits."""
         if not self._is_shutdown:
             self._guard.set(True)
+
+    def refresh(self) -> None:
+        """Learn that a node or a waitable came or went."""
+        self._changed = True
+        self.wake()
 
     def spin(self) -> None:
         """Call back until the process is asked to stop, or the executor is shut down.
@@ -99,8 +109,7 @@ class Executor:
         for node in self.get_nodes():
             self.remove_node(node)
         with self._using_dds:
-            self._attach({})
-            self._close_retired()
+            self._look_around()
             delete(self._waitset)
             delete(self._guard)
         return True
@@ -108,7 +117,7 @@ class Executor:
     def retire(self, waitable: Any) -> None:
         """Close a waitable that its node gave up, when nothing waits for it any more."""
         self._retired.append(waitable)
-        self.wake()
+        self.refresh()
 
     def _ready(self, timeout_sec: float | None, *, most: int) -> list[Work]:
         """Up to ``most`` calls that can be made now, their groups begun; waits ``timeout_sec`` (None: for ever)."""
@@ -116,57 +125,103 @@ class Executor:
             None if timeout_sec is None or timeout_sec < 0 else time.monotonic_ns() + int(timeout_sec * 1e9)
         )
         while True:
+            left = _FOR_EVER if deadline is None else max(0, deadline - time.monotonic_ns())
+            asked_to_stop = not self._context.ok()
             with self._using_dds:
                 if self._is_shutdown:
                     return []
-                works = list(itertools.islice(self._take(), most))
-            left = _FOR_EVER if deadline is None else deadline - time.monotonic_ns()
-            if works or left <= 0:
+                places = self._wait(0 if asked_to_stop else left)
+                if not asked_to_stop and not self._context.ok():
+                    raise ExternalShutdownException
+                if self._is_shutdown:
+                    return []
+                if self._changed:  # what was found may be gone
+                    continue
+                works = self._take(places, most)
+            if works or not left:
                 return works
-            self._wait(left)
-            if not self._context.ok():
+            if asked_to_stop:
                 raise ExternalShutdownException
 
-    def _waitables(self) -> list[Any]:
-        return [waitable for node in list(self._nodes) for waitable in list(node.waitables)]
+    def _wait(self, timeout_ns: int) -> list[int]:
+        """Sleep until something may be ready; returns the places of what is.
 
-    def _take(self) -> Iterator[Work]:
-        """Each waitable's next call, at most one of a mutually exclusive group, all in turn."""
-        waitables = self._waitables()
-        start = self._turn
-        for index in range(start, start + len(waitables)):
-            waitable = waitables[index % len(waitables)]
-            group = waitable.callback_group
-            if group.begin():
-                call = waitable.take()
-                if call:
-                    self._turn = index % len(waitables) + 1
-                    yield group, call
-                else:
-                    group.end()
-
-    def _wait(self, timeout_ns: int) -> None:
-        """Sleep until something may be ready. What cannot run now is not waited for, or it would wake us at once."""
-        with self._using_dds:
-            if self._is_shutdown:
-                return
-            runnable = [waitable for waitable in self._waitables() if waitable.callback_group.can_begin()]
-            self._attach({waitable: waitable.entity for waitable in runnable if waitable.entity is not None})
-            self._close_retired()
-            waits = [waitable.wait_ns() for waitable in runnable if isinstance(waitable, Timer)]
-            self._waitset.wait(max(0, min([timeout_ns, *(wait for wait in waits if wait is not None)])))
+        What cannot run now is not waited for: the executor is woken when what hinders it ends.
+        """
+        if self._changed:
+            self._look_around()
+        for waitable in [one for one in self._parked if one.callback_group.can_begin()]:
+            self._parked.remove(waitable)
+            self._attach(waitable)
+        due, sleep = self._due(timeout_ns)
+        found = self._waitset.triggered(sleep)
+        if handle_of(self._guard) in found:
             self._guard.take()
+        places = [*due, *(self._places[handle] for handle in found if handle in self._places)]
+        return places or self._due(0)[0]
 
-    def _close_retired(self) -> None:
-        while self._retired:
-            self._retired.popleft().close()
+    def _due(self, timeout_ns: int) -> tuple[list[int], int]:
+        """Places of the timers that are due, and how long to sleep at most: until the next one is."""
+        due, sleep = [], timeout_ns
+        for place, timer in self._timers:
+            wait = timer.wait_ns()
+            if wait is None or not timer.callback_group.can_begin():
+                continue
+            if wait <= 0:
+                due.append(place)
+            sleep = max(0, min(sleep, wait))
+        return due, sleep
 
-    def _attach(self, wanted: dict[Any, Any]) -> None:
-        for waitable in self._attached.keys() - wanted.keys():
-            self._waitset.detach(self._attached.pop(waitable))
-        for waitable in wanted.keys() - self._attached.keys():
-            self._waitset.attach(wanted[waitable])
-            self._attached[waitable] = wanted[waitable]
+    def _take(self, places: list[int], most: int) -> list[Work]:
+        """The next call of each of ``places``, at most one of a mutually exclusive group, all in turn."""
+        works: list[Work] = []
+        count = len(self._waitables)
+        for place in sorted(places, key=lambda place: (place - self._turn) % count):
+            waitable = self._waitables[place]
+            group = waitable.callback_group
+            if not group.begin():
+                self._park(waitable)
+                continue
+            call = waitable.take()
+            if not call:
+                group.end()
+                continue
+            self._turn = place + 1
+            works.append((group, call))
+            if len(works) == most:
+                break
+        return works
+
+    def _look_around(self) -> None:
+        """Learn what the nodes have now, and close what they gave up."""
+        self._changed = False
+        # First, so that nothing is closed which is still among what is listed next.
+        retired = [self._retired.popleft() for _ in range(len(self._retired))]
+        self._waitables = [waitable for node in list(self._nodes) for waitable in list(node.waitables)]
+        waking = {one: place for place, one in enumerate(self._waitables) if one.entity is not None}
+        self._places = {handle_of(one.entity): place for one, place in waking.items()}
+        self._timers = [(place, one) for place, one in enumerate(self._waitables) if isinstance(one, Timer)]
+        for gone in self._attached - waking.keys():
+            self._detach(gone)
+        self._parked &= waking.keys()
+        for come in waking.keys() - self._attached - self._parked:
+            self._attach(come)
+        for one in retired:
+            one.close()
+
+    def _park(self, waitable: Any) -> None:
+        """Be not woken by what has something while its group is busy."""
+        if waitable in self._attached:
+            self._detach(waitable)
+            self._parked.add(waitable)
+
+    def _attach(self, waitable: Any) -> None:
+        self._waitset.attach(waitable.entity)
+        self._attached.add(waitable)
+
+    def _detach(self, waitable: Any) -> None:
+        self._attached.remove(waitable)
+        self._waitset.detach(waitable.entity)
 
 
 class SingleThreadedExecutor(Executor):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import enum
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from cyclonedds.builtin import (
     BuiltinDataReader,
@@ -14,6 +14,7 @@ from cyclonedds.builtin import (
     BuiltinTopicDcpsPublication,
     BuiltinTopicDcpsSubscription,
 )
+from cyclonedds.builtin_types import cqos_to_qos
 from cyclonedds.core import InstanceState, ReadCondition, SampleState, ViewState
 from cyclonedds.pub import DataWriter
 from cyclonedds.sub import DataReader
@@ -27,6 +28,7 @@ _PREFIX = "rt"  # of the DDS names of ROS topics
 _MOST = 10_000  # endpoints read at once
 _UNREAD = 1_000  # words of other processes that are kept until somebody asks
 _ALIVE = SampleState.Any | ViewState.Any | InstanceState.Alive
+_Made = TypeVar("_Made")
 
 
 class TopicEndpointTypeEnum(enum.IntEnum):
@@ -68,6 +70,24 @@ class LocalNode:
     writers: set[bytes]
 
 
+@dataclass(frozen=True)
+class _Word:
+    """What a participant told: its nodes, (name, namespace), and whose each endpoint is."""
+
+    nodes: list[tuple[str, str]]
+    owners: dict[bytes, tuple[str, str]]
+
+    @classmethod
+    def of(cls, told: Any) -> _Word:
+        """From its message."""
+        owners = {
+            bytes(gid.data): (entities.node_name, entities.node_namespace)
+            for entities in told.node_entities_info_seq
+            for gid in (*entities.reader_gid_seq, *entities.writer_gid_seq)
+        }
+        return cls([(one.node_name, one.node_namespace) for one in told.node_entities_info_seq], owners)
+
+
 class Graph:
     """What this process tells about its nodes, and what it knows about all.
 
@@ -84,9 +104,9 @@ class Graph:
         # The topic has no key, so the history is shared by all participants: as deep as they may have changed unread.
         deep = QoSProfile(depth=_UNREAD, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._reader = DataReader(participant.entity, self._topic, qos=to_dds(deep, user_data(_TYPE)))
-        self._builtin: dict[Any, tuple[BuiltinDataReader, ReadCondition]] = {}
+        self._builtin: dict[Any, tuple[Any, ReadCondition]] = {}  # kind → reader, and what it reads
         self._closed = False
-        self._told: dict[bytes, Any] = {}  # participant → its newest word
+        self._told: dict[bytes, _Word] = {}  # participant → its newest word
 
     def add(self, node: LocalNode) -> None:
         """Tell about a new node."""
@@ -121,18 +141,24 @@ class Graph:
 
     def nodes(self) -> list[tuple[str, str]]:
         """(name, namespace) of every node, those of this process included."""
-        return [(entities.node_name, entities.node_namespace) for entities in self._entities()]
+        return [node for word in self._words() for node in word.nodes]
 
     def topics(self) -> list[tuple[str, list[str]]]:
         """(name, types) of every topic that has an endpoint."""
         types: dict[str, set[str]] = {}
         for kind in (BuiltinTopicDcpsPublication, BuiltinTopicDcpsSubscription):
-            for endpoint in self._read(kind):
-                if endpoint.topic_name.startswith(f"{_PREFIX}/"):
-                    types.setdefault(endpoint.topic_name[len(_PREFIX) :], set()).add(
-                        _ros_type(endpoint.type_name)
-                    )
+            for dds_topic, dds_type in self._read(kind, lambda _, topic, dds_type, __: (topic, dds_type)):
+                if dds_topic.startswith(f"{_PREFIX}/"):
+                    types.setdefault(dds_topic[len(_PREFIX) :], set()).add(_ros_type(dds_type))
         return [(name, sorted(types[name])) for name in sorted(types)]
+
+    def count_publishers(self, topic: str) -> int:
+        """How many publishers the topic of absolute name ``topic`` has."""
+        return self._count(topic, BuiltinTopicDcpsPublication)
+
+    def count_subscriptions(self, topic: str) -> int:
+        """How many subscriptions the topic of absolute name ``topic`` has."""
+        return self._count(topic, BuiltinTopicDcpsSubscription)
 
     def publishers(self, topic: str) -> list[TopicEndpointInfo]:
         """Publishers on the topic of absolute name ``topic``."""
@@ -152,47 +178,64 @@ class Graph:
         for entity in (self._reader, self._writer, self._topic):
             delete(entity)
 
+    def _count(self, topic: str, kind: Any) -> int:
+        wanted = _PREFIX + topic
+        return self._read(kind, lambda _, dds_topic, __, ___: dds_topic == wanted).count(True)
+
     def _endpoints(
         self, topic: str, kind: Any, endpoint_type: TopicEndpointTypeEnum
     ) -> list[TopicEndpointInfo]:
-        owners = {
-            bytes(gid.data): (entities.node_name, entities.node_namespace)
-            for entities in self._entities()
-            for gid in (*entities.reader_gid_seq, *entities.writer_gid_seq)
-        }
-        unknown = ("_NODE_NAME_UNKNOWN_", "_NODE_NAMESPACE_UNKNOWN_")
-        return [
-            TopicEndpointInfo(
-                *owners.get(endpoint.key.bytes, unknown),
-                _ros_type(endpoint.type_name),
-                endpoint_type,
-                list(endpoint.key.bytes),
-                from_dds(endpoint.qos),
-            )
-            for endpoint in self._read(kind)
-            if endpoint.topic_name == _PREFIX + topic
-        ]
+        words = self._words()
+        wanted, unknown = _PREFIX + topic, ("_NODE_NAME_UNKNOWN_", "_NODE_NAMESPACE_UNKNOWN_")
 
-    def _entities(self) -> Iterator[Any]:
+        def describe(key: bytes, dds_topic: str, dds_type: str, qos: int) -> TopicEndpointInfo | None:
+            if dds_topic != wanted:
+                return None
+            owner = next((word.owners[key] for word in words if key in word.owners), unknown)
+            profile = from_dds(cqos_to_qos(qos))
+            return TopicEndpointInfo(*owner, _ros_type(dds_type), endpoint_type, list(key), profile)
+
+        return [found for found in self._read(kind, describe) if found]
+
+    def _words(self) -> list[_Word]:
         """What every participant that is alive told last about its nodes."""
         with self._lock:
             for sample in self._reader.take(_MOST):
                 if sample.sample_info.valid_data:
-                    told = deserialize_message(sample.payload, message_class(_TYPE))
-                    self._told[bytes(told.gid.data)] = told  # type: ignore[attr-defined]
-        alive = {found.key.bytes for found in self._read(BuiltinTopicDcpsParticipant)}
+                    told: Any = deserialize_message(sample.payload, message_class(_TYPE))
+                    self._told[bytes(told.gid.data)] = _Word.of(told)
+        alive = set(self._read(BuiltinTopicDcpsParticipant, lambda key: key))
         with self._lock:
-            self._told = {gid: told for gid, told in self._told.items() if gid in alive}
-            told_now = list(self._told.values())
-        return (entities for told in told_now for entities in told.node_entities_info_seq)
+            self._told = {gid: word for gid, word in self._told.items() if gid in alive}
+            return list(self._told.values())
 
-    def _read(self, kind: Any) -> list[Any]:
+    def _read(self, kind: Any, make: Callable[..., _Made]) -> list[_Made]:
+        """What ``make`` makes of each that is alive: of its key, and an endpoint's DDS topic, type and C policies.
+
+        The wrapper would make objects of all policies of all endpoints, which takes a hundred times as long. The C
+        policies live until this returns.
+        """
         with self._lock:
             if kind not in self._builtin:
                 reader = BuiltinDataReader(self._participant.entity, kind)
                 self._builtin[kind] = (reader, ReadCondition(reader, _ALIVE))
             reader, condition = self._builtin[kind]
-            return [found for found in reader.read(_MOST, condition) if found.sample_info.valid_data]
+            made: list[_Made] = []
+
+            def participant(key: bytes, qos: int, info: Any) -> None:
+                if info.valid_data:
+                    made.append(make(key))
+
+            def endpoint(
+                key: bytes, _: bytes, __: int, topic: str, name: str, qos: int, info: Any, ___: Any
+            ) -> None:
+                if info.valid_data:
+                    made.append(make(key, topic, name, qos))
+
+            reader._cqos_conv = int  # leaves the pointer as it is
+            reader._constructor = participant if kind is BuiltinTopicDcpsParticipant else endpoint
+            reader.read(_MOST, condition)
+            return made
 
 
 def _ros_type(dds_type: str) -> str:

@@ -258,11 +258,11 @@ class Node:
 
     def count_publishers(self, topic_name: str) -> int:
         """Publishers on a topic in the whole graph, as far as it is discovered."""
-        return len(self.get_publishers_info_by_topic(topic_name))
+        return self._graph.count_publishers(self.resolve_topic_name(topic_name, only_expand=True))
 
     def count_subscribers(self, topic_name: str) -> int:
         """Subscriptions to a topic in the whole graph, as far as it is discovered."""
-        return len(self.get_subscriptions_info_by_topic(topic_name))
+        return self._graph.count_subscriptions(self.resolve_topic_name(topic_name, only_expand=True))
 
     def get_publishers_info_by_topic(self, topic_name: str) -> list[TopicEndpointInfo]:
         """The publishers on a topic, with their nodes."""
@@ -283,7 +283,7 @@ class Node:
     def _add(self, waitable: Any) -> None:
         self.waitables.append(waitable)
         if self.executor:
-            self.executor.wake()
+            self.executor.refresh()
 
     def _retire(self, closeable: Any) -> None:
         """Close now, or where an executor may be waiting for it, when it does not."""

@@ -29,7 +29,7 @@ class Timer:
             raise ValueError(f"a timer period of {period_ns} ns; it must be above 0")
         self.callback, self.callback_group, self.clock = callback, callback_group, clock
         self._period, self._canceled = period_ns, False
-        self._next = clock.now().nanoseconds + period_ns
+        self._next = clock._nanoseconds() + period_ns
         self._jumps = None
         if isinstance(clock, ROSClock):
             back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1))
@@ -50,12 +50,12 @@ class Timer:
 
     def reset(self) -> None:
         """Start anew: the next call comes a period from now."""
-        self._next = self.clock.now().nanoseconds + self._period
+        self._next = self.clock._nanoseconds() + self._period
         self._canceled = False
 
     def time_until_next_call(self) -> int | None:
         """Ns of its clock, negative when late; None while it is canceled."""
-        return None if self._canceled else self._next - self.clock.now().nanoseconds
+        return None if self._canceled else self._next - self.clock._nanoseconds()
 
     def take(self) -> Callable[[], Any] | None:
         """The callback, if it is due."""
@@ -66,10 +66,10 @@ class Timer:
         return self.callback
 
     def wait_ns(self) -> int | None:
-        """How long to sleep before it is due; None where only a message (`/clock`) can bring it nearer."""
-        if isinstance(self.clock, ROSClock) and self.clock.ros_time_is_active:
-            return None
-        return self.time_until_next_call()
+        """How long to sleep before it is due, 0 or less if it is; None where sleeping does not bring it nearer."""
+        left = self.time_until_next_call()
+        simulated = isinstance(self.clock, ROSClock) and self.clock.ros_time_is_active
+        return None if simulated and left is not None and left > 0 else left  # then only `/clock` can
 
     def close(self) -> None:
         """Never call again."""
@@ -78,4 +78,4 @@ class Timer:
             self._jumps.unregister()
 
     def _restart(self, _: TimeJump) -> None:
-        self._next = self.clock.now().nanoseconds + self._period
+        self._next = self.clock._nanoseconds() + self._period
