@@ -3,68 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from own_graph import PATIENCE, graph
 
-# Before anything joins the graph. Domains up to 101 keep their ports out of the range that Linux hands out to others.
-os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randrange(1, 102))
-os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-
-from rlt_ros.middleware import Node, SingleThreadedExecutor, init, try_shutdown
-
-PATIENCE = 30.0  # s; how long a busy machine may take for what needs milliseconds
-
-
-class Graph:
-    """The test's own process in the graph."""
-
-    def __init__(self) -> None:
-        self.executor = SingleThreadedExecutor()
-        self._nodes: list[Node] = []
-
-    def node(self, name: str, **options: Any) -> Node:
-        """A node that is called back by :meth:`until`."""
-        return self.add(Node(name, **options))
-
-    def add(self, node: Any) -> Any:
-        """Call back for a node of the test's own making."""
-        self._nodes.append(node)
-        self.executor.add_node(node)
-        return node
-
-    def until(self, condition: Callable[[], Any], *, what: str = "") -> None:
-        """Spin until ``condition`` holds."""
-        end = time.monotonic() + PATIENCE
-        while not condition():
-            assert time.monotonic() < end, f"did not come true within {PATIENCE} s: {what or condition}"
-            self.executor.spin_once(timeout_sec=0.05)
-
-    def close(self) -> None:
-        """Leave the graph."""
-        self.executor.shutdown()
-        for node in self._nodes:
-            node.destroy_node()
-
-
-@pytest.fixture
-def graph() -> Iterator[Graph]:
-    """A process that takes part in the graph."""
-    init(args=[])
-    here = Graph()
-    try:
-        yield here
-    finally:
-        here.close()
-        try_shutdown()
+__all__ = ["graph"]
 
 
 class Process:
