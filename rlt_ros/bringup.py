@@ -42,6 +42,9 @@ ORDER = tuple(
 )
 """All nodes of this package, along the way of the data."""
 
+MISCONFIGURED = 2
+"""Exit status of a node that says starting it again would not help."""
+
 _SHARED_TOPICS = ("rlt/policy_update", "rlt/replay_status", "rlt/learner_status")
 """Topics of the replay and the learner, which all robots share."""
 
@@ -188,6 +191,11 @@ def from_text(values: Mapping[str, str], *, origin: str) -> Arguments:
         raise ConfigError(f"{origin}: {error}") from None
 
 
+def as_text(value: Any) -> str:
+    """A value as a command line has it; what :func:`from_text` reads."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def graph(mode: str, arguments: Arguments) -> list[NodeSpec]:
     """The nodes of a mode, in the order in which they are started.
 
@@ -318,7 +326,11 @@ def _plan(mode: str, arguments: Arguments) -> list[str]:
 
 def _policy(mode: str, arguments: Arguments) -> dict[str, Any]:
     """In deployment the policy comes from the run's checkpoint, since no learner publishes one."""
-    return {"policy": str(Path(arguments.out) / "learner.safetensors")} if mode == "deploy" else {}
+    if mode != "deploy":
+        return {}
+    from rlt_ros.rlt.run_folder import CHECKPOINT_FILE  # not before: it loads torch, and help must be quick
+
+    return {"policy": str(Path(arguments.out) / CHECKPOINT_FILE)}
 
 
 def _common(arguments: Arguments) -> dict[str, Any]:

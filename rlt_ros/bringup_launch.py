@@ -19,11 +19,10 @@ from launch.events import Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from rlt_ros.bringup import Arguments, NodeSpec, from_text, graph
+from rlt_ros.bringup import MISCONFIGURED, Arguments, NodeSpec, as_text, from_text, graph
 from rlt_ros.rlt.parameters import describe
 
 _BACK_OFF = 2.0  # s before a node that died is started again
-_MISCONFIGURED = 2  # exit status of a node that says starting it again does not help
 
 
 def description(mode: str) -> LaunchDescription:
@@ -31,7 +30,7 @@ def description(mode: str) -> LaunchDescription:
     declared = [
         DeclareLaunchArgument(
             one.name,
-            default_value=_text(one.default),
+            default_value=as_text(one.default),
             description=f"{one.help} ({one.range})" if one.range else one.help,
             choices=[str(choice) for choice in one.choices] or None,
         )
@@ -64,7 +63,7 @@ def _supervised(spec: NodeSpec, unfinished: set[str]) -> list[Any]:
         if event.returncode == 0 and spec.ends_graph:
             unfinished.discard(spec.label)
             return [] if unfinished else [EmitEvent(event=Shutdown(reason=f"{spec.label} is done"))]
-        if spec.restart and event.returncode != _MISCONFIGURED:
+        if spec.restart and event.returncode != MISCONFIGURED:
             text = f"{spec.label} ended with status {event.returncode}; it starts again in {_BACK_OFF:g} s"
             return [LogInfo(msg=text), TimerAction(period=_BACK_OFF, actions=_supervised(spec, unfinished))]
         if spec.critical or spec.ends_graph:
@@ -72,7 +71,3 @@ def _supervised(spec: NodeSpec, unfinished: set[str]) -> list[Any]:
         return [LogInfo(msg=f"{spec.label} ended with status {event.returncode}")]
 
     return [RegisterEventHandler(OnProcessExit(target_action=node, on_exit=ended)), node]
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -7,6 +7,20 @@ from pathlib import Path
 PACKAGE = "rlt_ros"
 
 
+def shipped(folder: str) -> list[str]:
+    """Names of the YAML files in ``config/<folder>``."""
+    return sorted(path.stem for path in (share_folder("config") / folder).glob("*.yaml"))
+
+
+def yaml_file(folder: str, name_or_path: str | Path) -> Path | None:
+    """The file with a name in ``config/<folder>``, None if there is none; or the path of a file of one's own."""
+    path = Path(name_or_path).expanduser()
+    if path.suffix in (".yaml", ".yml"):
+        return path
+    path = share_folder("config") / folder / f"{name_or_path}.yaml"
+    return path if path.is_file() else None
+
+
 def share_folder(name: str) -> Path:
     """Folder ``name``: at the root of a checkout, under ``share/rlt_ros`` of a pip or colcon installation.
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlt_ros.bringup import MODES, Arguments, NodeSpec, from_text, graph, stop_order
+from rlt_ros.bringup import MODES, Arguments, NodeSpec, as_text, from_text, graph, stop_order
 from rlt_ros.cli.options import SubParsers, add_command
 from rlt_ros.rlt.parameters import ConfigError, describe
 
@@ -64,7 +64,7 @@ modes:
             f"--{name.replace('_', '-')}",
             dest=name,
             metavar=_metavar(description.type),
-            help=f"{description.help}{allowed} (default: {_text(description.default) or 'none'})".replace(
+            help=f"{description.help}{allowed} (default: {as_text(description.default) or 'none'})".replace(
                 "%", "%%"
             ),
         )
@@ -178,7 +178,3 @@ def _printer(labels: Sequence[str]) -> Callable[[Line], None]:
 
 def _metavar(kind: str) -> str:
     return {"bool": "true|false", "int": "N", "float": "N"}.get(kind, "TEXT")
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

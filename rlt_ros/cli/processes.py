@@ -21,13 +21,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 
+from rlt_ros.bringup import MISCONFIGURED
+
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 STOP_PATIENCE = 8.0  # s between the polite signal and the hard one; a replay syncs its file in that time
 _BACK_OFF = (0.5, 1.0, 2.0, 4.0, 8.0)  # s before the first, second, … restart in a row; then it is given up
 _HEALTHY = 60.0  # s after which a process has earned its restarts again
-_MISCONFIGURED = 2  # exit status of a node that says starting it again does not help
 
 _LOG_LINE = re.compile(r"^\[(DEBUG|INFO|WARN|ERROR|FATAL)\] \[[\d.]+\] \[[^\]]*\]: (.*)$")
 
@@ -159,7 +160,7 @@ class Supervisor:
             return
         text = f"ended with {_described(status)}"
         wait = child.back_off()
-        if process.restart and status != _MISCONFIGURED and wait is not None:
+        if process.restart and status != MISCONFIGURED and wait is not None:
             child.restart_at = time.monotonic() + wait
             self._event(process.label, f"{text}; starts again in {wait:g} s")
             return

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rlt_ros.control.records import InputRefused
 from rlt_ros.rlt.lineage import FROZEN_PARTS, Lineage
 from rlt_ros.rlt.stream import ActionChunk
 from rlt_ros.robots.action_space import ActionSpace
@@ -17,17 +18,8 @@ Array = NDArray[np.float64]
 _FUTURE = 100_000_000  # ns; clocks of two machines may differ by this much
 
 
-class ChunkRefused(ValueError):
-    """A chunk that cannot be used.
-
-    Args:
-        kind: why, in two or three words; the same for all that are counted together.
-        reason: this one, with its values.
-    """
-
-    def __init__(self, kind: str, reason: str) -> None:
-        super().__init__(reason)
-        self.kind = kind
+class ChunkRefused(InputRefused):
+    """A chunk that cannot be used."""
 
 
 @dataclass(frozen=True)

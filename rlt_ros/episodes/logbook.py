@@ -15,7 +15,7 @@ from rlt_ros.episodes.machine import Assignment, FinishedEpisode
 from rlt_ros.episodes.plan import EVALUATION_SEED, SEEDS_PER_RUN, Kind, Stage
 from rlt_ros.episodes.tasks import TaskProfile
 from rlt_ros.rlt.journal import Journal
-from rlt_ros.rlt.run_folder import EPISODES_FILE
+from rlt_ros.rlt.run_folder import EPISODES_FILE, episode_line
 from rlt_ros.rlt.stream import Ending
 
 _TRAINING = ("warmup", "online")
@@ -119,16 +119,16 @@ class Logbook:
             phase, minutes = kind.value, 0.0
         else:
             phase, minutes = "online" if done.actor_acted else "warmup", done.steps / self._hz / 60.0
-        record = {
-            "episode": done.assignment.episode,
-            "phase": phase,
-            "success": done.ending is Ending.SUCCESS,
-            "end": done.ending.name.lower() if done.critical or aborted else NO_APPROACH,
-            "steps": done.steps,
-            "human_share": done.human_share,
-            "robot_minutes": self.robot_minutes + minutes,
-            "seed": done.assignment.seed,
-        }
+        line = episode_line(
+            episode=done.assignment.episode,
+            phase=phase,
+            success=done.ending is Ending.SUCCESS,
+            end=done.ending.name.lower() if done.critical or aborted else NO_APPROACH,
+            steps=done.steps,
+            human_share=done.human_share,
+            robot_minutes=self.robot_minutes + minutes,
+        )
+        record = {**line, "seed": done.assignment.seed}
         self._journal.append(record)
         return record
 

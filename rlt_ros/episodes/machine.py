@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import NamedTuple
 
-from rlt_ros.episodes.plan import Kind
+from rlt_ros.episodes.plan import HELPED_FACTOR, Kind
 from rlt_ros.rlt.parameters import check, parameter
 from rlt_ros.rlt.stream import Ending, EpisodeState, Phase
 from rlt_ros.rlt.transition import Source
@@ -43,7 +43,7 @@ class EpisodeConfig:
         True, help="Begin the next episode by itself; false waits for an operator's START each time."
     )
     helped_factor: int = parameter(
-        2,
+        HELPED_FACTOR,
         help="Factor on the step limit of the critical phase once a human has taken over, who shall have time to "
         "finish.",
         low=1,

@@ -15,6 +15,12 @@ EVALUATION_SEED = 900_000_000
 SEEDS_PER_RUN = 1_000_000
 """Training episode n of run s has the seed s times this plus n."""
 
+FAILED_APPROACHES = 10
+"""In a row: after so many the VLA is no start to learn from, and a run gives up."""
+
+HELPED_FACTOR = 2
+"""On the step limit of the critical phase, once a human has taken over, who shall have time to finish."""
+
 _STAGE = re.compile(r"^(?P<kind>\w+):(?P<amount>\d+(\.\d+)?)(?P<minutes>min)?$")
 
 

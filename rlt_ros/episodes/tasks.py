@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from rlt_ros.rlt.parameters import ConfigError, build, check, parameter, read_yaml
-from rlt_ros.share import share_folder
+from rlt_ros.share import shipped, yaml_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +30,7 @@ class TaskProfile:
 
 def task_names() -> list[str]:
     """Names of the tasks that are shipped."""
-    return sorted(path.stem for path in _folder().glob("*.yaml"))
+    return shipped("tasks")
 
 
 def load_task(name_or_path: str | Path) -> TaskProfile:
@@ -39,19 +39,12 @@ def load_task(name_or_path: str | Path) -> TaskProfile:
     Raises:
         ConfigError: there is none, or what it says cannot be; the message names file, key and what is allowed.
     """
-    path = Path(name_or_path).expanduser()
-    if path.suffix not in (".yaml", ".yml"):
-        path = _folder() / f"{name_or_path}.yaml"
-        if not path.is_file():
-            raise ConfigError(
-                f"task `{name_or_path}` is unknown; there are {', '.join(task_names())}, or give the path of a YAML "
-                "file"
-            )
+    path = yaml_file("tasks", name_or_path)
+    if path is None:
+        raise ConfigError(
+            f"task `{name_or_path}` is unknown; there are {', '.join(task_names())}, or give the path of a YAML file"
+        )
     task = build(TaskProfile, read_yaml(path), origin=str(path))
     if task.name != path.stem:
         raise ConfigError(f"{path}: `name` is {task.name}; it must be {path.stem}, the file's name")
     return task
-
-
-def _folder() -> Path:
-    return share_folder("config") / "tasks"

@@ -21,7 +21,7 @@ from rlt_ros.experiments.statistics import takeover_dip
 from rlt_ros.rlt.journal import Journal
 from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.networks import Actor
-from rlt_ros.rlt.run_folder import EPISODES_FILE, SUMMARY_FILE
+from rlt_ros.rlt.run_folder import EPISODES_FILE, SUMMARY_FILE, episode_line
 from rlt_ros.rlt.storage import replacing
 from rlt_ros.sim.workcell import Workcell
 
@@ -136,15 +136,15 @@ def films(run_dir: Path, workcell: Workcell, rollout: Rollout, actor: Actor, cou
 
 def episode_record(phase: str, episode: Episode, number: int, robot_minutes: float) -> dict[str, Any]:
     """A line of ``episodes.jsonl``."""
-    return {
-        "episode": number,
-        "phase": phase,
-        "success": episode.success,
-        "end": episode.end.value,
-        "steps": episode.steps,
-        "human_share": episode.human_share,
-        "robot_minutes": robot_minutes,
-    }
+    return episode_line(
+        episode=number,
+        phase=phase,
+        success=episode.success,
+        end=episode.end.value,
+        steps=episode.steps,
+        human_share=episode.human_share,
+        robot_minutes=robot_minutes,
+    )
 
 
 def recorded(records: Sequence[Record], phase: str) -> list[Episode]:

@@ -7,6 +7,7 @@ import torch
 from rlt_ros.experiments.rollout import Choice, Driver
 from rlt_ros.rlt.networks import Actor
 from rlt_ros.rlt.transition import RLState, Source
+from rlt_ros.vla.acting import ask
 
 
 def base_policy(state: RLState) -> Choice:
@@ -18,8 +19,6 @@ def learned_policy(actor: Actor, *, sigma: float = 0.0, generator: torch.Generat
     """The actor's chunk: its mean, or with `sigma` > 0 (policy units) explored around it."""
 
     def drive(state: RLState) -> Choice:
-        z, proprio, reference = (torch.from_numpy(v)[None] for v in (state.z, state.proprio, state.reference))
-        chunk = actor.act(z, proprio, reference, sigma=sigma, generator=generator)
-        return Choice(chunk[0].numpy(), Source.ACTOR)
+        return Choice(ask(actor, state, sigma=sigma, generator=generator), Source.ACTOR)
 
     return drive

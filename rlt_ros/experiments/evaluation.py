@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from rlt_ros.episodes.plan import EVALUATION_SEED
 from rlt_ros.experiments.drivers import base_policy, learned_policy
 from rlt_ros.experiments.policy import open_policy
 from rlt_ros.experiments.rollout import Driver, End, Episode, Rollout, Sight
@@ -16,9 +17,6 @@ from rlt_ros.experiments.statistics import Outcome, summarise
 from rlt_ros.perception import Observation
 from rlt_ros.sim.demonstrator import Demonstrator
 from rlt_ros.sim.workcell import Start, Workcell
-
-EVALUATION_SEED = 900_000_000
-"""First seed of the evaluation episodes; training and demonstrations draw theirs from below."""
 
 
 def evaluation_seeds(count: int, first: int | None = None) -> range:

@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rlt_ros.episodes.plan import HELPED_FACTOR
 from rlt_ros.perception import Observation
 from rlt_ros.rlt.config import RLTConfig, Shapes
 from rlt_ros.rlt.transition import ExecutedStep, RLState, Source, Window, lineage_id
 from rlt_ros.rlt.windows import WindowBuilder
 from rlt_ros.robots.safety import Limits, SafetyFilter
-from rlt_ros.sim.supervisor import Supervisor
+from rlt_ros.sim.scripted_operator import ScriptedOperator
 from rlt_ros.sim.workcell import HZ, Start, Workcell
 from rlt_ros.vla.frozen import Perceiver
 
@@ -106,7 +107,7 @@ class Rollout:
         collect: Callable[[list[Window]], object] | None = None,
         sight: Sight | None = None,
         watch: Callable[[], None] | None = None,
-        supervisor: Supervisor | None = None,
+        operator: ScriptedOperator | None = None,
     ) -> Episode:
         """One episode under the conditions of `seed`.
 
@@ -117,7 +118,7 @@ class Rollout:
             collect: given the windows as they become known; None builds none and skips the pictures in between.
             sight: changes what is seen in the critical phase, for tests of what the policy looks at.
             watch: called after every control step.
-            supervisor: operator who takes over where the driver gets stuck in the critical phase; None for nobody.
+            operator: who takes over where the driver gets stuck in the critical phase; None for nobody.
         """
         self._workcell.reset(seed, self._start)
         self._safety.reset(self._workcell.position)
@@ -135,9 +136,9 @@ class Rollout:
                 stride=config.stride,
                 gamma=config.gamma,
             )
-        if supervisor:
-            supervisor.begin(seed)
-        return self._critical_phase(driver, noise, builder, collect, sight or _as_it_is, watch, supervisor)
+        if operator:
+            operator.begin(seed)
+        return self._critical_phase(driver, noise, builder, collect, sight or _as_it_is, watch, operator)
 
     def _approach(self, noise: torch.Generator, watch: Callable[[], None] | None) -> bool:
         """Let the VLA act until the hand-over; False if it does not get there in time."""
@@ -160,7 +161,7 @@ class Rollout:
         collect: Callable[[list[Window]], object] | None,
         sight: Sight,
         watch: Callable[[], None] | None,
-        supervisor: Supervisor | None,
+        operator: ScriptedOperator | None,
     ) -> Episode:
         step, human_steps, end = 0, 0, None
         frames: list[tuple[int, Observation]] = []
@@ -172,24 +173,24 @@ class Rollout:
                 collect([window for state in states for window in builder.add_state(state)])
             choice = driver(states[-1])
             frames = []
-            if supervisor:
-                supervisor.decide()
+            if operator:
+                operator.decide()
             for offset, target in enumerate(self._targets(states[-1], choice.chunk)):
                 if builder and offset and offset % self._config.stride == 0:
                     frames.append((step, sight(self._workcell.observe())))
                 source = choice.source
-                if supervisor and supervisor.acts:
-                    target, source = supervisor.command(), Source.HUMAN
+                if operator and operator.acts:
+                    target, source = operator.command(), Source.HUMAN
                 command, mated = self._command(target)
-                if supervisor:
-                    supervisor.watch()
+                if operator:
+                    operator.watch()
                 if builder and collect:
                     collect(builder.add_step(ExecutedStep(step, command.astype(np.float32), source)))
                 step += 1
                 human_steps += source is Source.HUMAN
                 if watch:
                     watch()
-                end = self._end(step, mated, helped=supervisor is not None and supervisor.acts)
+                end = self._end(step, mated, helped=operator is not None and operator.acts)
                 if end is not None:
                     break
         if builder and collect:
@@ -202,7 +203,7 @@ class Rollout:
             return End.SUCCESS
         if self._workcell.distance > self._workcell.task.lost_distance:
             return End.FAILURE
-        limit = self._workcell.task.critical_limit * (2 if helped else 1)
+        limit = self._workcell.task.critical_limit * (HELPED_FACTOR if helped else 1)
         return End.TIMEOUT if step >= limit else None
 
     def _finish(
@@ -226,17 +227,9 @@ class Rollout:
         return windows + builder.finish(terminated=terminated, reward=reward, final_state=final)
 
     def _states(self, frames: list[tuple[int, Observation]], noise: torch.Generator) -> list[RLState]:
-        seen = self._frozen.perceive([o for _, o in frames], self._workcell.task.instruction, noise)
-        return [
-            RLState(
-                step=step,
-                z=seen.z[i],
-                proprio=seen.proprio[i],
-                reference=seen.chunk[i, : self._config.chunk],
-                anchor=observation.position.astype(np.float32),
-            )
-            for i, (step, observation) in enumerate(frames)
-        ]
+        steps, observations = zip(*frames, strict=True)
+        seen = self._frozen.perceive(observations, self._workcell.task.instruction, noise)
+        return seen.states(steps, observations, self._config.chunk)
 
     def _targets(self, state: RLState, chunk: FloatArray) -> NDArray[np.float64]:
         return self._frozen.action_space.decode(state.anchor.astype(np.float64), chunk.astype(np.float64))

@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from rlt_ros.episodes.plan import EVALUATION_SEED, FAILED_APPROACHES
+from rlt_ros.episodes.plan import SEEDS_PER_RUN as _SEEDS_PER_RUN
 from rlt_ros.experiments.conclusion import (
     Record,
     episode_record,
@@ -42,17 +44,11 @@ from rlt_ros.rlt.run_folder import (
     keep_config,
 )
 from rlt_ros.rlt.storage import replacing
-from rlt_ros.sim.supervisor import Supervisor
+from rlt_ros.sim.scripted_operator import ScriptedOperator
 from rlt_ros.sim.tasks import TASKS
 from rlt_ros.sim.workcell import HZ, Start, Workcell
 from rlt_ros.vla.frozen import Perceiver
 from rlt_ros.vla.loading import BUILTIN, load_frozen
-
-_SEEDS_PER_RUN = 1_000_000
-"""Episode seeds of run s start at s times this, below those of the evaluation."""
-
-_PATIENCE = 10
-"""Failed approaches in a row after which a run gives up."""
 
 
 class TrainingError(RuntimeError):
@@ -83,8 +79,8 @@ def train(
     Raises:
         ConfigError: the folder holds a run with other settings.
     """
-    if seed < 0 or seed * _SEEDS_PER_RUN >= evaluation_seeds(1).start:
-        raise ConfigError(f"--seed {seed}: choose 0 to {evaluation_seeds(1).start // _SEEDS_PER_RUN - 1}")
+    if seed < 0 or (seed + 1) * _SEEDS_PER_RUN > EVALUATION_SEED:
+        raise ConfigError(f"--seed {seed}: choose 0 to {EVALUATION_SEED // _SEEDS_PER_RUN - 1}")
     chosen = settings(overrides or {}, origin="training settings")
     asked = {"task": task, "seed": seed, "vla": vla, **chosen.as_dict()}
     keep_config(out, asked)
@@ -119,7 +115,7 @@ class Training:
         self.workcell = Workcell(TASKS[task])
         self._start = Start(chosen.run.start)
         self.rollout = Rollout(self.workcell, frozen, config, start=self._start)
-        self._supervisor = Supervisor(self.workcell) if chosen.run.operator == "scripted" else None
+        self._operator = ScriptedOperator(self.workcell) if chosen.run.operator == "scripted" else None
         self._replay = Replay.open(
             out / REPLAY_FILE,
             self.rollout.shapes,
@@ -191,9 +187,9 @@ class Training:
         if acting:
             noise = torch.Generator().manual_seed(seed)
             driver = learned_policy(self.learner.actor, sigma=self._settings.rlt.sigma, generator=noise)
-        supervisor = self._supervisor if acting else None
+        operator = self._operator if acting else None
         episode = self.rollout.run(
-            seed, driver, episode=number, collect=self._replay.append, supervisor=supervisor
+            seed, driver, episode=number, collect=self._replay.append, operator=operator
         )
         self._note("online" if acting else "warmup", episode, number)
         if episode.end is End.NO_APPROACH:
@@ -204,10 +200,10 @@ class Training:
 
     def _require_approach(self) -> None:
         """Without a critical phase there is nothing to learn from, so a VLA that never gets there is an error."""
-        recent = [r["end"] for r in self._trained()[-_PATIENCE:]]
-        if recent == [End.NO_APPROACH.value] * _PATIENCE:
+        recent = [r["end"] for r in self._trained()[-FAILED_APPROACHES:]]
+        if recent == [End.NO_APPROACH.value] * FAILED_APPROACHES:
             raise TrainingError(
-                f"the VLA did not bring the tool near the socket in {_PATIENCE} successive episodes; "
+                f"the VLA did not bring the tool near the socket in {FAILED_APPROACHES} successive episodes; "
                 "train it longer, or give --set run.start=critical to begin right before the precise part"
             )
 
@@ -215,12 +211,7 @@ class Training:
         """Pay the updates that are owed for what is new in the replay."""
         self._online.look()
         for measured in self._online.pay(math.inf):
-            record = {
-                "robot_minutes": self.robot_minutes,
-                "updates": measured.updates,
-                "utd_debt": measured.owed,
-                **measured.values,
-            }
+            record = measured.line(self.robot_minutes)
             self._metrics.append(record)
             self._watch.measured(record)
 

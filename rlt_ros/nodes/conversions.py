@@ -18,14 +18,17 @@ from rlt_ros.middleware.messages import ActionChunk as ActionChunkMessage
 from rlt_ros.middleware.messages import Duration, Header, Image, PolicyUpdate, Time
 from rlt_ros.middleware.messages import EpisodeState as EpisodeStateMessage
 from rlt_ros.middleware.messages import ExecutedStep as ExecutedStepMessage
+from rlt_ros.middleware.messages import Intervention as InterventionMessage
 from rlt_ros.middleware.messages import Lineage as LineageMessage
 from rlt_ros.middleware.messages import Observation as ObservationMessage
 from rlt_ros.middleware.messages import RLState as RLStateMessage
 from rlt_ros.perception import Observation
+from rlt_ros.perception.pictures import PictureError, decode
 from rlt_ros.rlt.config import Shapes
 from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.stream import ActionChunk, Ending, EpisodeState, Phase, StateRecord, StepRecord
 from rlt_ros.rlt.transition import RLState, Source
+from rlt_ros.robots.intervention import Intervention, TakeOver
 
 _SECOND = 1_000_000_000
 
@@ -207,6 +210,28 @@ def write_episode(state: EpisodeState) -> Any:
     )
 
 
+def read_intervention(message: Any) -> Intervention:
+    """The intervention in a message; its command is empty unless the human commands."""
+    return Intervention(
+        phase=TakeOver(message.phase),
+        share=message.share,
+        command=np.array(message.command, dtype=np.float64),
+        device=message.device,
+        stamp=to_ns(message.header.stamp),
+    )
+
+
+def write_intervention(human: Intervention) -> Any:
+    """An intervention as a message."""
+    return InterventionMessage(
+        header=to_header(human.stamp),
+        phase=int(human.phase),
+        share=float(human.share),
+        command=_floats(human.command),
+        device=human.device,
+    )
+
+
 def read_observation(message: Any, action_dim: int) -> Observation:
     """The observation in a message, of an arm of ``action_dim`` joints."""
     if len(message.cameras) != len(message.images):
@@ -283,11 +308,9 @@ def _picture(image: Any, camera: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """(h, w, 3) of an rgb8 image; rows may be padded."""
     if image.encoding != "rgb8":
         raise ValueError(f"picture of camera `{camera}` is `{image.encoding}`; observations hold rgb8")
-    width = 3 * image.width
-    if image.step < width or len(image.data) != image.height * image.step:
-        raise ValueError(
-            f"picture of camera `{camera}` holds {len(image.data)} bytes with rows of {image.step}; "
-            f"expected {image.height} rows of {width}"
+    try:
+        return decode(
+            image.data, height=image.height, width=image.width, step=image.step, encoding=image.encoding
         )
-    rows = np.frombuffer(image.data, np.uint8).reshape(image.height, image.step)
-    return rows[:, :width].reshape(image.height, image.width, 3).copy()
+    except PictureError as error:
+        raise ValueError(f"picture of camera `{camera}`: {error}") from error

@@ -18,7 +18,7 @@ import numpy as np
 from rlt_ros.episodes.learning import LearningProgress, WaitConfig
 from rlt_ros.episodes.logbook import Logbook
 from rlt_ros.episodes.machine import EpisodeConfig, EpisodeMachine, Event, FinishedEpisode
-from rlt_ros.episodes.plan import EVALUATION_SEED, SEEDS_PER_RUN, parse_plan
+from rlt_ros.episodes.plan import EVALUATION_SEED, FAILED_APPROACHES, SEEDS_PER_RUN, parse_plan
 from rlt_ros.episodes.tasks import load_task
 from rlt_ros.middleware import Clock, ClockType, Node
 from rlt_ros.middleware.messages import (
@@ -47,7 +47,6 @@ from rlt_ros.robots.profile import load_profile
 _LOOK = 0.05  # s between two looks whether something has been waited for too long
 _AHEAD = 1_000_000_000  # ns that an event may be ahead of the clock here
 _LAST_WORDS = 1.0  # s from the last message to leaving, so that it arrives
-_PATIENCE = 10  # failed approaches in a row after which a run gives up
 
 
 @dataclass(frozen=True)
@@ -177,7 +176,7 @@ class EpisodeNode(Node):
 
     def _on_joints(self, message: Any) -> None:
         try:
-            self._arm, _ = self._order.pick(message.name, message.position, message.velocity)
+            self._arm = self._order.positions(message.name, message.position)
         except JointStateError as error:
             self._dropped.add("unusable joint state", str(error))
 
@@ -198,10 +197,10 @@ class EpisodeNode(Node):
             if not self._waits_for and now - self._told > _LAST_WORDS:
                 raise Finished("the plan is done")
             return
-        if self._book.failed_approaches() >= _PATIENCE:
+        if self._book.failed_approaches() >= FAILED_APPROACHES:
             raise CannotStart(
-                f"the VLA did not bring the tool near in {_PATIENCE} successive episodes; train it longer, or let "
-                "episodes start right before the precise part (`start` of sim_node)"
+                f"the VLA did not bring the tool near in {FAILED_APPROACHES} successive episodes; train it longer, or "
+                "let episodes start right before the precise part (`start` of sim_node)"
             )
         self._waits_for = self._progress.obstacle(stage.kind, newest=newest, now=now) or self._missing()
         if self._waits_for:

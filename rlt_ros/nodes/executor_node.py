@@ -40,9 +40,15 @@ from rlt_ros.middleware.messages import (
     JointState,
 )
 from rlt_ros.nodes import qos
-from rlt_ros.nodes.conversions import read_chunk, read_episode, to_header, to_ns, write_step
+from rlt_ros.nodes.conversions import (
+    read_chunk,
+    read_episode,
+    read_intervention,
+    to_header,
+    to_ns,
+    write_step,
+)
 from rlt_ros.nodes.diagnostics import ERROR, OK, STALE, WARN, Diagnostics, Dropped, Report
-from rlt_ros.nodes.interventions import read_intervention
 from rlt_ros.nodes.parameters import Setup, declare
 from rlt_ros.nodes.punctual import be_punctual
 from rlt_ros.nodes.run import CannotStart, explained, run_node
@@ -173,8 +179,7 @@ class ExecutorNode(LifecycleNode):
         if self._controller is None:
             return
         try:
-            # Not every driver sends velocities, and nothing here needs them.
-            position, _ = self._order.pick(message.name, message.position, message.position)
+            position = self._order.positions(message.name, message.position)
             self._controller.joint_state(to_ns(message.header.stamp), position, time.monotonic_ns())
         except JointStateError as error:
             self._dropped.add("unusable joint state", str(error))

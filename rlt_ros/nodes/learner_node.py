@@ -189,14 +189,7 @@ class LearnerNode(Node):
         try:
             for measurement in online.pay(_SLICE):
                 self._newest = measurement
-                self._metrics.append(
-                    {
-                        "robot_minutes": self._minutes(measurement.rows),
-                        "updates": measurement.updates,
-                        "utd_debt": measurement.owed,
-                        **measurement.values,
-                    }
-                )
+                self._metrics.append(measurement.line(self._minutes(measurement.rows)))
         except (NonFiniteError, BatchError) as error:
             self._fault = str(error)
             self.get_logger().error(f"learning has stopped: {error}")

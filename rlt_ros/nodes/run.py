@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from rlt_ros.bringup import MISCONFIGURED
 from rlt_ros.middleware import (
     Executor,
     ExternalShutdownException,
@@ -24,7 +25,6 @@ from rlt_ros.middleware.messages import ParameterDescriptor
 from rlt_ros.rlt.parameters import ConfigError
 
 EXIT_CRASHED = 1
-EXIT_MISCONFIGURED = 2  # starting it again would not help
 
 _PATIENCE = 2.0  # s, for callbacks that run while the node leaves
 N = TypeVar("N", bound=LifecycleNode)
@@ -69,7 +69,7 @@ def run_node(factory: Callable[[], Node], *, threads: int = 1, args: Sequence[st
         return 0
     except (ConfigError, CannotStart) as error:
         _tell(node, str(error))
-        return EXIT_MISCONFIGURED
+        return MISCONFIGURED
     except Exception:
         _tell(node, traceback.format_exc())
         return EXIT_CRASHED

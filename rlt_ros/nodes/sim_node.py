@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import sys
 import time
-from array import array
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +31,7 @@ from rlt_ros.middleware.messages import (
     JointState,
 )
 from rlt_ros.nodes import qos
-from rlt_ros.nodes.conversions import read_episode, to_header, to_ns, to_time
+from rlt_ros.nodes.conversions import read_episode, to_header, to_ns, to_time, write_intervention
 from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Dropped, Report
 from rlt_ros.nodes.parameters import Setup, declare
 from rlt_ros.nodes.run import run_node
@@ -40,10 +39,13 @@ from rlt_ros.nodes.topics import Topics
 from rlt_ros.rlt.parameters import ConfigError, check, parameter
 from rlt_ros.rlt.stream import EpisodeState as Episode
 from rlt_ros.rlt.stream import Phase
+from rlt_ros.robots.intervention import Intervention as Human
+from rlt_ros.robots.intervention import TakeOver
 from rlt_ros.robots.profile import load_profile
 from rlt_ros.sim.opengl import OpenGLMissing, ensure_opengl
 
 _ACTING = (Phase.APPROACH, Phase.CRITICAL)
+_DEVICE = "script"  # of the simulated human
 _HEARTBEAT = 0.5  # s between two `/clock` messages while time stands still, for nodes that join
 _SETTLING = 0.3  # s after the first episode state, in which those come that were latched before
 _WATCH = 0.05  # s between two looks at what has been waited for too long
@@ -353,21 +355,13 @@ class SimNode(Node):
             self._say_released()
             return
         self._human_out.publish(
-            Intervention(
-                header=to_header(self._session.stamp),
-                phase=Intervention.PHASE_ENGAGED,
-                share=1.0,
-                command=array("f", command),
-                device="script",
-            )
+            write_intervention(Human(TakeOver.ENGAGED, 1.0, command, _DEVICE, self._session.stamp))
         )
 
     def _say_released(self) -> None:
         if self._config.operator == "scripted":
-            header = to_header(self._session.stamp)
-            self._human_out.publish(
-                Intervention(header=header, phase=Intervention.PHASE_RELEASED, device="script")
-            )
+            human = Human(TakeOver.RELEASED, 0.0, np.zeros(0), _DEVICE, self._session.stamp)
+            self._human_out.publish(write_intervention(human))
 
     def _report(self) -> Report:
         now = time.monotonic()
@@ -390,8 +384,8 @@ def _session(task: str, config: SimConfig) -> Any:
         ensure_opengl()  # before MuJoCo is imported, which the modules below do
     except OpenGLMissing as error:
         raise ConfigError(str(error)) from error
+    from rlt_ros.sim.scripted_operator import ScriptedOperator
     from rlt_ros.sim.session import Session
-    from rlt_ros.sim.supervisor import Supervisor
     from rlt_ros.sim.tasks import TASKS
     from rlt_ros.sim.workcell import Start, Workcell
 
@@ -402,7 +396,7 @@ def _session(task: str, config: SimConfig) -> Any:
         workcell,
         start=Start(config.start),
         camera_every=config.camera_every,
-        supervisor=Supervisor(workcell) if config.operator == "scripted" else None,
+        operator=ScriptedOperator(workcell) if config.operator == "scripted" else None,
     )
 
 

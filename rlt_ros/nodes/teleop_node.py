@@ -23,9 +23,8 @@ from rlt_ros.middleware.messages import (
     TwistStamped,
 )
 from rlt_ros.nodes import qos
-from rlt_ros.nodes.conversions import read_episode, read_step, to_header
+from rlt_ros.nodes.conversions import read_episode, read_step, to_header, write_intervention
 from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Dropped, Report
-from rlt_ros.nodes.interventions import write_intervention
 from rlt_ros.nodes.parameters import Setup, declare
 from rlt_ros.nodes.punctual import be_punctual
 from rlt_ros.nodes.run import CannotStart, run_node
@@ -109,8 +108,7 @@ class TeleopNode(Node):
 
     def _on_joints(self, message: Any) -> None:
         try:
-            # Not every driver sends velocities, and nothing here needs them.
-            self._measured, _ = self._order.pick(message.name, message.position, message.position)
+            self._measured = self._order.positions(message.name, message.position)
         except JointStateError as error:
             self._dropped.add("unusable joint state", str(error))
 

@@ -44,16 +44,26 @@ class JointOrder:
         Raises:
             JointStateError: a joint is missing, the lengths differ, or a value is not finite.
         """
-        if len(position) != len(names) or len(velocity) != len(names):
+        return self._values(names, position, "positions"), self._values(names, velocity, "velocities")
+
+    def positions(self, names: Sequence[str], position: Sequence[float]) -> Array:
+        """Positions (A,) of the arm alone; not every driver sends velocities.
+
+        Raises:
+            JointStateError: a joint is missing, the lengths differ, or a value is not finite.
+        """
+        return self._values(names, position, "positions")
+
+    def _values(self, names: Sequence[str], values: Sequence[float], what: str) -> Array:
+        if len(values) != len(names):
             raise JointStateError(
-                f"{len(names)} names with {len(position)} positions and {len(velocity)} velocities; a joint state "
-                "must have one of each for every name"
+                f"{len(names)} names with {len(values)} {what}; a joint state must have one for every name"
             )
         if tuple(names) != self._names:  # the same in almost every message
             self._find(tuple(names))
-        picked = np.asarray(position)[self._places], np.asarray(velocity)[self._places]
-        if not (np.isfinite(picked[0]).all() and np.isfinite(picked[1]).all()):
-            raise JointStateError(f"positions {picked[0]} and velocities {picked[1]} must be finite")
+        picked = np.asarray(values)[self._places]
+        if not np.isfinite(picked).all():
+            raise JointStateError(f"{what} {picked} must be finite")
         return picked
 
     def _find(self, names: tuple[str, ...]) -> None:

@@ -46,8 +46,8 @@ def decode(data: bytes | memoryview | Pixels, *, height: int, width: int, step: 
         raise PictureError(f"it is {width}×{height} pixels large")
     if step < width * size or len(data) != height * step:
         raise PictureError(
-            f"it holds {len(data)} bytes in rows of {step}; {width}×{height} pixels of {encoding} need {height} rows "
-            f"of at least {width * size}"
+            f"it holds {len(data)} bytes in rows of {step}; {width}×{height} pixels of {encoding}: "
+            f"expected {height} rows of at least {width * size}"
         )
     rows = np.frombuffer(data, np.uint8).reshape(height, step)[:, : width * size]
     return np.ascontiguousarray(rows.reshape(height, width, size)[:, :, order])

@@ -42,6 +42,15 @@ class Measurement:
     rows: int
     values: dict[str, float]
 
+    def line(self, robot_minutes: float) -> dict[str, float]:
+        """A line of ``metrics.jsonl``; `robot_minutes` is the critical-phase time behind the rows."""
+        return {
+            "robot_minutes": robot_minutes,
+            "updates": self.updates,
+            "utd_debt": self.owed,
+            **self.values,
+        }
+
 
 class SuccessRates:
     """How often the base policy succeeded before the actor took over, and the actor lately."""

@@ -18,6 +18,38 @@ CHECKPOINT_FILE = "learner.safetensors"
 SUMMARY_FILE = "summary.json"
 
 
+def episode_line(
+    *,
+    episode: int,
+    phase: str,
+    success: bool,
+    end: str,
+    steps: int,
+    human_share: float,
+    robot_minutes: float,
+) -> dict[str, Any]:
+    """A line of ``episodes.jsonl``.
+
+    Args:
+        episode: number, or seed of an evaluation in one process.
+        phase: ``warmup``, ``online``, ``eval_base``, ``demo`` or ``eval_rlt``.
+        success: whether the task was done, by whomever.
+        end: how it ended, in a word.
+        steps: control steps of the critical phase.
+        human_share: share of these that a human commanded, 0 to 1.
+        robot_minutes: critical-phase time of training when it ended.
+    """
+    return {
+        "episode": episode,
+        "phase": phase,
+        "success": success,
+        "end": end,
+        "steps": steps,
+        "human_share": human_share,
+        "robot_minutes": robot_minutes,
+    }
+
+
 def keep_config(folder: Path, asked: Mapping[str, Any]) -> None:
     """Write a new run's settings into ``folder``, or check that the run which lies there has the same ones.
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from rlt_ros.rlt.parameters import ConfigError, build, check, parameter, read_yaml
 from rlt_ros.robots.safety import Array, Limits
-from rlt_ros.share import share_folder
+from rlt_ros.share import shipped, yaml_file
 
 if TYPE_CHECKING:
     from rlt_ros.robots.kinematics import Kinematics
@@ -256,7 +256,7 @@ class RobotProfile:
 
 def profile_names() -> list[str]:
     """Names of the profiles that are shipped."""
-    return sorted(path.stem for path in _folder().glob("*.yaml"))
+    return shipped("robots")
 
 
 def load_profile(name_or_path: str | Path) -> RobotProfile:
@@ -265,14 +265,12 @@ def load_profile(name_or_path: str | Path) -> RobotProfile:
     Raises:
         ConfigError: there is none, or what it says cannot be; the message names file, key and what is allowed.
     """
-    path = Path(name_or_path).expanduser()
-    if path.suffix not in (".yaml", ".yml"):
-        path = _folder() / f"{name_or_path}.yaml"
-        if not path.is_file():
-            raise ConfigError(
-                f"robot `{name_or_path}` is unknown; there are {', '.join(profile_names())}, or give the path of a "
-                "YAML file"
-            )
+    path = yaml_file("robots", name_or_path)
+    if path is None:
+        raise ConfigError(
+            f"robot `{name_or_path}` is unknown; there are {', '.join(profile_names())}, or give the path of a YAML "
+            "file"
+        )
     mapping = read_yaml(path)
     safety = mapping.get("safety")
     if isinstance(safety, dict):
@@ -283,10 +281,6 @@ def load_profile(name_or_path: str | Path) -> RobotProfile:
     if profile.name != path.stem:
         raise ConfigError(f"{path}: `name` is {profile.name}; it must be {path.stem}, the file's name")
     return profile
-
-
-def _folder() -> Path:
-    return share_folder("config") / "robots"
 
 
 def _listed(key: str, value: Any) -> Any:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rlt_ros.rlt.stream import Phase
 from rlt_ros.sim import scene
-from rlt_ros.sim.supervisor import Supervisor
+from rlt_ros.sim.scripted_operator import ScriptedOperator
 from rlt_ros.sim.workcell import HZ, Start, Workcell
 
 Array = NDArray[np.float64]
@@ -54,7 +54,7 @@ class Session:
         workcell: the simulated robot.
         start: where episodes begin.
         camera_every: control steps between two pictures of all cameras.
-        supervisor: operator who takes over where the actor gets stuck; None for nobody.
+        operator: who takes over where the actor gets stuck; None for nobody.
     """
 
     def __init__(
@@ -63,9 +63,9 @@ class Session:
         *,
         start: Start = Start.APPROACH,
         camera_every: int = 2,
-        supervisor: Supervisor | None = None,
+        operator: ScriptedOperator | None = None,
     ) -> None:
-        self._workcell, self._start, self._every, self._supervisor = workcell, start, camera_every, supervisor
+        self._workcell, self._start, self._every, self._operator = workcell, start, camera_every, operator
         self.joint_names = workcell.joint_names
         self._arm = np.array([self.joint_names.index(name) for name in scene.ARM])
         self._place = {name: i for i, name in enumerate(scene.ARM)}
@@ -136,8 +136,8 @@ class Session:
         """Servo towards the newest command for one control period."""
         self._mated = self._workcell.step(self._target)
         self._tick()
-        if self._watched and self._supervisor:
-            self._supervisor.watch()
+        if self._watched and self._operator:
+            self._operator.watch()
 
     def verdict(self, phase: Phase) -> Verdict | None:
         """What the task's rules say in this phase of the episode."""
@@ -151,23 +151,23 @@ class Session:
 
     def watch(self) -> None:
         """The operator, if there is one, begins to watch the policy's work."""
-        if self._supervisor:
-            self._supervisor.begin(self._seed)
+        if self._operator:
+            self._operator.begin(self._seed)
             self._watched = True
 
     @property
     def human_acts(self) -> bool:
         """Whether the operator has taken over."""
-        return bool(self._watched and self._supervisor and self._supervisor.acts)
+        return bool(self._watched and self._operator and self._operator.acts)
 
     def help_if_stuck(self) -> None:
         """The policy is about to decide anew: the operator takes over if it gets on no more."""
-        if self._watched and self._supervisor:
-            self._supervisor.decide()
+        if self._watched and self._operator:
+            self._operator.decide()
 
     def human_command(self) -> Array | None:
         """Joint target (A,) rad of the operator for this step, asked for once a step; None while the policy acts."""
-        return self._supervisor.command() if self._supervisor and self.human_acts else None
+        return self._operator.command() if self._operator and self.human_acts else None
 
     def close(self) -> None:
         """Free the renderer."""

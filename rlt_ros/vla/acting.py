@@ -6,7 +6,15 @@ import numpy as np
 import torch
 
 from rlt_ros.rlt.checkpoint import PolicyUpdate
+from rlt_ros.rlt.networks import Actor
 from rlt_ros.rlt.transition import FloatArray, RLState
+
+
+def ask(actor: Actor, state: RLState, *, sigma: float, generator: torch.Generator | None) -> FloatArray:
+    """The actor's chunk (C, A) in policy units: its mean, or with ``sigma`` > 0 explored around it."""
+    inputs = (torch.from_numpy(value)[None] for value in (state.z, state.proprio, state.reference))
+    chunk: FloatArray = actor.act(*inputs, sigma=sigma, generator=generator).numpy()[0]
+    return chunk
 
 
 class Acting:
@@ -43,7 +51,6 @@ class Acting:
     def choose(self, state: RLState, *, explore: torch.Generator | None) -> FloatArray | None:
         """The chunk (C, A) in policy units: the mean, or explored around it; None if it is not finite."""
         assert self.update is not None
-        inputs = (torch.from_numpy(value)[None] for value in (state.z, state.proprio, state.reference))
         sigma = 0.0 if explore is None else self._sigma
-        action: FloatArray = self.update.actor.act(*inputs, sigma=sigma, generator=explore).numpy()[0]
+        action = ask(self.update.actor, state, sigma=sigma, generator=explore)
         return action if np.isfinite(action).all() else None

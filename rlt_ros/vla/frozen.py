@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rlt_ros.perception import Observation
 from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.token_readouts import Readout
+from rlt_ros.rlt.transition import RLState
 from rlt_ros.robots.action_space import ActionSpace
 from rlt_ros.vla.protocol import VLA, ObservationBatch, VLASpec, check_observations
 
@@ -32,6 +33,19 @@ class Perceived:
     z: FloatArray
     proprio: FloatArray
     chunk: FloatArray
+
+    def states(self, steps: Sequence[int], observations: Sequence[Observation], chunk: int) -> list[RLState]:
+        """RL states of the control steps that B observations precede; references are the first ``chunk`` (C) steps."""
+        return [
+            RLState(
+                step=step,
+                z=self.z[i],
+                proprio=self.proprio[i],
+                reference=self.chunk[i, :chunk],
+                anchor=observation.position.astype(np.float32),
+            )
+            for i, (step, observation) in enumerate(zip(steps, observations, strict=True))
+        ]
 
 
 class Perceiver(Protocol):

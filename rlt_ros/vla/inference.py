@@ -23,7 +23,7 @@ from rlt_ros.rlt.checkpoint import PolicyUpdate
 from rlt_ros.rlt.config import RLTConfig, Shapes
 from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.stream import ActionChunk, EpisodeState, Phase, StateRecord
-from rlt_ros.rlt.transition import RLState, Source
+from rlt_ros.rlt.transition import Source
 from rlt_ros.vla.acting import Acting
 from rlt_ros.vla.alignment import Seen, Timeline
 from rlt_ros.vla.frozen import Perceiver
@@ -319,21 +319,18 @@ class Inference:
             return []
         for z, observation in zip(seen.z, observations, strict=True):
             self._tokens.add(z, observation.position)
+        steps = [step for step, _ in frames]
         return [
             StateRecord(
                 stamp=observation.stamp,
                 episode=run.state.episode,
                 lineage=self.lineage,
-                state=RLState(
-                    step=step,
-                    z=seen.z[i],
-                    proprio=seen.proprio[i],
-                    reference=seen.chunk[i, : self._rlt.chunk],
-                    anchor=observation.position.astype(np.float32),
-                ),
+                state=state,
                 scale=self._scale,
             )
-            for i, ((step, _), observation) in enumerate(zip(frames, observations, strict=True))
+            for observation, state in zip(
+                observations, seen.states(steps, observations, self._rlt.chunk), strict=True
+            )
         ]
 
     def _chunk(self, run: Run, request: Request, record: StateRecord, seen: Seen) -> ActionChunk:

@@ -21,7 +21,7 @@ from rlt_ros.rlt.transition import Outcome, RLState, Source, Window
 from rlt_ros.robots.action_space import ActionSpace
 from rlt_ros.sim import scene
 from rlt_ros.sim.demonstrator import Demonstrator
-from rlt_ros.sim.supervisor import Supervisor
+from rlt_ros.sim.scripted_operator import ScriptedOperator
 from rlt_ros.sim.tasks import TASKS
 from rlt_ros.sim.workcell import Start, Workcell
 from rlt_ros.vla.frozen import Perceived
@@ -177,8 +177,8 @@ def test_the_operator_finishes_what_the_policy_does_not_get_on_with(workcell: Wo
     def hold(state: RLState) -> Choice:
         return Choice(np.zeros_like(state.reference), Source.ACTOR)
 
-    supervisor = Supervisor(workcell, patience=30)
-    episode = rollout.run(7, hold, collect=windows.extend, supervisor=supervisor)
+    operator = ScriptedOperator(workcell, patience=30)
+    episode = rollout.run(7, hold, collect=windows.extend, operator=operator)
     assert episode.success
     assert 0.0 < episode.human_share < 1.0
     commanded = [source for window in windows for source in window.source[: window.valid]]
@@ -189,14 +189,14 @@ def test_the_operator_finishes_what_the_policy_does_not_get_on_with(workcell: Wo
 
 def test_the_operator_leaves_a_policy_alone_that_gets_on(workcell: Workcell) -> None:
     rollout = Rollout(workcell, StraightDown(0.1), RLTConfig())
-    helped = rollout.run(5, base_policy, supervisor=Supervisor(workcell, patience=10_000))
+    helped = rollout.run(5, base_policy, operator=ScriptedOperator(workcell, patience=10_000))
     assert helped == rollout.run(5, base_policy)
     assert helped.human_share == 0.0
 
 
 def test_an_operator_who_has_not_taken_over_commands_nothing(workcell: Workcell) -> None:
     with pytest.raises(RuntimeError, match="not taken over"):
-        Supervisor(workcell).command()
+        ScriptedOperator(workcell).command()
 
 
 def test_the_demonstrators_critical_phase_is_measured_on_the_same_seeds(workcell: Workcell) -> None:

@@ -11,7 +11,6 @@ import os
 import random
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -186,4 +185,3 @@ def _spin() -> None:
     values = np.random.default_rng(0).standard_normal((256, 256))
     while True:
         values = np.tanh(values @ values.T / 16.0)
-        time.sleep(0)

@@ -12,7 +12,7 @@ from rlt_ros.sim.demonstrator import Array, Demonstrator
 from rlt_ros.sim.workcell import Workcell
 
 
-class Supervisor:
+class ScriptedOperator:
     """Takes over once the tool has come no nearer to its mated pose for a while, and then finishes the job.
 
     Args:
