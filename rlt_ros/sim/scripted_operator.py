@@ -21,7 +21,7 @@ class ScriptedOperator:
         progress: m; a smaller gain does not count.
     """
 
-    def __init__(self, workcell: Workcell, *, patience: int = 60, progress: float = 0.001) -> None:
+    def __init__(self, workcell: Workcell, *, patience: int = 100, progress: float = 0.001) -> None:
         self._workcell, self._patience, self._progress = workcell, patience, progress
         self.begin(0)
 
