@@ -23,8 +23,8 @@ install: $(STAMP)  ## set up .venv (CPU build of torch where no GPU is there)
 $(STAMP): pyproject.toml constraints.txt setup.py tools/install.sh
 	@tools/install.sh $(VENV)
 
-train: install opengl  ## learn TASK (charger | ethernet | screw) in simulation and write OUT/report.html
-	$(BIN)/rlt-ros train --task $(TASK) --seed $(SEED) --robot-minutes $(ROBOT_MINUTES) --out $(OUT)
+train: install opengl  ## learn TASK (charger | ethernet | screw) on the graph, simulated, and write OUT/report.html
+	$(BIN)/rlt-ros launch train --task $(TASK) --seed $(SEED) --robot-minutes $(ROBOT_MINUTES) --out $(OUT)
 
 test: install opengl  ## run the tests
 	$(BIN)/python -m pytest -q -n 2 $(PYTEST_ARGS)

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rlt_ros.episodes.machine import Assignment, FinishedEpisode
 from rlt_ros.episodes.plan import EVALUATION_SEED, SEEDS_PER_RUN, Kind, Stage
 from rlt_ros.episodes.tasks import TaskProfile
 from rlt_ros.rlt.journal import Journal
-from rlt_ros.rlt.run_folder import EPISODES_FILE, episode_line
+from rlt_ros.rlt.run_folder import EPISODES_FILE, episode_line, unaided
 from rlt_ros.rlt.stream import Ending
 
 _TRAINING = ("warmup", "online")
 NO_APPROACH = "no_approach"
+_ROLLING = 20  # episodes of the rolling figures
 
 
 class Logbook:
@@ -77,6 +79,16 @@ class Logbook:
             return f"{stage.kind.value}: {self.robot_minutes:.1f} of {stage.minutes:g} robot minutes"
         of = f" of {stage.episodes}" if stage.episodes is not None else ""
         return f"{stage.kind.value}: {self._count(stage.kind)}{of} episodes"
+
+    def trend(self) -> str:
+        """How the newest episodes of the newest one's kind went, in words; empty before the first."""
+        records = self._journal.records
+        recent = [record for record in records if record["phase"] == records[-1]["phase"]][-_ROLLING:]
+        if not recent:
+            return ""
+        alone = [record["steps"] for record in recent if unaided(record)]
+        steps = f" in {median(alone):.0f} steps" if alone else ""
+        return f"last {len(recent)}: {len(alone) / len(recent):.0%} alone{steps}"
 
     def next(self, *, above: int = 0) -> Assignment | None:
         """The next episode, on the disk as begun; None when the plan is done.

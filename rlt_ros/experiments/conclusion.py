@@ -16,12 +16,11 @@ from rlt_ros.experiments.films import film
 from rlt_ros.experiments.policy import open_policy
 from rlt_ros.experiments.report import write_report
 from rlt_ros.experiments.rollout import End, Episode, Rollout
-from rlt_ros.experiments.run_files import unaided
 from rlt_ros.experiments.statistics import takeover_dip
 from rlt_ros.rlt.journal import Journal
 from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.networks import Actor
-from rlt_ros.rlt.run_folder import EPISODES_FILE, SUMMARY_FILE, episode_line
+from rlt_ros.rlt.run_folder import EPISODES_FILE, SUMMARY_FILE, episode_line, unaided
 from rlt_ros.rlt.storage import replacing
 from rlt_ros.sim.workcell import Workcell
 

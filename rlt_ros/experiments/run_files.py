@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rlt_ros.rlt.run_folder import unaided
+
 FloatArray = npt.NDArray[np.float64]
 
 POLICIES = ("base", "demo", "rlt")
@@ -93,11 +95,6 @@ class Run:
             np.array([record["steps"] for record in chosen], dtype=np.float64),
             np.array([record["robot_minutes"] for record in chosen], dtype=np.float64),
         )
-
-
-def unaided(record: Mapping[str, Any]) -> bool:
-    """Whether an episode succeeded without a human: one that the operator had to finish is no success of the policy."""
-    return bool(record["success"]) and not record["human_share"]
 
 
 def read_run(folder: Path) -> Run:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch.utils.tensorboard import SummaryWriter
 
-from rlt_ros.experiments.run_files import unaided
+from rlt_ros.rlt.run_folder import unaided
 
 _LINE_EVERY = 10  # training episodes between two lines that stay
 _NAMES = {

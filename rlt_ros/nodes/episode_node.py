@@ -224,7 +224,8 @@ class EpisodeNode(Node):
         if record is None:
             self.get_logger().warning(f"{text}{why}; it does not count")
         else:
-            self.get_logger().info(f"{text} after {done.steps} steps{why}; {self._book.progress()}")
+            news = (f"{text} after {done.steps} steps{why}", self._book.trend(), self._book.progress())
+            self.get_logger().info("; ".join(news))
 
     def _close_interrupted(self, episode: int) -> None:
         """Whoever still keeps the episode of a node that died learns that it is over."""

@@ -50,6 +50,11 @@ def episode_line(
     }
 
 
+def unaided(record: Mapping[str, Any]) -> bool:
+    """Whether an episode succeeded without a human: one that the operator had to finish is no success of the policy."""
+    return bool(record["success"]) and not record["human_share"]
+
+
 def keep_config(folder: Path, asked: Mapping[str, Any]) -> None:
     """Write a new run's settings into ``folder``, or check that the run which lies there has the same ones.
 
