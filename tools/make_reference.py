@@ -251,19 +251,24 @@ def _key(one: Description, hint: typing.Any, prefix: str) -> str:
 
 def _section(hint: typing.Any) -> type | None:
     """The dataclass that a section of the file builds: itself, or one for each name in it."""
-    kind = typing.get_args(hint)[1] if typing.get_origin(hint) is Mapping else hint
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _section(next(one for one in arguments if one is not types.NoneType))
+    kind = arguments[1] if origin is Mapping else hint
     return kind if isinstance(kind, type) and dataclasses.is_dataclass(kind) else None
 
 
 def _yaml_type(hint: typing.Any) -> str:
     """A type in the words of who writes a YAML file."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if _section(hint):
+        return "section"
     if origin in (typing.Union, types.UnionType):
         return _yaml_type(next(one for one in arguments if one is not types.NoneType))
     if origin is tuple:
         return f"list of {_yaml_type(arguments[0])}s"
     if origin is Mapping:
-        return "section" if _section(hint) else f"names with a {_yaml_type(arguments[1])} each"
+        return f"names with a {_yaml_type(arguments[1])} each"
     return {str: "text", bool: "true or false", int: "integer", float: "number"}[hint]
 
 

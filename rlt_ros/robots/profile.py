@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rlt_ros.rlt.parameters import ConfigError, build, check, parameter, read_yaml
+from rlt_ros.robots.gripper import GripperProfile
 from rlt_ros.robots.safety import Array, Limits
 from rlt_ros.share import shipped, yaml_file
 
@@ -145,6 +146,9 @@ class RobotProfile:
     )
     command: CommandProfile = dataclasses.field(default_factory=CommandProfile)
     safety: SafetyProfile = dataclasses.field(default_factory=SafetyProfile)
+    gripper: GripperProfile | None = parameter(
+        None, help="The gripper, as far as a human shall open and close it; left out, nobody commands one."
+    )
     posture: Mapping[str, float] | None = parameter(
         None,
         help="Where the joints outside the arm stand while it works; those not named stand at 0.",
@@ -170,6 +174,11 @@ class RobotProfile:
         both = sorted(set(self.joints) & set(self.posture or {}))
         if both:
             raise ConfigError(f"`posture` names {both}, which belong to `joints`; leave them out")
+        if self.gripper is not None and self.gripper.joint in self.joints:
+            raise ConfigError(
+                f"`gripper.joint` is {self.gripper.joint}, which belongs to `joints`; what the policy moves is not the "
+                "human's alone"
+            )
         for name in ("position_margin", "velocity", "acceleration", "lead", "step"):
             self._per_joint(name)
         if self.home is not None and len(self.home) != self.dim:

@@ -96,6 +96,13 @@ def test_every_key_is_explained() -> None:
         ({"safety": {"workspace": [0, 0, 0, 1, -1, 1]}}, ["workspace", "above its least"]),
         ({"posture": {"idx61_arm_r_joint1": 0.1}}, ["`posture`", "idx61_arm_r_joint1"]),
         ({"home": [0.0]}, ["`home` has 1 values", "7"]),
+        ({"gripper": {"joint": "idx61_arm_r_joint1"}}, ["`gripper.joint`", "belongs to `joints`"]),
+        ({"gripper": {"joint": ""}}, ["gripper", "`joint` is empty"]),
+        ({"gripper": {"closed": 0.78}}, ["gripper", "`open` and `closed` are both 0.78"]),
+        ({"gripper": {"open": float("inf")}}, ["`gripper.open`", "finite"]),
+        ({"gripper": {"speed": 0.0}}, ["gripper", "`speed`", "at least"]),
+        ({"gripper": {"type": "magnet"}}, ["gripper", "magnet", "joint"]),
+        ({"gripper": {"width": 0.1}}, ["`gripper.width` is unknown"]),
         ({"folder": "/"}, ["`folder`"]),
     ],
 )
@@ -128,6 +135,19 @@ def test_what_the_urdf_does_not_bear_out_is_named(
     with pytest.raises(ConfigError) as error:
         profile.limits()
     assert all(word in str(error.value) for word in ["mine", *words]), error.value
+
+
+def test_a_gripper_goes_from_open_to_closed_in_the_robots_own_unit() -> None:
+    gripper = load_profile(G1).gripper
+    assert gripper is not None
+    assert (gripper.value(0.0), gripper.value(1.0)) == (gripper.open, gripper.closed) == (0.78, 0.0)
+    for share in (0.0, 0.25, 1.0):
+        assert gripper.share(gripper.value(share)) == pytest.approx(share)
+    assert (gripper.share(0.9), gripper.share(-0.1)) == (0.0, 1.0)  # measured a little beyond its ends
+
+
+def test_a_robot_need_not_have_a_gripper(tmp_path: Path) -> None:
+    assert load_profile(changed(tmp_path, gripper=None)).gripper is None
 
 
 def test_an_unknown_robot_is_told_which_there_are() -> None:
