@@ -1,0 +1,100 @@
+"""An arm for the tests of the controller: its clock, its joint states, and a chunk for whoever asks."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from rlt_ros.control.config import ControlConfig
+from rlt_ros.control.controller import Controller
+from rlt_ros.control.records import Command, Outcome
+from rlt_ros.rlt.lineage import Lineage
+from rlt_ros.rlt.stream import ActionChunk, EpisodeState, Phase
+from rlt_ros.rlt.transition import Source
+from rlt_ros.robots.intervention import Intervention, TakeOver
+from rlt_ros.robots.safety import Limits
+
+HZ = 50.0
+PERIOD = 20_000_000  # ns
+LIMITS = Limits(np.full(2, -1.0), np.full(2, 1.0), np.full(2, 1.0), np.full(2, 0.5))
+LINEAGE = Lineage("vla", "token", "stats")
+CHUNK = 4
+
+
+class Arm:
+    """A controller with a clock, and a chunk for whoever asks."""
+
+    def __init__(self, limits: Limits = LIMITS, **config: Any) -> None:
+        self.controller = Controller(ControlConfig(**config), limits, HZ)
+        self.now = 10**12  # steady
+        self.stamp = 10**9
+        self.ids = 0
+        self.commands: list[Command] = []
+
+    def sense(self, position: Any = (0.0, 0.0)) -> None:
+        self.controller.joint_state(self.stamp, np.array(position, dtype=np.float64), self.now)
+
+    def later(self, periods: float = 1.0) -> None:
+        self.now += round(periods * PERIOD)
+        self.stamp += round(periods * PERIOD)
+
+    def phase(self, phase: Phase, episode: int = 1, **fields: Any) -> None:
+        self.controller.episode_state(EpisodeState(episode, phase, stamp=self.stamp, **fields))
+
+    def offer(self, step: int, **changes: Any) -> ActionChunk:
+        self.ids += 1
+        action = np.full((CHUNK, 2), 0.01, np.float32)
+        made = ActionChunk(
+            stamp=self.stamp,
+            episode=1,
+            chunk=self.ids,
+            step=step,
+            source=Source.VLA,
+            anchor=np.zeros(2, np.float32),
+            scale=np.ones(2, np.float32),
+            reference=action,
+            action=action,
+            lineage=LINEAGE,
+        )
+        chunk = dataclasses.replace(made, **changes)
+        self.controller.chunk(chunk, self.stamp, self.now)
+        return chunk
+
+    def tick(self) -> Outcome:
+        outcome = self.controller.tick(self.now, self.stamp)
+        if outcome.command:
+            self.commands.append(outcome.command)
+        return outcome
+
+    def step(self) -> Outcome:
+        """One period: sense, decide, and answer a request at once."""
+        self.later()
+        self.sense(self.commands[-1].target if self.commands else (0.0, 0.0))
+        outcome = self.tick()
+        if outcome.request:
+            self.offer(outcome.request.step)
+            if outcome.command is None:
+                return self.tick()
+        return outcome
+
+
+def started(phase: Phase = Phase.APPROACH, **config: Any) -> Arm:
+    arm = Arm(**config)
+    arm.sense()
+    arm.phase(Phase.RESETTING)
+    arm.phase(Phase.APPROACH)
+    if phase is Phase.CRITICAL:
+        arm.phase(Phase.CRITICAL)
+    return arm
+
+
+def record(outcome: Outcome) -> Any:
+    assert outcome.command is not None and outcome.command.record is not None
+    return outcome.command.record
+
+
+def engaged(arm: Arm, *, command: float = 0.3, phase: TakeOver = TakeOver.ENGAGED) -> None:
+    human = Intervention(phase, 1.0, np.full(2, command), "joy", arm.stamp)
+    arm.controller.intervention(human, arm.now)

@@ -1,0 +1,177 @@
+"""What the controller does not use: chunks and joint states that do not fit, and input of any kind."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+from control_arm import CHUNK, HZ, LIMITS, PERIOD, Arm, engaged, record, started
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rlt_ros.control import authority
+from rlt_ros.control.chunks import ChunkRefused
+from rlt_ros.control.records import InputRefused
+from rlt_ros.rlt.lineage import Lineage
+from rlt_ros.rlt.stream import Phase, StreamError
+from rlt_ros.rlt.transition import Source
+from rlt_ros.robots.intervention import Intervention, TakeOver
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"episode": 2}, "other episode"),
+        ({"step": 7}, "unasked chunk"),
+        ({"stamp": 0}, "stale chunk"),
+        ({"stamp": 10**10}, "chunk from the future"),
+        ({"source": Source.ACTOR}, "actor outside its phase"),
+        (
+            {
+                "anchor": np.zeros(3, np.float32),
+                "scale": np.ones(3, np.float32),
+                "action": np.zeros((4, 3), np.float32),
+                "reference": np.zeros((4, 3), np.float32),
+            },
+            "wrong shape",
+        ),
+    ],
+)
+def test_a_chunk_that_does_not_fit_is_refused_and_the_arm_holds(changes: dict[str, Any], kind: str) -> None:
+    arm = started()
+    arm.later()
+    arm.sense()
+    arm.tick()
+    with pytest.raises(ChunkRefused) as refused:
+        arm.offer(**{"step": 0, **changes})
+    assert refused.value.kind == kind
+    assert record(arm.tick()).source is Source.HOLD
+
+
+@pytest.mark.parametrize("values", [np.nan, np.inf])
+def test_a_chunk_of_nonsense_cannot_even_be_made(values: float) -> None:
+    with pytest.raises(StreamError, match="not finite"):
+        started().offer(0, action=np.full((CHUNK, 2), values, np.float32))
+
+
+def test_a_chunk_of_other_lineage_is_refused_within_an_episode() -> None:
+    arm = started()
+    for _ in range(5):
+        arm.step()
+    arm.step()
+    with pytest.raises(ChunkRefused) as refused:
+        arm.offer(5, lineage=Lineage("another", "token", "stats"))
+    assert refused.value.kind == "other lineage"
+
+
+def test_a_chunk_that_came_before_is_refused() -> None:
+    arm = started()
+    arm.step()
+    with pytest.raises(ChunkRefused):
+        arm.offer(0, chunk=arm.ids)
+
+
+def test_silent_joint_states_make_the_arm_hold() -> None:
+    arm = started()
+    arm.step()
+    arm.step()
+    arm.later(3.5)
+    held = record(arm.tick())
+    assert (held.source, arm.controller.why_held) == (Source.HOLD, authority.BLIND)
+
+
+def test_a_driver_that_repeats_itself_is_silent() -> None:
+    arm = started()
+    arm.step()
+    with pytest.raises(InputRefused) as refused:
+        arm.sense()
+    assert refused.value.kind == "repeated joint state"
+
+
+@pytest.mark.parametrize("position", [[np.nan, 0.0], [0.0], [[0.0, 0.0]], [0.0, np.inf]])
+def test_an_unusable_joint_state_is_refused(position: Any) -> None:
+    with pytest.raises(InputRefused, match="2 finite"):
+        Arm().sense(position)
+
+
+def test_a_joint_state_that_comes_late_is_dropped_and_a_clock_that_jumps_back_starts_anew() -> None:
+    arm = started(boundary="block")
+    arm.step()
+    arm.stamp -= PERIOD
+    with pytest.raises(InputRefused) as refused:
+        arm.sense()
+    assert refused.value.kind == "joint state out of order"
+    arm.stamp = 1
+    arm.sense((0.1, 0.1))
+    assert record(arm.tick()).source is Source.HOLD  # the chunk was of another time
+
+
+ANY = st.floats(width=32, allow_nan=True, allow_infinity=True)
+PAIR = st.tuples(ANY, ANY)
+EVENT = st.one_of(
+    st.tuples(st.just("sense"), PAIR),
+    st.tuples(st.just("human"), PAIR),
+    st.tuples(st.just("let go"), PAIR),
+    st.tuples(st.just("chunk"), PAIR),
+    st.tuples(st.just("critical"), PAIR),
+    st.tuples(st.just("reset"), PAIR),
+    st.tuples(st.just("stop"), PAIR),
+    st.tuples(st.just("wait"), PAIR),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(events=st.lists(EVENT, min_size=5, max_size=40), boundary=st.sampled_from(["block", "overlap"]))
+def test_no_input_makes_a_command_leave_the_limits(
+    events: list[tuple[str, tuple[float, float]]], boundary: str
+) -> None:
+    limits = dataclasses.replace(LIMITS, acceleration=np.full(2, 5.0), deviation=1.0)
+    arm = Arm(limits, boundary=boundary)
+    arm.sense()
+    arm.phase(Phase.APPROACH)
+    arm.tick()
+    begun = {0}  # commands before which the arm may have been put elsewhere
+    for what, (a, b) in events:
+        arm.later()
+        if what == "reset":
+            begun.add(len(arm.commands))
+        with contextlib.suppress(ValueError):
+            _send(arm, what, np.array([a, b]))
+        arm.tick()
+    targets = np.array([command.target for command in arm.commands])
+    assert np.isfinite(targets).all()
+    assert (np.abs(targets) <= 1.0).all()
+    moves = np.diff(targets, axis=0)
+    placed = [
+        i for i in begun if 0 < i <= len(moves) and (np.abs(moves[i - 1]) > 0.4).any()
+    ]  # beyond the lead
+    for moved in np.split(moves, sorted({i + d for i in placed for d in (-1, 0)})):
+        if len(moved) == 1 and placed:
+            continue
+        assert (np.abs(moved) <= 1.0 / HZ + 1e-12).all()
+        assert (np.abs(np.diff(moved, axis=0)) <= 5.0 / HZ**2 + 1e-12).all()
+
+
+def _send(arm: Arm, what: str, values: np.ndarray) -> None:
+    if what == "sense":
+        arm.sense(values)
+    elif what == "human":
+        engaged_command = Intervention(TakeOver.ENGAGED, 1.0, values, "joy", arm.stamp)
+        arm.controller.intervention(engaged_command, arm.now)
+    elif what == "let go":
+        engaged(arm, phase=TakeOver.RELEASED)
+    elif what == "chunk":
+        action = np.broadcast_to(values.astype(np.float32), (CHUNK, 2))
+        arm.offer(arm.ids, action=action, reference=action, source=Source.ACTOR)
+    elif what == "critical":
+        arm.phase(Phase.CRITICAL)
+    elif what == "reset":
+        arm.phase(Phase.RESETTING)
+        arm.phase(Phase.APPROACH)
+    elif what == "stop":
+        arm.controller.e_stop(bool(values[0] > 0), arm.now)
+    elif what == "wait":
+        arm.later(5)

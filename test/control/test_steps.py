@@ -1,0 +1,168 @@
+"""Control steps of an arm, from records in to commands out: in lock-step, by the clock, across chunk borders."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from control_arm import Arm, record, started
+
+from rlt_ros.control import authority
+from rlt_ros.control.config import ControlConfig
+from rlt_ros.control.records import Outcome
+from rlt_ros.rlt.parameters import ConfigError
+from rlt_ros.rlt.stream import Ending, Phase
+from rlt_ros.rlt.transition import Source
+
+
+def test_lock_step_answers_each_joint_state_once_after_its_chunk_has_come() -> None:
+    arm = started(lock_step=True)
+    arm.later()
+    arm.sense()
+    waiting = arm.tick()
+    assert waiting.command is None
+    assert waiting.request is not None
+    assert (waiting.request.step, waiting.request.stamp, waiting.request.block) == (0, arm.stamp, True)
+    assert arm.tick() == Outcome()  # it asks once
+    chunk = arm.offer(0)
+    done = record(arm.tick())
+    assert (done.step, done.stamp, done.source, done.chunk, done.row) == (
+        0,
+        arm.stamp,
+        Source.VLA,
+        chunk.chunk,
+        0,
+    )
+    assert arm.tick() == Outcome()
+
+
+def test_steps_are_numbered_without_gaps_across_chunks_and_phases() -> None:
+    arm = started(lock_step=True)
+    steps = [record(arm.step()) for _ in range(6)]
+    arm.phase(Phase.CRITICAL)
+    steps += [record(arm.step()) for _ in range(5)]
+    assert [step.step for step in steps] == list(range(11))
+    # The hand-over throws the rest of a chunk away.
+    assert [step.row for step in steps] == [0, 1, 2, 3, 0, 1, 0, 1, 2, 3, 0]
+
+
+def test_between_episodes_simulated_time_stands_still() -> None:
+    arm = started(lock_step=True)
+    arm.step()
+    arm.phase(Phase.DONE, ending=Ending.SUCCESS)
+    arm.later()
+    arm.sense()
+    assert arm.tick() == Outcome()
+
+
+def test_lock_step_begins_an_episode_where_the_arm_was_put() -> None:
+    arm = started(lock_step=True)
+    arm.step()
+    arm.phase(Phase.DONE, ending=Ending.SUCCESS)
+    arm.phase(Phase.RESETTING, 2)
+    arm.later()
+    arm.sense((0.4, 0.4))
+    arm.phase(Phase.APPROACH, 2)
+    arm.tick()
+    arm.offer(0, episode=2, anchor=np.full(2, 0.4, np.float32))
+    done = record(arm.tick())
+    assert done.step == 0
+    np.testing.assert_allclose(done.command, 0.41, atol=1e-6)
+
+
+def test_a_joint_state_from_before_the_reset_is_not_answered_after_it() -> None:
+    arm = started(lock_step=True)
+    arm.step()
+    arm.later()
+    arm.sense()
+    arm.phase(Phase.RESETTING, 2)
+    arm.phase(Phase.APPROACH, 2)
+    assert arm.tick() == Outcome()
+
+
+def test_a_chunk_that_does_not_come_makes_the_arm_hold_and_is_asked_for_again() -> None:
+    arm = started(lock_step=True, chunk_timeout=1.5)
+    arm.later()
+    arm.sense()
+    arm.tick()
+    arm.now += 1_600_000_000
+    held = record(arm.tick())
+    assert (held.source, arm.controller.why_held) == (Source.HOLD, authority.NO_CHUNK)
+    arm.later()
+    arm.sense()
+    again = arm.tick()
+    assert again.request is not None
+    assert again.request.step == 1
+    arm.offer(0)  # the late answer to the first request
+    assert record(arm.tick()).row == 0
+
+
+def test_blocking_holds_until_the_chunk_is_there_and_executes_all_of_it() -> None:
+    arm = started()
+    sources, rows = [], []
+    for _ in range(9):
+        arm.later()
+        arm.sense()
+        outcome = arm.tick()
+        if outcome.request:
+            asked = outcome.request.step
+        sources.append(record(outcome).source)
+        rows.append(record(outcome).row)
+        if sources[-2:] == [Source.HOLD, Source.HOLD]:
+            arm.offer(asked)
+    assert sources == [Source.HOLD] * 2 + [Source.VLA] * 4 + [Source.HOLD] * 2 + [Source.VLA]
+    assert rows[2:6] == [0, 1, 2, 3]
+
+
+def test_overlapping_asks_early_and_drops_the_late_steps() -> None:
+    arm = started(boundary="overlap", request_margin=0)
+    long = np.full((10, 2), 0.01, np.float32)
+    arm.offer(0, action=long, reference=long)
+    executed, asked = [], []
+    for _ in range(30):
+        arm.later()
+        arm.sense()
+        outcome = arm.tick()
+        executed.append(record(outcome))
+        if outcome.request:
+            asked.append((executed[-1].step, arm.stamp))
+        if asked and executed[-1].step - asked[0][0] == 2:  # the answer takes two steps
+            arm.offer(asked[0][0], stamp=asked[0][1], action=long, reference=long)
+            asked.clear()
+    later = executed[10:]
+    assert all(step.source is Source.VLA for step in executed)  # without a stop
+    assert all(step.row >= 3 for step in later)
+
+
+def test_whoever_joins_in_the_middle_of_an_episode_holds_and_counts_no_steps() -> None:
+    arm = Arm(lock_step=True)
+    arm.phase(Phase.CRITICAL)
+    arm.later(20)
+    arm.sense()
+    outcome = arm.tick()
+    assert arm.controller.lost_count
+    assert outcome.command is not None
+    assert (outcome.command.record, outcome.request) == (None, None)
+    arm.phase(Phase.RESETTING, 2)
+    arm.phase(Phase.APPROACH, 2)
+    arm.later()
+    arm.sense()
+    assert arm.tick().request is not None
+    assert not arm.controller.lost_count
+
+
+def test_a_real_arm_that_lags_is_not_told_to_jump_back_when_an_episode_begins() -> None:
+    arm = started()
+    for _ in range(5):
+        arm.step()
+    before = arm.commands[-1].target
+    arm.phase(Phase.DONE, ending=Ending.FAILURE)
+    arm.phase(Phase.APPROACH, 2)
+    arm.later()
+    arm.sense(before - 0.05)
+    arm.tick()
+    np.testing.assert_array_equal(arm.commands[-1].target, before)
+
+
+def test_lock_step_cannot_overlap() -> None:
+    with pytest.raises(ConfigError, match="lock-step needs block"):
+        ControlConfig(lock_step=True, boundary="overlap")
