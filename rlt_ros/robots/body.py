@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pinocchio as pin
 from numpy.typing import NDArray
+
+from rlt_ros.robots.urdf_model import KinematicsError, read_urdf
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Body:
     """
 
     def __init__(self, urdf: Path, posture: Mapping[str, float]) -> None:
-        self._model = pin.buildModelFromUrdf(str(urdf))
+        self._model = read_urdf(urdf)
         self._data = self._model.createData()
         self._index = {name: self._model.joints[i].idx_q for i, name in enumerate(self._model.names) if i > 0}
         self._q = pin.neutral(self._model)
@@ -56,6 +59,35 @@ class Body:
     def fixed(self) -> list[LinkPose]:
         """Links that never move in their parent."""
         return self._poses(self._fixed)
+
+    @property
+    def joints(self) -> tuple[str, ...]:
+        """Names of the joints that move."""
+        return tuple(self._index)
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """Names of all links, the root first."""
+        return tuple(frame.name for frame in self._model.frames if frame.type == pin.FrameType.BODY)
+
+    def pose(self, link: str, positions: Mapping[str, float]) -> LinkPose:
+        """Pose of a link in the root, at ``positions``; joints that are not named stay.
+
+        Raises:
+            KinematicsError: there is no such link or joint, or a position is not finite.
+        """
+        unknown = sorted(set(positions) - set(self._index))
+        if unknown:
+            raise KinematicsError(f"no joint named {', '.join(unknown)}; there are {', '.join(self.joints)}")
+        endless = sorted(name for name, value in positions.items() if not math.isfinite(value))
+        if endless:
+            raise KinematicsError(f"the position of {', '.join(endless)} must be a finite number")
+        if link not in self.links:
+            raise KinematicsError(f"no link named {link}; there are {', '.join(self.links)}")
+        self._set(positions)
+        pin.framesForwardKinematics(self._model, self._data, self._q)
+        pose = self._data.oMf[self._model.getFrameId(link, pin.FrameType.BODY)]
+        return LinkPose(self.links[0], link, pose.translation.copy(), pin.Quaternion(pose.rotation).coeffs())
 
     def _set(self, positions: Mapping[str, float]) -> None:
         for name, value in positions.items():

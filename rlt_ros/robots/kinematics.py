@@ -13,11 +13,9 @@ import numpy as np
 import pinocchio as pin
 from numpy.typing import NDArray
 
+from rlt_ros.robots.urdf_model import KinematicsError, read_urdf
+
 Array = NDArray[np.float64]
-
-
-class KinematicsError(ValueError):
-    """A joint or link that the URDF lacks, or a pose that no joint position reaches."""
 
 
 class Kinematics:
@@ -33,11 +31,11 @@ class Kinematics:
     """
 
     def __init__(self, urdf: Path, joints: Sequence[str], tip: str, posture: Mapping[str, float]) -> None:
-        full = pin.buildModelFromUrdf(str(urdf))
+        full = read_urdf(urdf)
         unknown = [name for name in (*joints, *posture) if not full.existJointName(name)]
         if unknown:
             raise KinematicsError(f"{urdf}: no joint named {unknown}; it has {list(full.names)[1:]}")
-        if not full.existFrame(tip):
+        if not full.existFrame(tip, pin.FrameType.BODY):
             raise KinematicsError(f"{urdf}: no link named '{tip}'")
         reference = pin.neutral(full)
         for name, value in posture.items():
@@ -45,7 +43,7 @@ class Kinematics:
         locked = [i for i, name in enumerate(full.names) if i > 0 and name not in joints]
         self._model = pin.buildReducedModel(full, locked, reference)
         self._data = self._model.createData()
-        self._frame = self._model.getFrameId(tip)
+        self._frame = self._model.getFrameId(tip, pin.FrameType.BODY)
         # Pinocchio orders joints along the tree; ours is the caller's order.
         self._order = np.array([self._model.joints[self._model.getJointId(name)].idx_q for name in joints])
         self.joints = tuple(joints)

@@ -7,7 +7,6 @@ is in a file is checked when it is read; an error names file, key and what is al
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -17,51 +16,14 @@ import numpy as np
 
 from rlt_ros.rlt.parameters import ConfigError, build, check, parameter, read_yaml
 from rlt_ros.robots.gripper import GripperProfile
+from rlt_ros.robots.interface import CameraProfile, CommandProfile, PartProfile
 from rlt_ros.robots.safety import Array, Limits
 from rlt_ros.share import shipped, yaml_file
 
 if TYPE_CHECKING:
     from rlt_ros.robots.kinematics import Kinematics
 
-ENCODINGS = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8")
-"""Encodings of `sensor_msgs/Image` that can be made RGB; `rlt_ros.perception.pictures` reads them."""
-
-_TOPIC = re.compile(r"^(~/|/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*$")
 _PACKAGE = Path(__file__).resolve().parents[1]
-
-
-@dataclasses.dataclass(frozen=True)
-class CameraProfile:
-    """One camera."""
-
-    topic: str = parameter(
-        dataclasses.MISSING, help="Topic of its `sensor_msgs/Image`, relative to the namespace of the robot."
-    )
-    encoding: str = parameter(
-        "rgb8",
-        help="Encoding that its driver is expected to send; pictures in another one are dropped and counted.",
-        choices=ENCODINGS,
-    )
-
-    def __post_init__(self) -> None:
-        check(self)
-        _check_topic("topic", self.topic)
-
-
-@dataclasses.dataclass(frozen=True)
-class CommandProfile:
-    """How the robot is commanded."""
-
-    topic: str = parameter("joint_command", help="Topic of the commands, relative to the robot's namespace.")
-    type: str = parameter(
-        "joint_state",
-        help="`joint_state`: absolute joint targets by name, as one `sensor_msgs/JointState` a control step.",
-        choices=("joint_state",),
-    )
-
-    def __post_init__(self) -> None:
-        check(self)
-        _check_topic("topic", self.topic)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,6 +107,22 @@ class RobotProfile:
         "lock-step needs it. Many drivers do not.",
     )
     command: CommandProfile = dataclasses.field(default_factory=CommandProfile)
+    message_names: Mapping[str, str] | None = parameter(
+        None, help="Joint of the URDF → its name in joint states and commands, where it is another."
+    )
+    joint_order: tuple[str, ...] | None = parameter(
+        None,
+        help="Joints in the order in which joint states have them, if these have no names, or names that mean nothing; "
+        "left out, names count.",
+    )
+    unit: str = parameter(
+        "rad", help="Unit of joint angles in joint states and commands.", choices=("rad", "deg")
+    )
+    parts: Mapping[str, PartProfile] | None = parameter(
+        None,
+        help="Drivers of a robot that has several, such as one for each of two arms; they stand in for "
+        "`joint_states`, `command`, `message_names`, `joint_order` and `unit`.",
+    )
     safety: SafetyProfile = dataclasses.field(default_factory=SafetyProfile)
     gripper: GripperProfile | None = parameter(
         None, help="The gripper, as far as a human shall open and close it; left out, nobody commands one."
@@ -163,7 +141,6 @@ class RobotProfile:
 
     def __post_init__(self) -> None:
         check(self)
-        _check_topic("joint_states", self.joint_states)
         if not self.joints or len(set(self.joints)) != len(self.joints):
             raise ConfigError(f"`joints` is {list(self.joints)}; name each joint of the arm once")
         if not self.cameras:
@@ -179,6 +156,7 @@ class RobotProfile:
                 f"`gripper.joint` is {self.gripper.joint}, which belongs to `joints`; what the policy moves is not the "
                 "human's alone"
             )
+        self._check_drivers()
         for name in ("position_margin", "velocity", "acceleration", "lead", "step"):
             self._per_joint(name)
         if self.home is not None and len(self.home) != self.dim:
@@ -190,6 +168,36 @@ class RobotProfile:
     def dim(self) -> int:
         """Number of joints A."""
         return len(self.joints)
+
+    @cached_property
+    def drivers(self) -> tuple[PartProfile, ...]:
+        """Who measures and moves the joints: the parts, or the one driver of all."""
+        if self.parts is not None:
+            return tuple(self.parts.values())
+        names, order = self.message_names, self.joint_order
+        return (PartProfile(self.joints, self.joint_states, self.command, names, order, self.unit),)
+
+    def _check_drivers(self) -> None:
+        if self.parts is not None:
+            alone = PartProfile(self.joints, RobotProfile.joint_states)
+            both = [
+                name
+                for name in ("joint_states", "command", "message_names", "joint_order", "unit")
+                if getattr(self, name) != getattr(alone, name)
+            ]
+            if both:
+                raise ConfigError(f"`parts` stands in for `{both[0]}`; give it for each part")
+            owned = sorted(joint for part in self.parts.values() for joint in part.joints)
+            if owned != sorted(self.joints):
+                raise ConfigError(
+                    f"`parts` have the joints {owned}; each of `joints` must belong to one of them"
+                )
+        types = {part.command.type for part in self.drivers}
+        if self.gripper is not None and self.gripper.type == "joint" and types != {"joint_state"}:
+            raise ConfigError(
+                f"`gripper.type` is joint, but commands are {', '.join(sorted(types))}, which has no room for one more "
+                "joint; give the gripper a topic or an action of its own"
+            )
 
     @cached_property
     def urdf_path(self) -> Path:
@@ -280,7 +288,7 @@ def load_profile(name_or_path: str | Path) -> RobotProfile:
             f"robot `{name_or_path}` is unknown; there are {', '.join(profile_names())}, or give the path of a YAML "
             "file"
         )
-    mapping = read_yaml(path)
+    mapping = _extended(read_yaml(path), path)
     safety = mapping.get("safety")
     if isinstance(safety, dict):
         mapping = {**mapping, "safety": {key: _listed(key, value) for key, value in safety.items()}}
@@ -292,14 +300,32 @@ def load_profile(name_or_path: str | Path) -> RobotProfile:
     return profile
 
 
+def _extended(mapping: dict[str, Any], path: Path) -> dict[str, Any]:
+    """A file's values over those of the profile that it ``extends``; sections are joined, all else is replaced."""
+    if "extends" not in mapping:
+        return mapping
+    base = mapping["extends"]
+    base_path = yaml_file("robots", path.parent / base if str(base).endswith((".yaml", ".yml")) else base)
+    if base_path is None or not base_path.is_file():
+        raise ConfigError(
+            f"{path}: `extends` is {base}, which is no profile; there are {', '.join(profile_names())}"
+        )
+    values = read_yaml(base_path)
+    if "extends" in values:
+        raise ConfigError(f"{path}: `extends` is {base}, which extends another one; extend that one")
+    own = {key: value for key, value in mapping.items() if key != "extends"}
+    return {
+        **values,
+        **own,
+        **{
+            key: {**values[key], **own[key]}
+            for key in own
+            if isinstance(own[key], dict) and isinstance(values.get(key), dict)
+        },
+    }
+
+
 def _listed(key: str, value: Any) -> Any:
     """One number for all joints as a list of one."""
     scalar = isinstance(value, int | float) and not isinstance(value, bool)
     return [value] if scalar and key != "deviation" else value
-
-
-def _check_topic(name: str, topic: str) -> None:
-    if not _TOPIC.match(topic):
-        raise ConfigError(
-            f"`{name}` is {topic!r}; it must be a topic's name, like camera/color or /joint_states"
-        )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rlt_ros.perception import pictures
 from rlt_ros.perception.pictures import PictureError, decode, resize
-from rlt_ros.robots import profile
+from rlt_ros.robots import interface
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 ALPHA = np.full((5, 7, 1), 99, np.uint8)
@@ -43,7 +43,7 @@ def test_grey_becomes_three_equal_channels() -> None:
 
 
 def test_the_encodings_of_profiles_are_those_that_can_be_read() -> None:
-    assert set(profile.ENCODINGS) == set(pictures.ENCODINGS)
+    assert set(interface.ENCODINGS) == set(pictures.ENCODINGS)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,178 @@
+"""Joint targets to what a driver's message holds, and back. No middleware: nodes turn the records into messages.
+
+The four kinds of record are those of `command.type` in the robot profile.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlt_ros.robots.interface import PartProfile
+
+Array = NDArray[np.float64]
+
+
+class CommandError(ValueError):
+    """A command that cannot be made or read; the message says why."""
+
+
+@dataclass(frozen=True)
+class NamedTargets:
+    """`sensor_msgs/JointState`: positions (J,) in the driver's unit."""
+
+    names: tuple[str, ...]
+    positions: Array
+
+
+@dataclass(frozen=True)
+class TrajectoryPoint:
+    """Positions (J,) and velocities (J,) in the driver's unit, ``time`` s after the start."""
+
+    positions: Array
+    velocities: Array
+    time: float
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """`trajectory_msgs/JointTrajectory`."""
+
+    names: tuple[str, ...]
+    points: tuple[TrajectoryPoint, ...]
+
+
+@dataclass(frozen=True)
+class Values:
+    """`std_msgs/Float64MultiArray`: values (J,) in the driver's order and unit."""
+
+    values: Array
+
+
+@dataclass(frozen=True)
+class GroupTargets:
+    """`interbotix_xs_msgs/JointGroupCommand`: values (J,) in the driver's order and unit."""
+
+    group: str
+    values: Array
+
+
+Record = NamedTargets | Trajectory | Values | GroupTargets
+
+
+class CommandWriter:
+    """Makes the commands of one driver.
+
+    Args:
+        part: the driver.
+        period: s between two commands.
+    """
+
+    def __init__(self, part: PartProfile, period: float) -> None:
+        self._part, self._period = part, period
+        self._moved = np.array([part.carried.index(joint) for joint in part.joints])
+        self._names = tuple(part.told(joint) for joint in part.carried)
+        self._row: Array | None = None
+        self._held: dict[str, float] = {}
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is known where to hold what the policy does not move."""
+        return all(joint in self._held for joint in self._part.held)
+
+    def hold(self, positions: Mapping[str, float]) -> None:
+        """Hold the joints that the policy does not move where they are, rad; the first position of each counts."""
+        for joint in self._part.held:
+            if joint in positions and joint not in self._held:
+                self._held[joint] = float(positions[joint])
+
+    def reset(self) -> None:
+        """Commanding ends: what comes next starts from standstill, and holds anew."""
+        self._row = None
+        self._held.clear()
+
+    def write(self, target: Array) -> Record:
+        """The command for joint targets (A,) rad, in the order of the part's joints.
+
+        Raises:
+            CommandError: the target has a wrong shape or is not finite, or a held joint was never measured.
+        """
+        if target.shape != (len(self._part.joints),) or not np.isfinite(target).all():
+            raise CommandError(
+                f"a command needs {len(self._part.joints)} finite targets in rad, got {target}"
+            )
+        if not self.is_ready:
+            lacking = [joint for joint in self._part.held if joint not in self._held]
+            raise CommandError(
+                f"nothing has told where {', '.join(lacking)} stands, which a command must hold"
+            )
+        row = np.zeros(len(self._names))
+        for joint, value in self._held.items():
+            row[self._part.carried.index(joint)] = value
+        row[self._moved] = target
+        row /= self._part.scale
+        before, self._row = row if self._row is None else self._row, row
+        return self._record(row, (row - before) / self._period)
+
+    def _record(self, row: Array, velocity: Array) -> Record:
+        kind = self._part.command.type
+        if kind == "joint_state":
+            return NamedTargets(self._names, row)
+        if kind == "joint_trajectory":
+            # A controller that starts from its last command passes the first point at full speed when the next command
+            # replaces this one in time; else it is at rest on the second.
+            onward = TrajectoryPoint(row, velocity, self._period)
+            rest = TrajectoryPoint(row, np.zeros_like(row), 2 * self._period)
+            return Trajectory(self._names, (onward, rest))
+        if kind == "forward":
+            return Values(row)
+        return GroupTargets(self._part.command.group, row)
+
+
+def read_command(part: PartProfile, record: Record) -> tuple[list[str], Array]:
+    """Joints by their own names, and the targets (J,) rad that a command gives them: what the driver would do.
+
+    Of a trajectory it is the first point, which is one control period away.
+
+    Raises:
+        CommandError: the driver would refuse the command.
+    """
+    names = [part.told(joint) for joint in part.carried]
+    joint = dict(zip(names, part.carried, strict=True))
+    if isinstance(record, Trajectory):
+        _check_trajectory(record, names)
+        told, values = record.names, record.points[0].positions
+    elif isinstance(record, NamedTargets):
+        told, values = record.names, record.positions
+    else:
+        if isinstance(record, GroupTargets) and record.group != part.command.group:
+            raise CommandError(f"it is for the group {record.group}, not {part.command.group}")
+        told, values = tuple(names), record.values
+    if len(values) != len(told):
+        raise CommandError(f"it has {len(values)} values for {len(told)} joints")
+    if not np.isfinite(values).all():
+        raise CommandError(f"its values {values} must be finite")
+    return [joint.get(name, name) for name in told], np.asarray(values, np.float64) * part.scale
+
+
+def _check_trajectory(trajectory: Trajectory, names: Sequence[str]) -> None:
+    """What a JointTrajectoryController of ros2_control demands."""
+    if set(trajectory.names) != set(names):
+        raise CommandError(f"a trajectory must have just the joints {', '.join(names)}")
+    if not trajectory.points:
+        raise CommandError("a trajectory without points stops the arm")
+    width = len(trajectory.names)
+    for point in trajectory.points:
+        if len(point.positions) != width or len(point.velocities) not in (0, width):
+            raise CommandError(
+                f"every point of it must have {width} positions, and as many velocities or none"
+            )
+    times = [point.time for point in trajectory.points]
+    if times[0] < 0 or any(late <= early for early, late in itertools.pairwise(times)):
+        raise CommandError(f"its points come at {times} s; each must be later than the one before")
+    if np.any(trajectory.points[-1].velocities):
+        raise CommandError("its last point must stand still")

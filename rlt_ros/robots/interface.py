@@ -1,0 +1,137 @@
+"""How a robot's drivers talk: topics, message types, names and units of joint states, commands and pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping
+
+from rlt_ros.rlt.parameters import ConfigError, check, parameter
+
+COMMAND_TYPES = {
+    "joint_state": "sensor_msgs/msg/JointState",
+    "joint_trajectory": "trajectory_msgs/msg/JointTrajectory",
+    "forward": "std_msgs/msg/Float64MultiArray",
+    "interbotix": "interbotix_xs_msgs/msg/JointGroupCommand",
+}
+"""`command.type` → message type on the topic."""
+
+ENCODINGS = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8")
+"""Encodings of `sensor_msgs/Image` that can be made RGB; `rlt_ros.perception.pictures` reads them."""
+
+_UNITS = {"rad": 1.0, "deg": math.pi / 180}
+_TOPIC = re.compile(r"^(~/|/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*$")
+
+
+def check_topic(name: str, topic: str) -> None:
+    """Raise ConfigError unless ``topic``, the value of key ``name``, can be a topic's name."""
+    if not _TOPIC.match(topic):
+        raise ConfigError(
+            f"`{name}` is {topic!r}; it must be a topic's name, like camera/color or /joint_states"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class CameraProfile:
+    """One camera."""
+
+    topic: str = parameter(
+        dataclasses.MISSING, help="Topic of its `sensor_msgs/Image`, relative to the namespace of the robot."
+    )
+    encoding: str = parameter(
+        "rgb8",
+        help="Encoding that its driver is expected to send; pictures in another one are dropped and counted.",
+        choices=ENCODINGS,
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_topic("topic", self.topic)
+
+
+@dataclasses.dataclass(frozen=True)
+class CommandProfile:
+    """How the robot is commanded: one message of absolute joint targets a control step."""
+
+    topic: str = parameter("joint_command", help="Topic of the commands, relative to the robot's namespace.")
+    type: str = parameter(
+        "joint_state",
+        help="`joint_state`: targets by name, as `sensor_msgs/JointState`. `joint_trajectory`: for a "
+        "JointTrajectoryController, as `trajectory_msgs/JointTrajectory` that passes the target a control period "
+        "from now and stands still another one later, so that the arm stops by itself when commands do. `forward`: for "
+        "a ForwardCommandController, as `std_msgs/Float64MultiArray`. `interbotix`: for Interbotix X-series arms, as "
+        "`interbotix_xs_msgs/JointGroupCommand`.",
+        choices=tuple(COMMAND_TYPES),
+    )
+    order: tuple[str, ...] | None = parameter(
+        None,
+        help="Every joint that a command must have, in the order of the controller; left out, those that the policy "
+        "moves. Others are held where they were measured when commanding began.",
+    )
+    group: str = parameter("arm", help="`interbotix`: name of the group of joints.")
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_topic("topic", self.topic)
+        if self.order is not None and len(set(self.order)) != len(self.order):
+            raise ConfigError(f"`order` is {list(self.order)}; name each joint once")
+
+
+@dataclasses.dataclass(frozen=True)
+class PartProfile:
+    """One driver of a robot that has several, such as an arm of two."""
+
+    joints: tuple[str, ...] = parameter(
+        dataclasses.MISSING, help="Its joints among `joints` of the robot; each belongs to one part."
+    )
+    joint_states: str = parameter(dataclasses.MISSING, help="Topic of its measured joint states.")
+    command: CommandProfile = dataclasses.field(default_factory=CommandProfile)
+    message_names: Mapping[str, str] | None = parameter(
+        None, help="Joint → its name in this driver's messages, where it is another."
+    )
+    joint_order: tuple[str, ...] | None = parameter(
+        None,
+        help="Joints in the order in which joint states have them, if these have no names, or names that mean nothing; "
+        "left out, names count.",
+    )
+    unit: str = parameter(
+        "rad", help="Unit of joint angles in this driver's messages.", choices=tuple(_UNITS)
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_topic("joint_states", self.joint_states)
+        if not self.joints or len(set(self.joints)) != len(self.joints):
+            raise ConfigError(f"`joints` is {list(self.joints)}; name each joint once")
+        for key in ("joint_order", "command.order"):
+            order = self.command.order if key == "command.order" else self.joint_order
+            lacking = [joint for joint in self.joints if order is not None and joint not in order]
+            if lacking:
+                raise ConfigError(f"`{key}` lacks {', '.join(lacking)}, which the policy moves")
+        carried = self.command.order or self.joints
+        foreign = sorted(set(self.message_names or {}) - {*self.joints, *carried, *(self.joint_order or ())})
+        if foreign:
+            raise ConfigError(f"`message_names` has {', '.join(foreign)}, which are no joints of this robot")
+        told = [self.told(joint) for joint in carried]
+        if len(set(told)) != len(told):
+            raise ConfigError(f"`message_names` makes the joints of a command {told}; each needs its own")
+
+    @property
+    def carried(self) -> tuple[str, ...]:
+        """Joints of a command, in its order."""
+        return self.command.order or self.joints
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Joints of a command that the policy does not move."""
+        return tuple(joint for joint in self.carried if joint not in self.joints)
+
+    @property
+    def scale(self) -> float:
+        """Radians of one unit of the driver."""
+        return _UNITS[self.unit]
+
+    def told(self, joint: str) -> str:
+        """Name of a joint in messages."""
+        return (self.message_names or {}).get(joint, joint)
