@@ -53,6 +53,7 @@ class Choice:
         reference: what the target must stay near; None where it is free.
         row: of the chunk that acts; None unless one does.
         why: the arm holds, in words; empty otherwise.
+        gripper: where the human wants the gripper, 0 open to 1 closed; None to leave it as it is.
     """
 
     source: Source
@@ -60,6 +61,7 @@ class Choice:
     reference: Reference | None = None
     row: Row | None = None
     why: str = ""
+    gripper: float | None = None
 
 
 def decide(inputs: Inputs, last: Array) -> Choice:
@@ -80,7 +82,8 @@ def decide(inputs: Inputs, last: Array) -> Choice:
         if not human.phase.commands:
             return _hold(HOLD_OFF)
         policy = last if row is None else row.target
-        return Choice(Source.HUMAN, human.share * human.command + (1.0 - human.share) * policy)
+        target = human.share * human.command + (1.0 - human.share) * policy
+        return Choice(Source.HUMAN, target, gripper=human.gripper)
     if not inputs.running:
         return _hold(NO_EPISODE)
     if row is None:

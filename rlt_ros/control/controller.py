@@ -17,10 +17,12 @@ from rlt_ros.control import authority
 from rlt_ros.control.authority import Choice, Inputs
 from rlt_ros.control.chunks import ChunkBuffer, ChunkRefused, Row
 from rlt_ros.control.config import BLOCK, ControlConfig
+from rlt_ros.control.gripper import Gripper
 from rlt_ros.control.records import Command, InputRefused, Outcome, Request
 from rlt_ros.control.watchdog import Watchdog
 from rlt_ros.rlt.stream import ActionChunk, EpisodeState, Phase, StepRecord
 from rlt_ros.rlt.transition import Source
+from rlt_ros.robots.gripper import GripperProfile
 from rlt_ros.robots.intervention import Intervention, TakeOver
 from rlt_ros.robots.safety import ForwardKinematics, Limit, Limits, SafetyFilter
 
@@ -30,6 +32,7 @@ _REORDERED = (
     1_000_000_000  # ns; a joint state that is older by less came late, by more the clock was set back
 )
 _JOINED_LATE = 300_000_000  # ns into the critical phase; whoever begins to count steps there counts wrongly
+_OLDER_STATES = 300_000_000  # ns in which those episode states come that were latched before the newest
 _LATENCIES = 10  # newest answers of the inference from which its latency is taken
 _FIRST_LATENCY = 4  # steps; before any was measured
 
@@ -46,13 +49,20 @@ class Controller:
         limits: of the arm.
         hz: control rate, 1/s.
         kinematics: of the arm; needed for a workspace limit.
+        gripper: of the arm; None for one without.
     """
 
     def __init__(
-        self, config: ControlConfig, limits: Limits, hz: float, kinematics: ForwardKinematics | None = None
+        self,
+        config: ControlConfig,
+        limits: Limits,
+        hz: float,
+        kinematics: ForwardKinematics | None = None,
+        gripper: GripperProfile | None = None,
     ) -> None:
         self._config, self._limits = config, limits
         self._safety = SafetyFilter(limits, hz, kinematics)
+        self._gripper = None if gripper is None else Gripper(gripper, hz)
         self._chunks = ChunkBuffer(limits.dim, config.max_chunk_age)
         self._timeout = round(config.chunk_timeout * 1e9)
         self._human_patience = round(config.intervention_timeout * 1e9)
@@ -68,7 +78,7 @@ class Controller:
         self._episode = EpisodeState(0, Phase.IDLE)
         self._episode_seen = 0
         self._step = 0
-        self._lost = False
+        self._lost: int | None = None  # when it was found that steps cannot be numbered
         self._asked: tuple[int, int] | None = None  # when, and at which step, the newest request was made
         self._asked_for: set[int] = set()
         self._stepped_in: int | None = None
@@ -80,10 +90,12 @@ class Controller:
         self.limit_hits: Counter[str] = Counter()
         """Commands that each limit changed."""
 
-    @property
-    def lost_count(self) -> bool:
-        """Whether steps cannot be numbered, because this began in the middle of the episode: it must be aborted."""
-        return self._lost
+    def must_abort(self, now: int) -> bool:
+        """Whether the episode that runs must be aborted: this began in its middle, so its steps cannot be numbered.
+
+        Not at once. Whoever joins late hears of the latest episodes one after the other, and only the last may run.
+        """
+        return self._lost is not None and self._running and now - self._lost > _OLDER_STATES
 
     @property
     def episode(self) -> EpisodeState:
@@ -95,8 +107,8 @@ class Controller:
         """Targets that the safety filter could not read."""
         return self._safety.refused
 
-    def joint_state(self, stamp: int, position: Array, now: int) -> None:
-        """Take in measured positions (A,) rad.
+    def joint_state(self, stamp: int, position: Array, now: int, gripper: float | None = None) -> None:
+        """Take in measured positions (A,) rad, and of the gripper if it is known: 0 open to 1 closed.
 
         Raises:
             InputRefused: not finite, of a wrong shape, repeated or out of order.
@@ -115,6 +127,8 @@ class Controller:
             if stamp < self._stamp:
                 self._restart_clocks()
         self._position, self._stamp = position, stamp
+        if self._gripper is not None and gripper is not None:
+            self._gripper.measure(gripper)
         self._joints_watch.feed(self._robot_time(now))
         self._due = now
 
@@ -124,14 +138,14 @@ class Controller:
         if (state.episode, state.phase) == (before.episode, before.phase):
             return
         self._forget_plan()
-        if state.phase not in (Phase.APPROACH, Phase.CRITICAL):
+        if not self._running:
             self._due = (
                 None  # between episodes simulated time stands still; what is measured now is of the past
             )
             return
         if state.episode != self._episode_seen:
             self._chunks.begin(state.episode)
-            self._episode_seen, self._step, self._lost, self._anchor = state.episode, 0, False, True
+            self._episode_seen, self._step, self._lost, self._anchor = state.episode, 0, None, True
 
     def chunk(self, chunk: ActionChunk, stamp: int, now: int) -> None:
         """Take in a chunk that came at ROS time `stamp`.
@@ -163,12 +177,17 @@ class Controller:
         """Take in what the human commands; returns whether this is a take-over.
 
         Raises:
-            InputRefused: the command has a wrong shape.
+            InputRefused: the command has a wrong shape, or is for a gripper that the robot lacks.
         """
         if human.phase.commands and human.command.shape != (self._limits.dim,):
             raise InputRefused(
                 "unusable intervention",
                 f"command of {human.command.shape}; the arm has {self._limits.dim} joints",
+            )
+        if human.gripper is not None and self._gripper is None:
+            raise InputRefused(
+                "no gripper to command",
+                "the robot's profile has no `gripper`; add the section, or leave it alone",
             )
         acted = self._human is not None and self._human.phase is not TakeOver.RELEASED
         if acted and human.phase is TakeOver.RELEASED:
@@ -194,14 +213,14 @@ class Controller:
         Returns:
             The command to send, and the chunk to ask for; neither where there is nothing to do.
         """
-        config, running = self._config, self._episode.phase in (Phase.APPROACH, Phase.CRITICAL)
+        config, running = self._config, self._running
         if self._position is None or (config.lock_step and (self._due is None or not running)):
             return Outcome()
         stamp = self._stamp if config.lock_step else stamp
         last = self._anchored(self._position)
-        if running and self._joined_late(stamp):
-            self._lost = True
-        running = running and not self._lost
+        if running and self._lost is None and self._joined_late(stamp):
+            self._lost = now
+        running = running and self._lost is None
         row = self._chunks.row(self._step) if running else None
         stopped = self._pressed or self._e_stop_watch.silent(now)
         given_up = config.lock_step and self._due is not None and now - self._due >= self._timeout
@@ -229,7 +248,7 @@ class Controller:
         where the e-stop or silence has a say, and where this happened a moment ago: steps out of turn are rare.
         """
         out_of_turn = self._stepped_in is None or now - self._stepped_in > _STEP_IN_PERIOD
-        running = self._episode.phase in (Phase.APPROACH, Phase.CRITICAL) and not self._lost
+        running = self._running and self._lost is None
         silent = self._e_stop_watch.silent(now) or self._joints_watch.silent(now)
         if not running or not out_of_turn or silent or self._pressed or self._position is None:
             return None
@@ -241,7 +260,12 @@ class Controller:
         if self._position is None:
             return None
         self._anchored(self._position)
-        return Command(self._safety.hold(), stamp, None)
+        return self._command(self._safety.hold(), stamp, None)
+
+    @property
+    def _running(self) -> bool:
+        """Whether an episode runs in which a policy acts."""
+        return self._episode.phase in (Phase.APPROACH, Phase.CRITICAL)
 
     def _waits(self, row: Row | None, now: int) -> bool:
         """Whether lock-step shall wait for the chunk, or for what a human who acts commands at just this moment."""
@@ -260,17 +284,22 @@ class Controller:
             target = self._safety.filter(choice.target, self._position, choice.reference)
             if self._safety.refused > refused:
                 choice = Choice(Source.HOLD, why="the target is not finite")
+        if choice.gripper is not None and self._gripper is not None:
+            self._gripper.move(choice.gripper)
         self._due = None
-        self.why_held = LOST_COUNT if self._lost else choice.why
+        self.why_held = choice.why if self._lost is None else LOST_COUNT
         for limit in Limit:
             if limit and self._safety.hit & limit:
                 self.limit_hits[str(limit.name).lower()] += 1
         if not running:
-            return Command(target, stamp, None)
+            return self._command(target, stamp, None)
         self.sources[choice.source.name.lower()] += 1
         record = self._record(choice, target, stamp)
         self._step += 1
-        return Command(target, stamp, record)
+        return self._command(target, stamp, record)
+
+    def _command(self, target: Array, stamp: int, record: StepRecord | None) -> Command:
+        return Command(target, stamp, record, None if self._gripper is None else self._gripper.command)
 
     def _record(self, choice: Choice, target: Array, stamp: int) -> StepRecord:
         assert self._position is not None
@@ -327,7 +356,7 @@ class Controller:
 
     def _joined_late(self, stamp: int) -> bool:
         critical = self._episode.phase is Phase.CRITICAL
-        return self._lost or (critical and self._step == 0 and stamp - self._episode.stamp > _JOINED_LATE)
+        return critical and self._step == 0 and stamp - self._episode.stamp > _JOINED_LATE
 
     def _restart_clocks(self) -> None:
         """The robot's clock was set back: what was planned is of another time."""

@@ -46,11 +46,19 @@ class Request:
 
 
 class Command(NamedTuple):
-    """What is sent: joint target (A,) rad, its stamp in ns, and the step as it is recorded, in an episode."""
+    """What is sent.
+
+    Attributes:
+        target: (A,) rad, of the joints.
+        stamp: ns.
+        record: the step as it is recorded, in an episode.
+        gripper: in the robot's unit; None before a human commanded it for the first time.
+    """
 
     target: Array
     stamp: int
     record: StepRecord | None
+    gripper: float | None = None
 
 
 class Outcome(NamedTuple):

@@ -218,6 +218,7 @@ def read_intervention(message: Any) -> Intervention:
         command=np.array(message.command, dtype=np.float64),
         device=message.device,
         stamp=to_ns(message.header.stamp),
+        gripper=message.gripper if message.moves_gripper else None,
     )
 
 
@@ -228,6 +229,8 @@ def write_intervention(human: Intervention) -> Any:
         phase=int(human.phase),
         share=float(human.share),
         command=_floats(human.command),
+        moves_gripper=human.gripper is not None,
+        gripper=float(human.gripper or 0.0),
         device=human.device,
     )
 

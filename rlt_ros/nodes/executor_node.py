@@ -132,7 +132,9 @@ class ExecutorNode(LifecycleNode):
     def on_configure(self, state: State) -> TransitionCallbackReturn:
         """Load the arm's kinematics and limits."""
         arm = self._profile.kinematics()
-        self._controller = Controller(self._control, self._profile.limits(arm), self._profile.control_hz, arm)
+        self._controller = Controller(
+            self._control, self._profile.limits(arm), self._profile.control_hz, arm, self._profile.gripper
+        )
         return super().on_configure(state)
 
     @explained
@@ -180,7 +182,9 @@ class ExecutorNode(LifecycleNode):
             return
         try:
             position = self._order.positions(message.name, message.position)
-            self._controller.joint_state(to_ns(message.header.stamp), position, time.monotonic_ns())
+            gripper = self._profile.gripper
+            share = None if gripper is None else gripper.measured(message.name, message.position)
+            self._controller.joint_state(to_ns(message.header.stamp), position, time.monotonic_ns(), share)
         except JointStateError as error:
             self._dropped.add("unusable joint state", str(error))
             return
@@ -262,15 +266,18 @@ class ExecutorNode(LifecycleNode):
             self._tell_why()
         if outcome.request is not None:
             self._ask(outcome.request)
-        if self._controller.lost_count and self._aborted != self._controller.episode.episode:
+        lost = self._controller.must_abort(time.monotonic_ns())
+        if lost and self._aborted != self._controller.episode.episode:
             self._abort(self._controller.episode.episode)
 
     def _send(self, command: Command) -> None:
         assert self._commands is not None
         header = to_header(command.stamp, self._profile.base_frame)
-        self._commands.publish(
-            JointState(header=header, name=list(self._profile.joints), position=pack(command.target))
-        )
+        names, positions = list(self._profile.joints), command.target
+        if command.gripper is not None and self._profile.gripper is not None:
+            names.append(self._profile.gripper.joint)
+            positions = np.append(positions, command.gripper)
+        self._commands.publish(JointState(header=header, name=names, position=pack(positions)))
         if command.record is not None:
             self._steps.publish(write_step(command.record))
 

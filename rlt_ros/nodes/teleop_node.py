@@ -55,7 +55,14 @@ class TeleopNode(Node):
         setup, config = declare(self, "", Setup), declare(self, "", TeleopConfig)
         self._profile = load_profile(setup.robot)
         arm = self._profile.kinematics()
-        self._operator = Operator(config, arm, self._profile.limits(arm), self._profile.control_hz)
+        self._gripper = self._profile.gripper
+        self._operator = Operator(
+            config,
+            arm,
+            self._profile.limits(arm),
+            self._profile.control_hz,
+            gripper=self._gripper is not None,
+        )
         self._order = JointOrder(self._profile.joints)
         self._episode = Episode(0, Phase.IDLE)
         self._measured: Array | None = None
@@ -111,6 +118,10 @@ class TeleopNode(Node):
             self._measured = self._order.positions(message.name, message.position)
         except JointStateError as error:
             self._dropped.add("unusable joint state", str(error))
+            return
+        share = None if self._gripper is None else self._gripper.measured(message.name, message.position)
+        if share is not None:
+            self._operator.gripper_is(share)
 
     def _on_step(self, message: Any) -> None:
         self._use(lambda: self._commanded(message), "bad executed step")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -53,3 +54,10 @@ class GripperProfile:
     def share(self, value: float) -> float:
         """The share of the way, 0 for open to 1 for closed, that a command or measurement stands for."""
         return float(np.clip((value - self.open) / (self.closed - self.open), 0.0, 1.0))
+
+    def measured(self, names: Sequence[str], positions: Sequence[float]) -> float | None:
+        """The share that a joint state says; None if it does not name the joint, or with no finite position."""
+        if self.joint not in names:
+            return None
+        value = float(positions[list(names).index(self.joint)])
+        return self.share(value) if np.isfinite(value) else None

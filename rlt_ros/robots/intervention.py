@@ -35,6 +35,7 @@ class Intervention:
         command: (A,) absolute joint target, rad; empty unless the human commands.
         device: what it came from.
         stamp: of the device's sample, ns.
+        gripper: share of the gripper's way, 0 open to 1 closed; None to leave it as it is.
     """
 
     phase: TakeOver
@@ -42,9 +43,10 @@ class Intervention:
     command: Array
     device: str = ""
     stamp: int = 0
+    gripper: float | None = None
 
     def __post_init__(self) -> None:
-        """Raise ValueError unless the numbers are finite and the share lies between 0 and 1."""
+        """Raise ValueError unless the numbers are finite and the shares lie between 0 and 1."""
         if not 0.0 <= self.share <= 1.0:
             raise ValueError(
                 f"intervention of {self.device or 'a human'}: share {self.share} is not in 0 to 1"
@@ -52,4 +54,8 @@ class Intervention:
         if not np.isfinite(self.command).all():
             raise ValueError(
                 f"intervention of {self.device or 'a human'}: command {self.command} is not finite"
+            )
+        if self.gripper is not None and not 0.0 <= self.gripper <= 1.0:
+            raise ValueError(
+                f"intervention of {self.device or 'a human'}: gripper {self.gripper} is not in 0 (open) to 1 (closed)"
             )

@@ -19,6 +19,9 @@ URDF = Path(__file__).parents[1] / "robots" / "urdf" / "agibot_g1.urdf"
 CAMERAS = ("head", "hand_left", "hand_right")
 ARM = tuple(f"idx6{i}_arm_r_joint{i}" for i in range(1, 8))
 TOOL_LINK = "gripper_r_center_link"
+# The right gripper is commanded by its outer finger; the URDF has the inner one mirror it. Nothing touches the fingers:
+# the tool is fixed to the hand, and stays in it when they open.
+GRIPPER, GRIPPER_MIRROR = "idx81_gripper_r_outer_joint1", "idx71_gripper_r_inner_joint1"
 
 # Default posture of Genie Sim's G1 (lift m; waist, head rad) with the left hand raised so that its camera sees the
 # fixture from the side, and both grippers nearly closed.

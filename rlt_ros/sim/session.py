@@ -110,7 +110,7 @@ class Session:
         self._camera_step = self._step
 
     def command(self, names: Sequence[str], positions: Array, stamp: int) -> list[str]:
-        """Take joint targets rad by name; joints that are not named keep theirs.
+        """Take joint targets rad by name, the gripper's among them; joints that are not named keep theirs.
 
         Returns:
             The names of joints that cannot be commanded here.
@@ -127,6 +127,8 @@ class Session:
         for name, position in zip(names, positions, strict=True):
             if name in self._place:
                 target[self._place[name]] = position
+            elif name == scene.GRIPPER:
+                self._workcell.grip(position)
             else:
                 foreign.append(name)
         self._target, self.command_stamp = target, stamp

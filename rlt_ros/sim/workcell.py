@@ -124,6 +124,13 @@ class Workcell:
         self._mated_steps = self._mated_steps + 1 if self.task.mated(self.relative) else 0
         return self._mated_steps >= self.task.hold_steps
 
+    def grip(self, angle: float) -> None:
+        """Move the gripper's outer finger towards `angle` rad, the other alike, from the next step until a reset."""
+        low, high = self._model.joint(scene.GRIPPER).range
+        angle = float(np.clip(angle, low, high))
+        self._data.actuator(scene.GRIPPER).ctrl = angle
+        self._data.actuator(scene.GRIPPER_MIRROR).ctrl = -angle
+
     @property
     def position(self) -> Array:
         """True joint positions (7,) of the right arm, rad."""

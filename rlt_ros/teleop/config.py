@@ -108,7 +108,16 @@ class TeleopConfig:
     start: tuple[int, ...] = parameter(
         (), help="Begin an episode; after an e-stop, release it.", low=0, source="Start"
     )
+    reset_done: tuple[int, ...] = parameter(
+        (), help="The scene is ready for the episode.", low=0, source="D-pad up"
+    )
     e_stop: tuple[int, ...] = parameter((), help="Stop the arm.", low=0, source="Back")
+    gripper: tuple[int, ...] = parameter(
+        (),
+        help="Close the gripper if it is open, open it if it is closed, while the human acts.",
+        low=0,
+        source="D-pad down",
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -133,7 +142,8 @@ class TeleopConfig:
         return replace(self, **empty)
 
 
-BUTTONS = ("success", "failure", "re_record", "hand_over", "start", "e_stop")
+GRIPPER = "gripper"
+BUTTONS = ("success", "failure", "re_record", "hand_over", "start", "reset_done", "e_stop", GRIPPER)
 """What a button may mean, beside dead-man."""
 
 _DEFAULTS: dict[str, dict[str, tuple[int, ...]]] = {
@@ -146,7 +156,9 @@ _DEFAULTS: dict[str, dict[str, tuple[int, ...]]] = {
         "re_record": (2,),
         "hand_over": (9,),
         "start": (6,),
+        "reset_done": (11,),
         "e_stop": (4,),
+        "gripper": (12,),
     },
     SPACENAV: {
         "axes": (0, 1, 2, 3, 4, 5),
@@ -163,7 +175,9 @@ _DEFAULTS: dict[str, dict[str, tuple[int, ...]]] = {
         "re_record": (2,),
         "hand_over": (3,),
         "start": (4,),
+        "reset_done": (8,),
         "e_stop": (5,),
+        "gripper": (7,),
         "dead_man": (6,),
     },
 }

@@ -29,10 +29,13 @@ MOTIONS = {
     "l": (5, -1.0),
 }
 """Key → axis (x, y, z, roll, pitch, yaw) and deflection."""
-KEYS = {"y": 0, "n": 1, "b": 2, "h": 3, "\n": 4, "\r": 4, " ": 5}
-"""Key → button: success, failure, re-record, hand-over, start, e-stop."""
-HELP = "w s a d r f move, u j i k o l turn; y success, n failure, b re-record, h hand-over, Enter start, Space e-stop"
-DEAD_MAN = 6
+KEYS = {"y": 0, "n": 1, "b": 2, "h": 3, "\n": 4, "\r": 4, " ": 5, "g": 7, "c": 8}
+"""Key → button: success, failure, re-record, hand-over, start, e-stop, gripper, reset done."""
+HELP = (
+    "w s a d r f move, u j i k o l turn, g gripper; c scene ready, Enter start, h hand-over, y success, n failure, "
+    "b re-record, Space e-stop"
+)
+DEAD_MAN, GRIPPER = 6, 7
 
 _MOTION = 0.12  # s that a key moves the tip for; a key that is held comes 30 times a second
 _KEEP = 0.7  # s that the human keeps the arm for; before a key repeats, terminals wait 0.25 to 0.66 s
@@ -45,6 +48,7 @@ class Keyboard:
         self._descriptor = sys.stdin.fileno()
         self._ended = False
         self._moved = [(-_KEEP, 0.0)] * 6  # when an axis was moved, and how
+        self._gripped = -_KEEP  # when the gripper was
         self._before: Any = None
         if os.isatty(self._descriptor):
             import termios
@@ -55,17 +59,19 @@ class Keyboard:
 
     def poll(self) -> Raw | None:
         """Axes and buttons by the keys that have come; None after the input has ended."""
-        now, buttons = time.monotonic(), [0] * (DEAD_MAN + 1)
+        now, buttons = time.monotonic(), [0] * (max(KEYS.values()) + 1)
         for key in self._read():
             if key in MOTIONS:
                 axis, value = MOTIONS[key]
                 self._moved[axis] = (now, value)
             elif key in KEYS:
                 buttons[KEYS[key]] = 1
+                if KEYS[key] == GRIPPER:
+                    self._gripped = now
         if self._ended:
             return None
         axes = [value if now - when < _MOTION else 0.0 for when, value in self._moved]
-        buttons[DEAD_MAN] = int(now - max(when for when, _ in self._moved) < _KEEP)
+        buttons[DEAD_MAN] = int(now - max(self._gripped, *(when for when, _ in self._moved)) < _KEEP)
         return Raw(axes, buttons)
 
     def close(self) -> None:

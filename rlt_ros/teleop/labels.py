@@ -11,6 +11,7 @@ class Event(enum.Enum):
     """What a press leads to; the names are those of ``EpisodeEvent.msg``, but for the e-stop."""
 
     START = "start"
+    RESET_DONE = "reset_done"
     HAND_OVER = "hand_over"
     SUCCESS = "success"
     FAILURE = "failure"
@@ -22,6 +23,7 @@ class Event(enum.Enum):
 _RUNNING = (Phase.APPROACH, Phase.CRITICAL)
 _PHASES = {
     Event.START: (Phase.IDLE, Phase.DONE),
+    Event.RESET_DONE: (Phase.RESETTING,),
     Event.HAND_OVER: (Phase.APPROACH,),
     Event.SUCCESS: (Phase.CRITICAL,),  # nothing is done before
     Event.FAILURE: _RUNNING,
@@ -29,6 +31,7 @@ _PHASES = {
 }
 """Phases of the episode in which each event means something."""
 _LABELS = (Event.SUCCESS, Event.FAILURE)
+_REPEATED = (Event.START, Event.RESET_DONE)  # the answer may be no, for now
 
 
 class Labels:
@@ -61,7 +64,7 @@ class Labels:
 
     def _counts(self, event: Event, episode: EpisodeState) -> bool:
         once = {(episode.episode, label) for label in (_LABELS if event in _LABELS else (event,))}
-        if episode.phase not in _PHASES[event] or (event is not Event.START and once & self._given):
+        if episode.phase not in _PHASES[event] or (event not in _REPEATED and once & self._given):
             self.ignored += 1
             return False
         self._given = {(number, label) for number, label in self._given if number == episode.episode}

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from rlt_ros.rlt.stream import EpisodeState
 from rlt_ros.robots.intervention import Intervention, TakeOver
 from rlt_ros.robots.safety import Limits
-from rlt_ros.teleop.config import TeleopConfig
+from rlt_ros.teleop.config import GRIPPER, TeleopConfig
+from rlt_ros.teleop.gripper import GripperButton
 from rlt_ros.teleop.hand import Hand, TipKinematics
 from rlt_ros.teleop.labels import Event, Labels
 from rlt_ros.teleop.samples import Interpreter, Raw, Sample
@@ -27,15 +28,19 @@ class Operator:
         arm: kinematics.
         limits: of the arm.
         hz: control rate, 1/s.
+        gripper: whether there is one to command.
     """
 
-    def __init__(self, config: TeleopConfig, arm: TipKinematics, limits: Limits, hz: float) -> None:
+    def __init__(
+        self, config: TeleopConfig, arm: TipKinematics, limits: Limits, hz: float, *, gripper: bool = False
+    ) -> None:
         config = config.completed()
         self._device, self._stale = config.device, round(config.stale * 1e9)
         self._interpret = Interpreter(config)
         self._labels = Labels()
         self._machine = TakeOverMachine(config.blend, config.hold_off)
         self._hand = Hand(arm, limits, hz, config)
+        self._gripper = GripperButton(present=gripper)
         self._sample: Sample | None = None
         self._heard: int | None = None
 
@@ -47,7 +52,7 @@ class Operator:
     @property
     def ignored_presses(self) -> int:
         """Presses of buttons that meant nothing when they came."""
-        return self._labels.ignored
+        return self._labels.ignored + self._gripper.ignored
 
     def lost(self, now: int) -> bool:
         """Whether the device is silent at steady time `now`, ns."""
@@ -63,13 +68,25 @@ class Operator:
     def e_stop(self, pressed: bool) -> None:
         """The e-stop is pressed or released, by whomever."""
         self._labels.stopped = pressed
+        if pressed:
+            self._gripper.let_go()
+
+    def gripper_is(self, share: float) -> None:
+        """Take in where the gripper is, 0 open to 1 closed."""
+        self._gripper.measure(share)
 
     def hear(self, raw: Raw, episode: EpisodeState, now: int) -> list[Event]:
         """Take in a sample of the device; returns what its buttons lead to."""
         if self.lost(now):
             self._labels.forget_held()
-        self._sample, self._heard = self._interpret(raw), now
-        return self._labels.update(self._sample.held, episode)
+            self._gripper.forget_held()
+        sample = self._sample = self._interpret(raw)
+        self._heard = now
+        events = self._labels.update(sample.held - {GRIPPER}, episode)
+        self._gripper.update(GRIPPER in sample.held, acts=sample.acts and not self._labels.stopped)
+        if self._labels.stopped:
+            self._gripper.let_go()
+        return events
 
     def command(self, now: int, stamp: int, measured: Array, last: Array) -> Intervention:
         """What the human commands in a control period.
@@ -89,4 +106,6 @@ class Operator:
             if not before.commands:
                 self._hand.begin(last)
             command = self._hand.move(self._sample.twist, measured)
-        return Intervention(phase, self._machine.share, command, self._device, stamp)
+        else:
+            self._gripper.let_go()
+        return Intervention(phase, self._machine.share, command, self._device, stamp, self._gripper.wish)

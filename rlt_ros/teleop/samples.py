@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rlt_ros.teleop.config import BUTTONS, UNUSED, TeleopConfig
+from rlt_ros.teleop.config import BUTTONS, GRIPPER, UNUSED, TeleopConfig
 
 Array = NDArray[np.float64]
 
@@ -49,11 +49,11 @@ class Interpreter:
     def __call__(self, raw: Raw) -> Sample:
         """The meaning of a sample; numbers that are not finite count as no deflection."""
         twist = np.array([self._axis(raw, i) for i in range(6)])
+        held = frozenset(name for name in BUTTONS if self._any_held(raw, getattr(self._config, name)))
         if self._config.dead_man:
             acts = self._any_held(raw, self._config.dead_man)
         else:
-            acts = bool(np.abs(twist).max() > self._config.engage_threshold)
-        held = frozenset(name for name in BUTTONS if self._any_held(raw, getattr(self._config, name)))
+            acts = GRIPPER in held or bool(np.abs(twist).max() > self._config.engage_threshold)
         return Sample(twist, acts, held)
 
     def _axis(self, raw: Raw, index: int) -> float:

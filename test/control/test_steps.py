@@ -8,9 +8,10 @@ from control_arm import Arm, record, started
 
 from rlt_ros.control import authority
 from rlt_ros.control.config import ControlConfig
+from rlt_ros.control.controller import LOST_COUNT
 from rlt_ros.control.records import Outcome
 from rlt_ros.rlt.parameters import ConfigError
-from rlt_ros.rlt.stream import Ending, Phase
+from rlt_ros.rlt.stream import Ending, EpisodeState, Phase
 from rlt_ros.rlt.transition import Source
 
 
@@ -139,7 +140,7 @@ def test_whoever_joins_in_the_middle_of_an_episode_holds_and_counts_no_steps() -
     arm.later(20)
     arm.sense()
     outcome = arm.tick()
-    assert arm.controller.lost_count
+    assert arm.controller.must_abort(arm.now + 10**9)
     assert outcome.command is not None
     assert (outcome.command.record, outcome.request) == (None, None)
     arm.phase(Phase.RESETTING, 2)
@@ -147,7 +148,25 @@ def test_whoever_joins_in_the_middle_of_an_episode_holds_and_counts_no_steps() -
     arm.later()
     arm.sense()
     assert arm.tick().request is not None
-    assert not arm.controller.lost_count
+    assert not arm.controller.must_abort(arm.now + 10**9)
+
+
+def test_whoever_joins_hears_of_older_episodes_first_and_aborts_only_the_one_that_runs() -> None:
+    arm = Arm()
+    arm.sense()
+    arm.phase(Phase.CRITICAL, 3)  # latched, and over by now
+    arm.later(20)
+    arm.sense()
+    arm.tick()
+    assert not arm.controller.must_abort(arm.now)
+    arm.phase(Phase.DONE, 3, ending=Ending.SUCCESS)
+    assert not arm.controller.must_abort(arm.now + 10**9)
+    arm.controller.episode_state(EpisodeState(4, Phase.CRITICAL, stamp=arm.stamp - 10**9))
+    assert not arm.controller.must_abort(arm.now + 10**9)  # nothing is known of it yet
+    arm.tick()
+    assert not arm.controller.must_abort(arm.now)
+    assert arm.controller.must_abort(arm.now + 10**9)
+    assert arm.controller.why_held == LOST_COUNT
 
 
 def test_a_real_arm_that_lags_is_not_told_to_jump_back_when_an_episode_begins() -> None:

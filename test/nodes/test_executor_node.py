@@ -113,10 +113,11 @@ class Others:
             setattr(message, name, value)
         self._chunks.publish(message)
 
-    def engage(self, phase: int = Intervention.PHASE_ENGAGED) -> None:
+    def engage(self, phase: int = Intervention.PHASE_ENGAGED, **gripper: Any) -> None:
         command = pack((HOME + 0.01).astype(np.float32))
+        header = to_header(self.now())
         self._human.publish(
-            Intervention(header=to_header(self.now()), phase=phase, share=1.0, command=command, device="test")
+            Intervention(header=header, phase=phase, share=1.0, command=command, device="test", **gripper)
         )
 
     def stop(self, pressed: bool) -> None:
@@ -252,6 +253,33 @@ def test_human_and_e_stop_come_before_the_policy_and_silence_means_hold(
     others.pump = False
     graph.until(lambda: "joint states" in others.diagnostics.get("control message", ""), what="hold")
     assert [s.step for s in others.steps] == list(range(len(others.steps)))
+
+
+def test_the_gripper_is_commanded_from_the_humans_first_wish_on(
+    graph: Any, start_node: Any, others: Others
+) -> None:
+    gripper = PROFILE.gripper
+    assert gripper is not None
+    start_node("executor_node", intervention_timeout=30.0, joint_state_timeout=30.0, **QUICK)
+    others.meet()
+    others.run_robot()
+    others.say(APPROACH, stamp=others.now())
+    others.engage()
+    others.step(ExecutedStep.SOURCE_HUMAN, 0)
+    others.engage(moves_gripper=True, gripper=math.nan)
+    graph.until(others.counted("bad intervention"), what="a wish that is none is dropped")
+    assert {tuple(c.name) for c in others.commands} == {PROFILE.joints}
+    others.engage(moves_gripper=True, gripper=1.0)
+    graph.until(lambda: len(others.commands[-1].name) == 8, what="the gripper in a command")
+    first = next(c for c in others.commands if len(c.name) == 8)
+    assert first.name[-1] == gripper.joint
+    assert first.position[-1] == gripper.closed  # nobody measures it here, so at once
+    # It stays in the command after the human has let go, and is no part of what is learned from.
+    others.engage(Intervention.PHASE_RELEASED)
+    seen = len(others.commands)
+    graph.until(lambda: len(others.commands) > seen + 5, what="commands after the human")
+    assert others.commands[-1].position[-1] == gripper.closed
+    assert {len(s.command) for s in others.steps} == {7}
 
 
 def test_it_refuses_to_start_beside_another_publisher(graph: Any, start_node: Any) -> None:

@@ -153,6 +153,29 @@ def test_each_step_waits_for_its_own_command(others: Others, start_node: Callabl
         }
 
 
+def test_a_command_may_name_the_gripper_too(others: Others, start_node: Callable[..., Any]) -> None:
+    gripper = PROFILE.gripper
+    assert gripper is not None
+    start_node("sim_node", command_timeout=1000.0)
+    others.meet()
+    others.begin()
+
+    def share() -> float:
+        measured = gripper.measured(others.joints[-1].name, others.joints[-1].position)
+        assert measured is not None
+        return measured
+
+    assert 0.5 < share() < 0.7  # nearly closed about its tool
+    arm = others.arm(others.joints[-1])
+    for _ in range(40):
+        newest = others.joints[-1]
+        names = [*PROFILE.joints, gripper.joint]
+        others.send(to_ns(newest.header.stamp), [*arm, gripper.open], names)
+        others.graph.until(lambda newest=newest: others.joints[-1] is not newest, what="next joint state")
+    assert share() < 0.02
+    np.testing.assert_allclose(others.arm(others.joints[-1]), arm, atol=0.005)
+
+
 def test_between_episodes_time_stands_still(others: Others, start_node: Callable[..., Any]) -> None:
     start_node("sim_node", command_timeout=0.01)
     others.meet()

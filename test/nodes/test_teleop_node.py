@@ -24,7 +24,7 @@ from rlt_ros.robots.profile import load_profile
 
 PROFILE = load_profile("agibot_g1_geniesim")
 HOME = np.array([1.0734, -0.6109, -0.2793, 1.2846, -0.7313, -1.4957, 0.1868])
-DEAD_MAN, SUCCESS, START, E_STOP = 10, 3, 6, 4
+DEAD_MAN, SUCCESS, START, E_STOP, RESET_DONE, GRIPPER = 10, 3, 6, 4, 11, 12
 FAST = {"blend": 0.05, "hold_off": 0.05, "direct": "false"}
 
 
@@ -126,6 +126,28 @@ def test_buttons_become_events_once(graph: Any, start_node: Any, others: Others)
     graph.until(lambda: others.stops == [True, False], what="e-stop released")
     found = [(e.event, e.episode, e.origin) for e in others.events]
     assert found == [(EpisodeEvent.START, 0, "operator"), (EpisodeEvent.SUCCESS, 7, "operator")]
+
+
+def test_buttons_for_the_gripper_and_for_a_scene_that_is_ready(
+    graph: Any, start_node: Any, others: Others
+) -> None:
+    start_node("teleop_node", device="joy", **FAST)
+    others.meet(others.joy)
+    others.hold()
+    others.phase(Intervention.PHASE_RELEASED)
+    others.hold(DEAD_MAN, GRIPPER)
+    graph.until(lambda: others.interventions[-1].moves_gripper, what="a wish for the gripper")
+    assert others.interventions[-1].gripper == 1.0
+    others.hold()
+    others.phase(Intervention.PHASE_RELEASED)
+    assert not others.interventions[-1].moves_gripper
+    others.states.publish(EpisodeState(episode=7, phase=EpisodeState.PHASE_RESETTING))
+    while not others.events:  # until the node has heard of the episode, presses mean nothing
+        others.hold(RESET_DONE)
+        others.phase(Intervention.PHASE_RELEASED)
+        others.hold()
+        others.phase(Intervention.PHASE_RELEASED)
+    assert (others.events[0].event, others.events[0].episode) == (EpisodeEvent.RESET_DONE, 7)
 
 
 def test_a_space_mouse_takes_over_by_motion(graph: Any, start_node: Any, others: Others) -> None:

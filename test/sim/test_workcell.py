@@ -35,6 +35,27 @@ def test_the_same_seed_gives_the_same_episode_bit_by_bit(workcell: Workcell) -> 
         np.testing.assert_array_equal(runs[0].images[camera], runs[1].images[camera])
 
 
+def test_the_gripper_opens_and_closes_and_a_reset_puts_it_back(workcell: Workcell) -> None:
+    def fingers() -> list[float]:
+        position = workcell.all_joints()[0]
+        return [position[workcell.joint_names.index(name)] for name in (scene.GRIPPER, scene.GRIPPER_MIRROR)]
+
+    workcell.reset(4)
+    posture = [scene.POSTURE[name] for name in (scene.GRIPPER, scene.GRIPPER_MIRROR)]
+    start = workcell.position
+    for angle in (0.7, 0.0, 9.0):
+        workcell.grip(angle)
+        for _ in range(40):
+            workcell.step(start)
+        reached = min(angle, 0.7854)
+        np.testing.assert_allclose(fingers(), [reached, -reached], atol=0.01)
+    np.testing.assert_allclose(workcell.position, start, atol=2e-3)
+    workcell.reset(4)
+    for _ in range(20):
+        workcell.step(workcell.position)
+    np.testing.assert_allclose(fingers(), posture, atol=0.01)
+
+
 def test_different_seeds_move_the_fixture_and_the_start(workcell: Workcell) -> None:
     first, second = workcell.reset(1), workcell.reset(2)
     assert np.linalg.norm(first.face[:3, 3] - second.face[:3, 3]) > 1e-4

@@ -40,6 +40,22 @@ def test_keys_move_turn_and_press(terminal: int) -> None:
     keyboard.close()
 
 
+def test_the_gripper_key_takes_the_arm_too(terminal: int) -> None:
+    keyboard = Keyboard()
+    os.write(terminal, b"g")
+    raw = keyboard.poll()
+    while raw is not None and not any(raw.buttons):
+        raw = keyboard.poll()
+    assert raw is not None
+    sample = Interpreter(TeleopConfig(device=KEYBOARD).completed())(raw)
+    assert (sample.acts, sample.held) == (True, {"gripper"})
+    after = keyboard.poll()
+    assert after is not None
+    sample = Interpreter(TeleopConfig(device=KEYBOARD).completed())(after)
+    assert (sample.acts, sample.held) == (True, frozenset())  # pressed once, and the arm is kept for a moment
+    keyboard.close()
+
+
 def test_a_key_means_one_thing() -> None:
     assert not MOTIONS.keys() & KEYS.keys()
 

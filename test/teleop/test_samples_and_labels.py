@@ -69,7 +69,7 @@ def test_what_is_given_wins_over_the_devices_own_map() -> None:
 
 APPROACH, CRITICAL = EpisodeState(4, Phase.APPROACH), EpisodeState(4, Phase.CRITICAL)
 DONE = EpisodeState(4, Phase.DONE, Ending.FAILURE)
-IDLE = EpisodeState(0, Phase.IDLE)
+IDLE, RESETTING = EpisodeState(0, Phase.IDLE), EpisodeState(4, Phase.RESETTING)
 
 
 def press(labels: Labels, name: str, episode: EpisodeState) -> list[Event]:
@@ -85,6 +85,9 @@ def press(labels: Labels, name: str, episode: EpisodeState) -> list[Event]:
         ("start", IDLE, Event.START),
         ("start", DONE, Event.START),
         ("start", CRITICAL, None),
+        ("reset_done", RESETTING, Event.RESET_DONE),
+        ("reset_done", APPROACH, None),
+        ("reset_done", DONE, None),
         ("hand_over", APPROACH, Event.HAND_OVER),
         ("hand_over", CRITICAL, None),
         ("success", CRITICAL, Event.SUCCESS),
@@ -110,6 +113,12 @@ def test_a_label_holds_until_the_next_episode() -> None:
     assert press(labels, "failure", CRITICAL) == []
     assert press(labels, "re_record", DONE) == [Event.RE_RECORD]
     assert press(labels, "failure", EpisodeState(5, Phase.CRITICAL)) == [Event.FAILURE]
+
+
+def test_a_scene_may_be_called_ready_again_for_the_answer_may_have_been_no() -> None:
+    labels = Labels()
+    assert press(labels, "reset_done", RESETTING) == [Event.RESET_DONE]
+    assert press(labels, "reset_done", RESETTING) == [Event.RESET_DONE]
 
 
 def test_the_e_stop_is_released_by_start_which_starts_nothing_then() -> None:

@@ -1,0 +1,146 @@
+"""The gripper is the human's: opened and closed while the human has the arm, and left alone otherwise."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from control_arm import LIMITS, Arm
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rlt_ros.control.config import ControlConfig
+from rlt_ros.control.controller import Controller
+from rlt_ros.control.gripper import Gripper
+from rlt_ros.control.records import InputRefused
+from rlt_ros.rlt.stream import Phase
+from rlt_ros.robots.gripper import GripperProfile
+from rlt_ros.robots.intervention import Intervention, TakeOver
+
+OPEN, CLOSED = 0.8, 0.0
+AT_ONCE = GripperProfile(joint="finger", open=OPEN, closed=CLOSED)
+SLOW = GripperProfile(
+    joint="finger", open=OPEN, closed=CLOSED, speed=4.0
+)  # 0.08 a step at 50 Hz, a tenth of the way
+RELEASED, BLENDING, ENGAGED, HOLD_OFF = TakeOver
+
+
+def arm(profile: GripperProfile | None = AT_ONCE) -> Arm:
+    one = Arm()
+    one.controller = Controller(ControlConfig(), LIMITS, 50.0, gripper=profile)
+    one.sense()
+    one.phase(Phase.CRITICAL)
+    return one
+
+
+def say(one: Arm, gripper: float | None, phase: TakeOver = ENGAGED) -> None:
+    command = np.zeros(2 if phase.commands else 0)
+    human = Intervention(phase, float(phase.commands), command, "joy", one.stamp, gripper)
+    one.controller.intervention(human, one.now)
+
+
+def sent(one: Arm) -> float | None:
+    """What the gripper is told in the next control step."""
+    one.later()
+    one.sense()
+    command = one.tick().command
+    assert command is not None
+    return command.gripper
+
+
+def test_nobody_commands_it_before_the_human_does() -> None:
+    one = arm()
+    assert sent(one) is None
+    say(one, None)
+    assert sent(one) is None
+
+
+def test_what_the_human_wants_is_sent_and_stays_after_the_human_let_go() -> None:
+    one = arm()
+    say(one, 1.0)
+    assert sent(one) == CLOSED
+    say(one, 0.0, BLENDING)
+    assert sent(one) == OPEN
+    say(one, None)
+    assert sent(one) == OPEN
+    say(one, None, RELEASED)
+    assert sent(one) == OPEN
+    command = one.controller.hold(one.stamp)
+    assert command is not None
+    assert command.gripper == OPEN
+
+
+@pytest.mark.parametrize("phase", [RELEASED, HOLD_OFF])
+def test_who_does_not_act_does_not_move_it(phase: TakeOver) -> None:
+    one = arm()
+    say(one, 1.0, phase)
+    assert sent(one) is None
+
+
+def test_under_the_e_stop_it_stays_where_it_is() -> None:
+    one = arm(SLOW)
+    say(one, 0.0)
+    assert sent(one) == pytest.approx(OPEN)
+    say(one, 1.0)
+    assert sent(one) == pytest.approx(0.9 * OPEN)
+    one.controller.e_stop(True, one.now)
+    assert [sent(one) for _ in range(3)] == pytest.approx([0.9 * OPEN] * 3)
+
+
+def test_a_human_who_fell_silent_moves_it_no_further() -> None:
+    one = arm(SLOW)
+    say(one, 0.0)
+    sent(one)
+    say(one, 1.0)
+    positions = [sent(one) for _ in range(20)]
+    moved = 3  # steps in 60 ms
+    assert positions[moved:] == positions[moved - 1 : -1]
+    assert positions[-1] is not None
+    assert positions[-1] > 0.5 * OPEN
+
+
+def test_it_is_no_faster_than_the_profile_says_and_begins_where_it_is() -> None:
+    gripper = Gripper(SLOW, 50.0)
+    gripper.measure(0.5)
+    commands = []
+    for _ in range(8):
+        gripper.move(1.0)
+        commands.append(gripper.command)
+    np.testing.assert_allclose(commands, [0.32, 0.24, 0.16, 0.08, 0.0, 0.0, 0.0, 0.0], atol=1e-12)
+
+
+def test_without_a_measurement_the_first_command_is_the_end_itself() -> None:
+    gripper = Gripper(SLOW, 50.0)
+    gripper.move(1.0)
+    assert gripper.command == CLOSED
+
+
+@given(
+    wishes=st.lists(st.none() | st.floats(0.0, 1.0), max_size=20), measured=st.none() | st.floats(-9.0, 9.0)
+)
+def test_whatever_is_wished_the_command_stays_between_open_and_closed(
+    wishes: list[float | None], measured: float | None
+) -> None:
+    gripper = Gripper(SLOW, 50.0)
+    if measured is not None:
+        gripper.measure(SLOW.share(measured))
+    last = None
+    for wish in wishes:
+        if wish is not None:
+            gripper.move(wish)
+        if gripper.command is not None:
+            assert CLOSED - 1e-12 <= gripper.command <= OPEN + 1e-12
+            assert last is None or abs(gripper.command - last) <= 0.08 + 1e-12
+        last = gripper.command
+
+
+def test_a_robot_without_a_gripper_refuses_to_command_one() -> None:
+    with pytest.raises(InputRefused, match="no `gripper`"):
+        say(arm(None), 1.0)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, math.nan, math.inf])
+def test_a_wish_beyond_open_and_closed_is_no_intervention(share: float) -> None:
+    with pytest.raises(ValueError, match="gripper"):
+        Intervention(ENGAGED, 1.0, np.zeros(2), "joy", 0, share)
