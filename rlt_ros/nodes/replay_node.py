@@ -205,7 +205,7 @@ class ReplayNode(Node):
                 f"{self._rlt.chunk}; give it the file's, or another `out`"
             )
         replay = self._open(found.shapes, found.lineage)
-        _, episodes, _ = replay.labels()
+        episodes = replay.labels().episodes
         self._last_episode = int((episodes % LARGEST_EPISODE).max(initial=0))
         self.get_logger().info(f"goes on with {self._path}: {replay.total} rows")
 

@@ -53,14 +53,24 @@ class Measurement:
 
 
 class SuccessRates:
-    """How often the base policy succeeded before the actor took over, and the actor lately."""
+    """How often the base policy succeeded before the actor took over, and the actor lately.
+
+    An episode in which a human acted is no success of either.
+    """
 
     def __init__(self, rolling: int) -> None:
         self._base: list[int] = [0, 0]  # successes, episodes
         self._recent: deque[bool] = deque(maxlen=rolling)
+        self._helped: set[int] = set()  # episodes that are not over
 
-    def add(self, success: bool, *, acting: bool) -> None:
+    def note_human(self, episode: int) -> None:
+        """A human acted in an episode."""
+        self._helped.add(episode)
+
+    def add(self, episode: int, success: bool, *, acting: bool) -> None:
         """Note an episode that ended while the actor was, or was not yet, allowed to act."""
+        success = success and episode not in self._helped
+        self._helped.discard(episode)
         if acting:
             self._recent.append(success)
         else:
@@ -75,13 +85,16 @@ class SuccessRates:
     def state(self) -> dict[str, str]:
         """As text, for a checkpoint's metadata."""
         recent = "".join("1" if success else "0" for success in self._recent)
-        return {"success.base": f"{self._base[0]},{self._base[1]}", "success.recent": recent}
+        helped = ",".join(map(str, sorted(self._helped)))
+        base = f"{self._base[0]},{self._base[1]}"
+        return {"success.base": base, "success.recent": recent, "success.helped": helped}
 
     def load_state(self, metadata: dict[str, str]) -> None:
         """Take over what :meth:`state` gave; the in-process trainer's checkpoints have none of it."""
         if "success.base" in metadata:
             self._base = [int(count) for count in metadata["success.base"].split(",")]
             self._recent.extend(digit == "1" for digit in metadata["success.recent"])
+            self._helped = {int(number) for number in metadata.get("success.helped", "").split(",") if number}
 
 
 class OnlineLearner:
@@ -129,7 +142,7 @@ class OnlineLearner:
 
     def look(self) -> int:
         """Account for rows and episodes that are new in the replay; returns how many rows."""
-        start, _, outcomes = self._replay.labels(self.debt.rows)
+        start, episodes, outcomes, human = self._replay.labels(self.debt.rows)
         before = self.debt.rows
         if (
             start < before
@@ -137,12 +150,14 @@ class OnlineLearner:
             self.debt.rows = before = start
         self.debt.add_rows(start - before)  # written over before anybody looked; their outcomes are lost
         run = 0
-        for outcome in outcomes:
+        for episode, outcome, helped in zip(episodes.tolist(), outcomes, human, strict=True):
             run += 1
+            if helped:
+                self._success.note_human(episode)
             if outcome != Outcome.NONE:
                 self.debt.add_rows(run)
                 success = bool(outcome == Outcome.SUCCESS)
-                self._success.add(success, acting=self.acting)
+                self._success.add(episode, success, acting=self.acting)
                 self.debt.add_episode(success=success)
                 run = 0
         self.debt.add_rows(run)

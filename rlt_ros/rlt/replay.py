@@ -17,7 +17,7 @@ import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -70,6 +70,22 @@ class ReplayStats:
     truncations: int
     steps: int
     human_share: float
+
+
+class RowLabels(NamedTuple):
+    """What is known of N successive rows without their states.
+
+    Attributes:
+        start: number of the first row, since the file was created.
+        episodes: (N,) whose each row is.
+        outcomes: (N,) :class:`Outcome` of each row.
+        human: (N,) whether a human acted in it.
+    """
+
+    start: int
+    episodes: NDArray[np.int64]
+    outcomes: NDArray[np.uint8]
+    human: NDArray[np.bool_]
 
 
 class Replay:
@@ -213,20 +229,16 @@ class Replay:
             human_share=float((records["source"] == Source.HUMAN).sum()) / max(1, steps),
         )
 
-    def labels(self, first: int = 0) -> tuple[int, NDArray[np.int64], NDArray[np.uint8]]:
-        """Whose the rows are and how these ended, from row ``first`` since the file was created.
-
-        Returns:
-            The number of the first row that is still stored, at least ``first``; then, for it and every later row,
-            the episode and the :class:`Outcome`.
-        """
+    def labels(self, first: int = 0) -> RowLabels:
+        """Whose the rows are, how these ended and who acted, from row ``first`` since the file was created."""
         while True:
             start, stop = self._map.living()
             start = max(start, min(first, stop))
             records = self._records(torch.arange(start, stop))
             memory_fence()
             if self._map.living()[0] <= start:
-                return start, records["episode"].copy(), records["outcome"].copy()
+                human = (records["source"] == Source.HUMAN).any(axis=1)
+                return RowLabels(start, records["episode"].copy(), records["outcome"].copy(), human)
 
     def append(self, windows: Iterable[Window]) -> int:
         """Store windows, oldest first; returns how many were new. A stored (episode, step) stays as it is.

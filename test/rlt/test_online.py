@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from replay_rows import LINEAGE, SHAPES, episode_rows, open_replay
@@ -14,6 +16,7 @@ from rlt_ros.rlt.lineage import LineageError, fingerprint
 from rlt_ros.rlt.online import OnlineLearner
 from rlt_ros.rlt.pacing import UpdateDebt
 from rlt_ros.rlt.replay import Replay
+from rlt_ros.rlt.transition import Source
 
 CONFIG = RLTConfig(
     chunk=SHAPES.chunk,
@@ -40,9 +43,13 @@ def online(folder: Path, config: RLTConfig = CONFIG, **options: int) -> OnlineLe
     return OnlineLearner(config, replay, folder / "learner.safetensors", **options)
 
 
-def store(folder: Path, episode: int, *, success: bool) -> int:
+def store(folder: Path, episode: int, *, success: bool, helped: bool = False) -> int:
+    """Append an episode; a human acts in its first steps if `helped`."""
+    rows = episode_rows(episode, 12, reward=1.0 if success else 0.0)
+    if helped:
+        rows[0] = dataclasses.replace(rows[0], source=np.full(SHAPES.chunk, Source.HUMAN, np.uint8))
     with open_replay(folder / "replay.rlt") as replay:
-        return replay.append(episode_rows(episode, 12, reward=1.0 if success else 0.0))
+        return replay.append(rows)
 
 
 def pay(learner: OnlineLearner) -> list[int]:
@@ -166,3 +173,37 @@ def test_a_success_gated_beta_compares_the_actor_with_the_base_policy(folder: Pa
     store(folder, 4, success=True)
     again.look()
     assert float(again.learner.success_factor) == 1.0  # one of two, as the base
+
+
+def test_what_a_human_finished_is_no_success_for_a_success_gated_beta(folder: Path) -> None:
+    config = RLTConfig(**{**CONFIG.__dict__, "beta_mode": "success", "min_failures": 0})
+    learner = online(folder, config)
+    store(folder, 1, success=True)
+    store(folder, 2, success=True, helped=True)
+    learner.look()
+    pay(learner)
+    store(folder, 3, success=True, helped=True)
+    learner.look()
+    assert float(learner.learner.success_factor) == config.beta_span  # none of one, and the base one of two
+    store(folder, 4, success=True)
+    learner.look()
+    assert float(learner.learner.success_factor) == 1.0  # one of two, as the base
+
+
+def test_a_human_is_remembered_until_the_episode_ends_also_over_a_restart(folder: Path) -> None:
+    config = RLTConfig(**{**CONFIG.__dict__, "beta_mode": "success"})
+    first = online(folder, config)
+    store(folder, 1, success=True)
+    store(folder, 2, success=False)
+    rows = episode_rows(3, 12, reward=1.0)
+    rows[0] = dataclasses.replace(rows[0], source=np.full(SHAPES.chunk, Source.HUMAN, np.uint8))
+    first.look()
+    pay(first)
+    with open_replay(folder / "replay.rlt") as replay:
+        replay.append(rows[:3])
+        first.look()
+        first.save()
+        replay.append(rows[3:])
+    again = online(folder, config)
+    again.look()
+    assert float(again.learner.success_factor) == config.beta_span
