@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 import rlt_ros
-from rlt_ros.cli import bench, echo, evaluate, graph, launch, monitor, pretrain, report, train
+from rlt_ros.cli import bench, echo, evaluate, event, graph, launch, monitor, pretrain, report, train
 from rlt_ros.cli.options import add_output_options
 from rlt_ros.cli.output import print_json
 
@@ -57,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"rlt-ros {rlt_ros.__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True)
-    for module in (train, evaluate, report, pretrain, bench, launch, monitor, graph, echo):
+    for module in (train, evaluate, report, pretrain, bench, launch, monitor, graph, echo, event):
         module.add_parser(subparsers)
     for command in subparsers.choices.values():
         add_output_options(command)

@@ -11,6 +11,7 @@ import pytest
 
 from rlt_ros.middleware import (
     DurabilityPolicy,
+    Duration,
     Parameter,
     PublisherEventCallbacks,
     QoSOverridingOptions,
@@ -41,6 +42,19 @@ def test_words_come_back_in_order(graph: Any, child: Any) -> None:
         publisher.publish(String(data=word))
     graph.until(lambda: heard[-1] == words[-1])
     assert [word for word in heard if word != "knock"] == words
+
+
+def test_a_publisher_can_wait_until_it_was_received(graph: Any, child: Any) -> None:
+    publisher = graph.node("n").create_publisher(String, "words", 100)
+    parrot = child("parrot")
+    graph.until(publisher.get_subscription_count, what="the parrot listens")
+    publisher.publish(String(data="first"))
+    assert publisher.wait_for_all_acked(Duration(seconds=30.0))
+    parrot.process.send_signal(signal.SIGSTOP)
+    publisher.publish(String(data="second"))
+    assert not publisher.wait_for_all_acked(Duration(seconds=0.2))
+    parrot.process.send_signal(signal.SIGCONT)
+    assert publisher.wait_for_all_acked(Duration(seconds=30.0))
 
 
 def test_who_comes_late_gets_the_latched_state(graph: Any, child: Any) -> None:
