@@ -21,7 +21,7 @@ FAILED_APPROACHES = 10
 HELPED_FACTOR = 2
 """On the step limit of the critical phase, once a human has taken over, who shall have time to finish."""
 
-_STAGE = re.compile(r"^(?P<kind>\w+):(?P<amount>\d+(\.\d+)?)(?P<minutes>min)?$")
+_STAGE = re.compile(r"^(?P<kind>\w+):(?P<amount>\d+(\.\d+)?(e[+-]?\d+)?)(?P<minutes>min)?$")
 
 
 class Kind(Enum):

@@ -163,8 +163,9 @@ class EpisodeNode(Node):
         self._machine.chunk_asked(message.episode, message.step, critical=critical)
 
     def _on_replay(self, message: Any) -> None:
-        self._seen_in_replay = message.last_episode
-        self._progress.replay(rows=message.rows, newest=message.last_episode)
+        newest = dict(zip(message.robots, message.last_episodes, strict=False))
+        self._seen_in_replay = int(newest.get(self.get_namespace().strip("/"), 0))
+        self._progress.replay(rows=message.rows, newest=self._seen_in_replay)
 
     def _on_learner(self, message: Any) -> None:
         busy = message.state == LearnerStatus.LEARNING

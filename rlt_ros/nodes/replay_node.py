@@ -76,11 +76,13 @@ class _Robot:
         name: namespace, without slashes at the ends.
         assembly: joins them.
         since: episode that is over and lacks something → since when, steady seconds.
+        newest: id of its newest stored episode; 0 without one.
     """
 
     def __init__(self, name: str, assembly: Assembly) -> None:
         self.name, self.assembly = name, assembly
         self.since: dict[int, float] = {}
+        self.newest = 0
 
 
 class ReplayNode(Node):
@@ -95,7 +97,7 @@ class ReplayNode(Node):
         self._replay: Replay | None = None
         self._recipe: Recipe | None = None
         self._rejected, self._last_rejection, self._reported = 0, "", (0, 0)
-        self._last_episode = self._stored_before = 0
+        self._stored_before = 0
         self._flushed = time.monotonic()
         diagnostics = Diagnostics(self)
         self._dropped = Dropped(diagnostics)
@@ -206,7 +208,9 @@ class ReplayNode(Node):
             )
         replay = self._open(found.shapes, found.lineage)
         episodes = replay.labels().episodes
-        self._last_episode = int((episodes % LARGEST_EPISODE).max(initial=0))
+        for robot in self._robots:
+            own = episodes - episode_offset(robot.name)
+            robot.newest = int(own[(own > 0) & (own < LARGEST_EPISODE)].max(initial=0))
         self.get_logger().info(f"goes on with {self._path}: {replay.total} rows")
 
     def _open(self, shapes: Shapes, lineage: Lineage) -> Replay:
@@ -236,7 +240,7 @@ class ReplayNode(Node):
                 self._reject("unusable episode", str(error))
                 continue
             self._stored_before += len(done.windows) - fresh
-            self._last_episode = max(self._last_episode, done.end.episode)
+            robot.newest = max(robot.newest, done.end.episode)
             self._say()
             if time.monotonic() - self._flushed > _FLUSH:
                 self._replay.flush()
@@ -277,7 +281,8 @@ class ReplayNode(Node):
             episodes=stats.successes + stats.failures + stats.truncations,
             successes=stats.successes,
             failures=stats.failures,
-            last_episode=self._last_episode,
+            robots=[robot.name for robot in self._robots],
+            last_episodes=[robot.newest for robot in self._robots],
             human_share=stats.human_share,
             duplicates=self._duplicates,
             rejected=self._rejected,
@@ -292,7 +297,7 @@ class ReplayNode(Node):
         values = {
             "rows": replay.total if replay else 0,
             "duplicates": self._duplicates,
-            "last_episode": self._last_episode,
+            **{f"last_episode_of_{robot.name or '/'}": robot.newest for robot in self._robots},
             **{f"episodes_of_{name}_that_lack_something": numbers for name, numbers in waiting.items()},
         }
         if any(waiting.values()):

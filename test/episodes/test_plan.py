@@ -24,6 +24,8 @@ def test_stages_have_episodes_or_minutes_or_no_end() -> None:
     )
     assert [str(stage) for stage in plan] == texts
     assert parse_plan(["train:0.5min"])[0].minutes == 0.5
+    for minutes in (1e-5, 1e7):  # as a number is written that is very small or large
+        assert parse_plan([str(Stage(Kind.TRAIN, minutes=minutes))])[0].minutes == minutes
     assert parse_plan(["warmup:0"]) == (Stage(Kind.WARMUP),)
 
 

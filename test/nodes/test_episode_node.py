@@ -110,6 +110,11 @@ class World:
         """The learner owes updates."""
         self._learner.publish(LearnerStatus(state=LearnerStatus.LEARNING, owed=owed, version=1))
 
+    def stored(self, newest: dict[str, int]) -> None:
+        """The replay holds episodes of several robots, and the learner has learned from all of it."""
+        self._replay.publish(ReplayStatus(rows=3, robots=list(newest), last_episodes=list(newest.values())))
+        self._learner.publish(LearnerStatus(state=LearnerStatus.CAUGHT_UP, rows=3, version=1))
+
     def e_stop(self, pressed: bool) -> None:
         """The e-stop is pressed, or released."""
         self._stop.publish(Bool(data=pressed))
@@ -205,6 +210,20 @@ def test_the_next_episode_waits_for_the_learner_and_for_the_e_stop(
     assert world.reaches(DONE, 2).outcome == EpisodeState.OUTCOME_ABORTED
     world.e_stop(False)
     world.reaches(RESETTING, 3)
+
+
+def test_an_evaluation_waits_for_what_this_robot_and_not_another_one_has_stored(
+    world: World, start_node: Callable[..., Any], tmp_path: Path
+) -> None:
+    world.complete()
+    plan = ["train:1", "eval_rlt:1"]
+    start_node("episode_node", out=str(tmp_path), plan=plan, replay_patience=3600.0)
+    world.listens()
+    world.stored({"other": 9, "": 0})
+    world.play(1)
+    world.graph.until(lambda: world.waits_for() == "episode 1 is not in the replay")
+    world.stored({"other": 9, "": 1})
+    assert world.reaches(RESETTING, 2).eval  # the other robot's numbers are its own
 
 
 def test_events_that_cannot_be_are_counted(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from statuses import first_with
 from stream_source import GAMMA, LINEAGE, SHAPES, Stream, rows, stream
 
 from rlt_ros.middleware import Parameter
@@ -65,17 +66,7 @@ class Robot:
 
     def hears(self, **fields: Any) -> Any:
         """The first status with these fields; those before it are forgotten."""
-        found: list[Any] = []
-
-        def there() -> bool:
-            while self.statuses and not found:
-                status = self.statuses.pop(0)
-                if all(getattr(status, name) == value for name, value in fields.items()):
-                    found.append(status)
-            return bool(found)
-
-        self.graph.until(there, what=f"a replay status with {fields}")
-        return found[0]
+        return first_with(self.graph, self.statuses, "replay status", **fields)
 
 
 def node(graph: Any, out: Path, **parameters: Any) -> ReplayNode:
@@ -129,7 +120,7 @@ def test_rows_equal_those_rebuilt_from_the_recorded_topics(graph: Any, tmp_path:
         )
         rebuilt += rows(one)
     assert_same(stored(tmp_path), rebuilt)
-    assert (status.rows, status.successes, status.failures, status.last_episode) == (len(rebuilt), 1, 1, 4)
+    assert (status.rows, status.successes, status.failures, *status.last_episodes) == (len(rebuilt), 1, 1, 4)
     assert (status.rejected, status.duplicates, status.capacity) == (0, 0, 500)
     assert status.lineage.stats == LINEAGE.stats and status.path == str(tmp_path / "replay.rlt")
     assert 0 < status.human_share < 1
@@ -214,12 +205,14 @@ def test_robots_in_two_namespaces_fill_one_replay(graph: Any, tmp_path: Path) ->
     left.meets()
     right.meets()
     left.says(*stream(1).records)
-    left.hears(episodes=1)
-    right.says(*stream(1).records)
-    status = right.hears(episodes=2)
-    assert status.last_episode == 1 and status.duplicates == 0
-    expected = [rows(stream(1), offset=episode_offset(name)) for name in ("left", "right")]
-    assert_same(stored(tmp_path), [*expected[0], *expected[1]])
+    assert list(left.hears(episodes=1).last_episodes) == [1, 0]
+    right.says(*stream(1).records, *stream(2).records)
+    status = right.hears(episodes=3)
+    assert dict(zip(status.robots, status.last_episodes, strict=True)) == {"left": 1, "right": 2}
+    assert status.duplicates == 0
+    expected = [("left", 1), ("right", 1), ("right", 2)]
+    made = [rows(stream(number), offset=episode_offset(name)) for name, number in expected]
+    assert_same(stored(tmp_path), [row for one in made for row in one])
 
 
 def test_a_kill_loses_no_row_and_the_next_one_goes_on(
@@ -234,7 +227,7 @@ def test_a_kill_loses_no_row_and_the_next_one_goes_on(
     killed.end(signal.SIGKILL)
     assert_same(stored(tmp_path), rows(stream(1)))
     again = start_node("replay_node", **parameters)
-    assert robot.hears(rows=len(rows(stream(1))), rejected=0).last_episode == 1
+    assert robot.hears(rows=len(rows(stream(1))), rejected=0).last_episodes == [1]
     # It hears the ends that were latched, too, and the rest of what was running; neither is a row.
     graph.until(
         lambda: robot._states.get_subscription_count() >= 1 and robot._steps.get_subscription_count() >= 1
