@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from statuses import first_with
 from stream_source import GAMMA, LINEAGE, SHAPES, rows, stream
 
 from rlt_ros.middleware import Parameter
@@ -63,17 +64,7 @@ class Station:
 
     def hears(self, **fields: Any) -> Any:
         """The first status with these fields; those before it are forgotten."""
-        found: list[Any] = []
-
-        def there() -> bool:
-            while self.statuses and not found:
-                status = self.statuses.pop(0)
-                if all(getattr(status, name) == value for name, value in fields.items()):
-                    found.append(status)
-            return bool(found)
-
-        self.graph.until(there, what=f"a learner status with {fields}")
-        return found[0]
+        return first_with(self.graph, self.statuses, "learner status", **fields)
 
     def hears_all_paid(self) -> Any:
         """The status in which everything that the rows owe was learned."""
