@@ -65,7 +65,11 @@ class Arguments:
     robot: str = parameter(
         "agibot_g1_geniesim", help="Robot profile: a name from `config/robots/`, or a YAML file's path."
     )
-    task: str = parameter("charger", help="Task to do.")
+    task: str = parameter(
+        "charger",
+        help="Task to do: a name from `config/tasks/`, or a YAML file's path. The VLA needs an RL token of its name, "
+        "and the simulator a scene.",
+    )
     vla: str = parameter(
         "builtin",
         help="Frozen VLA and RL token: `builtin` for those that are shipped, or a folder of weights.",

@@ -12,7 +12,7 @@ from rlt_ros.rlt.checkpoint import load_learner
 from rlt_ros.rlt.learner import Learner
 from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.run_folder import CHECKPOINT_FILE, CONFIG_FILE
-from rlt_ros.sim.tasks import TASKS
+from rlt_ros.sim.tasks import simulated
 from rlt_ros.sim.workcell import Start, Workcell
 from rlt_ros.vla.loading import load_frozen
 
@@ -35,11 +35,12 @@ def open_policy(run_dir: Path) -> LoadedPolicy:
 
     Raises:
         StorageError: there is no checkpoint, or it is damaged.
+        ConfigError: the run was not done in the simulator, which has no scene for its task.
     """
     config = json.loads((run_dir / CONFIG_FILE).read_text())
     chosen = settings({name: config[name] for name in ("rlt", "run")}, origin=str(run_dir / CONFIG_FILE))
     frozen = load_frozen(config["vla"], config["task"])
-    workcell = Workcell(TASKS[config["task"]])
+    workcell = Workcell(simulated(config["task"]))
     start = Start(chosen.run.start)
     rollout = Rollout(workcell, frozen, chosen.rlt, start=start)
     learner = Learner(chosen.rlt, rollout.shapes, seed=config["seed"])

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from rlt_ros.episodes.tasks import load_task
 from rlt_ros.middleware import (
     Clock,
     ClockType,
@@ -154,7 +155,8 @@ class InferenceNode(LifecycleNode):
 
     def _load(self) -> None:
         setup = self._setup
-        frozen = load_frozen(setup.vla, setup.task)
+        task = load_task(setup.task)
+        frozen = load_frozen(setup.vla, task.name)
         joints = len(load_profile(setup.robot).joints)
         if joints != frozen.action_space.dim:
             raise ConfigError(
@@ -177,7 +179,7 @@ class InferenceNode(LifecycleNode):
         self.get_logger().info(f"VLA {frozen.lineage.vla}, token {frozen.lineage.token}")
         try:
             seconds = [
-                _timed_pass(frozen, setup.task) for _ in range(2)
+                _timed_pass(frozen, task.instruction) for _ in range(2)
             ]  # the first does what is done only once
             self.get_logger().info(f"a pass takes {1e3 * seconds[-1]:.0f} ms")
         except ValueError as error:

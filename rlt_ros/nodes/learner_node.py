@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from rlt_ros.episodes.tasks import load_task
 from rlt_ros.middleware import Clock, ClockType, Node
 from rlt_ros.middleware.messages import LearnerStatus, PolicyUpdate, ReplayStatus
 from rlt_ros.nodes import qos
@@ -95,7 +96,7 @@ class LearnerNode(Node):
         }  # `run` is for what learns in one process
         keep_config(
             self._folder,
-            {"task": setup.task, "seed": self._config.seed, "vla": setup.vla, **settings},
+            {"task": load_task(setup.task).name, "seed": self._config.seed, "vla": setup.vla, **settings},
         )
         self._online: OnlineLearner | None = None
         self._replay: Replay | None = None

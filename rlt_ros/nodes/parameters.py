@@ -33,7 +33,9 @@ class Setup:
         "agibot_g1_geniesim",
         help="Robot profile: a name from `config/robots/`, or the path of such a YAML file.",
     )
-    task: str = parameter("charger", help="Task: its name goes with every episode.")
+    task: str = parameter(
+        "charger", help="Task: a name from `config/tasks/`, or the path of such a YAML file."
+    )
     vla: str = parameter(
         "builtin",
         help="Frozen VLA and RL token: `builtin` for those that are shipped, or a folder of weights.",

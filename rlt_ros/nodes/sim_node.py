@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from rlt_ros.episodes.tasks import load_task
 from rlt_ros.middleware import Clock as NodeClock
 from rlt_ros.middleware import ClockType, Node
 from rlt_ros.middleware.arrays import pack, unpack
@@ -109,7 +110,8 @@ class SimNode(Node):
         super().__init__("sim_node")
         setup, config = declare(self, "", Setup), declare(self, "", SimConfig)
         self._config, self._profile = config, load_profile(setup.robot)
-        self._session = _session(setup.task, config)
+        task = load_task(setup.task).name
+        self._session = _session(task, config)
         missing = set(self._profile.joints) - set(self._session.joint_names)
         if missing:
             raise ConfigError(f"robot {setup.robot}: the simulator has no joint {sorted(missing)}")
@@ -152,7 +154,7 @@ class SimNode(Node):
             seconds = 1.0 / self._profile.control_hz / config.real_time_factor
             self.create_timer(seconds, self._run, clock=steady)
         self.get_logger().info(
-            f"task {setup.task}, "
+            f"task {task}, "
             + ("in lock-step" if config.lock_step else f"{config.real_time_factor:g} times real time")
         )
 
@@ -386,12 +388,10 @@ def _session(task: str, config: SimConfig) -> Any:
         raise ConfigError(str(error)) from error
     from rlt_ros.sim.scripted_operator import ScriptedOperator
     from rlt_ros.sim.session import Session
-    from rlt_ros.sim.tasks import TASKS
+    from rlt_ros.sim.tasks import simulated
     from rlt_ros.sim.workcell import Start, Workcell
 
-    if task not in TASKS:
-        raise ConfigError(f"`task` is {task}; the simulator has {', '.join(TASKS)}")
-    workcell = Workcell(TASKS[task], image_size=config.image_size)
+    workcell = Workcell(simulated(task), image_size=config.image_size)
     return Session(
         workcell,
         start=Start(config.start),

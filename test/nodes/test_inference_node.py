@@ -300,10 +300,21 @@ def test_weights_that_are_not_there_are_an_error_that_names_them(
     assert "nothing: holds no weights" in wrong.log
 
 
-def test_it_starts_by_itself_and_leaves_when_asked(
-    robot: Robot, start_node: Callable[..., Any], weights: Path
+def test_a_task_without_an_rl_token_is_an_error_that_names_it(
+    start_node: Callable[..., Any], weights: Path, tmp_path: Path
 ) -> None:
-    process = start_node("inference_node", vla=str(weights), task=TASK, **{"rlt.chunk": CHUNK})
+    (tmp_path / "teapot.yaml").write_text("name: teapot\ninstruction: put the lid on\n")
+    wrong = start_node("inference_node", vla=str(weights), task=str(tmp_path / "teapot.yaml"))
+    assert wrong.process.wait(60) == 2
+    assert "lists no token_teapot.safetensors" in wrong.log
+
+
+def test_it_starts_by_itself_and_leaves_when_asked(
+    robot: Robot, start_node: Callable[..., Any], weights: Path, tmp_path: Path
+) -> None:
+    task = tmp_path / f"{TASK}.yaml"  # of one's own: the name says which RL token is meant
+    task.write_text(f"name: {TASK}\ninstruction: plug it in\n")
+    process = start_node("inference_node", vla=str(weights), task=str(task), **{"rlt.chunk": CHUNK})
     robot.meets()
     robot.begins(1)
     robot.sees(0)

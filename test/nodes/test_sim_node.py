@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -174,6 +175,27 @@ def test_a_command_may_name_the_gripper_too(others: Others, start_node: Callable
         others.graph.until(lambda newest=newest: others.joints[-1] is not newest, what="next joint state")
     assert share() < 0.02
     np.testing.assert_allclose(others.arm(others.joints[-1]), arm, atol=0.005)
+
+
+def test_a_task_file_of_ones_own_needs_a_scene_of_that_name(
+    start_node: Callable[..., Any], tmp_path: Path
+) -> None:
+    unknown = tmp_path / "teapot.yaml"
+    unknown.write_text("name: teapot\ninstruction: put the lid on\n")
+    refused = start_node("sim_node", task=str(unknown))
+    assert refused.process.wait(60) == 2
+    assert "task `teapot`: the simulator has scenes for charger, ethernet, screw only" in refused.log
+
+
+def test_a_task_file_with_a_known_name_has_its_scene(
+    others: Others, start_node: Callable[..., Any], tmp_path: Path
+) -> None:
+    known = tmp_path / "screw.yaml"
+    known.write_text("name: screw\ninstruction: drive the screw home\ncritical_steps: 50\n")
+    node = start_node("sim_node", task=str(known))
+    others.meet()
+    others.begin()
+    assert "task screw, in lock-step" in node.log
 
 
 def test_between_episodes_time_stands_still(others: Others, start_node: Callable[..., Any]) -> None:

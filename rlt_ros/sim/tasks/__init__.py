@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.sim.tasks.base import Task
 from rlt_ros.sim.tasks.charger import Charger
 from rlt_ros.sim.tasks.ethernet import Ethernet
@@ -9,4 +10,18 @@ from rlt_ros.sim.tasks.screw import Screw
 
 TASKS: dict[str, Task] = {task.name: task for task in (Charger(), Ethernet(), Screw())}
 
-__all__ = ["TASKS", "Charger", "Ethernet", "Screw", "Task"]
+__all__ = ["TASKS", "Charger", "Ethernet", "Screw", "Task", "simulated"]
+
+
+def simulated(name: str) -> Task:
+    """The simulator's task of a name.
+
+    Raises:
+        ConfigError: it has no scene for it.
+    """
+    if name not in TASKS:
+        raise ConfigError(
+            f"task `{name}`: the simulator has scenes for {', '.join(TASKS)} only; take one of these names (a task "
+            "file of your own may have it, too), or do without the simulator (`sim` false)"
+        )
+    return TASKS[name]
