@@ -182,7 +182,8 @@ class RLTConfig:
     beta_mode: str = parameter(
         "fixed",
         help="`fixed`; `disagreement`: per sample, stronger where the critics disagree more than usual; "
-        "`success`: stronger while the policy succeeds less often than the base, weaker while more often.",
+        "`success`: stronger while the policy succeeds less often than the base, weaker while more often; what a human "
+        "helped with is no success.",
         choices=("fixed", "disagreement", "success"),
         source="the paper's is fixed; the others are ours",
     )
