@@ -11,10 +11,12 @@ import pytest
 from stream_source import LINEAGE, SCALE, SHAPES, stream
 
 from rlt_ros.middleware import deserialize_message, serialize_message
+from rlt_ros.middleware.messages import Intervention as InterventionMessage
 from rlt_ros.nodes import conversions
 from rlt_ros.perception import Observation
 from rlt_ros.rlt.stream import ActionChunk, Ending, EpisodeState, Phase
 from rlt_ros.rlt.transition import Source
+from rlt_ros.robots.intervention import Intervention, TakeOver
 
 MADE = stream(2**40 - 1, steps=4)
 
@@ -179,3 +181,19 @@ def test_an_episode_state_that_contradicts_itself_is_refused(fields: Any) -> Non
     message = conversions.write_episode(EpisodeState(1, Phase.CRITICAL))
     with pytest.raises(ValueError):
         conversions.read_episode(_change(message, **fields))
+
+
+@pytest.mark.parametrize("gripper", [None, 0.0, 0.25, 1.0])
+def test_an_intervention_arrives_as_it_was_sent(gripper: float | None) -> None:
+    human = Intervention(TakeOver.ENGAGED, 1.0, np.array([0.5, -1.0]), "joy", 3_000_000_007, gripper)
+    assert same(human, conversions.read_intervention(sent(conversions.write_intervention(human))))
+
+
+def test_a_message_that_says_nothing_of_the_gripper_leaves_it_alone() -> None:
+    assert conversions.read_intervention(sent(InterventionMessage())).gripper is None
+
+
+@pytest.mark.parametrize("gripper", [NAN, -0.5, 2.0])
+def test_a_wish_for_the_gripper_that_is_none_is_refused(gripper: float) -> None:
+    with pytest.raises(ValueError, match="gripper"):
+        conversions.read_intervention(sent(InterventionMessage(moves_gripper=True, gripper=gripper)))
