@@ -1,0 +1,138 @@
+"""What AgiBot's data sets have in common: names and order of joints and cameras, and vectors described field by field.
+
+Sources: AgibotTech/genie_sim (``utils/name_utils.py``, ``dataset/convert``, ``data_collection/server/recording``) and
+OpenDriveLab/AgiBot-World. Left arm first everywhere. The length of a vector differs between releases, so it is cut by
+its ``field_descriptions`` and never by position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlt_ros.data.episode import Camera, Episode, differences
+from rlt_ros.data.errors import DataError, EpisodeError
+from rlt_ros.data.grippers import GripperScales, GripperValues
+
+ARM_JOINTS = (
+    *(f"idx2{number}_arm_l_joint{number}" for number in range(1, 8)),
+    *(f"idx6{number}_arm_r_joint{number}" for number in range(1, 8)),
+)
+GRIPPERS = ("left_gripper", "right_gripper")
+CAMERAS = {
+    "top_head": "head",
+    "head_color": "head",
+    "hand_left_color": "hand_left",
+    "hand_right_color": "hand_right",
+}
+"""Name of a camera in a data set → name that robot profiles use; others keep theirs."""
+
+_STATE = ("state/joint/position", "state/left_effector/position", "state/right_effector/position")
+_ACTION = ("action/joint/position", "action/left_effector/position", "action/right_effector/position")
+
+
+class Fields:
+    """Where the parts of a vector are, by ``field_descriptions`` of a feature in ``meta/info.json``.
+
+    Args:
+        descriptions: field → ``{"indices": […]}``.
+        width: length of the vector.
+        feature: what to call it in messages.
+    """
+
+    def __init__(self, descriptions: Mapping[str, Any], width: int, feature: str) -> None:
+        """Raises `DataError` when a description cannot be of such a vector."""
+        self._feature = feature
+        self._indices: dict[str, list[int]] = {}
+        for name, description in descriptions.items():
+            indices = description.get("indices") if isinstance(description, Mapping) else description
+            if not isinstance(indices, list) or not all(
+                isinstance(index, int) and 0 <= index < width for index in indices
+            ):
+                raise DataError(
+                    f"{feature}: the indices of field {name} are {indices}; expected numbers below {width}"
+                )
+            if indices:
+                self._indices[name] = indices
+
+    def take(self, vectors: NDArray[np.floating], name: str, width: int) -> NDArray[np.floating]:
+        """The part (T, width) of vectors (T, N). Raises `EpisodeError` when it is absent or has another width."""
+        part = self.find(vectors, name)
+        if part is None:
+            raise EpisodeError(f"lacks the field {name} of {self._feature}")
+        if part.shape[1] != width:
+            raise EpisodeError(f"has {part.shape[1]} values in {name} of {self._feature}, not {width}")
+        return part
+
+    def find(self, vectors: NDArray[np.floating], name: str) -> NDArray[np.floating] | None:
+        """The part of vectors (T, N), None where the release has no such field."""
+        indices = self._indices.get(name)
+        return None if indices is None else vectors[:, indices]
+
+
+def grippers_of(
+    state: NDArray[np.floating], action: NDArray[np.floating], states: Fields, actions: Fields
+) -> GripperValues:
+    """What the grippers did, from the vectors of an episode."""
+    return GripperValues(
+        np.hstack([states.take(state, name, 1) for name in _STATE[1:]]),
+        np.hstack([actions.take(action, name, 1) for name in _ACTION[1:]]),
+    )
+
+
+def arms_of(
+    state: NDArray[np.floating], action: NDArray[np.floating], states: Fields, actions: Fields
+) -> tuple[NDArray[np.floating], NDArray[np.floating] | None, NDArray[np.floating]]:
+    """Positions, velocities where they were recorded, and commands of both arms, each (T, 14)."""
+    velocity = states.find(state, "state/joint/velocity")
+    return (
+        states.take(state, _STATE[0], 14),
+        velocity if velocity is not None and velocity.shape[1] == 14 else None,
+        actions.take(action, _ACTION[0], 14),
+    )
+
+
+def make_episode(
+    *,
+    name: str,
+    task: str,
+    instruction: str,
+    hz: float,
+    stamps: NDArray[np.int64],
+    arms: tuple[NDArray[np.floating], NDArray[np.floating] | None, NDArray[np.floating]],
+    grippers: GripperValues,
+    scales: GripperScales,
+    human: NDArray[np.bool_],
+    cameras: Mapping[str, Camera],
+) -> Episode:
+    """An episode of both arms and grippers. See `arms_of` for ``arms``."""
+    position, velocity, command = (None if part is None else np.asarray(part, np.float32) for part in arms)
+    assert position is not None and command is not None
+    lengths = {len(stamps), len(position), len(command), len(grippers.state), len(grippers.action)}
+    if len(lengths) != 1 or (velocity is not None and velocity.shape != position.shape):
+        raise EpisodeError("has joint values of different lengths")
+    for what, values in (("grippers", grippers.state), ("gripper actions", grippers.action)):
+        if not np.isfinite(values).all():
+            raise EpisodeError(f"has NaN or infinite values in {what}")
+    sides = (0, 1)
+    held = np.stack([scales.state[side].normalise(grippers.state[:, side]) for side in sides], axis=1)
+    asked = np.stack([scales.action[side].normalise(grippers.action[:, side]) for side in sides], axis=1)
+    return Episode(
+        name=name,
+        task=task,
+        instruction=instruction,
+        hz=hz,
+        stamps=stamps,
+        joints=(*ARM_JOINTS, *GRIPPERS),
+        position=np.hstack([position, held]),
+        velocity=np.hstack(
+            [differences(position, hz) if velocity is None else velocity, differences(held, hz)]
+        ),
+        command=np.hstack([command, asked]),
+        human=human,
+        success=None,
+        cameras=cameras,
+    )

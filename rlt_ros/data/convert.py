@@ -1,0 +1,151 @@
+"""From any layout to another: LeRobot data sets, or demonstrations that the built-in VLA trains on.
+
+What is written is kept, so a conversion that was stopped, or that came to a missing part of an archive, goes on with
+the same call. With a part missing the result is not finished unless that is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlt_ros.data.demonstrations import Demonstration, save
+from rlt_ros.data.episode import Episode
+from rlt_ros.data.errors import DataError, EpisodeError, Skips
+from rlt_ros.data.lerobot_writer import LeRobotWriter
+from rlt_ros.data.source import DataSource
+
+Advance = Callable[[str], None]
+"""Called with the name of each episode that is done."""
+
+
+def to_lerobot(
+    source: DataSource,
+    out: Path,
+    *,
+    names: Collection[str],
+    version: str = "v3.0",
+    codec: str = "av1",
+    size: tuple[int, int] | None = None,
+    robot_type: str = "",
+    partial: bool = False,
+    advance: Advance | None = None,
+) -> dict[str, Any]:
+    """Write some episodes of a data set as a LeRobot data set.
+
+    Args:
+        source: the data set.
+        out: folder of the new one.
+        names: episodes to take, as ``source.selected`` gives them.
+        version: ``v3.0`` or ``v2.1``.
+        codec: of videos that have to be encoded.
+        size: height and width of pictures; left out, as they were recorded.
+        robot_type: what to call the robot.
+        partial: finish even where the archive ended early.
+        advance: told about every episode.
+
+    Returns:
+        Numbers of what was written and skipped.
+
+    Raises:
+        DataError: the archive ended early, or nothing could be written.
+    """
+    writer = LeRobotWriter(out, version=version, codec=codec, size=size, robot_type=robot_type)
+    before = len(writer.done)
+    skips = _each(source, [name for name in names if name not in writer.done], writer.add, advance)
+    if source.container.damage and not partial:
+        raise DataError(
+            f"{source.container.damage}. {len(writer.done)} episodes are converted and kept in {out}; to finish with "
+            "them alone, add --partial"
+        )
+    provenance = {"source": source.container.origin, "layout": source.layout, "skipped": skips.summary()}
+    info = writer.finish(provenance)
+    return {
+        "out": str(out),
+        "format": f"lerobot {version}",
+        "episodes": info["total_episodes"],
+        "frames": info["total_frames"],
+        "kept_from_before": before,
+        "skipped": skips.summary(),
+        "damage": source.container.damage,
+    }
+
+
+def to_demonstrations(
+    source: DataSource,
+    out: Path,
+    *,
+    names: Collection[str],
+    size: tuple[int, int],
+    every: int = 1,
+    advance: Advance | None = None,
+) -> dict[str, Any]:
+    """Write some episodes of a data set as demonstrations.
+
+    Args:
+        source: the data set.
+        out: folder of the files; those that are there are kept.
+        names: episodes to take.
+        size: height and width of pictures.
+        every: rows from one picture to the next.
+        advance: told about every episode.
+    """
+    order = {name: number for number, name in enumerate(source.names)}
+    have = {int(path.stem.rsplit("-", 1)[1]) for path in out.glob("*-*.safetensors")}
+    kept = 0
+
+    def write(episode: Episode) -> None:
+        nonlocal kept
+        save(demonstration(episode, order[episode.name], size=size, every=every), out)
+        kept += 1
+
+    skips = _each(source, [name for name in names if order[name] not in have], write, advance)
+    return {
+        "out": str(out),
+        "format": "demonstrations",
+        "episodes": kept + len(have),
+        "kept_from_before": len(have),
+        "skipped": skips.summary(),
+        "damage": source.container.damage,
+    }
+
+
+def demonstration(episode: Episode, seed: int, *, size: tuple[int, int], every: int = 1) -> Demonstration:
+    """An episode as a demonstration, numbered ``seed``.
+
+    An episode that does not say how it ended is taken for a success: demonstrations that failed are not published.
+    """
+    steps = np.arange(0, episode.rows, every, dtype=np.int32)
+    images = {camera: np.empty((len(steps), *size, 3), np.uint8) for camera in episode.cameras}
+    for index, pictures in enumerate(episode.frames(steps.tolist(), size)):
+        for camera, picture in pictures.items():
+            images[camera][index] = picture
+    return Demonstration(
+        task=episode.task,
+        instruction=episode.instruction,
+        seed=seed,
+        hz=episode.hz,
+        success=episode.success is not False,
+        position=episode.position,
+        velocity=episode.velocity,
+        command=episode.command,
+        images=images,
+        image_steps=steps,
+    )
+
+
+def _each(
+    source: DataSource, names: Collection[str], use: Callable[[Episode], None], advance: Advance | None
+) -> Skips:
+    """Use every episode; returns what was left out, of the data set and here."""
+    for episode in source.episodes(frozenset(names)):
+        try:
+            use(episode)
+        except EpisodeError as error:
+            source.skips.add(str(error), episode.name)
+        if advance is not None:
+            advance(episode.name)
+    return source.skips

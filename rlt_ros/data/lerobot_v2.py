@@ -1,0 +1,103 @@
+"""Reader of LeRobot v2.0 and v2.1: a table and a video of each camera for every episode."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from rlt_ros.data.container import Container, EpisodeRef, Files
+from rlt_ros.data.episode import Camera, Episode
+from rlt_ros.data.errors import DataError, EpisodeError, Skips
+from rlt_ros.data.grippers import GripperScales, GripperValues
+from rlt_ros.data.lerobot import IMAGES, LeRobotDataset, absent_files, fill, read_rows, roots
+from rlt_ros.data.video import VideoCamera
+
+_DATA = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
+_VIDEO = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
+
+
+class LeRobotV2:
+    """All data sets of this format in a container."""
+
+    layout = "lerobot_v2"
+
+    def __init__(self, container: Container, fields: Mapping[str, Any] | None = None) -> None:
+        """Raises `DataError` when a description cannot be read."""
+        self.refs: list[EpisodeRef] = []
+        self.problems = Skips()
+        self._sets: dict[str, LeRobotDataset] = {}
+        for root in roots(container, "v2"):
+            self._sets[root] = LeRobotDataset(container, root, fields)
+            self._list(container, root)
+
+    def survey(self, ref: EpisodeRef) -> tuple[str, ...]:
+        """Files from which the grippers of an episode can be seen."""
+        return ref.needs[:1] if self._sets[ref.info["root"]].has_grippers else ()
+
+    def grippers(self, ref: EpisodeRef, files: Files) -> GripperValues:
+        """What the grippers of an episode did."""
+        dataset = self._sets[ref.info["root"]]
+        return dataset.grippers(read_rows(files.path(ref.needs[0]), dataset, ref.info["length"]))
+
+    def load(self, ref: EpisodeRef, files: Files, scales: GripperScales | None) -> Episode:
+        """Read an episode."""
+        dataset = self._sets[ref.info["root"]]
+        length = ref.info["length"]
+        rows = read_rows(files.path(ref.needs[0]), dataset, length)
+        cameras: dict[str, Camera] = dataset.picture_cameras(rows)
+        for key, path in ref.info["videos"].items():
+            cameras[key] = VideoCamera(files.path(path), fps=dataset.fps, rows=length)
+        return dataset.episode(ref.name, ref.info["index"], ref.info["tasks"], rows, cameras, scales)
+
+    def _list(self, container: Container, root: str) -> None:
+        dataset = self._sets[root]
+        path = f"{root}meta/episodes.jsonl"
+        if path not in container.files:
+            raise DataError(
+                f"{container.origin}: lacks {path}, which lists the episodes; fetch the whole meta folder"
+            )
+        chunks = int(dataset.info.get("chunks_size") or 1000)
+        for number, line in enumerate(container.read(path).splitlines(), start=1):
+            if not line.strip():
+                continue
+            try:
+                entry = json.loads(line)
+                index, length = int(entry["episode_index"]), int(entry["length"])
+                tasks = [str(task) for task in entry.get("tasks") or []]
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise DataError(
+                    f"{container.origin}: line {number} of {path} is no episode ({error})"
+                ) from error
+            self._add(container, root, index, length, tasks, index // chunks)
+
+    def _add(
+        self, container: Container, root: str, index: int, length: int, tasks: list[str], chunk: int
+    ) -> None:
+        dataset = self._sets[root]
+        places: dict[str, Any] = {"episode_chunk": chunk, "episode_index": index}
+        data = root + fill(dataset.info.get("data_path") or _DATA, **places)
+        videos = {}
+        for key in dataset.videos:
+            # Published sets have the whole key in the path, those of genie_sim's own converter only the camera.
+            candidates = [
+                root + fill(template, video_key=name, **places)
+                for template in (dataset.info.get("video_path") or _VIDEO, _VIDEO)
+                for name in (key, key.removeprefix(IMAGES))
+            ]
+            videos[key] = next((path for path in candidates if path in container.files), candidates[0])
+        name = f"{root}episode_{index:06d}"
+        info = {"root": root, "index": index, "length": length, "tasks": tasks, "videos": videos}
+        ref = EpisodeRef(name, (data, *videos.values()), info)
+        absent = absent_files(container, ref)
+        if absent:
+            what = "its table" if data in absent else f"the video of {_cameras(videos, absent)}"
+            self.problems.add(f"lacks {what}", name)
+        elif not tasks and "high_level_instruction" not in dataset.info:
+            self.problems.add(str(EpisodeError("has no task")), name)
+        else:
+            self.refs.append(ref)
+
+
+def _cameras(videos: Mapping[str, str], absent: list[str]) -> str:
+    return ", ".join(key.removeprefix(IMAGES) for key, path in videos.items() if path in absent)

@@ -1,0 +1,122 @@
+"""Reader of LeRobot v3.0: tables and videos that hold many episodes, found through ``meta/episodes``."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from rlt_ros.data.container import Container, EpisodeRef, Files
+from rlt_ros.data.episode import Camera, Episode
+from rlt_ros.data.errors import DataError, Skips
+from rlt_ros.data.grippers import GripperScales, GripperValues
+from rlt_ros.data.lerobot import LeRobotDataset, absent_files, fill, read_rows, roots
+from rlt_ros.data.video import VideoCamera
+
+_DATA = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+_VIDEO = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
+
+
+class LeRobotV3:
+    """All data sets of this format in a container."""
+
+    layout = "lerobot_v3"
+
+    def __init__(self, container: Container, fields: Mapping[str, Any] | None = None) -> None:
+        """Raises `DataError` when a description cannot be read."""
+        self.refs: list[EpisodeRef] = []
+        self.problems = Skips()
+        self._sets: dict[str, LeRobotDataset] = {}
+        for root in roots(container, "v3"):
+            self._sets[root] = LeRobotDataset(container, root, fields)
+            self._list(container, root)
+
+    def survey(self, ref: EpisodeRef) -> tuple[str, ...]:
+        """Files from which the grippers of an episode can be seen."""
+        return ref.needs[:1] if self._sets[ref.info["root"]].has_grippers else ()
+
+    def grippers(self, ref: EpisodeRef, files: Files) -> GripperValues:
+        """What the grippers of an episode did."""
+        dataset = self._sets[ref.info["root"]]
+        return dataset.grippers(self._rows(ref, files))
+
+    def load(self, ref: EpisodeRef, files: Files, scales: GripperScales | None) -> Episode:
+        """Read an episode."""
+        dataset = self._sets[ref.info["root"]]
+        rows = self._rows(ref, files)
+        cameras: dict[str, Camera] = dataset.picture_cameras(rows)
+        for key, (path, start) in ref.info["videos"].items():
+            cameras[key] = VideoCamera(
+                files.path(path), fps=dataset.fps, rows=ref.info["length"], start=start
+            )
+        return dataset.episode(ref.name, ref.info["index"], ref.info["tasks"], rows, cameras, scales)
+
+    def _rows(self, ref: EpisodeRef, files: Files) -> dict[str, Any]:
+        dataset = self._sets[ref.info["root"]]
+        return read_rows(files.path(ref.needs[0]), dataset, ref.info["length"], episode=ref.info["index"])
+
+    def _list(self, container: Container, root: str) -> None:
+        dataset = self._sets[root]
+        tables = sorted(
+            path
+            for path in container.files
+            if path.startswith(f"{root}meta/episodes/") and path.endswith(".parquet")
+        )
+        if not tables:
+            raise DataError(f"{container.origin}: lacks {root}meta/episodes; fetch the whole meta folder")
+        for path in tables:
+            try:
+                for row in _table(container.read(path)):
+                    self._add(container, root, row)
+            except (KeyError, TypeError, ValueError) as error:
+                if isinstance(error, DataError):
+                    raise
+                raise DataError(f"{container.origin}: {path} does not list episodes ({error})") from error
+        if not all(ref.info["tasks"] for ref in self.refs) and "high_level_instruction" not in dataset.info:
+            raise DataError(f"{container.origin}: {root}meta/episodes lists episodes without tasks")
+
+    def _add(self, container: Container, root: str, row: Mapping[str, Any]) -> None:
+        dataset = self._sets[root]
+        index = int(row["episode_index"])
+        data = fill(
+            dataset.info.get("data_path") or _DATA,
+            chunk_index=int(row["data/chunk_index"]),
+            file_index=int(row["data/file_index"]),
+        )
+        videos = {}
+        for key in dataset.videos:
+            path = fill(
+                dataset.info.get("video_path") or _VIDEO,
+                video_key=key,
+                chunk_index=int(row[f"videos/{key}/chunk_index"]),
+                file_index=int(row[f"videos/{key}/file_index"]),
+            )
+            videos[key] = (root + path, float(row[f"videos/{key}/from_timestamp"]))
+        info = {
+            "root": root,
+            "index": index,
+            "length": int(row["length"]),
+            "tasks": [str(task) for task in row.get("tasks") or []],
+            "videos": videos,
+        }
+        needs = (root + data, *dict.fromkeys(path for path, _ in videos.values()))
+        ref = EpisodeRef(f"{root}episode_{index:06d}", needs, info)
+        absent = absent_files(container, ref)
+        if absent:
+            self.problems.add("lacks its table" if root + data in absent else "lacks a video", ref.name)
+        else:
+            self.refs.append(ref)
+
+
+def _table(data: bytes) -> list[dict[str, Any]]:
+    """Rows of a Parquet file without the columns of statistics."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(io.BytesIO(data))
+        columns = [name for name in file.schema_arrow.names if not name.startswith("stats/")]
+        rows: list[dict[str, Any]] = file.read(columns=columns).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"no Parquet file: {error}") from error
+    return rows

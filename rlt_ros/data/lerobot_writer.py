@@ -1,0 +1,169 @@
+"""Writes LeRobot data sets, v2.1 or v3.0, that LeRobot itself opens.
+
+Episodes are first written one by one as finished pieces, each complete or absent, so a writer that was stopped goes on
+where it was. `finish` then puts the pieces together (`rlt_ros.data.lerobot_files`). The data set is there when
+``meta/info.json`` is, which is written last.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlt_ros.data import statistics
+from rlt_ros.data.episode import Camera, Episode
+from rlt_ros.data.errors import DataError, EpisodeError
+from rlt_ros.data.lerobot import ACTION, HUMAN, IMAGES, INFO, STATE, SUCCESS
+from rlt_ros.data.lerobot_files import PIECE_COLUMNS, PIECE_META, VERSIONS, Shape, assemble, write_json
+from rlt_ros.data.video import VideoCamera, describe_video, encode_video
+
+_PIECES = ".pieces"
+
+
+class LeRobotWriter:
+    """A data set that is being written.
+
+    Args:
+        out: its folder.
+        version: one of `VERSIONS`.
+        codec: of videos that have to be encoded, see `rlt_ros.data.video.CODECS`.
+        size: height and width of pictures; left out, as they were recorded, which takes videos over as they are.
+        robot_type: what to call the robot.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        *,
+        version: str = "v3.0",
+        codec: str = "av1",
+        size: tuple[int, int] | None = None,
+        robot_type: str = "",
+    ) -> None:
+        """Raises `DataError` when the folder holds a finished data set, or the version is unknown."""
+        if version not in VERSIONS:
+            raise DataError(f"LeRobot version {version!r} is unknown; there are {', '.join(VERSIONS)}")
+        if (out / INFO).exists():
+            raise DataError(f"{out}: holds a finished data set; choose another folder, or remove it")
+        self._out, self._pieces = out, out / _PIECES
+        self._version, self._codec, self._size, self._robot = version, codec, size, robot_type
+        self._pieces.mkdir(parents=True, exist_ok=True)
+        self._done: dict[str, int] = {}
+        self._shape: Shape | None = None
+        for folder in sorted(self._pieces.glob("[0-9]*")):
+            meta = json.loads((folder / PIECE_META).read_text(encoding="utf-8"))
+            self._done[meta["name"]] = int(folder.name)
+            self._shape = Shape.of(meta)
+
+    @property
+    def done(self) -> frozenset[str]:
+        """Names of the episodes that are written."""
+        return frozenset(self._done)
+
+    def add(self, episode: Episode) -> None:
+        """Write an episode as a piece.
+
+        Raises:
+            EpisodeError: it cannot be used, or differs in joints, cameras or rate from those before.
+        """
+        if episode.name in self._done:
+            return
+        if not episode.cameras:
+            raise EpisodeError("has no camera")
+        fps = round(episode.hz)
+        if abs(fps - episode.hz) > 1e-6:
+            raise EpisodeError(f"has {episode.hz} rows a second; LeRobot counts whole ones")
+        index = len(self._done)
+        part = self._pieces / "part"
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        stats = {}
+        cameras = {}
+        for name, camera in episode.cameras.items():
+            video = part / f"{name}.mp4"
+            self._video(camera, video, episode.rows, fps)
+            described = describe_video(video)
+            cameras[name] = (described["video.height"], described["video.width"])
+            pictures = VideoCamera(video, fps=fps, rows=episode.rows).frames(statistics.sampled(episode.rows))
+            stats[IMAGES + name] = statistics.of_pictures(pictures)
+        shape = Shape(fps, episode.joints, cameras, episode.success is not None)
+        if self._shape is not None and shape != self._shape:
+            raise EpisodeError(
+                "differs from the episodes before in joints, cameras, rate, or in saying how it ended"
+            )
+        columns = _columns(episode, index)
+        stats |= {key: statistics.of_vectors(values) for key, values in columns.items()}
+        np.savez(part / PIECE_COLUMNS, **columns)  # type: ignore[arg-type]  # keys are no options
+        meta = {
+            "name": episode.name,
+            "instruction": episode.instruction,
+            "rows": episode.rows,
+            "fps": fps,
+            "joints": list(episode.joints),
+            "cameras": cameras,
+            "has_success": shape.success,
+            "stats": statistics.plain(stats),
+        }
+        (part / PIECE_META).write_text(json.dumps(meta), encoding="utf-8")
+        part.rename(self._pieces / f"{index:06d}")
+        self._done[episode.name] = index
+        self._shape = shape
+
+    def finish(self, provenance: Mapping[str, Any]) -> dict[str, Any]:
+        """Put the pieces together; returns ``info.json``.
+
+        Args:
+            provenance: where the data came from, kept in ``meta/rlt_ros.json``.
+
+        Raises:
+            DataError: there is no episode.
+        """
+        if self._shape is None:
+            raise DataError(
+                f"{self._out}: no episode could be written; the reasons are in the list of what was skipped"
+            )
+        for folder in ("data", "videos", "meta"):  # of a call that was stopped
+            shutil.rmtree(self._out / folder, ignore_errors=True)
+        metas = [
+            json.loads((self._piece(i) / PIECE_META).read_text(encoding="utf-8"))
+            for i in range(len(self._done))
+        ]
+        pieces = [self._piece(i) for i in range(len(metas))]
+        info = assemble(self._out, self._version, pieces, metas, self._shape, self._robot)
+        names = [meta["name"] for meta in metas]
+        write_json(self._out / "meta/rlt_ros.json", {**provenance, "episodes": names})
+        write_json(self._out / INFO, info)
+        shutil.rmtree(self._pieces)
+        return info
+
+    def _piece(self, index: int) -> Path:
+        return self._pieces / f"{index:06d}"
+
+    def _video(self, camera: Camera, path: Path, rows: int, fps: int) -> None:
+        """Take the video over as it is where that is possible, otherwise encode it."""
+        if self._size is None and isinstance(camera, VideoCamera) and camera.copy(path):
+            return
+        encode_video(path, camera.frames(range(rows), self._size), fps=fps, codec=self._codec)
+
+
+def _columns(episode: Episode, index: int) -> dict[str, np.ndarray[Any, Any]]:
+    """Values of an episode by feature, without those that depend on the episodes before."""
+    rows = np.arange(episode.rows)
+    columns = {
+        STATE: episode.proprio.astype(np.float32),
+        ACTION: episode.command.astype(np.float32),
+        HUMAN: episode.human,
+        "timestamp": (rows / round(episode.hz)).astype(np.float32),
+        "frame_index": rows.astype(np.int64),
+        "episode_index": np.full(episode.rows, index, np.int64),
+    }
+    if episode.success is not None:
+        success = np.zeros(episode.rows, np.bool_)
+        success[-1] = episode.success
+        columns[SUCCESS] = success
+    return columns

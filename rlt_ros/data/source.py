@@ -1,0 +1,227 @@
+"""A data set of any layout as a stream of episodes: which layout it is, what is in it, and the episodes one by one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from rlt_ros.data.agibot_world import AgiBotWorld
+from rlt_ros.data.archive import SPOOL, Archives, Progress, work_folder
+from rlt_ros.data.container import Container, EpisodeRef, Files, Folder
+from rlt_ros.data.episode import Episode
+from rlt_ros.data.errors import DataError, Skips
+from rlt_ros.data.grippers import GripperScales, GripperValues, observe
+from rlt_ros.data.lerobot_v2 import LeRobotV2
+from rlt_ros.data.lerobot_v3 import LeRobotV3
+from rlt_ros.data.parts import Archive, group_parts, is_part
+from rlt_ros.data.raw import RawEpisodes
+from rlt_ros.data.recorded import Recorded
+
+_SURVEYED = 16  # episodes that tell what the gripper values of a data set mean
+
+
+class Format(Protocol):
+    """A reader of one layout."""
+
+    refs: list[EpisodeRef]
+    problems: Skips
+
+    @property
+    def layout(self) -> str:
+        """Its name."""
+        ...
+
+    def survey(self, ref: EpisodeRef) -> tuple[str, ...]:
+        """Files from which the grippers of an episode can be seen; none where there is nothing to find out."""
+        ...
+
+    def grippers(self, ref: EpisodeRef, files: Files) -> GripperValues:
+        """What the grippers of an episode did."""
+        ...
+
+    def load(self, ref: EpisodeRef, files: Files, scales: GripperScales | None) -> Episode:
+        """Read an episode. Raises `EpisodeError` when it cannot be used."""
+        ...
+
+
+FORMATS: tuple[Callable[..., Format], ...] = (LeRobotV2, LeRobotV3, RawEpisodes, AgiBotWorld, Recorded)
+"""Layouts in the order in which they are looked for."""
+
+
+class DataSource:
+    """Episodes of a data set.
+
+    Attributes:
+        skips: what was left out so far, and why.
+    """
+
+    def __init__(
+        self, container: Container, fields: Mapping[str, Any] | None = None, joints: Sequence[str] = ()
+    ) -> None:
+        """Raises `DataError` when no known layout is there."""
+        self.container = container
+        self._format = _detect(container, fields, joints)
+        self.skips = Skips()
+        self.skips.merge(self._format.problems)
+        self._scales: GripperScales | None = None
+
+    @property
+    def layout(self) -> str:
+        """Name of the layout."""
+        return self._format.layout
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the episodes that can be read, as far as the catalogue tells."""
+        return [ref.name for ref in self._format.refs]
+
+    def selected(self, wanted: str = "") -> list[str]:
+        """Names of some episodes: all, or those that a text like ``0-9,12,kitchen/*`` picks by position or name.
+
+        Raises:
+            DataError: it picks none, or is none.
+        """
+        names = self.names
+        if not wanted:
+            return names
+        chosen: list[str] = []
+        for term in wanted.split(","):
+            match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", term)
+            if match:
+                chosen += names[int(match[1]) : int(match[2] or match[1]) + 1]
+            else:
+                pattern = re.compile(re.escape(term.strip()).replace(r"\*", ".*"))
+                chosen += [name for name in names if pattern.fullmatch(name)]
+        if not chosen:
+            shown = ", ".join(names[:3]) or "none"
+            raise DataError(
+                f"{self.container.origin}: no episode is {wanted!r}; there are {len(names)} ({shown} …), chosen by "
+                "position (0-9,12) or name (with * for anything)"
+            )
+        return list(dict.fromkeys(chosen))
+
+    def episodes(self, names: Collection[str] | None = None) -> Iterator[Episode]:
+        """Episodes in the order in which they can be had; those that cannot be used are counted in ``skips``.
+
+        An episode's files are there until the next one is asked for.
+        """
+        refs = self._format.refs
+        wanted = refs if names is None else [ref for ref in refs if ref.name in names]
+        if any(self._format.survey(ref) for ref in wanted[:1]):
+            self.gripper_scales()
+        for ref, files in self.container.episodes(wanted):
+            episode = self.skips.attempt(ref.name, lambda: self._format.load(ref, files, self._scales))  # noqa: B023
+            if episode is not None:
+                yield episode
+
+    def gripper_scales(self) -> GripperScales | None:
+        """What gripper values mean, from the first episodes; None where the layout has no convention of its own."""
+        if self._scales is None:
+            asked = [replace(ref, needs=self._format.survey(ref)) for ref in self._format.refs]
+            asked = [ref for ref in asked if ref.needs]
+            seen: list[GripperValues] = []
+            quiet = Skips()  # whoever reads the episode counts it
+            for ref, files in self.container.episodes(asked):
+                values = quiet.attempt(ref.name, lambda: self._format.grippers(ref, files))  # noqa: B023
+                seen += [] if values is None else [values]
+                if len(seen) == _SURVEYED:
+                    break
+            if not seen:
+                return None
+            self._scales = observe(seen)
+        return self._scales
+
+
+def open_source(
+    paths: Sequence[Path],
+    *,
+    work: Path | None = None,
+    fields: Path | None = None,
+    joints: Sequence[str] = (),
+    spool: int = SPOOL,
+    progress: Progress | None = None,
+) -> DataSource:
+    """A data set from a folder, or from archives and parts of archives.
+
+    Args:
+        paths: one folder (a data set, or one that holds archives), or archive files.
+        work: folder for catalogues and files on their way; by default one in the user's cache.
+        fields: JSON file with field descriptions of ``observation.state`` and ``action``.
+        joints: names of the joints, for recordings that have none.
+        spool: bytes of incomplete episodes of an archive that may lie in ``work``.
+        progress: told how far the reading of an archive is.
+
+    Raises:
+        DataError: nothing there can be read.
+    """
+    descriptions = _read_fields(fields)
+    if len(paths) == 1 and paths[0].is_dir():
+        parts = archives_below(paths[0])
+        if not parts:
+            return DataSource(Folder(paths[0]), descriptions, joints)
+        paths = parts
+    archives = group_parts(paths)
+    if not archives:
+        raise DataError("no data was given; name a folder, an archive or its parts")
+    container = Archives(
+        archives, work or work_folder(archives, cache_folder()), spool=spool, progress=progress
+    )
+    return DataSource(container, descriptions, joints)
+
+
+def archives_below(folder: Path) -> list[Path]:
+    """Archive files in a folder, or in the only folder below it that has some.
+
+    Raises:
+        DataError: several folders have some.
+    """
+    homes = sorted({path.parent for path in folder.rglob("*.t*") if path.is_file() and is_part(path)})
+    if len(homes) > 1:
+        shown = ", ".join(str(home.relative_to(folder)) for home in homes[:5])
+        raise DataError(f"{folder}: there are archives in {len(homes)} folders ({shown} …); name one of them")
+    return sorted(path for path in homes[0].iterdir() if path.is_file() and is_part(path)) if homes else []
+
+
+def archives_of(paths: Sequence[Path]) -> list[Archive]:
+    """The archives that `open_source` would read; none for an unpacked folder."""
+    if len(paths) == 1 and paths[0].is_dir():
+        paths = archives_below(paths[0])
+    return group_parts(paths)
+
+
+def cache_folder() -> Path:
+    """Where catalogues are kept: ``$XDG_CACHE_HOME/rlt_ros/data``."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "rlt_ros" / "data"
+
+
+def _detect(container: Container, fields: Mapping[str, Any] | None, joints: Sequence[str]) -> Format:
+    for make in FORMATS:
+        candidate = (
+            make(container, fields, joints=tuple(joints)) if make is Recorded else make(container, fields)
+        )
+        if candidate.refs or len(candidate.problems):
+            return candidate
+    found = ", ".join(list(container.files)[:5]) or "no file"
+    damage = f" Reading ended early: {container.damage}" if container.damage else ""
+    raise DataError(
+        f"{container.origin}: no known layout is there (LeRobot v2 or v3: meta/info.json; raw: aligned_joints.h5; "
+        f"AgiBot World: proprio_stats; demonstrations: *.safetensors). It has {found}.{damage}"
+    )
+
+
+def _read_fields(path: Path | None) -> Mapping[str, Any] | None:
+    if path is None:
+        return None
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as JSON ({error})") from error
+    if not isinstance(fields, dict) or not fields.keys() <= {"observation.state", "action"}:
+        raise DataError(f"{path}: expected an object with the keys observation.state and action")
+    return fields
