@@ -1,8 +1,9 @@
 """``rlt-ros``: parses the command line, runs one sub-command and turns what goes wrong into one clear line.
 
 A sub-command is a module with ``add_parser(subparsers)`` that sets two functions: ``run(args) -> dict``
-does the work and returns what ``--json`` prints, ``present(result)`` shows the same to a person. Heavy
-imports (torch, MuJoCo) happen inside ``run``, so that ``rlt-ros --help`` answers at once.
+does the work and returns what ``--json`` prints, ``present(result)`` shows the same to a person. Where a result can be
+bad, ``status(result) -> int`` says the exit status. Heavy imports (torch, MuJoCo) happen inside ``run``, so that
+``rlt-ros --help`` answers at once.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 import rlt_ros
-from rlt_ros.cli import bench, echo, evaluate, event, graph, launch, monitor, pretrain, report, train
+from rlt_ros.cli import bench, echo, evaluate, event, graph, launch, monitor, pretrain, report, robot, serve, train, vla
 from rlt_ros.cli.options import add_output_options
 from rlt_ros.cli.output import print_json
 
@@ -22,7 +23,10 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 _EXTRAS = {
     "accelerate": "train",
     "av": "sim",
+    "PIL": "remote",
     "cyclonedds": "dds",
+    "lerobot": "lerobot",
+    "msgpack": "remote",
     "mujoco": "sim",
     "pinocchio": "sim",
     "rosbags": "dds",
@@ -30,6 +34,8 @@ _EXTRAS = {
     "tensorboard": "train",
     "tensordict": "bench",
     "torchrl": "bench",
+    "transformers": "vla",
+    "websockets": "remote",
 }
 """Module → the extra of this package that brings it."""
 
@@ -57,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"rlt-ros {rlt_ros.__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True)
-    for module in (train, evaluate, report, pretrain, bench, launch, monitor, graph, echo, event):
+    for module in (train, evaluate, report, pretrain, bench, launch, monitor, graph, echo, event, robot, serve, vla):
         module.add_parser(subparsers)
     for command in subparsers.choices.values():
         add_output_options(command)
@@ -82,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {message}", file=sys.stderr)
         return EXIT_ERROR
-    return 0
+    return int(args.status(result)) if "status" in args else 0
 
 
 def _message_for_the_user(error: Exception) -> str | None:

@@ -11,7 +11,7 @@ import numpy as np
 import pinocchio as pin
 from numpy.typing import NDArray
 
-from rlt_ros.robots.urdf_model import KinematicsError, read_urdf
+from rlt_ros.robots.urdf_model import KinematicsError, find_link, link_name, read_urdf
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,9 @@ class Body:
     @property
     def links(self) -> tuple[str, ...]:
         """Names of all links, the root first."""
-        return tuple(frame.name for frame in self._model.frames if frame.type == pin.FrameType.BODY)
+        return tuple(
+            link_name(frame.name) for frame in self._model.frames if frame.type == pin.FrameType.BODY
+        )
 
     def pose(self, link: str, positions: Mapping[str, float]) -> LinkPose:
         """Pose of a link in the root, at ``positions``; joints that are not named stay.
@@ -82,11 +84,10 @@ class Body:
         endless = sorted(name for name, value in positions.items() if not math.isfinite(value))
         if endless:
             raise KinematicsError(f"the position of {', '.join(endless)} must be a finite number")
-        if link not in self.links:
-            raise KinematicsError(f"no link named {link}; there are {', '.join(self.links)}")
+        frame = find_link(self._model, link)
         self._set(positions)
         pin.framesForwardKinematics(self._model, self._data, self._q)
-        pose = self._data.oMf[self._model.getFrameId(link, pin.FrameType.BODY)]
+        pose = self._data.oMf[frame]
         return LinkPose(self.links[0], link, pose.translation.copy(), pin.Quaternion(pose.rotation).coeffs())
 
     def _set(self, positions: Mapping[str, float]) -> None:
@@ -108,6 +109,6 @@ class Body:
         poses = []
         for link, parent in pairs:
             pose = self._data.oMf[parent].actInv(self._data.oMf[link])
-            names = self._model.frames[parent].name, self._model.frames[link].name
+            names = (link_name(self._model.frames[frame].name) for frame in (parent, link))
             poses.append(LinkPose(*names, pose.translation.copy(), pin.Quaternion(pose.rotation).coeffs()))
         return poses

@@ -13,7 +13,7 @@ import numpy as np
 import pinocchio as pin
 from numpy.typing import NDArray
 
-from rlt_ros.robots.urdf_model import KinematicsError, read_urdf
+from rlt_ros.robots.urdf_model import KinematicsError, find_link, read_urdf
 
 Array = NDArray[np.float64]
 
@@ -35,18 +35,19 @@ class Kinematics:
         unknown = [name for name in (*joints, *posture) if not full.existJointName(name)]
         if unknown:
             raise KinematicsError(f"{urdf}: no joint named {unknown}; it has {list(full.names)[1:]}")
-        if not full.existFrame(tip, pin.FrameType.BODY):
-            raise KinematicsError(f"{urdf}: no link named '{tip}'")
+        find_link(full, tip)
         reference = pin.neutral(full)
         for name, value in posture.items():
             reference[full.joints[full.getJointId(name)].idx_q] = value
         locked = [i for i, name in enumerate(full.names) if i > 0 and name not in joints]
         self._model = pin.buildReducedModel(full, locked, reference)
         self._data = self._model.createData()
-        self._frame = self._model.getFrameId(tip, pin.FrameType.BODY)
+        self._frame = find_link(self._model, tip)
         # Pinocchio orders joints along the tree; ours is the caller's order.
         self._order = np.array([self._model.joints[self._model.getJointId(name)].idx_q for name in joints])
         self.joints = tuple(joints)
+        kinds = [self._model.joints[self._model.getJointId(name)].shortname() for name in joints]
+        self.prismatic = tuple(kind.startswith("JointModelP") for kind in kinds)
         self.lower: Array = self._model.lowerPositionLimit[self._order].copy()
         self.upper: Array = self._model.upperPositionLimit[self._order].copy()
         self.velocity_limit: Array = self._model.velocityLimit[self._order].copy()

@@ -18,60 +18,13 @@ from rlt_ros.rlt.parameters import ConfigError, build, check, parameter, read_ya
 from rlt_ros.robots.gripper import GripperProfile
 from rlt_ros.robots.interface import CameraProfile, CommandProfile, PartProfile
 from rlt_ros.robots.safety import Array, Limits
+from rlt_ros.robots.safety_profile import SafetyProfile
 from rlt_ros.share import shipped, yaml_file
 
 if TYPE_CHECKING:
     from rlt_ros.robots.kinematics import Kinematics
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-
-
-@dataclasses.dataclass(frozen=True)
-class SafetyProfile:
-    """Limits of the arm beside those of its URDF: one number for all joints, or one for each."""
-
-    position_margin: tuple[float, ...] = parameter(
-        (0.0,), help="Distance that commands keep from the joint limits of the URDF.", unit="rad", low=0.0
-    )
-    velocity: tuple[float, ...] | None = parameter(
-        None, help="Greatest speed of the command; left out, that of the URDF.", unit="rad/s", low=1e-3
-    )
-    acceleration: tuple[float, ...] | None = parameter(
-        None, help="Greatest acceleration of the command; left out, none.", unit="rad/s²", low=1e-3
-    )
-    lead: tuple[float, ...] = parameter(
-        (0.12,),
-        help="Greatest distance of the command from the measured position; bounds the force on contact.",
-        unit="rad",
-        low=1e-4,
-    )
-    step: tuple[float, ...] | None = parameter(
-        None, help="Greatest distance between successive commands; left out, none.", unit="rad", low=1e-5
-    )
-    workspace: tuple[float, ...] | None = parameter(
-        None,
-        help="Box in `base_frame` that commands never move `tip_frame` out of: least x, y, z, then greatest x, y, z. "
-        "Left out, none.",
-        unit="m",
-    )
-    deviation: float | None = parameter(
-        None,
-        help="Greatest distance of an action from the VLA's own, for every joint; left out, none.",
-        unit="policy units",
-        low=1e-3,
-    )
-
-    def __post_init__(self) -> None:
-        check(self)
-        if self.workspace is None:
-            return
-        if len(self.workspace) != 6 or any(
-            a >= b for a, b in zip(self.workspace[:3], self.workspace[3:], strict=True)
-        ):
-            raise ConfigError(
-                f"`workspace` is {list(self.workspace)}; it must be xmin, ymin, zmin, xmax, ymax, zmax, each "
-                "greatest value above its least"
-            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -235,16 +188,20 @@ class RobotProfile:
             arm: its kinematics, if they are at hand.
 
         Raises:
-            ConfigError: the margins leave a joint no range.
+            ConfigError: the margins leave a joint no range, or the numbers of URDF or profile cannot be meant.
         """
+        from rlt_ros.robots.plausible import implausible_limits, outside
+
         arm = arm or self.kinematics()
-        margin, velocity = self._required("position_margin"), self._per_joint("velocity")
+        for problem in implausible_limits(arm):
+            raise ConfigError(f"profile {self.name}: {self.urdf_path}: {problem}")
+        margin, velocity = self._required("position_margin"), self._velocity(arm)
         box = self.safety.workspace
         try:
-            return Limits(
+            limits = Limits(
                 lower=arm.lower + margin,
                 upper=arm.upper - margin,
-                velocity=arm.velocity_limit if velocity is None else np.minimum(velocity, arm.velocity_limit),
+                velocity=velocity,
                 lead=self._required("lead"),
                 acceleration=self._per_joint("acceleration"),
                 step=self._per_joint("step"),
@@ -253,6 +210,24 @@ class RobotProfile:
             )
         except ValueError as error:
             raise ConfigError(f"profile {self.name}: {error}; check `safety` against the URDF") from error
+        if self.home is not None:
+            for problem in outside(self.joints, np.array(self.home), limits.lower, limits.upper):
+                raise ConfigError(f"profile {self.name}: `home`: {problem}")
+        return limits
+
+    def _velocity(self, arm: Kinematics) -> Array:
+        """Greatest speeds (A,), rad/s; a URDF that gives a joint none leaves it to the profile."""
+        own = self._per_joint("velocity")
+        unlimited = [
+            joint for joint, speed in zip(self.joints, arm.velocity_limit, strict=True) if speed <= 0.0
+        ]
+        if own is None and unlimited:
+            raise ConfigError(
+                f"profile {self.name}: the URDF limits the velocity of {', '.join(unlimited)} to 0; set "
+                "`safety.velocity`"
+            )
+        urdf = np.where(arm.velocity_limit > 0.0, arm.velocity_limit, np.inf)
+        return urdf if own is None else np.minimum(own, urdf)
 
     def _required(self, name: str) -> Array:
         value = self._per_joint(name)

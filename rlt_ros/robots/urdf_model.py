@@ -11,6 +11,10 @@ _ENDLESS = 1e3
 """rad; limit of a joint that turns without end. Pinocchio would make it a cosine and a sine, drivers tell an angle."""
 
 
+_LINK = " (link)"
+"""Pinocchio does not always tell a link from a joint of the same name; such a link's frame gets this at its end."""
+
+
 class KinematicsError(ValueError):
     """A URDF that cannot be read, a joint or link that it lacks, or a pose that no joint position reaches."""
 
@@ -31,13 +35,43 @@ def read_urdf(path: Path) -> pin.Model:
         raise KinematicsError(f"{path} cannot be read as a URDF: {error}") from error
     if tree.tag != "robot":
         raise KinematicsError(f"{path} is no URDF: its root element is `{tree.tag}`, not `robot`")
-    for joint in tree.iter("joint"):
+    for joint in tree.findall("joint"):
         if joint.get("type") == "continuous":
             _limit(joint)
+    _tell_apart(tree)
     try:
         return pin.buildModelFromXML(ElementTree.tostring(tree, encoding="unicode"))
     except (ValueError, RuntimeError) as error:
         raise KinematicsError(f"{path} is no complete URDF: {error}") from error
+
+
+def find_link(model: pin.Model, link: str) -> int:
+    """Frame of a link.
+
+    Raises:
+        KinematicsError: there is no such link.
+    """
+    for name in (link, link + _LINK):
+        if model.existFrame(name, pin.FrameType.BODY):
+            return int(model.getFrameId(name, pin.FrameType.BODY))
+    links = [link_name(frame.name) for frame in model.frames if frame.type == pin.FrameType.BODY]
+    raise KinematicsError(f"no link named {link}; there are {', '.join(links)}")
+
+
+def link_name(frame: str) -> str:
+    """The link that a frame belongs to."""
+    return frame.removesuffix(_LINK)
+
+
+def _tell_apart(tree: ElementTree.Element) -> None:
+    joints = {joint.get("name") for joint in tree.findall("joint")}
+    for link in tree.findall("link"):
+        name = link.get("name", "")
+        if name in joints:
+            link.set("name", name + _LINK)
+            for end in (*tree.findall("joint/parent"), *tree.findall("joint/child")):
+                if end.get("link") == name:
+                    end.set("link", name + _LINK)
 
 
 def _limit(joint: ElementTree.Element) -> None:

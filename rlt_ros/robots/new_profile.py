@@ -1,0 +1,103 @@
+"""A commented profile for a robot of which there is a URDF, as a start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pinocchio as pin
+
+from rlt_ros.rlt.parameters import ConfigError
+from rlt_ros.robots.kinematics import Kinematics
+from rlt_ros.robots.urdf_model import find_link, link_name, read_urdf
+
+_TEXT = """\
+# {name}: made from {urdf_name}. Check every line marked with (!), then: rlt-ros robot check {file}
+# What each key means is in docs/reference/robots.md.
+name: {name}
+base_frame: {base}
+tip_frame: {tip}  # (!) the link that a human moves, usually the tool centre
+urdf: {urdf}
+# Joints that the policy moves, in the order in which your VLA gives its actions (!)
+joints:
+{joints}
+control_hz: 50  # (!) rate of commands; your VLA's own rate
+joint_states: joint_states
+command:
+  # (!) joint_state, joint_trajectory (JointTrajectoryController), forward (ForwardCommandController) or interbotix
+  type: joint_trajectory
+  topic: joint_trajectory_controller/joint_trajectory
+# (!) Names as your VLA knows its cameras; the first one sets the pace.
+cameras:
+  head: {{topic: camera/color/image_raw, encoding: rgb8}}
+safety:
+  position_margin: 0.05  # rad from the URDF's limits
+  velocity: {velocity}  # (!) rad/s; half of the URDF's
+  lead: 0.12  # rad between command and measured position; bounds the force on contact
+  # (!) Box that the tip never leaves, m in {base}: least x, y, z, greatest x, y, z. Here: 0.3 m round `home`.
+  workspace: {workspace}
+# (!) Where an episode may begin. Here: the middle of each joint's range.
+home: {home}
+"""
+
+
+def new_profile(name: str, urdf: Path, file: Path, *, tip: str | None, joints: Sequence[str] | None) -> str:
+    """The text of a profile.
+
+    Args:
+        name: of the profile, that of its file.
+        urdf: the robot's URDF.
+        file: where the profile will be; the URDF is named relative to it where that is possible.
+        tip: link that a human moves; None takes the only link at the end of a chain.
+        joints: of the arm; None takes all that move between the root and the tip.
+
+    Raises:
+        ConfigError: the URDF leaves a choice that only its owner can make; the message names what there is.
+        KinematicsError: it is no URDF, or lacks what was named.
+    """
+    model = read_urdf(urdf)
+    links = [frame for frame in model.frames if frame.type == pin.FrameType.BODY]
+    tip = tip or _only_end(model)
+    if joints is None:
+        joints = [
+            model.names[joint] for joint in model.supports[model.frames[find_link(model, tip)].parentJoint]
+        ][1:]
+    if not joints:
+        raise ConfigError(f"{urdf}: no joint moves {tip}; name another link with --tip")
+    arm = Kinematics(urdf, joints, tip, {})
+    middle = np.clip(0.0, arm.lower, arm.upper)
+    bounded = np.abs(arm.upper - arm.lower) < 6 * np.pi
+    middle[bounded] = (arm.lower + arm.upper)[bounded] / 2
+    at = arm.forward(middle)[:3, 3]
+    velocity = [max(round(float(speed) / 2, 3), 0.1) for speed in arm.velocity_limit]
+    return _TEXT.format(
+        name=name,
+        file=file.name,
+        urdf_name=urdf.name,
+        urdf=urdf.name if urdf.resolve().parent == file.resolve().parent else urdf.resolve(),
+        base=link_name(links[0].name),
+        tip=tip,
+        joints="\n".join(f"  - {joint}" for joint in joints),
+        velocity=velocity,
+        workspace=[round(float(value), 3) for value in (*(at - 0.3), *(at + 0.3))],
+        home=[round(float(value), 4) for value in middle],
+    )
+
+
+def _only_end(model: pin.Model) -> str:
+    """The link that the whole chain leads to."""
+    ends = [joint for joint in range(1, model.njoints) if not list(model.children[joint])]
+    bodies = [frame for frame in model.frames if frame.type == pin.FrameType.BODY]
+    candidates = [link_name(frame.name) for frame in bodies if frame.parentJoint in ends]
+    last = {frame.parentFrame for frame in model.frames}
+    leaves = [
+        link_name(frame.name)
+        for frame in bodies
+        if frame.parentJoint in ends and model.getFrameId(frame.name, pin.FrameType.BODY) not in last
+    ]
+    if len(leaves) == 1:
+        return leaves[0]
+    raise ConfigError(
+        f"the URDF ends in several links; name the tip with --tip, e.g. one of {', '.join(candidates)}"
+    )

@@ -1,0 +1,133 @@
+"""Joint targets become what a driver takes, and mean the same there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rlt_ros.robots.action_space import ActionSpace
+from rlt_ros.robots.commands import (
+    CommandError,
+    CommandWriter,
+    GroupTargets,
+    NamedTargets,
+    Trajectory,
+    TrajectoryPoint,
+    Values,
+    read_command,
+)
+from rlt_ros.robots.interface import COMMAND_TYPES, CommandProfile, PartProfile
+from rlt_ros.robots.profile import load_profile, profile_names
+
+PERIOD = 0.02
+
+
+def part(kind: str, **more: Any) -> PartProfile:
+    order = more.pop("order", None)
+    return PartProfile(("a", "b"), "joint_states", CommandProfile("command", kind, order), **more)
+
+
+@pytest.mark.parametrize("robot", profile_names())
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_policy_actions_survive_the_way_to_the_driver_and_back(robot: str, data: st.DataObject) -> None:
+    profile = load_profile(robot)
+    numbers = st.lists(st.floats(-2, 2), min_size=profile.dim, max_size=profile.dim).map(np.array)
+    anchor, action = data.draw(numbers), data.draw(numbers)
+    space = ActionSpace(data.draw(st.floats(1e-3, 1.0)) * np.ones(profile.dim))
+    (target,) = space.decode(anchor, action[None])
+    heard = {}
+    for driver in profile.drivers:
+        writer = CommandWriter(driver, 1 / profile.control_hz)
+        writer.hold(dict.fromkeys(driver.held, 0.3))
+        own = np.array([target[profile.joints.index(joint)] for joint in driver.joints])
+        names, values = read_command(driver, writer.write(own))
+        heard.update(zip(names, values, strict=True))
+    assert all(heard.pop(joint) == 0.3 for driver in profile.drivers for joint in driver.held)
+    back = space.encode(anchor, np.array([heard[joint] for joint in profile.joints])[None])[0]
+    np.testing.assert_allclose(back, action, atol=1e-9)
+    assert len(heard) == profile.dim
+
+
+def test_a_joint_state_has_the_drivers_names_order_and_unit() -> None:
+    driver = part("joint_state", order=("b", "c", "a"), message_names={"b": "2", "c": "3"}, unit="deg")
+    writer = CommandWriter(driver, PERIOD)
+    writer.hold({"a": 9.0, "c": np.pi / 2, "x": 1.0})
+    command = writer.write(np.array([np.pi, np.pi / 4]))
+    assert isinstance(command, NamedTargets)
+    assert command.names == ("2", "3", "a")
+    np.testing.assert_allclose(command.positions, [45.0, 90.0, 180.0])
+
+
+def test_a_trajectory_passes_the_target_and_then_stands_still() -> None:
+    writer = CommandWriter(part("joint_trajectory"), PERIOD)
+    first, second = writer.write(np.array([0.1, 0.2])), writer.write(np.array([0.12, 0.19]))
+    assert isinstance(first, Trajectory)
+    assert isinstance(second, Trajectory)
+    np.testing.assert_array_equal(first.points[0].velocities, 0.0)
+    onward, rest = second.points
+    assert (onward.time, rest.time) == (PERIOD, 2 * PERIOD)
+    np.testing.assert_allclose(onward.velocities, [1.0, -0.5])
+    np.testing.assert_array_equal(rest.velocities, 0.0)
+    np.testing.assert_array_equal(onward.positions, rest.positions)
+    writer.reset()
+    after = writer.write(np.array([0.5, 0.5]))
+    assert isinstance(after, Trajectory)
+    np.testing.assert_array_equal(after.points[0].velocities, 0.0)
+
+
+def test_values_without_names_have_the_drivers_order() -> None:
+    forward = CommandWriter(part("forward", order=("b", "a")), PERIOD).write(np.array([1.0, 2.0]))
+    group = CommandWriter(part("interbotix", order=("b", "a")), PERIOD).write(np.array([1.0, 2.0]))
+    assert isinstance(forward, Values)
+    assert isinstance(group, GroupTargets)
+    assert (forward.values.tolist(), group.values.tolist(), group.group) == ([2.0, 1.0], [2.0, 1.0], "arm")
+
+
+def test_a_joint_that_the_policy_does_not_move_stays_where_commanding_found_it() -> None:
+    writer = CommandWriter(part("forward", order=("a", "b", "c")), PERIOD)
+    with pytest.raises(CommandError, match="where c stands"):
+        writer.write(np.zeros(2))
+    writer.hold({"c": 0.7})
+    writer.hold({"c": 0.9})
+    assert read_command(part("forward", order=("a", "b", "c")), writer.write(np.zeros(2)))[1][2] == 0.7
+    writer.reset()
+    assert not writer.is_ready
+
+
+@pytest.mark.parametrize(
+    "target", [np.zeros(3), np.array([0.0, np.nan]), np.array([np.inf, 0.0]), np.zeros((2, 1))]
+)
+@pytest.mark.parametrize("kind", COMMAND_TYPES)
+def test_nothing_is_made_of_a_target_that_cannot_be(kind: str, target: np.ndarray) -> None:
+    with pytest.raises(CommandError, match="2 finite targets"):
+        CommandWriter(part(kind), PERIOD).write(target)
+
+
+def trajectory(names: tuple[str, ...] = ("a", "b"), points: Any = ((0.02, (1, 2), (0, 0)),)) -> Trajectory:
+    rows = [TrajectoryPoint(np.array(p, float), np.array(v, float), time) for time, p, v in points]
+    return Trajectory(names, tuple(rows))
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        (trajectory(names=("a",)), "just the joints a, b"),
+        (trajectory(points=()), "without points"),
+        (trajectory(points=((0.02, (1,), ()),)), "2 positions"),
+        (trajectory(points=((0.02, (1, 2), (0,)),)), "as many velocities"),
+        (trajectory(points=((0.02, (1, 2), (0, 0)), (0.02, (1, 2), (0, 0)))), "later than the one before"),
+        (trajectory(points=((0.02, (1, 2), (0, 0.1)),)), "stand still"),
+        (trajectory(points=((0.02, (1, np.nan), (0, 0)),)), "finite"),
+        (NamedTargets(("a", "b"), np.zeros(3)), "3 values for 2 joints"),
+        (Values(np.zeros(1)), "1 values for 2 joints"),
+        (GroupTargets("gripper", np.zeros(2)), "group gripper, not arm"),
+    ],
+)
+def test_what_a_driver_would_refuse_is_refused(record: Any, words: str) -> None:
+    with pytest.raises(CommandError, match=words):
+        read_command(part("forward"), record)
