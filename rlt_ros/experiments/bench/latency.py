@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
-import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from rlt_ros.experiments.bench.domain import use_own_domain
 from rlt_ros.rlt.stream import Phase
 from rlt_ros.rlt.transition import Source
 from rlt_ros.robots.profile import load_profile
@@ -39,9 +38,7 @@ def run(seconds: float = 30.0, load: int = 0) -> dict[str, Any]:
         than one period; ``picture_to_command_ms``: from publishing pictures to their command's arrival, VLA left out;
         ``stick_to_command_ms``: from the stick's message to the human's first command.
     """
-    # A domain of its own: measuring must not move the robot of a graph that runs.
-    os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randrange(1, 102))
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    use_own_domain()
     with _busy(load):
         punctual = _real_time(seconds)
         path = _lock_step()

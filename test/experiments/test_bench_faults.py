@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+import pytest
+
+from rlt_ros.cli import bench
+from rlt_ros.experiments.bench import domain, faults
+from rlt_ros.experiments.bench.faults import Held, came_to_rest, lost_rows, missed
+from rlt_ros.nodes.fault_probe import Step
+from rlt_ros.rlt.transition import Source
+
+GOOD: dict[str, Any] = {
+    "node": "inference",
+    "holds": True,
+    "rows_before": 100,
+    "lost_rows": 0,
+    "held_ms": 20.0,
+    "kill_to_hold_ms": 200.0,
+    "restarted_s": 1.0,
+    "moves_s": 4.0,
+    "goes_on_s": 9.0,
+    "new_rows": 80,
+    "new_updates": 40,
+}
+
+
+def executed(*sources: Source, start: float = 10.0, period: float = 0.02) -> list[Step]:
+    """One step a period."""
+    return [Step(start + number * period, source, 1, number, 0) for number, source in enumerate(sources)]
+
+
+def rounded(held: Held | None) -> tuple[float, float] | None:
+    return held and (round(held.after_input, 3), round(held.after_kill, 3))
+
+
+def test_a_chunk_ends_with_its_last_row() -> None:
+    steps = executed(Source.ACTOR, Source.ACTOR, Source.ACTOR, Source.HOLD, Source.HOLD, Source.HOLD)
+    assert rounded(came_to_rest(steps, 10.01, sensed=None, until=11.0)) == (20.0, 50.0)
+
+
+def test_joint_states_end_with_the_last_one_that_came() -> None:
+    steps = executed(Source.ACTOR, Source.ACTOR, Source.ACTOR, Source.HOLD)
+    assert rounded(came_to_rest(steps, 10.01, sensed=10.005, until=11.0)) == (55.0, 50.0)
+
+
+def test_a_hold_that_ends_before_the_dead_one_is_back_is_none() -> None:
+    steps = executed(Source.ACTOR, Source.HOLD, Source.VLA, Source.VLA, Source.HOLD)
+    assert rounded(came_to_rest(steps, 10.01, sensed=None, until=11.0)) == (20.0, 70.0)
+    assert came_to_rest(steps[:4], 10.01, sensed=None, until=11.0) is None
+    assert came_to_rest(steps[:1], 10.01, sensed=None, until=11.0) is None
+
+
+def test_what_moves_when_the_dead_one_is_back_does_not_count() -> None:
+    steps = executed(Source.ACTOR, Source.HOLD, Source.ACTOR, period=0.5)
+    assert rounded(came_to_rest(steps, 10.0, sensed=None, until=11.0)) == (500.0, 500.0)
+
+
+def test_an_arm_that_held_already_is_at_rest_at_once() -> None:
+    assert rounded(came_to_rest(executed(Source.HOLD), 10.0, sensed=None, until=11.0)) == (0.0, 0.0)
+
+
+def test_rows_are_lost_when_they_are_gone_or_differ_or_were_claimed_only() -> None:
+    before = {(1, 0): b"a", (1, 2): b"b"}
+    assert lost_rows(before, {**before, (2, 0): b"c"}, claimed=2) == 0
+    assert lost_rows(before, {(1, 0): b"a"}, claimed=2) == 1
+    assert lost_rows(before, {(1, 0): b"a", (1, 2): b"x"}, claimed=2) == 1
+    assert lost_rows(before, before, claimed=3) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"lost_rows": 3}, "3 committed rows"),
+        ({"held_ms": None, "kill_to_hold_ms": None}, "does not hold"),
+        ({"held_ms": 140.0}, "holds 140 ms"),
+        ({"kill_to_hold_ms": 500.0}, "500 ms after the kill"),
+        ({"goes_on_s": None}, "does not go on"),
+    ],
+)
+def test_a_missed_figure_is_said_and_ends_the_command_with_a_status(
+    change: dict[str, Any], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result: dict[str, Any] = {"lock_step": False, "faults": [GOOD, {**GOOD, **change}], "stopped": 0}
+    result["missed"] = missed(result)
+    (text,) = result["missed"]
+    assert says in text
+    assert bench.status(result) == bench.EXIT_MISSED
+    bench.present(result)
+    assert f"missed: {text}" in capsys.readouterr().out
+
+
+def test_nothing_is_missed_where_all_is_well() -> None:
+    harmless = {**GOOD, "node": "monitor", "holds": False, "held_ms": None, "kill_to_hold_ms": None}
+    result: dict[str, Any] = {"faults": [GOOD, harmless], "stopped": 0}
+    assert missed(result) == []
+    assert bench.status({**result, "missed": []}) == 0
+    assert missed({**result, "stopped": 2}) == ["the graph ended with status 2"]
+
+
+def test_a_killed_node_comes_back_into_a_graph_that_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROS_DOMAIN_ID", "0")  # restored afterwards; the benchmark chooses its own
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    result = faults.run(nodes=("perception",))
+    (fault,) = result["faults"]
+    assert (fault["lost_rows"], result["stopped"]) == (0, 0)
+    assert fault["rows_before"] > 0 and fault["new_rows"] > 0 and fault["new_updates"] > 0
+    assert fault["held_ms"] is not None
+    assert 0.0 < fault["restarted_s"] <= fault["moves_s"] <= fault["goes_on_s"]
+
+
+def test_a_domain_that_somebody_uses_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROS_DOMAIN_ID", "0")  # restored afterwards
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    free = domain.use_own_domain()
+    assert os.environ["ROS_DOMAIN_ID"] == str(free)
+    monkeypatch.setattr(domain, "_DOMAINS", (free,))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as somebody:
+        somebody.bind(("", domain._port(free, 0)))
+        with pytest.raises(OSError, match="every ROS_DOMAIN_ID"):
+            domain.use_own_domain()
