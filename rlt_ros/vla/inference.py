@@ -232,7 +232,8 @@ class Inference:
         exact = self._timeline.after(request.stamp - _TOLERANCE, at_most=self._max_age)
         if exact:
             return exact
-        if self._is_overdue(self._asked):
+        # One of before will do where pictures lag behind, not where none come any more: then the arm shall hold.
+        if self._is_overdue(self._asked) and newest.arrived > self._asked:
             return self._timeline.before(request.stamp, at_most=self._max_age)
         return None
 

@@ -187,9 +187,12 @@ def test_after_its_patience_a_request_is_answered_with_what_is_there() -> None:
     robot.episode(Phase.CRITICAL)
     robot.sees(0)
     robot.asks(0)
-    robot.sees(2, 3)
+    robot.sees(2)
     robot.executes(0, 1)
     assert robot.asks(4) == []
+    robot.now = 0.3
+    robot.sees(3)
+    assert robot.inference.work() == []
     robot.now = 0.6
     output = robot.inference.work()
     assert (
@@ -198,11 +201,26 @@ def test_after_its_patience_a_request_is_answered_with_what_is_there() -> None:
     assert [kind for kind, _ in robot.dropped] == ["state left out"]
 
 
+def test_where_no_picture_comes_any_more_nobody_acts_on_the_last_one() -> None:
+    robot = Robot(patience=0.5)
+    robot.episode(Phase.CRITICAL)
+    robot.sees(0, 3)
+    assert robot.asks(4) == []
+    robot.now = 60.0
+    assert robot.inference.work() == []
+    robot.sees(4)
+    assert chunks(robot.inference.work())[0].stamp == 4 * PERIOD
+
+
 def test_a_picture_that_is_too_old_is_not_acted_on() -> None:
     robot = Robot(patience=0.0, max_observation_age=0.05)
     robot.episode(Phase.CRITICAL)
-    robot.sees(0)
     assert robot.asks(4) == []
+    robot.now = 0.1
+    robot.sees(0)
+    assert robot.inference.work() == []
+    robot.sees(2)
+    assert chunks(robot.inference.work())[0].stamp == 2 * PERIOD
 
 
 def test_a_request_that_is_sent_again_gets_the_same_chunk() -> None:

@@ -62,7 +62,7 @@ _PARAMETERS = {
 
 _EARLY = 40  # control steps of the critical phase; an episode that is younger does not end while the arm is watched
 _WATCHED = 0.8  # s after a kill in which the arm comes to rest; a dead node needs longer to come back
-_BEGIN, _GO_ON, _STOP = 300.0, 200.0, 60.0  # s of patience
+_BEGIN, _GO_ON, _STOP = 300.0, 200.0, 150.0  # s of patience
 _OUTPUT = 3000  # characters of the launch's last words in an error
 
 Rows: TypeAlias = Mapping[tuple[int, int], bytes]
@@ -355,7 +355,11 @@ def _graph(folder: Path, lock_step: bool) -> Iterator[_Graph]:
 
 
 def _in_words(fault: Mapping[str, Any]) -> str:
-    held = "" if fault["held_ms"] is None else f"holds after {fault['held_ms']:.0f} ms, "
+    held = (
+        ""
+        if fault["held_ms"] is None
+        else f"holds after {fault['held_ms']:.0f} ms ({fault['kill_to_hold_ms']:.0f} ms from the kill), "
+    )
     goes_on = fault["goes_on_s"]
     after = "does not go on" if goes_on is None else f"goes on after {goes_on:.1f} s"
     return f"{held}{fault['lost_rows']} rows lost, {after}"
