@@ -227,7 +227,7 @@ def test_a_kill_loses_no_row_and_the_next_one_goes_on(
     killed.end(signal.SIGKILL)
     assert_same(stored(tmp_path), rows(stream(1)))
     again = start_node("replay_node", **parameters)
-    assert robot.hears(rows=len(rows(stream(1))), rejected=0).last_episodes == [1]
+    assert list(robot.hears(rows=len(rows(stream(1))), rejected=0).last_episodes) == [1]
     # It hears the ends that were latched, too, and the rest of what was running; neither is a row.
     graph.until(
         lambda: robot._states.get_subscription_count() >= 1 and robot._steps.get_subscription_count() >= 1
