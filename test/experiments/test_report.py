@@ -14,7 +14,7 @@ import pytest
 from rlt_ros.cli.main import main
 from rlt_ros.experiments import charts, page, seeds
 from rlt_ros.experiments.report import WINDOW, write_report
-from rlt_ros.experiments.run_files import RunError, read_run
+from rlt_ros.experiments.run_files import Run, RunError, read_run
 from rlt_ros.experiments.seeds import write_seeds_report
 
 WriteRun = Callable[..., Path]
@@ -222,6 +222,26 @@ def test_seeds_that_all_reach_everything_do_not_claim_certainty(write_run: Write
     assert measured.value == 1.0
     assert measured.bounds is not None
     assert measured.bounds[0] == pytest.approx(0.969, abs=1e-3), "Wilson's interval of 120 of 120"
+
+
+def test_the_dip_of_several_seeds_is_that_of_their_mean(tmp_path: Path, write_run: WriteRun) -> None:
+    def run(name: str, online: str, base: float) -> Run:
+        folder = write_run(name, seed=len(name))
+        lines = [json.loads(line) for line in (folder / "episodes.jsonl").read_text().splitlines()]
+        sample = next(line for line in lines if line["phase"] == "online")
+        lines = [line for line in lines if line["phase"] != "online"]
+        lines += [{**sample, "success": mark == "+", "human_share": 0.0} for mark in online]
+        (folder / "episodes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        summary = json.loads((folder / "summary.json").read_text())
+        summary["base"]["success_rate"] = base
+        (folder / "summary.json").write_text(json.dumps(summary))
+        return read_run(folder)
+
+    runs = [run("a", "+" * 15 + "-" * 10, 0.8), run("bb", "-" * 5 + "+" * 15, 0.6)]
+    assert seeds.dip_over_seeds(runs) == pytest.approx(0.0)  # one window: 15 and 15 of 20, over 70 %
+    runs = [run("ccc", "-" * 12 + "+" * 8, 0.8), run("dddd", "+" * 12 + "-" * 8, 0.6)]
+    assert seeds.dip_over_seeds(runs) == pytest.approx(0.2)
+    assert seeds.dip_over_seeds([run("eeeee", "+" * 19, 0.6)]) is None
 
 
 @pytest.mark.parametrize(
