@@ -13,7 +13,9 @@ BENCHMARKS = {
     "replay": "batches a second from the durable ring, beside torchrl's memory-mapped buffer",
     "sim": "simulated seconds a second on one core, with and without cameras",
     "actor": "latency of one decision, from pictures to chunk",
+    "serve": "what the policy server for Genie Sim costs beyond the policy itself",
     "latency": "punctuality of the control loop, and how long a picture and a human wait for a command",
+    "data": "split archives read as streams: memory, and speed beside `cat parts | tar xz`",
     "faults": "`kill -9` of each node during training: rows lost, time until the arm holds, who goes on",
 }
 
@@ -70,6 +72,14 @@ hold in time, or training did not go on.
         action="store_true",
         help="the simulator waits for every command, as it does by default when training; then nothing is to hold",
     )
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--megabytes",
+        type=positive_int,
+        default=200,
+        metavar="N",
+        help="size of all archives together (default: 200)",
+    )
     parser.set_defaults(run=run, present=present, status=status)
 
 
@@ -85,6 +95,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         options = {"seconds": args.seconds, "load": args.load}
     elif args.name == "faults":
         options = {"rounds": args.rounds, "lock_step": args.lock_step}
+    elif args.name == "data":
+        options = {"megabytes": args.megabytes}
     figures: dict[str, Any] = benchmark.run(**options)
     return figures
 

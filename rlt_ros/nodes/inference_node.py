@@ -58,6 +58,7 @@ from rlt_ros.rlt.storage import StorageError
 from rlt_ros.rlt.stream import ActionChunk as Chunk
 from rlt_ros.rlt.stream import Phase
 from rlt_ros.robots.profile import load_profile
+from rlt_ros.vla.fit import require_fit
 from rlt_ros.vla.frozen import FrozenVLA
 from rlt_ros.vla.inference import Inference
 from rlt_ros.vla.loading import load_frozen
@@ -157,17 +158,13 @@ class InferenceNode(LifecycleNode):
         setup = self._setup
         task = load_task(setup.task)
         frozen = load_frozen(setup.vla, task.name)
-        joints = len(load_profile(setup.robot).joints)
-        if joints != frozen.action_space.dim:
-            raise ConfigError(
-                f"robot `{setup.robot}` has {joints} joints, and VLA `{setup.vla}` moves {frozen.action_space.dim}; "
-                "choose those that belong together"
-            )
-        if frozen.spec.horizon < self._rlt.chunk:
-            raise ConfigError(
-                f"`rlt.chunk` is {self._rlt.chunk}, and VLA `{setup.vla}` plans {frozen.spec.horizon} steps ahead; "
-                "lower it"
-            )
+        require_fit(
+            frozen.vla,
+            load_profile(setup.robot),
+            chunk=self._rlt.chunk,
+            instruction=task.instruction,
+            token=frozen.token,
+        )
         inference = Inference(frozen, self._rlt, self._config, self._dropped.add)
         slot = ActorSlot(inference.shapes, inference.lineage)
         if self._policy.policy:

@@ -90,6 +90,16 @@ class FrozenVLA:
         )
 
     @property
+    def vla(self) -> VLA:
+        """The VLA alone."""
+        return self._vla
+
+    @property
+    def token(self) -> Readout:
+        """Read-out of its embeddings."""
+        return self._token
+
+    @property
     def spec(self) -> VLASpec:
         """What the VLA looks at, and what it proposes."""
         return self._vla.spec

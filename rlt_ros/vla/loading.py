@@ -1,24 +1,65 @@
-"""The frozen half by name, for every process that needs it: ``builtin``, or a folder of weights."""
+"""The frozen half by name, for every process that needs it; `rlt_ros.vla.reference` says how a VLA is named."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from rlt_ros.vla.builtin import load_builtin
+from rlt_ros.rlt.storage import StorageError
+from rlt_ros.rlt.token_readouts import load_readout
+from rlt_ros.vla.builtin import BuiltinVLA, load_builtin
+from rlt_ros.vla.builtin.shipped import SHIPPED, VLA_FILE, token_file
+from rlt_ros.vla.card import load_card
 from rlt_ros.vla.frozen import FrozenVLA
+from rlt_ros.vla.protocol import VLA
+from rlt_ros.vla.reference import BUILTIN, parse
 
-BUILTIN = "builtin"
+__all__ = ["BUILTIN", "load_frozen", "load_vla", "token_path"]
 
 
 def load_frozen(vla: str, task: str) -> FrozenVLA:
     """The VLA with the RL token of a task.
 
     Args:
-        vla: ``builtin`` for the weights that ship with the package, or a folder that `rlt-ros pretrain` made.
+        vla: its name.
         task: name of the task whose token is wanted.
 
     Raises:
         StorageError: a file is missing, damaged, or not the one that the folder lists.
         LineageError: the token was made for another VLA.
+        ConfigError: the name or the card of a foreign VLA is wrong.
+        VLAUnavailableError: its server does not answer, or gives no hidden states.
     """
-    return FrozenVLA(*(load_builtin(task) if vla == BUILTIN else load_builtin(task, Path(vla))))
+    reference = parse(vla)
+    if reference.kind == BUILTIN:
+        return FrozenVLA(*load_builtin(task, Path(reference.where) if reference.where else SHIPPED))
+    path = token_path(vla, task)
+    if not path.is_file():
+        raise StorageError(
+            f"{path}: there is no RL token of task `{task}` for `{vla}`; train one on demonstrations "
+            f"(`rlt-ros pretrain --vla {vla}`) and put it there"
+        )
+    model = load_vla(vla)
+    return FrozenVLA(model, load_readout(path, vla=model.fingerprint))
+
+
+def load_vla(vla: str) -> VLA:
+    """The VLA alone, for making its token.
+
+    Raises:
+        As `load_frozen`.
+    """
+    reference = parse(vla)
+    if reference.kind == BUILTIN:
+        folder = Path(reference.where) if reference.where else SHIPPED
+        return BuiltinVLA.load(folder / VLA_FILE)
+    from rlt_ros.vla.backends import open_backend
+
+    return open_backend(reference)
+
+
+def token_path(vla: str, task: str) -> Path:
+    """Where the RL token of a task is, or belongs."""
+    reference = parse(vla)
+    if reference.card is None:
+        return (Path(reference.where) if reference.where else SHIPPED) / token_file(task)
+    return load_card(reference.card).tokens_folder / token_file(task)

@@ -1,0 +1,181 @@
+"""What VLAs behind a network have in common: one question an observation, and answers that are checked before use."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlt_ros.rlt.lineage import fingerprint
+from rlt_ros.vla.card import VLACard
+from rlt_ros.vla.errors import VLAUnavailableError
+from rlt_ros.vla.protocol import ObservationBatch, VLAOutput, VLASpec, check_observations
+from rlt_ros.vla.wiring import Wiring
+
+HIDDEN_STATES, HIDDEN_MASK = "hidden_states", "hidden_mask"
+"""Keys of an answer: (M, D) final-layer embeddings of the image tokens, and (M,) which of them are no padding."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server made of one observation.
+
+    Attributes:
+        actions: (H, N) in the server's own units.
+        hidden: (M, D) embeddings.
+        mask: (M,) False for padding.
+    """
+
+    actions: np.ndarray
+    hidden: np.ndarray
+    mask: np.ndarray
+
+    @classmethod
+    def of(cls, reply: Any, *, who: str) -> Answer:
+        """Check an answer.
+
+        Raises:
+            VLAUnavailableError: actions or hidden states are missing, of a wrong form, or not finite.
+        """
+        if not isinstance(reply, Mapping) or "actions" not in reply:
+            raise VLAUnavailableError(f"{who}: its answer holds no `actions`; it is another kind of server")
+        if reply.get(HIDDEN_STATES) is None:
+            raise VLAUnavailableError(
+                f"{who}: its answer holds no `{HIDDEN_STATES}`, and without the VLA's embeddings there is no RL token; "
+                "serve the model with `rlt-ros serve`, or add them to the server's answer"
+            )
+        actions = _numbers(reply["actions"], "actions", who)
+        hidden = _numbers(reply[HIDDEN_STATES], HIDDEN_STATES, who)
+        if hidden.ndim == 3 and len(hidden) == 1:
+            hidden = hidden[0]
+        if actions.ndim == 3 and len(actions) == 1:
+            actions = actions[0]
+        mask = np.asarray(reply.get(HIDDEN_MASK, np.ones(hidden.shape[:1], bool))).astype(bool).reshape(-1)
+        if actions.ndim != 2 or hidden.ndim != 2 or mask.shape != hidden.shape[:1]:
+            raise VLAUnavailableError(
+                f"{who}: actions {actions.shape}, {HIDDEN_STATES} {hidden.shape} and mask {mask.shape} do not fit; "
+                "expected (H, N), (M, D) and (M,)"
+            )
+        return cls(actions, hidden, mask)
+
+
+class RemoteVLA:
+    """A VLA behind a question-and-answer function. Implements `rlt_ros.vla.VLA`.
+
+    The first question, at start-up, shows black pictures and says what shapes the server speaks in.
+
+    Args:
+        ask: (observation of one row, instruction, seed) → the server's answer, or VLAUnavailableError.
+        card: how the model belongs to the robot.
+        who: name and address, for messages.
+        identity: the server's word for which weights it holds; empty where it does not say.
+        clock: steady seconds.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[Mapping[str, np.ndarray], np.ndarray, str, int], Any],
+        card: VLACard,
+        *,
+        who: str,
+        identity: str = "",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ask, self._card, self._who, self._clock = ask, card, who, clock
+        first = self._first_answer()
+        steps, width = first.actions.shape
+        if card.horizon > steps:
+            raise VLAUnavailableError(
+                f"{who}: plans {steps} steps, and the card's `horizon` is {card.horizon}"
+            )
+        self._wiring = Wiring(card, state_size=card.size(card.state), action_size=width, normalised=False)
+        tokens, embed_dim = first.hidden.shape
+        self._actions = first.actions.shape
+        self._spec = VLASpec(
+            cameras=tuple(card.cameras),
+            image_size=(card.image_size[0], card.image_size[1]),
+            proprio_dim=2 * card.joints,
+            action_dim=card.joints,
+            horizon=card.horizon or steps,
+            embed_dim=embed_dim,
+            tokens=tokens,
+        )
+        # Without a word from the server the address has to do: rows of another server are never mixed in.
+        said = (card.cameras, card.action_scale, card.relative, card.state, card.actions)
+        self._fingerprint = fingerprint(f"{identity or who}{self._spec}{said}".encode())
+
+    @property
+    def spec(self) -> VLASpec:
+        """Shapes, as the server's first answer had them."""
+        return self._spec
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the server's weights, by its own word, and of the card."""
+        return self._fingerprint
+
+    @property
+    def action_scale(self) -> Tensor:
+        """(A,) rad per policy unit."""
+        return self._wiring.scale
+
+    def act(self, observations: ObservationBatch, *, generator: torch.Generator) -> VLAOutput:
+        """See `rlt_ros.vla.VLA.act`; a server that takes no seed draws noise of its own.
+
+        Raises:
+            VLAUnavailableError: no answer, one that came too late, or one of other shapes.
+        """
+        check_observations(observations, self._spec)
+        seeds = torch.randint(2**31, (len(observations),), generator=generator).tolist()
+        answers = [self._answer(observations, row, seed) for row, seed in enumerate(seeds)]
+        actions = torch.stack([torch.from_numpy(answer.actions.astype(np.float32)) for answer in answers])
+        hidden = torch.stack([torch.from_numpy(answer.hidden.astype(np.float32)) for answer in answers])
+        mask = torch.stack([torch.from_numpy(answer.mask) for answer in answers])
+        return VLAOutput(hidden, mask, self._wiring.chunk(actions, observations.proprio))
+
+    def embed(self, observations: ObservationBatch) -> tuple[Tensor, Tensor]:
+        """See `rlt_ros.vla.VLA.embed`; the server computes the chunk all the same."""
+        seen = self.act(observations, generator=torch.Generator())
+        return seen.embeddings, seen.mask
+
+    def _answer(self, observations: ObservationBatch, row: int, seed: int) -> Answer:
+        images = {camera: observations.images[camera][row].numpy() for camera in self._card.cameras}
+        state = self._wiring.state(observations.proprio[row : row + 1])[0].numpy()
+        asked = self._clock()
+        answer = Answer.of(self._ask(images, state, observations.instructions[row], seed), who=self._who)
+        age = self._clock() - asked
+        if age > self._card.server.max_age:
+            raise VLAUnavailableError(
+                f"{self._who}: the answer came after {age:.2f} s, older than `server.max_age` "
+                f"({self._card.server.max_age:g} s), and is not used"
+            )
+        shapes = answer.actions.shape, answer.hidden.shape
+        expected = self._actions, (self._spec.tokens, self._spec.embed_dim)
+        if shapes != expected:
+            raise VLAUnavailableError(
+                f"{self._who}: answered with actions and embeddings {shapes}, at the start it was {expected}; another "
+                "model is served there now, start anew"
+            )
+        return answer
+
+    def _first_answer(self) -> Answer:
+        card = self._card
+        height, width = card.image_size
+        images = {camera: np.zeros((height, width, 3), np.uint8) for camera in card.cameras}
+        state = np.zeros(card.size(card.state), np.float32)
+        return Answer.of(self._ask(images, state, card.server.probe, 0), who=self._who)
+
+
+def _numbers(value: Any, name: str, who: str) -> np.ndarray:
+    try:
+        numbers = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise VLAUnavailableError(f"{who}: `{name}` of its answer are no numbers ({error})") from error
+    if numbers.size == 0 or not np.isfinite(numbers).all():
+        raise VLAUnavailableError(f"{who}: `{name}` of its answer are empty or not finite")
+    return numbers

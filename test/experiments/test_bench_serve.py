@@ -1,0 +1,12 @@
+from __future__ import annotations
+
+from rlt_ros.experiments.bench import serve
+
+
+def test_the_round_trip_is_policy_and_overhead() -> None:
+    figures = serve.run(requests=3)
+    trip, policy, overhead = (
+        figures[name]["median"] for name in ("round_trip_ms", "policy_ms", "overhead_ms")
+    )
+    assert trip > policy > 0
+    assert trip > overhead > 0

@@ -1,0 +1,151 @@
+"""Cards of foreign VLAs: what they say, as arithmetic, and what they may not say."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rlt_ros.rlt.parameters import ConfigError
+from rlt_ros.vla.card import VectorCard, VLACard, load_card
+from rlt_ros.vla.reference import Reference, parse
+from rlt_ros.vla.wiring import Wiring
+
+PLAIN: dict[str, Any] = {
+    "joints": 2,
+    "cameras": {"head": "base_0_rgb"},
+    "image_size": [8, 8],
+    "action_scale": [0.1, 0.2],
+}
+
+
+def _card(tmp_path: Path, /, **fields: Any) -> Path:
+    path = tmp_path / "rlt_vla.yaml"
+    path.write_text(yaml.safe_dump({**PLAIN, **fields}, sort_keys=False))
+    return path
+
+
+def _wiring(card: VLACard, *, normalised: bool = True) -> Wiring:
+    return Wiring(card, state_size=6, action_size=6, normalised=normalised)
+
+
+def test_joints_stand_at_their_elements_and_the_rest_is_filled(tmp_path: Path) -> None:
+    card = load_card(_card(tmp_path, state={"elements": [3, 1], "size": 5, "fill": {0: 7.0}}))
+    state = _wiring(card).state(torch.tensor([[0.5, -0.5, 9.0, 9.0]]))
+    torch.testing.assert_close(state, torch.tensor([[7.0, -0.5, 0.0, 0.5, 0.0, 0.0]]))
+
+
+def test_degrees_and_turned_joints_become_rad(tmp_path: Path) -> None:
+    degree = math.pi / 180
+    vector = {"unit": [degree, -degree], "offset": [0.0, 0.1]}
+    wiring = _wiring(load_card(_card(tmp_path, state=vector, actions=vector)))
+    proprio = torch.tensor([[math.pi / 2, 0.1 - math.pi / 4, 0.0, 0.0]])
+    state = wiring.state(proprio)
+    torch.testing.assert_close(state[:, :2], torch.tensor([[90.0, 45.0]]), atol=1e-3, rtol=0)
+    chunk = wiring.chunk(torch.tensor([[[91.0, 45.0, 0, 0, 0, 0]]]), proprio)
+    torch.testing.assert_close(chunk, torch.tensor([[[degree / 0.1, 0.0]]]), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "statistics", [{"mean": [1.0, 2.0], "std": [2.0, 4.0]}, {"q01": [-1.0, -2.0], "q99": [3.0, 6.0]}]
+)
+def test_either_kind_of_statistics_is_undone(tmp_path: Path, statistics: dict[str, Any]) -> None:
+    wiring = _wiring(load_card(_card(tmp_path, state=statistics, actions=statistics)))
+    proprio = torch.tensor([[3.0, -2.0, 0.0, 0.0]])
+    torch.testing.assert_close(wiring.state(proprio)[:, :2], torch.tensor([[1.0, -1.0]]))
+    chunk = wiring.chunk(torch.tensor([[[1.0, -1.0, 0, 0, 0, 0]]]), proprio)
+    torch.testing.assert_close(
+        chunk, torch.zeros(1, 1, 2), atol=1e-5, rtol=0
+    )  # the target is where the arm is
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(st.floats(-3, 3, width=32), min_size=2, max_size=2),
+    st.lists(st.floats(-3, 3, width=32), min_size=2, max_size=2),
+    st.booleans(),
+)
+def test_a_target_becomes_the_displacement_from_what_was_shown(
+    position: list[float], target: list[float], relative: bool
+) -> None:
+    card = VLACard(
+        **{
+            **PLAIN,
+            "image_size": (8, 8),
+            "action_scale": (0.1, 0.2),
+            "relative": relative,
+            "actions": VectorCard(elements=(4, 0), unit=(2.0, -1.0)),
+        }
+    )
+    shown = torch.tensor([[*position, 0.0, 0.0]])
+    wanted = torch.tensor(target) - (torch.tensor(position) if relative else 0.0)
+    actions = torch.zeros(1, 1, 6)
+    actions[0, 0, 4], actions[0, 0, 0] = wanted[0] / 2.0, -wanted[1]
+    chunk = _wiring(card).chunk(actions, shown)
+    expected = (torch.tensor(target) - torch.tensor(position)) / torch.tensor([0.1, 0.2])
+    torch.testing.assert_close(chunk[0, 0], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_the_horizon_is_cut(tmp_path: Path) -> None:
+    wiring = _wiring(load_card(_card(tmp_path, horizon=3)))
+    assert wiring.chunk(torch.zeros(1, 9, 6), torch.zeros(1, 4)).shape == (1, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"action_scale": [0.1]}, "`action_scale` has 1 values; it must have 2"),
+        ({"action_scale": [0.1, 0.0]}, "action_scale"),
+        ({"cameras": {}}, "name at least one"),
+        ({"cameras": {"head": "a", "hand": "a"}}, "each of the model's once"),
+        ({"image_size": [8]}, "give height and width"),
+        ({"state": {"elements": [0]}}, "`state.elements` has 1 values"),
+        ({"state": {"elements": [1, 1]}}, "an element of its own"),
+        ({"state": {"elements": [0, 5], "size": 4}}, "element 5 is used, and `size` is 4"),
+        ({"state": {"mean": [0.0, 0.0]}}, "they go together"),
+        ({"state": {"mean": [0.0], "std": [1.0]}}, "it must have 2, one an element"),
+        ({"state": {"mean": [0, 0], "std": [1, 1], "q01": [0, 0], "q99": [1, 1]}}, "one of the two"),
+        ({"actions": {"q01": [1.0, 0.0], "q99": [1.0, 1.0]}}, "above `q01`"),
+        ({"actions": {"unit": 0.0}}, "`unit` is 0"),
+        ({"actions": {"fill": {"last": 1.0}}}, "numbers of elements"),
+        ({"colour": 1}, "`colour` is unknown"),
+        ({"folder": "/"}, "leave it out"),
+        ({"dtype": "int8"}, "dtype"),
+    ],
+)
+def test_what_cannot_be_is_named_with_the_file(tmp_path: Path, fields: dict[str, Any], message: str) -> None:
+    path = _card(tmp_path, **fields)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_card(path)
+    assert str(path) in str(caught.value)
+
+
+def test_names_of_vlas_are_taken_apart(tmp_path: Path) -> None:
+    card = _card(tmp_path)
+    assert parse("builtin") == Reference("builtin")
+    assert parse("runs/weights") == Reference("builtin", "runs/weights")
+    assert parse(f"transformers:{tmp_path}") == Reference("transformers", str(tmp_path), card)
+    assert parse(f"lerobot:lerobot/smolvla_base@{card}") == Reference("lerobot", "lerobot/smolvla_base", card)
+    assert parse(f"openpi:ws://gpu:8000@{card}") == Reference("openpi", "ws://gpu:8000", card)
+    assert parse(f"go1:http://user@gpu:9000/act@{card}").where == "http://user@gpu:9000/act"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("pytorch:/models/x", "`pytorch` is no kind of VLA"),
+        ("transformers:/nowhere/at/all", "neither a folder of this machine nor a hub id"),
+        ("lerobot:lerobot/smolvla_base", "there is no card"),
+        ("openpi:http://gpu:8000", "expected ws://HOST:PORT"),
+        ("go1:gpu", "expected http://HOST:PORT"),
+    ],
+)
+def test_a_name_that_means_nothing_is_refused(name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse(name)

@@ -1,0 +1,404 @@
+"""VLAs behind a network, against real servers on loopback, well-behaved and not."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import dataclasses
+import json
+import pickle
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import numpy as np
+import pytest
+import torch
+import yaml
+from tiny_vla import CAMERAS, HORIZON, INSTRUCTION, JOINTS, SIDE, write_tiny_vla
+from websockets.sync.server import ServerConnection, serve
+
+from rlt_ros.serving.openpi import OpenPIVLASession
+from rlt_ros.serving.websocket import WebSocketServer
+from rlt_ros.vla import VLA, ObservationBatch
+from rlt_ros.vla.backends.openpi_client import OpenPIVLA
+from rlt_ros.vla.backends.remote import RemoteVLA
+from rlt_ros.vla.card import ServerCard, VLACard
+from rlt_ros.vla.errors import VLAUnavailableError
+from rlt_ros.vla.frozen import FrozenVLA
+from rlt_ros.vla.loading import load_vla
+from rlt_ros.vla.wire import pack, unpack
+
+QUICK = ServerCard(timeout=0.2, connect_timeout=2.0, retry=0.0, max_age=20.0, probe=INSTRUCTION)
+PATIENT = dataclasses.replace(QUICK, timeout=20.0)
+
+
+def _card(server: ServerCard = PATIENT) -> VLACard:
+    return VLACard(
+        joints=JOINTS,
+        cameras={camera: camera for camera in CAMERAS},
+        image_size=(SIDE, SIDE),
+        action_scale=tuple(torch.linspace(0.01, 0.04, JOINTS).tolist()),
+        server=server,
+    )
+
+
+@pytest.fixture(scope="module")
+def frozen(tmp_path_factory: pytest.TempPathFactory) -> FrozenVLA:
+    return write_tiny_vla(tmp_path_factory.mktemp("weights"))
+
+
+@contextlib.contextmanager
+def serving(vla: VLA, port: int = 0) -> Iterator[WebSocketServer]:
+    server = WebSocketServer(lambda: OpenPIVLASession(vla), port=port)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@contextlib.contextmanager
+def answering(answer: Callable[[ServerConnection, bytes], None], greeting: Any = b"\x80") -> Iterator[str]:
+    """A server of our own making; yields its address."""
+
+    def handle(connection: ServerConnection) -> None:
+        if greeting is not None:
+            connection.send(greeting)
+        for message in connection:
+            assert isinstance(message, bytes)
+            answer(connection, message)
+
+    with serve(handle, "127.0.0.1", 0, compression=None, close_timeout=0.2) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def _observations(count: int = 2) -> ObservationBatch:
+    random = torch.Generator().manual_seed(0)
+    images = {
+        camera: torch.randint(256, (count, SIDE, SIDE, 3), dtype=torch.uint8, generator=random)
+        for camera in CAMERAS
+    }
+    position = torch.randn(count, JOINTS, generator=random)
+    return ObservationBatch(images, torch.cat([position, 0 * position], dim=1), [INSTRUCTION] * count)
+
+
+def _good(**fields: Any) -> dict[str, Any]:
+    return {
+        "actions": np.zeros((HORIZON, JOINTS), np.float32),
+        "hidden_states": np.ones((6, 4), np.float32),
+        **fields,
+    }
+
+
+def test_a_vla_behind_a_network_is_the_vla(frozen: FrozenVLA, tmp_path: Path) -> None:
+    (tmp_path / "card.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "joints": JOINTS,
+                "cameras": {camera: camera for camera in CAMERAS},
+                "image_size": [SIDE, SIDE],
+                "action_scale": frozen.vla.action_scale.tolist(),
+                "server": {"timeout": 20.0, "max_age": 20.0, "probe": INSTRUCTION},
+            },
+            sort_keys=False,
+        )
+    )
+    observations = _observations(1)
+    with serving(frozen.vla) as server:
+        remote = load_vla(f"openpi:ws://127.0.0.1:{server.port}@{tmp_path / 'card.yaml'}")
+        assert isinstance(remote, VLA)
+        seen = remote.act(observations, generator=torch.Generator().manual_seed(5))
+        embeddings, _ = remote.embed(observations)
+    assert remote.spec == frozen.spec
+    seed = int(torch.randint(2**31, (1,), generator=torch.Generator().manual_seed(5)))
+    local = frozen.vla.act(observations, generator=torch.Generator().manual_seed(seed))
+    torch.testing.assert_close(seen.embeddings, local.embeddings)
+    torch.testing.assert_close(embeddings, local.embeddings)
+    assert torch.equal(seen.mask, local.mask)
+    torch.testing.assert_close(seen.chunk, local.chunk, atol=1e-3, rtol=1e-3)
+
+
+def test_other_weights_behind_the_same_address_are_another_vla(frozen: FrozenVLA, tmp_path: Path) -> None:
+    other = write_tiny_vla(tmp_path / "other", seed=1)
+    with serving(frozen.vla) as server:
+        first = OpenPIVLA.connect(f"ws://127.0.0.1:{server.port}", _card())
+    with serving(other.vla, port=server.port) as server:
+        second = OpenPIVLA.connect(f"ws://127.0.0.1:{server.port}", _card())
+    assert first.fingerprint != second.fingerprint
+
+
+def test_it_connects_again_after_the_server_was_away(frozen: FrozenVLA) -> None:
+    generator = torch.Generator()
+    with serving(frozen.vla) as server:
+        vla = OpenPIVLA.connect(f"ws://127.0.0.1:{server.port}", _card())
+        before = vla.act(_observations(1), generator=generator.manual_seed(1))
+    with pytest.raises(VLAUnavailableError, match=r"broke|no VLA server answers"):
+        vla.act(_observations(1), generator=generator)
+    with serving(frozen.vla, port=server.port):
+        after = vla.act(_observations(1), generator=generator.manual_seed(1))
+    torch.testing.assert_close(before.embeddings, after.embeddings)
+
+
+def test_between_attempts_it_fails_at_once(frozen: FrozenVLA) -> None:
+    with serving(frozen.vla) as server:
+        vla = OpenPIVLA.connect(
+            f"ws://127.0.0.1:{server.port}", _card(dataclasses.replace(PATIENT, retry=3600.0))
+        )
+    for expected in ("broke", "no VLA server answers", "the next attempt is in"):
+        with pytest.raises(VLAUnavailableError, match=expected):
+            vla.act(_observations(1), generator=torch.Generator())
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        (pack({"actions": np.zeros((HORIZON, JOINTS))}), "no `hidden_states`.*no RL token.*rlt-ros serve"),
+        (pack({"action": 1}), "no `actions`"),
+        (pack([1, 2]), "no `actions`"),
+        (pack(_good(actions=np.full((2, JOINTS), np.nan))), "empty or not finite"),
+        (pack(_good(actions="many")), "no numbers"),
+        (pack(_good(hidden_states=np.zeros((0, 4)))), "empty or not finite"),
+        (pack(_good(hidden_states=np.zeros(4))), "do not fit"),
+        (pack(_good(hidden_mask=np.ones(3, bool))), "do not fit"),
+        (pickle.dumps(_good()), "cannot be read"),
+        (pack(_good())[:-7], "cut off"),
+        (
+            msgpack.packb(
+                {b"actions": {b"__ndarray__": True, b"data": b"x" * 8, b"dtype": "|O", b"shape": [1]}}
+            ),
+            "nothing is unpickled",
+        ),
+        (
+            "Traceback (most recent call last):\n  File\nKeyError: 'observation/image'",
+            "KeyError: 'observation/image'",
+        ),
+    ],
+)
+def test_an_answer_that_cannot_be_used_is_refused_at_the_start(reply: bytes | str, message: str) -> None:
+    with (
+        answering(lambda connection, _: connection.send(reply)) as address,
+        pytest.raises(VLAUnavailableError, match=message) as caught,
+    ):
+        OpenPIVLA.connect(address, _card())
+    assert address in str(caught.value)
+
+
+def test_a_server_that_stalls_is_given_up(frozen: FrozenVLA) -> None:
+    with (
+        answering(lambda *_: None) as address,
+        pytest.raises(VLAUnavailableError, match=r"no answer within 0.2 s; the server stalls"),
+    ):
+        OpenPIVLA.connect(address, _card(QUICK))
+
+
+def test_an_answer_larger_than_allowed_ends_the_connection() -> None:
+    small = dataclasses.replace(PATIENT, max_bytes=2048)
+    huge = pack(_good(hidden_states=np.zeros((100, 100), np.float32)))
+    with (
+        answering(lambda connection, _: connection.send(huge)) as address,
+        pytest.raises(VLAUnavailableError, match="connection broke"),
+    ):
+        OpenPIVLA.connect(address, _card(small))
+
+
+def test_a_late_answer_does_not_answer_the_next_question() -> None:
+    """After a time-out the connection is closed: its answer would belong to an older observation."""
+    connections: list[ServerConnection] = []
+    asked = threading.Semaphore(0)
+
+    def answer(connection: ServerConnection, message: bytes) -> None:
+        if connection not in connections:
+            connections.append(connection)
+        state = unpack(message, limit=2**24)["state"]
+        if state[0] < 0:  # the one that is left without an answer
+            asked.release()
+            return
+        connection.send(pack(_good(actions=np.full((HORIZON, JOINTS), state[0]))))
+
+    with answering(answer) as address:
+        vla = OpenPIVLA.connect(address, _card(dataclasses.replace(QUICK, timeout=1.0)))
+        observations = _observations(1)
+        stalled, fine = observations.proprio.clone(), observations.proprio.clone()
+        stalled[0, 0], fine[0, 0] = -1.0, 2.0
+        with pytest.raises(VLAUnavailableError, match="stalls"):
+            vla.act(dataclasses.replace(observations, proprio=stalled), generator=torch.Generator())
+        assert asked.acquire(timeout=10)
+        seen = vla.act(dataclasses.replace(observations, proprio=fine), generator=torch.Generator())
+    assert float(seen.chunk[0, 0, 0]) == pytest.approx(
+        0.0, abs=1e-4
+    )  # the target 2.0 is where joint 0 stands
+    assert len(connections) == 2
+
+
+@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 101 Switching", b"\x82\x7f\x00\x00"])
+def test_half_a_handshake_is_given_up(sent: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        peers: list[socket.socket] = []
+
+        def accept() -> None:
+            peer, _ = listener.accept()
+            peers.append(peer)
+            peer.sendall(sent)
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        address = f"ws://127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(VLAUnavailableError, match="no VLA server answers"):
+            OpenPIVLA.connect(address, _card(dataclasses.replace(QUICK, connect_timeout=0.3)))
+        thread.join()
+        peers[0].close()
+
+
+class Clock:
+    """Seconds that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_an_answer_that_is_too_old_is_not_used() -> None:
+    clock, delay = Clock(), [0.0]
+
+    def ask(*_: object) -> dict[str, Any]:
+        clock.now += delay[0]
+        return _good()
+
+    vla = RemoteVLA(ask, _card(dataclasses.replace(QUICK, max_age=1.0)), who="here", clock=clock)
+    delay[0] = 0.9
+    vla.act(_observations(1), generator=torch.Generator())
+    delay[0] = 1.1
+    with pytest.raises(VLAUnavailableError, match=r"came after 1.10 s, older than `server.max_age`"):
+        vla.act(_observations(1), generator=torch.Generator())
+
+
+def test_another_model_behind_a_running_connection_is_noticed() -> None:
+    replies = [_good(), _good(hidden_states=np.ones((6, 5), np.float32))]
+    vla = RemoteVLA(lambda *_: replies.pop(0), _card(), who="here")
+    with pytest.raises(VLAUnavailableError, match="another model is served"):
+        vla.act(_observations(1), generator=torch.Generator())
+
+
+# -- GO-1 ------------------------------------------------------------------------------------------------------------
+
+
+def _json_numpy(value: np.ndarray) -> dict[str, Any]:
+    """As the json_numpy package writes an array."""
+    return {
+        "__numpy__": base64.b64encode(value.tobytes()).decode(),
+        "dtype": np.lib.format.dtype_to_descr(value.dtype),
+        "shape": list(value.shape),
+    }
+
+
+@contextlib.contextmanager
+def go1(answer: Callable[[dict[str, Any]], tuple[int, bytes]]) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            status, data = answer({"path": self.path, **body})
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _go1_card(folder: Path) -> Path:
+    path = folder / "go1.yaml"
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "joints": JOINTS,
+                "cameras": {"head": "top", "hand_right": "right", "hand_left": "left"},
+                "image_size": [SIDE, SIDE],
+                "action_scale": [0.02] * JOINTS,
+                "state": {"elements": list(range(7, 14)), "size": 16, "fill": {15: 1.0}},
+                "actions": {"elements": list(range(7, 14)), "size": 16},
+                "server": {"timeout": 20.0, "max_age": 20.0},
+            },
+            sort_keys=False,
+        )
+    )
+    return path
+
+
+def test_go1_is_asked_as_its_server_wants_it(tmp_path: Path) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def answer(body: dict[str, Any]) -> tuple[int, bytes]:
+        asked.append(body)
+        actions = np.zeros((30, 16), np.float32)
+        actions[:, 7:14] = 0.5
+        reply = {"actions": _json_numpy(actions), "hidden_states": _json_numpy(np.ones((6, 4), np.float32))}
+        return 200, json.dumps(reply).encode()
+
+    with go1(answer) as address:
+        vla = load_vla(f"go1:{address}@{_go1_card(tmp_path)}")
+        observations = _observations(1)
+        seen = vla.act(observations, generator=torch.Generator())
+    assert vla.spec.horizon == 30
+    position = observations.proprio[0, :JOINTS]
+    torch.testing.assert_close(seen.chunk[0, 0], (0.5 - position) / 0.02, atol=1e-3, rtol=1e-3)
+    body = asked[-1]
+    assert body["path"] == "/act"
+    assert body["instruction"] == INSTRUCTION
+    state = np.frombuffer(base64.b64decode(body["state"]["__numpy__"]), body["state"]["dtype"])
+    assert state.shape == (16,)
+    np.testing.assert_allclose(state[7:14], position, atol=1e-6)
+    assert state[15] == 1.0
+    assert body["top"]["shape"] == [SIDE, SIDE, 3]
+    assert np.frombuffer(base64.b64decode(body["ctrl_freqs"]["__numpy__"]), np.float32).tolist() == [30.0]
+
+
+@pytest.mark.parametrize(
+    ("status", "data", "message"),
+    [
+        (200, json.dumps(_json_numpy(np.zeros((30, 16), np.float32))).encode(), "no `hidden_states`"),
+        (500, b"out of memory", "answers 500: out of memory"),
+        (200, b'{"actions": [[0', "cannot be read"),
+        (200, b"[" * 100_000, "cannot be read"),
+        (200, pickle.dumps([1]), "cannot be read"),
+        (200, json.dumps({"__numpy__": "!!", "dtype": "<f4", "shape": [1]}).encode(), "no base64"),
+        (
+            200,
+            json.dumps({"__numpy__": "AAAA", "dtype": "|O", "shape": [1]}).encode(),
+            "nothing is unpickled",
+        ),
+    ],
+)
+def test_a_go1_server_that_gives_no_embeddings_is_refused(
+    tmp_path: Path, status: int, data: bytes, message: str
+) -> None:
+    with go1(lambda _: (status, data)) as address, pytest.raises(VLAUnavailableError, match=message):
+        load_vla(f"go1:{address}@{_go1_card(tmp_path)}")
+
+
+def test_where_nobody_listens_is_said(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(VLAUnavailableError, match="start the server, or correct the address"):
+        load_vla(f"go1:http://127.0.0.1:{port}@{_go1_card(tmp_path)}")
