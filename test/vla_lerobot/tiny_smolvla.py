@@ -84,8 +84,13 @@ def write_tiny_smolvla(folder: Path) -> Path:
 
 def _write_backbone(folder: Path) -> Path:
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast, SmolVLMConfig, SmolVLMImageProcessor, SmolVLMProcessor
-    from transformers import SmolVLMVideoProcessor
+    from transformers import (
+        PreTrainedTokenizerFast,
+        SmolVLMConfig,
+        SmolVLMImageProcessor,
+        SmolVLMProcessor,
+        SmolVLMVideoProcessor,
+    )
 
     marks = ("<fake_token_around_image>", "<image>", "<end_of_utterance>", "<global-img>")
     names = ("<pad>", "<bos>", "<eos>", "<unk>", "\n", *marks, *WORDS)

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tiny_smolvla import CAMERAS, CARD, CHUNK, JOINTS, PER_IMAGE, SIDE, WIDTH, write_tiny_smolvla
 
 from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.vla import VLA, ObservationBatch
 from rlt_ros.vla.backends.lerobot_policy import LeRobotVLA
 from rlt_ros.vla.errors import VLALoadError
 from rlt_ros.vla.loading import load_vla
-from tiny_smolvla import CAMERAS, CARD, CHUNK, JOINTS, PER_IMAGE, SIDE, WIDTH, write_tiny_smolvla
 
 PROMPTS = ["plug the charger", "lift it", "plug the charger into the power strip"]
 
