@@ -109,6 +109,17 @@ Parameters that most nodes have:
 |---|---|---|---|---|
 """
 
+_DRIVERS = {
+    "subscribe_joints": ("subscribes", "`joint_states` of each driver of the robot profile", "`JointState`"),
+    "subscribe_commands": ("subscribes", "`command.topic` of the robot profile", "that of its `command.type`"),
+    "CommandPublishers": (
+        "publishes",
+        "`command.topic` of each driver of the robot profile",
+        "that of its `command.type`",
+    ),
+}
+"""Function of `rlt_ros.nodes.drivers` → the row for what it makes, but for the quality of service."""
+
 _PROFILE_TOPICS = {
     "joint_states": "`joint_states` of the robot profile",
     "command.topic": "`command.topic` of the robot profile",
@@ -152,6 +163,10 @@ def _node(name: str) -> Iterator[str]:
 
 def _topics(calls: list[ast.Call], assigned: dict[str, ast.expr]) -> Iterator[str]:
     for call in calls:
+        if _called(call) in _DRIVERS:
+            quality = _quality(call.args[3], assigned) if len(call.args) > 3 else _profile(qos.COMMAND)
+            yield f"| {' | '.join((*_DRIVERS[_called(call)], quality))} |\n"
+            continue
         kind = {"publisher": "publishes", "subscription": "subscribes"}.get(_called(call), "")
         if kind and not isinstance(call.args[1], ast.Name):
             profile = call.args[2] if kind == "publishes" else call.args[3]

@@ -27,13 +27,13 @@ from rlt_ros.middleware.messages import (
     EpisodeEvent,
     EpisodeState,
     ExecutedStep,
-    JointState,
     LearnerStatus,
     ReplayStatus,
 )
 from rlt_ros.nodes import qos
 from rlt_ros.nodes.conversions import to_ns, write_episode
 from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Dropped, Report
+from rlt_ros.nodes.drivers import subscribe_joints
 from rlt_ros.nodes.parameters import Setup, declare
 from rlt_ros.nodes.run import CannotStart, Finished, run_node
 from rlt_ros.nodes.topics import Topics
@@ -106,12 +106,12 @@ class EpisodeNode(Node):
         topics.subscription(Bool, "rlt/e_stop", self._on_e_stop, qos.E_STOP)
         if self._home is not None:
             sensors = qos.sensor(reliable=profile.reliable_sensors)
-            topics.subscription(JointState, profile.joint_states, self._on_joints, sensors)
+            subscribe_joints(topics, profile, self._on_joints, sensors, self._dropped)
         self._needed = {
-            "the robot": profile.joint_states,
+            "the robot": profile.drivers[0].joint_states,
             "perception": "rlt/observation",
             "inference": "rlt/action_chunk",
-            "the executor": profile.command.topic,
+            "the executor": profile.drivers[0].command.topic,
         }
         self.create_timer(_LOOK, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
         if self._book.interrupted is not None:

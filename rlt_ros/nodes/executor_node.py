@@ -22,13 +22,11 @@ from rlt_ros.middleware import (
     Clock,
     ClockType,
     LifecycleNode,
-    Publisher,
     State,
     Timer,
     TransitionCallbackReturn,
     ok,
 )
-from rlt_ros.middleware.arrays import pack
 from rlt_ros.middleware.messages import (
     ActionChunk,
     Bool,
@@ -37,7 +35,6 @@ from rlt_ros.middleware.messages import (
     EpisodeState,
     ExecutedStep,
     Intervention,
-    JointState,
 )
 from rlt_ros.nodes import qos
 from rlt_ros.nodes.conversions import (
@@ -49,12 +46,14 @@ from rlt_ros.nodes.conversions import (
     write_step,
 )
 from rlt_ros.nodes.diagnostics import ERROR, OK, STALE, WARN, Diagnostics, Dropped, Report
+from rlt_ros.nodes.drivers import CommandPublishers, subscribe_joints
 from rlt_ros.nodes.parameters import Setup, declare
 from rlt_ros.nodes.punctual import be_punctual
 from rlt_ros.nodes.run import CannotStart, explained, run_node
 from rlt_ros.nodes.topics import Topics
 from rlt_ros.perception.joints import JointOrder, JointStateError
 from rlt_ros.rlt.parameters import check, parameter
+from rlt_ros.robots.commands import CommandError
 from rlt_ros.robots.profile import RobotProfile, load_profile
 
 _LOCK_STEP_WATCH = 0.02  # s between two looks whether something has been waited for too long
@@ -99,7 +98,6 @@ class ExecutorNode(LifecycleNode):
         self._control, self._config = declare(self, "", ControlConfig), declare(self, "", ExecutorConfig)
         self._profile: RobotProfile = load_profile(setup.robot)
         self._controller: Controller | None = None
-        self._commands: Publisher | None = None
         self._timer: Timer | None = None
         self._order = JointOrder(self._profile.joints)
         self._aborted = 0
@@ -121,12 +119,11 @@ class ExecutorNode(LifecycleNode):
         topics.subscription(Intervention, "rlt/intervention", self._on_intervention, qos.INTERVENTION)
         topics.subscription(ActionChunk, "rlt/action_chunk", self._on_chunk, qos.ACTION_CHUNK)
         sensors = qos.sensor(reliable=self._profile.reliable_sensors or self._control.lock_step)
-        topics.subscription(JointState, self._profile.joint_states, self._on_joints, sensors)
+        subscribe_joints(topics, self._profile, self._on_joints, sensors, self._dropped)
         self._guard = self.create_timer(
             1.0, self._watch_for_others, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
-        self._command_topic = self.resolve_topic_name(self._profile.command.topic)
-        self._topics = topics
+        self._commands = CommandPublishers(self, topics, self._profile, stamped=self._control.lock_step)
 
     @explained
     def on_configure(self, state: State) -> TransitionCallbackReturn:
@@ -142,11 +139,11 @@ class ExecutorNode(LifecycleNode):
         """Begin to command, if nobody else does."""
         self._wait_until_alone()
         be_punctual(self, self._config.realtime_priority)
-        self._commands = self._topics.publisher(JointState, self._profile.command.topic, qos.COMMAND)
+        self._commands.open()
         period = _LOCK_STEP_WATCH if self._control.lock_step else 1.0 / self._profile.control_hz
         self._expected = time.monotonic_ns() + round(period * 1e9)
         self._timer = self.create_timer(period, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self.get_logger().info(f"commands {self._command_topic}")
+        self.get_logger().info(f"commands {', '.join(self._commands.topics)}")
         return super().on_activate(state)
 
     @explained
@@ -167,21 +164,22 @@ class ExecutorNode(LifecycleNode):
         super().destroy_node()
 
     def _stop(self) -> None:
-        if self._commands is None or self._controller is None:
+        if not self._commands.is_open or self._controller is None:
             return
         if self._timer is not None:
             self.destroy_timer(self._timer)
         hold = self._controller.hold(self._ros_time())
         if hold is not None and ok():
             self._send(hold)
-        self.destroy_publisher(self._commands)
-        self._commands = self._timer = None
+        self._commands.close()
+        self._timer = None
 
     def _on_joints(self, message: Any) -> None:
         if self._controller is None:
             return
         try:
             position = self._order.positions(message.name, message.position)
+            self._commands.measured(message.name, message.position)
             gripper = self._profile.gripper
             share = None if gripper is None else gripper.measured(message.name, message.position)
             self._controller.joint_state(to_ns(message.header.stamp), position, time.monotonic_ns(), share)
@@ -258,7 +256,7 @@ class ExecutorNode(LifecycleNode):
             self._tick()
 
     def _tick(self) -> None:
-        if self._controller is None or self._commands is None:
+        if self._controller is None or not self._commands.is_open:
             return
         outcome = self._controller.tick(time.monotonic_ns(), self._ros_time())
         if outcome.command is not None:
@@ -271,13 +269,11 @@ class ExecutorNode(LifecycleNode):
             self._abort(self._controller.episode.episode)
 
     def _send(self, command: Command) -> None:
-        assert self._commands is not None
-        header = to_header(command.stamp, self._profile.base_frame)
-        names, positions = list(self._profile.joints), command.target
-        if command.gripper is not None and self._profile.gripper is not None:
-            names.append(self._profile.gripper.joint)
-            positions = np.append(positions, command.gripper)
-        self._commands.publish(JointState(header=header, name=names, position=pack(positions)))
+        try:
+            self._commands.publish(command.stamp, command.target, command.gripper)
+        except CommandError as error:
+            self._dropped.add("command that cannot be made", str(error))
+            return
         if command.record is not None:
             self._steps.publish(write_step(command.record))
 
@@ -311,34 +307,32 @@ class ExecutorNode(LifecycleNode):
         start = time.monotonic()
         while True:
             waited = time.monotonic() - start
-            others = self._others()
+            topic, others = self._others()
             if not others and waited >= self._config.discovery_time:
                 return
             if others and waited >= max(self._config.discovery_time, self._config.takeover_time):
-                raise CannotStart(
-                    f"{self._command_topic} is already published by {others}; stop that node first"
-                )
+                raise CannotStart(f"{topic} is already published by {others}; stop that node first")
             time.sleep(0.02)
 
-    def _others(self) -> str:
-        """Nodes beside this one that publish commands; empty for none."""
-        own = 0 if self._commands is None else 1
-        if self.count_publishers(self._command_topic) <= own:
-            return ""
-        infos = self.get_publishers_info_by_topic(self._command_topic)
-        names = sorted(f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos)
-        if own and self.get_fully_qualified_name() in names:
-            names.remove(self.get_fully_qualified_name())
-        return ", ".join(names) or "a node without name"
+    def _others(self) -> tuple[str, str]:
+        """A topic of commands that others publish too, and those nodes; both empty for none."""
+        own = 1 if self._commands.is_open else 0
+        for topic in self._commands.topics:
+            if self.count_publishers(topic) <= own:
+                continue
+            infos = self.get_publishers_info_by_topic(topic)
+            names = sorted(f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos)
+            if own and self.get_fully_qualified_name() in names:
+                names.remove(self.get_fully_qualified_name())
+            return topic, ", ".join(names) or "a node without name"
+        return "", ""
 
     def _watch_for_others(self) -> None:
-        if self._commands is None:
+        if not self._commands.is_open:
             return
-        others = self._others()
+        topic, others = self._others()
         if others:
-            self.get_logger().fatal(
-                f"{others} publishes {self._command_topic} too; this node commands no more"
-            )
+            self.get_logger().fatal(f"{others} publishes {topic} too; this node commands no more")
             self.trigger_deactivate()
 
     def _measure(self, now: int) -> None:
@@ -371,7 +365,7 @@ class ExecutorNode(LifecycleNode):
         if self._late:
             figures["timer_late_p99_ms"] = float(np.percentile(self._late, 99))
             figures["missed_periods"] = self._missed
-        if self._commands is None:
+        if not self._commands.is_open:
             return ERROR, "inactive: commands nothing", figures
         if controller.why_held:
             return WARN, f"holds: {controller.why_held}", figures

@@ -20,7 +20,6 @@ from rlt_ros.middleware.messages import (
     Float32,
     Header,
     Image,
-    JointState,
     LearnerStatus,
     MarkerArray,
     Observation,
@@ -34,6 +33,7 @@ from rlt_ros.middleware.messages import (
 from rlt_ros.nodes import qos
 from rlt_ros.nodes.conversions import read_chunk, read_episode, read_observation, read_step
 from rlt_ros.nodes.diagnostics import Diagnostics, Dropped
+from rlt_ros.nodes.drivers import subscribe_joints
 from rlt_ros.nodes.markers import COLOURS, ChunkMarkers
 from rlt_ros.nodes.parameters import Setup, declare
 from rlt_ros.nodes.run import run_node
@@ -124,7 +124,7 @@ class MonitorNode(Node):
     def _subscribe_to_views(self) -> list[Subscription]:
         topics = self._topics
         return [
-            topics.subscription(JointState, self._profile.joint_states, self._on_joints, qos.SENSOR),
+            *subscribe_joints(topics, self._profile, self._on_joints, qos.SENSOR, self._dropped),
             topics.subscription(Observation, "rlt/observation", self._on_observation, qos.OBSERVATION),
             topics.subscription(
                 ExecutedStep, "rlt/executed_step", self._checked(self._on_step), qos.EXECUTED_STEP

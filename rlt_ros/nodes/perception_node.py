@@ -9,10 +9,11 @@ from functools import partial
 from typing import Any
 
 from rlt_ros.middleware import Duration, JumpThreshold, Node
-from rlt_ros.middleware.messages import EpisodeState, Image, JointState, Observation
+from rlt_ros.middleware.messages import EpisodeState, Image, Observation
 from rlt_ros.nodes import qos
 from rlt_ros.nodes.conversions import to_ns, write_observation
 from rlt_ros.nodes.diagnostics import OK, STALE, Diagnostics, Dropped, Report
+from rlt_ros.nodes.drivers import subscribe_joints
 from rlt_ros.nodes.parameters import Setup, declare
 from rlt_ros.nodes.punctual import be_punctual
 from rlt_ros.nodes.run import run_node
@@ -69,7 +70,7 @@ class PerceptionNode(Node):
         self._out = topics.publisher(Observation, "rlt/observation", qos.OBSERVATION)
         sensors = qos.sensor(reliable=profile.reliable_sensors)
         topics.subscription(EpisodeState, "rlt/episode_state", self._on_episode, qos.EPISODE_STATE)
-        topics.subscription(JointState, profile.joint_states, self._on_joints, sensors)
+        subscribe_joints(topics, profile, self._on_joints, sensors, self._dropped)
         for name, camera in profile.cameras.items():
             topics.subscription(Image, camera.topic, self._on_picture_of(name, camera.encoding), sensors)
         back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)

@@ -41,6 +41,7 @@ from rlt_ros.middleware.messages import (
 )
 from rlt_ros.nodes import qos
 from rlt_ros.nodes.diagnostics import OK, Diagnostics, Report
+from rlt_ros.nodes.drivers import command_type
 from rlt_ros.nodes.parameters import Setup, declare
 from rlt_ros.nodes.run import run_node
 from rlt_ros.nodes.topics import Topics
@@ -98,8 +99,8 @@ class RecordNode(Node):
 def _wanted(robot: RobotProfile, config: RecordConfig) -> Iterator[tuple[Any, str, QoSProfile]]:
     """(type, topic, quality of service) of what is recorded."""
     of_a_robot = [
-        (JointState, robot.joint_states, qos.SENSOR),
-        (JointState, robot.command.topic, qos.COMMAND),
+        *((JointState, part.joint_states, qos.SENSOR) for part in robot.drivers),
+        *((command_type(part), part.command.topic, qos.COMMAND) for part in robot.drivers),
         (RLState, "rlt/rl_state", qos.RL_STATE),
         (ChunkRequest, "rlt/chunk_request", qos.CHUNK_REQUEST),
         (ActionChunk, "rlt/action_chunk", qos.ACTION_CHUNK),

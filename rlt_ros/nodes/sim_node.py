@@ -20,7 +20,7 @@ import numpy as np
 from rlt_ros.episodes.tasks import load_task
 from rlt_ros.middleware import Clock as NodeClock
 from rlt_ros.middleware import ClockType, Node
-from rlt_ros.middleware.arrays import pack, unpack
+from rlt_ros.middleware.arrays import pack
 from rlt_ros.middleware.messages import (
     ChunkRequest,
     Clock,
@@ -34,6 +34,7 @@ from rlt_ros.middleware.messages import (
 from rlt_ros.nodes import qos
 from rlt_ros.nodes.conversions import read_episode, to_header, to_ns, to_time, write_intervention
 from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Dropped, Report
+from rlt_ros.nodes.drivers import command_stamp, read_driver_command, subscribe_commands
 from rlt_ros.nodes.parameters import Setup, declare
 from rlt_ros.nodes.run import run_node
 from rlt_ros.nodes.topics import Topics
@@ -143,7 +144,8 @@ class SimNode(Node):
         self._reported = (0, time.monotonic())
 
         topics.subscription(EpisodeState, "rlt/episode_state", self._on_episode, qos.EPISODE_STATE)
-        topics.subscription(JointState, self._profile.command.topic, self._on_command, qos.COMMAND)
+        (self._driver,) = self._profile.drivers
+        subscribe_commands(topics, self._driver, self._on_command)
         topics.subscription(ChunkRequest, "rlt/chunk_request", self._on_request, qos.CHUNK_REQUEST)
         if config.operator == "scripted":
             topics.subscription(ExecutedStep, "rlt/executed_step", self._on_step, qos.EXECUTED_STEP)
@@ -203,15 +205,15 @@ class SimNode(Node):
         self._say_released()
 
     def _on_command(self, message: Any) -> None:
-        stamp, now = to_ns(message.header.stamp), self._session.stamp
+        now = self._session.stamp
+        stamp = command_stamp(message) or now  # who sends no stamp means now
         if self._config.lock_step and not self._waiting:
             return  # between episodes, or an event's answer is waited for: time stands still
         if self._config.lock_step and stamp != now:
             self._dropped.add("command for another step", f"stamp {stamp} ns at {now} ns")
             return
         try:
-            positions = unpack(message.position, (len(message.name),), name="position")
-            foreign = self._session.command(message.name, positions, stamp)
+            foreign = self._session.command(*read_driver_command(self._driver, message), stamp)
         except ValueError as error:
             self._dropped.add("bad command", str(error))
             return

@@ -17,7 +17,6 @@ from rlt_ros.middleware.messages import (
     EpisodeState,
     ExecutedStep,
     Intervention,
-    JointState,
     Joy,
     Twist,
     TwistStamped,
@@ -25,6 +24,7 @@ from rlt_ros.middleware.messages import (
 from rlt_ros.nodes import qos
 from rlt_ros.nodes.conversions import read_episode, read_step, to_header, write_intervention
 from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Dropped, Report
+from rlt_ros.nodes.drivers import subscribe_joints
 from rlt_ros.nodes.parameters import Setup, declare
 from rlt_ros.nodes.punctual import be_punctual
 from rlt_ros.nodes.run import CannotStart, run_node
@@ -78,7 +78,7 @@ class TeleopNode(Node):
         self._interventions = topics.publisher(Intervention, "rlt/intervention", qos.INTERVENTION)
         self._events = topics.publisher(EpisodeEvent, "rlt/episode_event", qos.EPISODE_EVENT)
         self._e_stop = topics.publisher(Bool, "rlt/e_stop", qos.E_STOP)
-        topics.subscription(JointState, self._profile.joint_states, self._on_joints, qos.SENSOR)
+        subscribe_joints(topics, self._profile, self._on_joints, qos.SENSOR, self._dropped)
         topics.subscription(ExecutedStep, "rlt/executed_step", self._on_step, qos.EXECUTED_STEP)
         topics.subscription(EpisodeState, "rlt/episode_state", self._on_episode, qos.EPISODE_STATE)
         topics.subscription(Bool, "rlt/e_stop", lambda m: self._operator.e_stop(m.data), qos.E_STOP)

@@ -109,6 +109,8 @@ class Body:
         poses = []
         for link, parent in pairs:
             pose = self._data.oMf[parent].actInv(self._data.oMf[link])
-            names = (link_name(self._model.frames[frame].name) for frame in (parent, link))
-            poses.append(LinkPose(*names, pose.translation.copy(), pin.Quaternion(pose.rotation).coeffs()))
+            names = [link_name(self._model.frames[frame].name) for frame in (parent, link)]
+            poses.append(
+                LinkPose(names[0], names[1], pose.translation.copy(), pin.Quaternion(pose.rotation).coeffs())
+            )
         return poses

@@ -85,15 +85,16 @@ class CommandWriter:
         return all(joint in self._held for joint in self._part.held)
 
     def hold(self, positions: Mapping[str, float]) -> None:
-        """Hold the joints that the policy does not move where they are, rad; the first position of each counts."""
-        for joint in self._part.held:
-            if joint in positions and joint not in self._held:
-                self._held[joint] = float(positions[joint])
+        """Take in where joints stand that the policy does not move, rad; from the first command on they stay there."""
+        if self._row is None:
+            for joint in self._part.held:
+                value = positions.get(joint, np.nan)
+                if np.isfinite(value):
+                    self._held[joint] = float(value)
 
     def reset(self) -> None:
-        """Commanding ends: what comes next starts from standstill, and holds anew."""
+        """Commanding ends: what comes next starts from standstill, and holds what is measured from now on."""
         self._row = None
-        self._held.clear()
 
     def write(self, target: Array) -> Record:
         """The command for joint targets (A,) rad, in the order of the part's joints.

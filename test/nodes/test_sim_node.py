@@ -309,7 +309,7 @@ def test_the_scripted_human_takes_over_from_an_actor_that_is_stuck(
     others.graph.until(lambda: others.joints)
     others.act(1)
     hold = others.arm(others.joints[0])
-    for _ in range(100):  # more than its patience
+    for _ in range(120):  # more than its patience
         others.answer(hold)
     assert {message.phase for message in others.human} == {Intervention.PHASE_RELEASED}
     others.ask(1)

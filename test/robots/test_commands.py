@@ -92,11 +92,20 @@ def test_a_joint_that_the_policy_does_not_move_stays_where_commanding_found_it()
     writer = CommandWriter(part("forward", order=("a", "b", "c")), PERIOD)
     with pytest.raises(CommandError, match="where c stands"):
         writer.write(np.zeros(2))
-    writer.hold({"c": 0.7})
-    writer.hold({"c": 0.9})
-    assert read_command(part("forward", order=("a", "b", "c")), writer.write(np.zeros(2)))[1][2] == 0.7
-    writer.reset()
+    writer.hold({"c": float("nan")})
     assert not writer.is_ready
+
+    def held() -> float:
+        return float(read_command(part("forward", order=("a", "b", "c")), writer.write(np.zeros(2)))[1][2])
+
+    writer.hold({"c": 0.6})
+    writer.hold({"c": 0.7, "a": 5.0})
+    assert held() == 0.7
+    writer.hold({"c": 0.9})
+    assert held() == 0.7  # it follows nobody, not even its own sagging
+    writer.reset()
+    writer.hold({"c": 0.9})
+    assert held() == 0.9
 
 
 @pytest.mark.parametrize(

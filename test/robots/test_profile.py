@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from rlt_ros.rlt.parameters import ConfigError, describe
+from rlt_ros.robots.gripper import ChangesOnly, GripperProfile
 from rlt_ros.robots.profile import RobotProfile, load_profile, profile_names
 from rlt_ros.sim import scene
 
@@ -24,7 +25,7 @@ def changed(into: Path, /, **changes: Any) -> Path:
         if value is None:
             del values[key]
         else:
-            values[key] = {**values[key], **value} if isinstance(value, dict) else value
+            values[key] = {**values.get(key, {}), **value} if isinstance(value, dict) else value
     path = into / "mine.yaml"
     path.write_text(yaml.safe_dump(values))
     return path
@@ -70,6 +71,22 @@ def test_a_urdf_beside_the_profile_is_found(tmp_path: Path) -> None:
     assert profile.kinematics().joints == scene.ARM
 
 
+def test_a_profile_that_extends_another_has_its_values_but_for_its_own(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("extends: ur5e\nname: mine\ncommand: {topic: a/b}\ncontrol_hz: 125\n")
+    mine, base = load_profile(tmp_path / "mine.yaml"), load_profile("ur5e")
+    assert (mine.control_hz, mine.command.topic) == (125, "a/b")
+    assert (mine.command.type, mine.joints, mine.home) == (base.command.type, base.joints, base.home)
+
+
+def test_a_gripper_hears_changes_and_both_ends_and_no_more_often_than_it_may() -> None:
+    profile = GripperProfile("finger", open=0.0, closed=1.0, type="forward", topic="g", change=0.1, rate=10.0)
+    changes = ChangesOnly(profile)
+    said = [(0.0, 0.5), (0.2, 0.5), (0.4, 0.55), (0.45, 0.9), (0.5, 0.9), (0.55, 1.0), (0.7, 1.0), (0.9, 1.0)]
+    assert [time for time, value in said if changes.passes(value, time)] == [0.0, 0.45, 0.55]
+    changes.forget()
+    assert changes.passes(1.0, 2.0)
+
+
 def test_every_key_is_explained() -> None:
     keys = list(describe(RobotProfile))
     assert {"joints", "safety.workspace", "command.topic", "cameras"} <= {key.name for key in keys}
@@ -104,6 +121,21 @@ def test_every_key_is_explained() -> None:
         ({"gripper": {"type": "magnet"}}, ["gripper", "magnet", "joint"]),
         ({"gripper": {"width": 0.1}}, ["`gripper.width` is unknown"]),
         ({"folder": "/"}, ["`folder`"]),
+        ({"unit": "grad"}, ["`unit`", "rad, deg"]),
+        ({"joint_order": ["idx61_arm_r_joint1"]}, ["`joint_order` lacks idx62_arm_r_joint2"]),
+        ({"message_names": {"thumb": "1"}}, ["`message_names` has thumb"]),
+        ({"message_names": {"idx61_arm_r_joint1": "idx62_arm_r_joint2"}}, ["`message_names`", "its own"]),
+        ({"command": {"type": "forward"}}, ["`gripper.type` is joint", "forward", "topic or an action"]),
+        ({"command": {"order": ["idx61_arm_r_joint1"] * 2}}, ["`order`", "once"]),
+        ({"gripper": {"type": "forward"}}, ["gripper", "`topic` is missing"]),
+        ({"gripper": {"topic": "gripper"}}, ["gripper", "leave it out"]),
+        ({"gripper": {"type": "forward", "topic": "no topic"}}, ["gripper", "no topic"]),
+        (
+            {"parts": {"right": {"joints": ["idx61_arm_r_joint1"], "joint_states": "a"}}},
+            ["`parts`", "`joints`"],
+        ),
+        ({"extends": "r2d2"}, ["`extends` is r2d2", "agibot_g1_geniesim"]),
+        ({"extends": "ur5e_lyrical"}, ["`extends` is ur5e_lyrical", "extends another one"]),
     ],
 )
 def test_a_mistake_is_named_with_file_and_key(

@@ -136,7 +136,10 @@ def altered(into: Path, **changes: tuple[str, str]) -> Path:
         ({"profile": ("  - elbow_joint\n", "")}, "`home` has 6 values"),
         ({"profile": ("- elbow_joint", "- knee_joint")}, "no joint named ['knee_joint']"),
         ({"profile": ("base_frame: base_link", "base_frame: world")}, "the root of the URDF is base_link"),
-        ({"profile": ("home: .*", "home: [-15.5, -88, 108.5, -110.5, -90, -105.5]")}, "these look like degrees"),
+        (
+            {"profile": ("home: .*", "home: [-15.5, -88, 108.5, -110.5, -90, -105.5]")},
+            "these look like degrees",
+        ),
         ({"profile": ("home: .*", "home: [0, -1.5, 0, 0, 0, 0]")}, "outside `safety.workspace`"),
         ({"profile": ("velocity: 1.0", "velocity: 1.0\n  step: -1")}, "`step`"),
         (

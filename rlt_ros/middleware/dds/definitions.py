@@ -25,6 +25,12 @@ Gid gid
 NodeEntitiesInfo[] node_entities_info_seq""",
 }
 
+# Trossen's driver of X-series arms, as far as it is spoken to here (Interbotix/interbotix_ros_core).
+_FOREIGN_DEFINITIONS = {
+    "interbotix_xs_msgs/msg/JointGroupCommand": "string name\nfloat32[] cmd",
+    "interbotix_xs_msgs/msg/JointSingleCommand": "string name\nfloat32 cmd",
+}
+
 
 class UnknownType(ValueError):
     """A message type that nothing here defines."""
@@ -56,7 +62,7 @@ def type_store() -> Typestore:
         f"{PACKAGE}/msg/{path.stem}": path.read_text(encoding="utf-8")
         for path in message_folder().glob("*.msg")
     }
-    for name, text in (*_GRAPH_DEFINITIONS.items(), *sorted(own.items())):
+    for name, text in (*_GRAPH_DEFINITIONS.items(), *_FOREIGN_DEFINITIONS.items(), *sorted(own.items())):
         store.register(get_types_from_msg(text, name))
     return store
 

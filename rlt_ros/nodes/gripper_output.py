@@ -1,0 +1,92 @@
+"""Commands to a gripper that has a topic or an action of its own, each time they have changed."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from rlt_ros.middleware import Node
+from rlt_ros.middleware.actions import action_client
+from rlt_ros.middleware.arrays import pack
+from rlt_ros.middleware.choice import MiddlewareError
+from rlt_ros.middleware.messages import JointState, UnknownMessageType, message_type
+from rlt_ros.nodes import qos
+from rlt_ros.nodes.conversions import to_header
+from rlt_ros.nodes.topics import Topics
+from rlt_ros.robots.gripper import ACTION_TYPES, TOPIC_TYPES, ChangesOnly, GripperProfile
+
+
+class CannotCommandGripper(ValueError):
+    """Its messages are not installed, or it has an action and ROS 2 is not there."""
+
+
+class GripperOutput:
+    """Sends a gripper's commands.
+
+    Args:
+        node: whose they are.
+        topics: makes the publisher.
+        profile: of the gripper; its `type` is not `joint`.
+
+    Raises:
+        CannotCommandGripper: its messages are not installed, or it has an action and ROS 2 is not there.
+    """
+
+    def __init__(self, node: Node, topics: Topics, profile: GripperProfile) -> None:
+        assert profile.topic is not None
+        self._node, self._profile, self._changes = node, profile, ChangesOnly(profile)
+        self._publisher: Any = None
+        self._client: Any = None
+        self._kind: Any = None
+        try:
+            if profile.type in ACTION_TYPES:
+                self._client, self._kind = action_client(node, ACTION_TYPES[profile.type], profile.topic)
+            else:
+                self._kind = message_type(TOPIC_TYPES[profile.type])
+                self._publisher = topics.publisher(self._kind, profile.topic, qos.COMMAND)
+        except (MiddlewareError, UnknownMessageType) as error:
+            raise CannotCommandGripper(f"`gripper.type` is {profile.type}: {error}") from error
+
+    def send(self, value: float, stamp: int) -> None:
+        """Take a command, in the robot's unit; what has not changed is not sent again."""
+        if not self._changes.passes(value, time.monotonic()):
+            return
+        if self._publisher is not None:
+            self._publisher.publish(self._message(value, stamp))
+        elif self._client.server_is_ready():
+            self._client.send_goal_async(self._goal(value))
+        else:
+            self._changes.forget()
+            self._node.get_logger().warning(
+                f"nobody serves the action {self._profile.topic}; the gripper does not move",
+                throttle_duration_sec=5.0,
+            )
+
+    def close(self) -> None:
+        """Send no more."""
+        if self._publisher is not None:
+            self._node.destroy_publisher(self._publisher)
+        if self._client is not None:
+            self._client.destroy()
+        self._publisher = self._client = None
+
+    def _message(self, value: float, stamp: int) -> Any:
+        if self._profile.type == "joint_state":
+            return JointState(
+                header=to_header(stamp), name=[self._profile.joint], position=pack(np.array([value]))
+            )
+        if self._profile.type == "forward":
+            return self._kind(data=pack(np.array([value])))
+        return self._kind(name=self._profile.joint, cmd=value)
+
+    def _goal(self, value: float) -> Any:
+        goal = self._kind.Goal()
+        if self._profile.type == "gripper_command":
+            goal.command.position, goal.command.max_effort = value, self._profile.effort
+        else:
+            goal.command.name, goal.command.position = [self._profile.joint], [value]
+            if self._profile.effort > 0.0:
+                goal.command.effort = [self._profile.effort]
+        return goal
