@@ -263,7 +263,7 @@ def load_profile(name_or_path: str | Path) -> RobotProfile:
             f"robot `{name_or_path}` is unknown; there are {', '.join(profile_names())}, or give the path of a YAML "
             "file"
         )
-    mapping = _extended(read_yaml(path), path)
+    mapping = _extended(path)
     safety = mapping.get("safety")
     if isinstance(safety, dict):
         mapping = {**mapping, "safety": {key: _listed(key, value) for key, value in safety.items()}}
@@ -275,29 +275,26 @@ def load_profile(name_or_path: str | Path) -> RobotProfile:
     return profile
 
 
-def _extended(mapping: dict[str, Any], path: Path) -> dict[str, Any]:
+def _extended(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     """A file's values over those of the profile that it ``extends``; sections are joined, all else is replaced."""
+    mapping = read_yaml(path)
     if "extends" not in mapping:
         return mapping
-    base = mapping["extends"]
+    base = mapping.pop("extends")
     base_path = yaml_file("robots", path.parent / base if str(base).endswith((".yaml", ".yml")) else base)
     if base_path is None or not base_path.is_file():
         raise ConfigError(
             f"{path}: `extends` is {base}, which is no profile; there are {', '.join(profile_names())}"
         )
-    values = read_yaml(base_path)
-    if "extends" in values:
-        raise ConfigError(f"{path}: `extends` is {base}, which extends another one; extend that one")
-    own = {key: value for key, value in mapping.items() if key != "extends"}
-    return {
-        **values,
-        **own,
-        **{
-            key: {**values[key], **own[key]}
-            for key in own
-            if isinstance(own[key], dict) and isinstance(values.get(key), dict)
-        },
+    if base_path.resolve() in (*seen, path.resolve()):
+        raise ConfigError(f"{path}: `extends` is {base}, which extends this one in turn")
+    values = _extended(base_path, (*seen, path.resolve()))
+    joined = {
+        key: {**values[key], **own}
+        for key, own in mapping.items()
+        if isinstance(own, dict) and isinstance(values.get(key), dict)
     }
+    return {**values, **mapping, **joined}
 
 
 def _listed(key: str, value: Any) -> Any:

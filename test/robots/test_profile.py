@@ -76,6 +76,9 @@ def test_a_profile_that_extends_another_has_its_values_but_for_its_own(tmp_path:
     mine, base = load_profile(tmp_path / "mine.yaml"), load_profile("ur5e")
     assert (mine.control_hz, mine.command.topic) == (125, "a/b")
     assert (mine.command.type, mine.joints, mine.home) == (base.command.type, base.joints, base.home)
+    (tmp_path / "other.yaml").write_text("extends: mine.yaml\nname: other\ncommand: {type: forward}\n")
+    other = load_profile(tmp_path / "other.yaml")
+    assert (other.command.type, other.command.topic, other.control_hz) == ("forward", "a/b", 125)
 
 
 def test_a_gripper_hears_changes_and_both_ends_and_no_more_often_than_it_may() -> None:
@@ -135,7 +138,7 @@ def test_every_key_is_explained() -> None:
             ["`parts`", "`joints`"],
         ),
         ({"extends": "r2d2"}, ["`extends` is r2d2", "agibot_g1_geniesim"]),
-        ({"extends": "ur5e_lyrical"}, ["`extends` is ur5e_lyrical", "extends another one"]),
+        ({"extends": "mine.yaml"}, ["`extends` is mine.yaml", "in turn"]),
     ],
 )
 def test_a_mistake_is_named_with_file_and_key(
