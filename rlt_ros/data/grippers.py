@@ -71,7 +71,10 @@ class GripperValues:
 
 
 def observe(episodes: Sequence[GripperValues]) -> GripperScales:
-    """Scales of a data set from what some of its episodes did."""
+    """Scales of a data set from what some of its episodes did; those of a ratio where none could be read."""
+    if not episodes:
+        unknown = (GripperScale(0.0, 1.0, False), GripperScale(0.0, 1.0, False))
+        return GripperScales(unknown, unknown)
     state = np.concatenate([episode.state for episode in episodes])
     action = np.concatenate([episode.action for episode in episodes])
     sides = [_one_side(state[:, side], action[:, side]) for side in (0, 1)]
@@ -82,7 +85,7 @@ def _one_side(state: NDArray[np.floating], action: NDArray[np.floating]) -> tupl
     finite = np.isfinite(state) & np.isfinite(action)
     state, action = state[finite], action[finite]
     if len(state) == 0:
-        return GripperScale(0.0, 1.0, False), GripperScale(0.0, 1.0, False)
+        return observe([]).state
     falls = _moved(state) and _moved(action) and np.corrcoef(state, action)[0, 1] < -_FOLLOWS
     return _scale(state, falls=bool(falls), ratio=False), _scale(action, falls=False, ratio=True)
 

@@ -112,10 +112,9 @@ class DataSource:
         """
         refs = self._format.refs
         wanted = refs if names is None else [ref for ref in refs if ref.name in names]
-        if any(self._format.survey(ref) for ref in wanted[:1]):
-            self.gripper_scales()
+        scales = self.gripper_scales() if wanted else None
         for ref, files in self.container.episodes(wanted):
-            episode = self.skips.attempt(ref.name, lambda: self._format.load(ref, files, self._scales))  # noqa: B023
+            episode = self.skips.attempt(ref.name, lambda: self._format.load(ref, files, scales))  # noqa: B023
             if episode is not None:
                 yield episode
 
@@ -124,6 +123,8 @@ class DataSource:
         if self._scales is None:
             asked = [replace(ref, needs=self._format.survey(ref)) for ref in self._format.refs]
             asked = [ref for ref in asked if ref.needs]
+            if not asked:
+                return None
             seen: list[GripperValues] = []
             quiet = Skips()  # whoever reads the episode counts it
             for ref, files in self.container.episodes(asked):
@@ -131,8 +132,6 @@ class DataSource:
                 seen += [] if values is None else [values]
                 if len(seen) == _SURVEYED:
                     break
-            if not seen:
-                return None
             self._scales = observe(seen)
         return self._scales
 

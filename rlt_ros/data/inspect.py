@@ -1,0 +1,56 @@
+"""What is in a data set: layout, episodes, cameras, joints, gripper ranges, and everything that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rlt_ros.data.archive import summary
+from rlt_ros.data.errors import EpisodeError
+from rlt_ros.data.source import DataSource, archives_of
+
+
+def inspect(source: DataSource, paths: Sequence[Path], *, wanted: str = "") -> dict[str, Any]:
+    """Look at a data set, and read the first of the wanted episodes to see what it holds.
+
+    Args:
+        source: the data set.
+        paths: what it was opened from.
+        wanted: which episodes, as `DataSource.selected` takes it.
+    """
+    names = source.names and source.selected(wanted)
+    scales = source.gripper_scales()
+    files = source.container.files
+    result: dict[str, Any] = {
+        "layout": source.layout,
+        "archives": {entry["archive"]: entry for entry in summary(archives_of(paths))},
+        "files": sum(entry.count for entry in files.values()),
+        "bytes": sum(entry.bytes for entry in files.values()),
+        "damage": source.container.damage,
+        "rejected": dict(source.container.rejected.counts),
+        "episodes": len(names),
+        "first_episodes": ", ".join(names[:3]),
+        "grippers": scales.summary() if scales is not None else {},
+    }
+    example = next(source.episodes(frozenset(names[:1])), None) if names else None
+    if example is not None:
+        sizes = {}
+        for name, camera in example.cameras.items():
+            try:
+                height, width = next(iter(camera.frames([0]))).shape[:2]
+                sizes[name] = f"{height}x{width}"
+            except EpisodeError as error:
+                sizes[name] = str(error)
+        result["example"] = {
+            "name": example.name,
+            "rows": example.rows,
+            "hz": example.hz,
+            "task": example.task,
+            "instruction": example.instruction,
+            "joints": ", ".join(example.joints),
+            "cameras": sizes,
+            "human_rows": int(example.human.sum()),
+        }
+    result["skipped"] = source.skips.summary()
+    return result

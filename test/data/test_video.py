@@ -1,0 +1,145 @@
+"""Pictures in and out of files: every codec, and files that are not what they seem."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rlt_ros.data import video
+from rlt_ros.data.errors import DataError, EpisodeError
+from rlt_ros.data.video import (
+    CODECS,
+    ArrayCamera,
+    PictureCamera,
+    VideoCamera,
+    concatenate,
+    decode_picture,
+    describe_video,
+    encode_picture,
+    encode_video,
+)
+from rlt_ros.perception.pictures import resize
+
+ROWS, FPS = 9, 30
+
+
+def picture(value: int, size: tuple[int, int] = (64, 96)) -> np.ndarray:
+    """Left half of a grey value, right half of its complement."""
+    result = np.full((*size, 3), value, np.uint8)
+    result[:, size[1] // 2 :] = 255 - value
+    return result
+
+
+def film(path: Path, codec: str = "h264", first: int = 10) -> Path:
+    encode_video(path, [picture(first + 20 * row) for row in range(ROWS)], fps=FPS, codec=codec)
+    return path
+
+
+def left(frame: np.ndarray) -> float:
+    return float(frame[:, : frame.shape[1] // 2 - 8].mean())
+
+
+@pytest.mark.parametrize("codec", sorted(CODECS))
+def test_a_video_gives_back_the_pictures_of_the_rows_that_are_asked_for(tmp_path: Path, codec: str) -> None:
+    camera = VideoCamera(film(tmp_path / "a.mp4", codec), fps=FPS, rows=ROWS)
+    values = {row: left(frame) for row, frame in zip((0, 3, 4, 8), camera.frames([0, 3, 4, 8]), strict=True)}
+    assert values == pytest.approx({row: 10 + 20 * row for row in (0, 3, 4, 8)}, abs=3)
+    assert describe_video(camera.path)["video.codec"] == codec
+
+
+def test_pictures_are_scaled_as_a_running_robot_s_are(tmp_path: Path) -> None:
+    camera = VideoCamera(film(tmp_path / "a.mp4"), fps=FPS, rows=ROWS)
+    (whole,), (small,) = camera.frames([2]), camera.frames([2], (16, 24))
+    assert np.array_equal(small, resize(whole, 16, 24))
+    (same,) = ArrayCamera(whole[None]).frames([0], (16, 24))
+    assert np.array_equal(same, small)
+
+
+@pytest.mark.parametrize("codec", sorted(CODECS))
+def test_joined_videos_are_found_again_by_their_times(tmp_path: Path, codec: str) -> None:
+    parts = [film(tmp_path / f"{first}.mp4", codec, first) for first in (10, 25, 60)]
+    starts = concatenate(tmp_path / "all.mp4", parts, fps=FPS)
+    assert starts == pytest.approx([0.0, 0.3, 0.6, 0.9])
+    for start, first in zip(starts, (10, 25, 60), strict=False):
+        camera = VideoCamera(tmp_path / "all.mp4", fps=FPS, rows=ROWS, start=start)
+        values = [left(frame) for frame in camera.frames(range(ROWS))]
+        assert values == pytest.approx([first + 20 * row for row in range(ROWS)], abs=3)
+
+
+def test_a_stretch_is_copied_without_loss_when_it_starts_at_a_key_frame(tmp_path: Path) -> None:
+    parts = [film(tmp_path / f"{first}.mp4", first=first) for first in (10, 25)]
+    starts = concatenate(tmp_path / "all.mp4", parts, fps=FPS)
+    stretch = VideoCamera(tmp_path / "all.mp4", fps=FPS, rows=ROWS, start=starts[1])
+    assert stretch.copy(tmp_path / "copy.mp4")
+    copied = VideoCamera(tmp_path / "copy.mp4", fps=FPS, rows=ROWS)
+    for one, other in zip(stretch.frames(range(ROWS)), copied.frames(range(ROWS)), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_a_stretch_that_starts_between_key_frames_is_not_copied(tmp_path: Path) -> None:
+    camera = VideoCamera(film(tmp_path / "a.mp4"), fps=FPS, rows=4, start=1 / FPS)
+    assert not camera.copy(tmp_path / "copy.mp4")
+    assert not (tmp_path / "copy.mp4").exists()
+
+
+def test_rows_beyond_the_end_are_an_error(tmp_path: Path) -> None:
+    camera = VideoCamera(film(tmp_path / "a.mp4"), fps=FPS, rows=ROWS + 1)
+    with pytest.raises(EpisodeError, match="shorter"):
+        list(camera.frames(range(ROWS + 1)))
+
+
+def test_a_gap_is_an_error_and_not_a_repeated_picture(tmp_path: Path) -> None:
+    camera = VideoCamera(film(tmp_path / "a.mp4"), fps=2 * FPS, rows=2 * ROWS)
+    with pytest.raises(EpisodeError, match="missing frames"):
+        list(camera.frames(range(2 * ROWS)))
+
+
+def test_a_video_that_is_cut_off_is_an_error(tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mp4")
+    path.write_bytes(path.read_bytes()[:-300])  # the index of an MP4 file is at its end
+    with pytest.raises(EpisodeError, match="cannot be"):
+        list(VideoCamera(path, fps=FPS, rows=ROWS).frames(range(ROWS)))
+
+
+def test_a_playlist_that_calls_itself_a_video_opens_no_other_file(tmp_path: Path) -> None:
+    secret = film(tmp_path / "secret.mp4")
+    for text in (
+        f"ffconcat version 1.0\nfile {secret}\n",
+        f"#EXTM3U\n#EXTINF:1,\n{secret}\n#EXT-X-ENDLIST\n",
+    ):
+        (tmp_path / "list.mp4").write_text(text)
+        with pytest.raises(EpisodeError, match="cannot be opened"):
+            list(VideoCamera(tmp_path / "list.mp4", fps=FPS, rows=ROWS).frames([0]))
+
+
+def test_jpeg_pictures_come_back_nearly_as_they_were() -> None:
+    original = picture(70)
+    assert np.abs(decode_picture(encode_picture(original)).astype(int) - original).mean() < 3
+
+
+@pytest.mark.parametrize("data", [b"", b"GIF89a", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"])
+def test_what_is_no_picture_is_an_error(data: bytes) -> None:
+    with pytest.raises(EpisodeError, match="picture"):
+        list(PictureCamera([data]).frames([0]))
+
+
+def test_pictures_larger_than_any_camera_s_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = film(tmp_path / "a.mp4")
+    data = encode_picture(picture(3))
+    monkeypatch.setattr(video, "MAX_PIXELS", 64 * 90)
+    with pytest.raises(EpisodeError):
+        list(VideoCamera(path, fps=FPS, rows=ROWS).frames([0]))
+    with pytest.raises(EpisodeError):
+        decode_picture(data)
+
+
+def test_odd_sizes_and_unknown_codecs_are_refused_with_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="--size"):
+        encode_video(tmp_path / "a.mp4", [picture(1, (63, 96))], fps=FPS)
+    with pytest.raises(DataError, match="there are av1, hevc, h264"):
+        encode_video(tmp_path / "a.mp4", [picture(1)], fps=FPS, codec="mjpeg")
+    assert list(tmp_path.iterdir()) == []
