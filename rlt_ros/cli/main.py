@@ -13,7 +13,22 @@ import sys
 from collections.abc import Sequence
 
 import rlt_ros
-from rlt_ros.cli import bench, echo, evaluate, event, graph, launch, monitor, pretrain, report, robot, serve, train, vla
+from rlt_ros.cli import (
+    bench,
+    data,
+    echo,
+    evaluate,
+    event,
+    graph,
+    launch,
+    monitor,
+    pretrain,
+    report,
+    robot,
+    serve,
+    train,
+    vla,
+)
 from rlt_ros.cli.options import add_output_options
 from rlt_ros.cli.output import print_json
 
@@ -27,8 +42,11 @@ _EXTRAS = {
     "cyclonedds": "dds",
     "lerobot": "lerobot",
     "msgpack": "remote",
+    "h5py": "data",
+    "modelscope": "data",
     "mujoco": "sim",
     "pinocchio": "sim",
+    "pyarrow": "data",
     "rosbags": "dds",
     "stable_baselines3": "bench",
     "tensorboard": "train",
@@ -63,7 +81,22 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"rlt-ros {rlt_ros.__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True)
-    for module in (train, evaluate, report, pretrain, bench, launch, monitor, graph, echo, event, robot, serve, vla):
+    for module in (
+        train,
+        evaluate,
+        report,
+        pretrain,
+        data,
+        bench,
+        launch,
+        monitor,
+        graph,
+        echo,
+        event,
+        robot,
+        serve,
+        vla,
+    ):
         module.add_parser(subparsers)
     for command in subparsers.choices.values():
         add_output_options(command)

@@ -1,4 +1,4 @@
-"""``rlt-ros pretrain``: make the built-in VLA and the RL tokens from nothing."""
+"""``rlt-ros pretrain``: make the built-in VLA and the RL tokens from nothing, or a token from data and any VLA."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from rlt_ros.cli.data import UsageError, add_choice_options, add_source_options, choice_of, opened
 from rlt_ros.cli.options import SubParsers, add_command, add_config_options
 
 
@@ -14,26 +15,42 @@ def add_parser(subparsers: SubParsers) -> None:
     parser = add_command(
         subparsers,
         "pretrain",
-        summary="make the built-in VLA and the RL tokens from nothing",
+        summary="make the built-in VLA and the RL tokens from nothing, or a token from data",
         description="""\
 Records demonstrations of every task with the scripted demonstrator, trains the built-in VLA
 on them by imitation, then trains the RL token of each task on the VLA's image embeddings.
 The weights that `rlt-ros train` starts from were made by this command.
 
+With --data it trains the RL token of any VLA on any data set that `rlt-ros data` reads.
+
 What is finished is kept: the same command goes on after an interruption.""",
         examples="""\
   rlt-ros pretrain --out weights
   rlt-ros pretrain --out weights --set pretrain.demonstrations=50
-  rlt-ros train --weights weights --task charger --out runs/own-weights""",
+  rlt-ros train --weights weights --task charger --out runs/own-weights
+  rlt-ros pretrain --data pick_block --vla transformers:/models/pi0@arm.yaml --task pick_block --out tokens""",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the weights go")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
+    data = parser.add_argument_group("from data")
+    data.add_argument(
+        "--data", nargs="+", type=Path, metavar="PATH", help="data set: a folder, archives or their parts"
+    )
+    data.add_argument(
+        "--task", default="", metavar="NAME", help="name of the token (default: the data's task)"
+    )
+    add_source_options(data)
+    add_choice_options(data)
     add_config_options(parser)
     parser.set_defaults(run=run, present=present)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Make the weights and return what was made and how good it is."""
+    if args.data:
+        return _from_data(args)
+    if args.vla:
+        raise UsageError("pretrain: --vla goes with --data; without data the built-in VLA is made")
     from rlt_ros.sim.opengl import ensure_opengl
 
     ensure_opengl()  # before anything imports MuJoCo, which chooses its backend once
@@ -41,6 +58,27 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from rlt_ros.experiments.pretrain import run as make_weights
 
     return make_weights(args.out, seed=args.seed, overrides=read_overrides(args.config, args.set))
+
+
+def _from_data(args: argparse.Namespace) -> dict[str, Any]:
+    from rlt_ros.cli.overrides import read_overrides
+    from rlt_ros.data.episode import slug
+    from rlt_ros.experiments.token_from_data import run as train_token
+    from rlt_ros.vla.loading import load_vla
+
+    vla = load_vla(args.vla or "builtin")
+    with opened(args, args.data) as source:
+        task = args.task or next(iter(source.episodes(source.selected(args.episodes)[:1]))).task
+        return train_token(
+            args.out,
+            source,
+            vla,
+            task=slug(task),
+            wanted=args.episodes,
+            choice=choice_of(args),
+            seed=args.seed,
+            overrides=read_overrides(args.config, args.set),
+        )
 
 
 def present(result: dict[str, Any]) -> None:

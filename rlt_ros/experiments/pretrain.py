@@ -13,18 +13,17 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rlt_ros.data.demonstrations import load_folder
 from rlt_ros.data.frames import Frames, split
 from rlt_ros.experiments.pretrain_diagnostics import action_error, describe_frames, token_report
+from rlt_ros.experiments.progress import bar, steps
 from rlt_ros.experiments.token_training import CachedEmbeddings, TokenTrainer
 from rlt_ros.experiments.vla_training import VLATrainer
 from rlt_ros.rlt.parameters import ConfigError, build, check, parameter
@@ -147,7 +146,7 @@ def _record(out: Path, config: PretrainConfig, recorder: Recorder, console: Cons
     for task in config.tasks:
         folder = out / "demonstrations" / task
         already = len(list(folder.glob("*.safetensors")))
-        with _bar(console, f"record {task}", len(seeds)) as advance:
+        with bar(console, f"record {task}", len(seeds)) as advance:
             advance(min(already, len(seeds)), "")
             recorder(task, seeds, folder, config.workers or os.cpu_count() or 1, lambda: advance(1, ""))
 
@@ -178,7 +177,7 @@ def _train_vla(out: Path, settings: Settings, frames: Frames, console: Console) 
         frames.demonstrations, settings.pretrain.cameras, settings.vla, settings.vla_training
     )
     trainer.resume(checkpoint)
-    with _steps(console, "train VLA", settings.vla_training.steps, trainer.state.step) as report:
+    with steps(console, "train VLA", settings.vla_training.steps, trainer.state.step) as report:
         trainer.run(checkpoint=checkpoint, progress=report)
     vla = trainer.vla
     vla.save(path)
@@ -194,14 +193,14 @@ def _train_token(
         finished: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
         return finished
     seen, unseen = (_of_task(frames, task) for frames in (seen, unseen))
-    with _bar(console, f"embed {task}", len(seen)) as advance:
+    with bar(console, f"embed {task}", len(seen)) as advance:
         source = CachedEmbeddings(
             vla, seen, out / _WORK / f"embeddings_{task}", lambda count: advance(count, "")
         )
     checkpoint = out / _WORK / f"token_{task}_training.safetensors"
     trainer = TokenTrainer(settings.token, source)
     trainer.resume(checkpoint)
-    with _steps(console, f"train token {task}", settings.token.steps, trainer.state.step) as show:
+    with steps(console, f"train token {task}", settings.token.steps, trainer.state.step) as show:
         trainer.run(checkpoint=checkpoint, progress=show)
     autoencoder = trainer.finish()
     autoencoder.encoder.save(path)
@@ -230,35 +229,3 @@ def _of_task(frames: Frames, task: str) -> Frames:
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     with replacing(path) as part:
         part.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def _bar(console: Console, title: str, total: int) -> Iterator[Callable[[int, str], None]]:
-    """A progress bar; the yielded function advances it by a number and sets the text at its end."""
-    columns = (
-        TextColumn("{task.description:<20}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task(title, total=total, note="")
-        yield lambda count, note: progress.update(bar, advance=count, note=note)
-
-
-@contextmanager
-def _steps(
-    console: Console, title: str, total: int, done: int
-) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
-    """A progress bar for training steps with the losses beside it."""
-    with _bar(console, title, total) as advance:
-        advance(done, "")
-        shown = done
-
-        def report(step: int, metrics: Mapping[str, float]) -> None:
-            nonlocal shown
-            advance(step - shown, "  ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
-            shown = step
-
-        yield report

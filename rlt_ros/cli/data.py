@@ -1,0 +1,241 @@
+"""``rlt-ros data``: look into data sets, fetch, convert and embed them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rlt_ros.cli.options import SubParsers, add_command, positive_int
+
+ACTIONS = ("inspect", "download", "convert", "embed")
+FORMATS = ("lerobot", "lerobot-v2.1", "demonstrations")
+GENIE_SIM = "agibot_world/GenieSim3.0-Dataset"
+
+
+def add_parser(subparsers: SubParsers) -> None:
+    """Add ``data`` to the command line."""
+    parser = add_command(
+        subparsers,
+        "data",
+        summary="look into data sets of LeRobot, Genie Sim and AgiBot World, convert and embed them",
+        description="""\
+  inspect    which layout a data set has, its episodes, cameras, gripper ranges, and what is wrong
+  download   files of a ModelScope data set whose paths match --include
+  convert    episodes into a LeRobot data set, or into demonstrations for the built-in VLA
+  embed      episodes into embeddings of a frozen VLA, which `rlt-ros pretrain --data` trains on
+
+PATH is a folder, or archives and parts of archives (….tar.gz.000, .001 …), which are read as a
+stream: nothing is joined or unpacked, and only files of episodes in work touch the disk. Every
+action goes on where the same command was stopped, and past a part that was missing.""",
+        examples="""\
+  rlt-ros data download --include 'dataset/pick_block_color/g1/*' --out genie
+  rlt-ros data inspect genie
+  rlt-ros data convert genie --episodes 0-49 --out pick_block
+  rlt-ros data convert runs/demonstrations --to lerobot-v2.1 --out mine
+  rlt-ros data embed pick_block --vla builtin --joints idx61_arm_r_joint1,… --out embeddings""",
+    )
+    parser.add_argument("action", choices=ACTIONS, metavar="|".join(ACTIONS), help="what to do (above)")
+    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="folder, archives or their parts")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where the result goes")
+    add_source_options(parser)
+    fetch = parser.add_argument_group("download")
+    fetch.add_argument(
+        "--dataset", default=GENIE_SIM, metavar="OWNER/NAME", help="on ModelScope (default: %(default)s)"
+    )
+    fetch.add_argument(
+        "--include", action="append", default=[], metavar="PATTERN", help="paths to fetch; may be repeated"
+    )
+    fetch.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="paths to leave out; may be repeated",
+    )
+    convert = parser.add_argument_group("convert")
+    convert.add_argument(
+        "--to", choices=FORMATS, default=FORMATS[0], help="format (default: %(default)s, v3.0)"
+    )
+    convert.add_argument(
+        "--size", type=_size, metavar="HxW", help="of pictures (default: as recorded; demonstrations: 64x64)"
+    )
+    convert.add_argument(
+        "--codec", choices=("av1", "hevc", "h264"), default="av1", help="of new videos (default: %(default)s)"
+    )
+    convert.add_argument("--robot-type", default="", metavar="NAME", help="name of the robot for LeRobot")
+    convert.add_argument("--partial", action="store_true", help="finish though the archive ends early")
+    add_choice_options(parser.add_argument_group("embed"))
+    parser.set_defaults(run=run, present=present)
+
+
+def add_source_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Options that say what of a data set is taken."""
+    parser.add_argument(
+        "--episodes",
+        default="",
+        metavar="0-9,12,NAME*",
+        help="which ones, by position or by name (default: all)",
+    )
+    parser.add_argument(
+        "--fields",
+        type=Path,
+        metavar="FILE",
+        help="JSON: field_descriptions of observation.state and action, for releases that publish none",
+    )
+    parser.add_argument(
+        "--joint-names", type=_names, default=(), metavar="NAME,…", help="of recordings that hold no names"
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        metavar="DIR",
+        help="for catalogues, and files of episodes in work (default: ~/.cache/rlt_ros/data)",
+    )
+
+
+def add_choice_options(group: argparse._ArgumentGroup) -> None:
+    """Options that say what of an episode a VLA is shown."""
+    group.add_argument("--vla", metavar="VLA", help="builtin, a folder of weights, or KIND:WHERE[@CARD.yaml]")
+    group.add_argument(
+        "--every",
+        type=positive_int,
+        default=5,
+        metavar="N",
+        help="rows from one picture to the next (default: 5)",
+    )
+    group.add_argument(
+        "--joints", type=_names, default=(), metavar="NAME,…", help="joints that the VLA knows (default: all)"
+    )
+    group.add_argument(
+        "--camera",
+        action="append",
+        type=_pair,
+        default=[],
+        metavar="VLA=DATA",
+        help="the VLA's camera and the data's, where their names differ; may be repeated",
+    )
+    group.add_argument("--instruction", default="", metavar="TEXT", help="instead of what the data says")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Do it, and return what came out."""
+    actions: Mapping[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+        "inspect": _inspect,
+        "download": _download,
+        "convert": _convert,
+        "embed": _embed,
+    }
+    if args.action != "inspect" and args.out is None:
+        raise UsageError(f"data {args.action}: say where the result goes with --out DIR")
+    if args.action != "download" and not args.paths:
+        raise UsageError(f"data {args.action}: name a folder, an archive or its parts")
+    return actions[args.action](args)
+
+
+def present(result: dict[str, Any]) -> None:
+    """Print it as a table."""
+    from rlt_ros.cli.output import print_mapping
+
+    print_mapping(result)
+
+
+class UsageError(ValueError):
+    """An option that the action needs is absent."""
+
+
+@contextmanager
+def opened(args: argparse.Namespace, paths: list[Path]) -> Iterator[Any]:
+    """The data set, with a bar on the standard error while archives are read."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from rlt_ros.data.source import open_source
+
+    columns = (TextColumn("read archive"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("read", total=None, visible=False)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, visible=True)
+
+        source = open_source(
+            paths, work=args.work, fields=args.fields, joints=args.joint_names, progress=show
+        )
+        bar.update(task, visible=False)
+        yield source
+
+
+def choice_of(args: argparse.Namespace) -> Any:
+    """What of an episode the VLA is shown."""
+    from rlt_ros.data.embeddings import Choice
+
+    return Choice(args.every, tuple(args.joints), dict(args.camera), args.instruction)
+
+
+def _inspect(args: argparse.Namespace) -> dict[str, Any]:
+    from rlt_ros.data.inspect import inspect
+
+    with opened(args, args.paths) as source:
+        return inspect(source, args.paths, wanted=args.episodes)
+
+
+def _download(args: argparse.Namespace) -> dict[str, Any]:
+    from rlt_ros.data.download import download
+
+    return download(args.dataset, args.out, include=args.include, exclude=args.exclude)
+
+
+def _convert(args: argparse.Namespace) -> dict[str, Any]:
+    from rlt_ros.data.convert import to_demonstrations, to_lerobot
+
+    with opened(args, args.paths) as source:
+        names = source.selected(args.episodes)
+        if args.to == "demonstrations":
+            size = args.size or (64, 64)
+            return to_demonstrations(source, args.out, names=names, size=size, every=args.every)
+        return to_lerobot(
+            source,
+            args.out,
+            names=names,
+            version="v2.1" if args.to == "lerobot-v2.1" else "v3.0",
+            codec=args.codec,
+            size=args.size,
+            robot_type=args.robot_type,
+            partial=args.partial,
+        )
+
+
+def _embed(args: argparse.Namespace) -> dict[str, Any]:
+    from rlt_ros.data.embeddings import EmbeddingFolder, embed
+    from rlt_ros.vla.loading import load_vla
+
+    if not args.vla:
+        raise UsageError("data embed: say whose embeddings with --vla")
+    vla = load_vla(args.vla)
+    with opened(args, args.paths) as source:
+        folder = EmbeddingFolder(args.out, vla, choice_of(args), source.container.origin)
+        return embed(source, folder, source.selected(args.episodes))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise argparse.ArgumentTypeError(f"{text!r} names nothing")
+    return names
+
+
+def _pair(text: str) -> tuple[str, str]:
+    ours, equals, theirs = text.partition("=")
+    if not (ours and equals and theirs):
+        raise argparse.ArgumentTypeError(f"{text!r} is not VLA=DATA")
+    return ours, theirs
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, cross, width = text.partition("x")
+    if not (cross and height.isdigit() and width.isdigit() and int(height) and int(width)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size like 224x224 (height x width)")
+    return int(height), int(width)

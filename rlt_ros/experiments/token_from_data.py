@@ -1,0 +1,209 @@
+"""Stage 1 from a data set: embed its episodes with a frozen VLA, train the RL token on the embeddings.
+
+Both halves are kept as they grow, so the same call goes on wherever it was stopped:
+
+    embeddings/<vla>-<choice>/   token_<task>.safetensors   token_<task>.json   work/
+
+With the built-in VLA, ``out`` becomes a weights folder as `rlt_ros.vla.builtin.load_builtin` reads it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from rlt_ros.data.embeddings import Choice, EmbeddingFolder, Shard, embed
+from rlt_ros.data.errors import DataError
+from rlt_ros.data.source import DataSource
+from rlt_ros.experiments.pretrain import Settings
+from rlt_ros.experiments.progress import bar, steps
+from rlt_ros.experiments.token_training import Drawn, TokenTrainer, encode_all
+from rlt_ros.rlt.lineage import fingerprint
+from rlt_ros.rlt.parameters import ConfigError, build
+from rlt_ros.rlt.storage import replacing
+from rlt_ros.rlt.token_diagnostics import effective_rank, pairwise_cosine, reconstruction
+from rlt_ros.vla.builtin import BuiltinVLA
+from rlt_ros.vla.builtin.shipped import INDEX, VLA_FILE, checksum, token_file
+from rlt_ros.vla.protocol import VLA
+
+_HELD_OUT = 10  # every n-th episode measures and does not train
+_MEASURED = 512  # observations that the diagnostics look at
+_SWEEP = 64
+
+
+class EpisodeEmbeddings:
+    """Embeddings of episodes, from their files. Implements `token_training.EmbeddingSource`."""
+
+    def __init__(self, vla: VLA, shards: Sequence[Shard]) -> None:
+        """Raises `DataError` without shards."""
+        if not shards:
+            raise DataError("no embeddings to train on")
+        self._vla, self._shards = vla, list(shards)
+        self._starts = np.cumsum([0, *(len(shard.embeddings) for shard in shards)])
+
+    def __len__(self) -> int:
+        """Number of observations."""
+        return int(self._starts[-1])
+
+    @property
+    def vla(self) -> VLA:
+        """The frozen VLA."""
+        return self._vla
+
+    def trained(self) -> None:
+        """Nothing but the token learns."""
+
+    def draw(self, batch: int, generator: torch.Generator) -> Drawn:
+        """A random batch."""
+        rows = torch.randint(len(self), (batch,), generator=generator).sort().values.numpy()
+        return Drawn(*self.read(rows), None)
+
+    def sweep(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every observation once, in order."""
+        for start in range(0, len(self), _SWEEP):
+            yield self.read(np.arange(start, min(start + _SWEEP, len(self))))
+
+    def read(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Embeddings (n, M, D) and mask (n, M) of sorted rows."""
+        owners = np.searchsorted(self._starts, rows, side="right") - 1
+        parts, masks = [], []
+        for owner in np.unique(owners):
+            own = rows[owners == owner] - self._starts[owner]
+            parts.append(self._shards[owner].embeddings[own])
+            masks.append(self._shards[owner].mask[own])
+        embeddings = torch.from_numpy(np.concatenate(parts).astype(np.float32))
+        return embeddings, torch.from_numpy(np.concatenate(masks))
+
+
+def run(
+    out: Path,
+    source: DataSource,
+    vla: VLA,
+    *,
+    task: str,
+    wanted: str = "",
+    choice: Choice | None = None,
+    seed: int = 0,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Embed, train, and return what was made.
+
+    Args:
+        out: folder of everything.
+        source: the data set.
+        vla: whose token it is.
+        task: name of the token.
+        wanted: which episodes, as `DataSource.selected` takes it.
+        choice: what of them the VLA is shown.
+        seed: of weights, batches and dropout.
+        overrides: section → key → value; only ``token`` counts here.
+        console: where progress is shown; standard error by default.
+
+    Raises:
+        ConfigError: a parameter is wrong, or the token was made with other data or parameters.
+        DataError: nothing could be embedded.
+    """
+    started = time.monotonic()
+    config = _config(overrides or {}, seed)
+    console = console or Console(stderr=True)
+    choice = choice or Choice()
+    names = source.selected(wanted)
+    folder = EmbeddingFolder(out / "embeddings", vla, choice, source.container.origin)
+    with bar(console, "embed episodes", len(names)) as advance:
+        embedded = embed(source, folder, names, lambda name: advance(1, name))
+    shards = folder.shards(frozenset(names))
+    seen, unseen = _split(shards)
+    path, report = out / token_file(task), out / f"token_{task}.json"
+    made_of = fingerprint(
+        json.dumps([folder.path.name, [shard.name for shard in shards], str(config)]).encode()
+    )
+    if path.exists() and report.exists():
+        finished: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
+        if finished["made_of"] != made_of:
+            raise ConfigError(
+                f"{path}: was made of other episodes or parameters; remove it, or choose another --out"
+            )
+        return finished
+    checkpoint = out / "work" / f"token_{task}-{made_of}.safetensors"
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    trainer = TokenTrainer(config, EpisodeEmbeddings(vla, seen))
+    trainer.resume(checkpoint)
+    with steps(console, f"train token {task}", config.steps, trainer.state.step) as show:
+        trainer.run(checkpoint=checkpoint, progress=show)
+    autoencoder = trainer.finish()
+    autoencoder.encoder.save(path)
+    result = {
+        "token": str(path),
+        "fingerprint": autoencoder.encoder.fingerprint,
+        "vla": vla.fingerprint,
+        "made_of": made_of,
+        "episodes": {"seen": len(seen), "unseen": len(unseen)},
+        "observations": sum(len(shard.embeddings) for shard in shards),
+        "diagnostics": _diagnose(autoencoder, EpisodeEmbeddings(vla, unseen or seen)),
+        "data": {**embedded, "source": source.container.origin, "layout": source.layout},
+        "settings": {"token": dataclasses.asdict(config), "choice": dataclasses.asdict(choice)},
+        "wall_seconds": time.monotonic() - started,
+    }
+    if isinstance(vla, BuiltinVLA):
+        _make_weights_folder(out, vla, task, result)
+    with replacing(report) as part:
+        part.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    shutil.rmtree(out / "work", ignore_errors=True)
+    return result
+
+
+def _config(overrides: Mapping[str, Mapping[str, Any]], seed: int) -> Any:
+    foreign = sorted(overrides.keys() - {"token"})
+    if foreign:
+        raise ConfigError(
+            f"pretrain --data trains the token alone; the sections {', '.join(foreign)} do not apply"
+        )
+    merged = {"token": {"seed": seed, **overrides.get("token", {})}}
+    config = build(Settings, merged, origin="pretrain").token
+    if config.vla_weight > 0:
+        raise ConfigError("pretrain --data keeps the VLA frozen; token.vla_weight must be 0")
+    return config
+
+
+def _split(shards: Sequence[Shard]) -> tuple[list[Shard], list[Shard]]:
+    """Episodes to train on, and episodes to measure on."""
+    unseen = [shard for index, shard in enumerate(shards) if index % _HELD_OUT == _HELD_OUT - 1]
+    return [shard for index, shard in enumerate(shards) if index % _HELD_OUT != _HELD_OUT - 1], unseen
+
+
+def _diagnose(autoencoder: Any, source: EpisodeEmbeddings) -> dict[str, float]:
+    rows = np.unique(np.linspace(0, len(source) - 1, min(len(source), _MEASURED)).round().astype(np.int64))
+    embeddings, mask = source.read(rows)
+    z = encode_all(autoencoder.encoder, [(embeddings, mask)])
+    forced = reconstruction(autoencoder, embeddings, mask, context_dropout=0.0)
+    alone = reconstruction(autoencoder, embeddings, mask, context_dropout=1.0)
+    return {
+        **{f"forced_{name}": value for name, value in forced.items()},
+        **{f"alone_{name}": value for name, value in alone.items()},
+        "pairwise_cosine": pairwise_cosine(z),
+        "effective_rank": effective_rank(z),
+    }
+
+
+def _make_weights_folder(out: Path, vla: BuiltinVLA, task: str, result: Mapping[str, Any]) -> None:
+    """Put the VLA beside its tokens, with an index of all of them."""
+    if not (out / VLA_FILE).exists():
+        vla.save(out / VLA_FILE)
+    tokens = {path.name for path in out.glob("token_*.safetensors")}
+    index = {
+        "files": {name: checksum(out / name) for name in sorted({VLA_FILE, *tokens})},
+        "lineage": {"vla": vla.fingerprint, f"token_{task}": result["fingerprint"]},
+    }
+    with replacing(out / INDEX) as part:
+        part.write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")

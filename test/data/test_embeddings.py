@@ -1,0 +1,188 @@
+"""Embeddings of a data set on disk, and the RL token that is trained on them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rlt_ros.data.agibot import ARM_JOINTS
+from rlt_ros.data.embeddings import Choice, EmbeddingFolder, embed
+from rlt_ros.data.errors import DataError, EpisodeError
+from rlt_ros.data.source import open_source
+from rlt_ros.data.synthetic import Recipe, pack
+from rlt_ros.experiments.token_from_data import EpisodeEmbeddings
+from rlt_ros.experiments.token_from_data import run as train_token
+from rlt_ros.rlt.parameters import ConfigError
+from rlt_ros.vla.builtin import BuiltinVLA, load_builtin
+from rlt_ros.vla.builtin.shipped import VLA_FILE
+from rlt_ros.vla.protocol import ObservationBatch
+
+sys.path.append(str(Path(__file__).parents[1]))
+from tiny_vla import INSTRUCTION, write_tiny_vla
+
+RECIPE = Recipe()
+RIGHT_ARM = ARM_JOINTS[7:]
+CHOICE = Choice(every=5, joints=RIGHT_ARM, instruction=INSTRUCTION)
+
+
+@pytest.fixture(scope="module")
+def vla(tmp_path_factory: pytest.TempPathFactory) -> BuiltinVLA:
+    folder = tmp_path_factory.mktemp("vla")
+    write_tiny_vla(folder)
+    return BuiltinVLA.load(folder / VLA_FILE)
+
+
+def test_a_shard_holds_what_the_vla_says_of_the_chosen_rows(
+    vla: BuiltinVLA, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    source = open_source([folders["lerobot_v2"]])
+    folder = EmbeddingFolder(tmp_path, vla, CHOICE, source.container.origin)
+    result = embed(source, folder, source.names)
+    assert (result["episodes"], result["new_observations"]) == (3, 9)
+    episode = list(source.episodes())[1].select(RIGHT_ARM)
+    rows = [0, 5, 10]
+    pictures = list(episode.frames(rows, vla.spec.image_size))
+    images = {c: torch.from_numpy(np.stack([p[c] for p in pictures])) for c in vla.spec.cameras}
+    expected, _ = vla.embed(
+        ObservationBatch(images, torch.from_numpy(episode.proprio[rows]), [INSTRUCTION] * 3)
+    )
+    shard = folder.shards()[1]
+    assert shard.name == "episode_000001" and shard.mask.all()
+    assert np.array_equal(shard.embeddings, expected.numpy().astype(np.float16))
+    assert isinstance(shard.embeddings, np.memmap)
+
+
+def test_embedding_goes_on_where_it_was_stopped(
+    vla: BuiltinVLA, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    parts = pack(folders["raw"], tmp_path / "in" / "set.tar.gz", (20_000,))
+    last = parts[-1].read_bytes()
+    parts[-1].unlink()
+    source = open_source(parts[:-1], work=tmp_path / "w")
+    folder = EmbeddingFolder(tmp_path / "e", vla, CHOICE, source.container.origin)
+    first = embed(source, folder, source.names)
+    assert "missing" in first["damage"] and 0 < first["episodes"] < 3
+    kept = {path: path.stat().st_mtime_ns for path in folder.path.iterdir()}
+    parts[-1].write_bytes(last)
+    source = open_source(parts, work=tmp_path / "w")
+    second = embed(source, folder, source.names)
+    assert (second["episodes"], second["kept_from_before"]) == (3, first["episodes"])
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    source = open_source(parts, work=tmp_path / "w")
+    assert embed(source, folder, source.names)["new_observations"] == 0
+    assert source.container.passes == 0  # nothing was read for it
+
+
+def test_another_vla_or_choice_never_meets_these_embeddings(vla: BuiltinVLA, tmp_path: Path) -> None:
+    write_tiny_vla(tmp_path / "other", seed=1)
+    other = BuiltinVLA.load(tmp_path / "other" / VLA_FILE)
+    folders = {
+        EmbeddingFolder(tmp_path, model, choice, origin).path
+        for model in (vla, other)
+        for choice in (CHOICE, Choice(every=4, joints=RIGHT_ARM))
+        for origin in ("one", "two")
+    }
+    assert len(folders) == 8
+
+
+@pytest.mark.parametrize(
+    ("choice", "reason"),
+    [
+        (Choice(), "cannot be shown to the VLA"),
+        (Choice(joints=("elbow",)), "lacks the joints elbow"),
+        (Choice(joints=RIGHT_ARM, cameras={"head": "roof"}), "lacks the cameras roof"),
+    ],
+)
+def test_when_nothing_fits_the_vla_the_first_reasons_are_told(
+    vla: BuiltinVLA, folders: dict[str, Path], tmp_path: Path, choice: Choice, reason: str
+) -> None:
+    source = open_source([folders["lerobot_v2"]])
+    folder = EmbeddingFolder(tmp_path, vla, choice, source.container.origin)
+    with pytest.raises(DataError, match=f"no episode could be embedded: episode_000000: {reason}"):
+        embed(source, folder, source.names)
+    assert len(source.skips) == 3
+    with pytest.raises(EpisodeError, match=reason):
+        folder.add(next(source.episodes()))
+
+
+def test_a_damaged_file_is_named_with_its_remedy(
+    vla: BuiltinVLA, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    source = open_source([folders["lerobot_v2"]])
+    folder = EmbeddingFolder(tmp_path, vla, CHOICE, source.container.origin)
+    embed(source, folder, source.names[:1])
+    (file,) = folder.path.glob("*.npy")
+    file.write_bytes(file.read_bytes()[:-10])
+    with pytest.raises(DataError, match="to embed it again"):
+        folder.shards()
+
+
+def test_batches_and_sweeps_cross_the_borders_of_episodes(
+    vla: BuiltinVLA, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    source = open_source([folders["lerobot_v2"]])
+    folder = EmbeddingFolder(tmp_path, vla, CHOICE, source.container.origin)
+    embed(source, folder, source.names)
+    shards = folder.shards()
+    embeddings = EpisodeEmbeddings(vla, shards)
+    whole = np.concatenate([shard.embeddings for shard in shards]).astype(np.float32)
+    assert np.array_equal(torch.cat([e for e, _ in embeddings.sweep()]).numpy(), whole)
+    drawn = embeddings.draw(50, torch.Generator().manual_seed(0))
+    assert drawn.embeddings.shape == (50, *whole.shape[1:]) and drawn.mask.all()
+    assert {row.tobytes() for row in drawn.embeddings.numpy()} == {row.tobytes() for row in whole}
+
+
+TOKEN = {
+    "token": {
+        "steps": 12,
+        "z_dim": 8,
+        "width": 16,
+        "layers": 1,
+        "heads": 2,
+        "batch": 4,
+        "warmup": 2,
+        "bfloat16": False,
+    }
+}
+
+
+def test_a_token_is_trained_from_data_and_loads_with_its_vla(
+    vla: BuiltinVLA, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    def make(out: Path, wanted: str = "") -> dict[str, object]:
+        source = open_source([folders["lerobot_v3"]])
+        return train_token(out, source, vla, task="block", wanted=wanted, choice=CHOICE, overrides=TOKEN)
+
+    result = make(tmp_path / "one")
+    loaded, token = load_builtin("block", tmp_path / "one")
+    assert (loaded.fingerprint, token.z_dim) == (vla.fingerprint, 8)
+    assert result["fingerprint"] == token.fingerprint
+    assert result["observations"] == 9
+    assert make(tmp_path / "one") == result  # finished work is read back
+    assert make(tmp_path / "two")["fingerprint"] == token.fingerprint
+    with pytest.raises(ConfigError, match="of other episodes or parameters"):
+        make(tmp_path / "one", "0-1")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"vla_training": {"steps": 3}}, "the sections vla_training do not apply"),
+        ({"token": {"vla_weight": 0.5}}, "vla_weight must be 0"),
+        ({"token": {"stepz": 3}}, "stepz"),
+    ],
+)
+def test_parameters_that_do_not_apply_are_refused(
+    vla: BuiltinVLA,
+    folders: dict[str, Path],
+    tmp_path: Path,
+    overrides: dict[str, dict[str, object]],
+    message: str,
+) -> None:
+    source = open_source([folders["lerobot_v3"]])
+    with pytest.raises(ConfigError, match=message):
+        train_token(tmp_path, source, vla, task="block", overrides=overrides)
