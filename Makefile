@@ -13,10 +13,10 @@ PYTEST_ARGS   ?=
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test lint types format reference opengl clean
+.PHONY: help install train test test-lerobot lint types format reference opengl clean
 
 help:  ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 install: $(STAMP)  ## set up .venv (CPU build of torch where no GPU is there)
 
@@ -28,6 +28,9 @@ train: install opengl  ## learn TASK (charger | ethernet | screw) on the graph, 
 
 test: install opengl  ## run the tests
 	$(BIN)/python -m pytest -q -n 2 $(PYTEST_ARGS)
+
+test-lerobot: install opengl  ## run the tests of the lerobot back end, in an environment of their own
+	@tools/test_lerobot.sh $(VENV) $(PYTEST_ARGS)
 
 lint: install  ## ruff: rules and formatting
 	$(BIN)/ruff check .

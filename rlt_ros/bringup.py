@@ -72,7 +72,8 @@ class Arguments:
     )
     vla: str = parameter(
         "builtin",
-        help="Frozen VLA and RL token: `builtin` for those that are shipped, or a folder of weights.",
+        help="Frozen VLA and RL token: `builtin` for those that are shipped, a folder of weights, or "
+        "KIND:WHERE[@CARD.yaml] with the kinds transformers, lerobot, openpi and go1.",
     )
     sim: bool = parameter(
         True, help="Start the simulated robot; false where a real one is there, or Genie Sim."

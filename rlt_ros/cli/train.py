@@ -51,9 +51,9 @@ is given again. A finished run only shows its summary.""",
     )
     parser.add_argument(
         "--weights",
-        type=Path,
-        metavar="DIR",
-        help="VLA and token to start from, made by `rlt-ros pretrain` (default: those that are shipped)",
+        metavar="DIR|VLA",
+        help="VLA and token to start from: a folder made by `rlt-ros pretrain`, or the name of another VLA (default: "
+        "those that are shipped)",
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder of the run; made if missing"
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         seed=args.seed,
         robot_minutes=args.robot_minutes,
         eval_episodes=args.eval_episodes,
-        vla=str(args.weights) if args.weights else BUILTIN,
+        vla=args.weights or BUILTIN,
         out=args.out,
         overrides=read_overrides(args.config, args.set),
     )

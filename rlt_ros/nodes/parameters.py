@@ -38,7 +38,8 @@ class Setup:
     )
     vla: str = parameter(
         "builtin",
-        help="Frozen VLA and RL token: `builtin` for those that are shipped, or a folder of weights.",
+        help="Frozen VLA and RL token: `builtin` for those that are shipped, a folder of weights, or "
+        "KIND:WHERE[@CARD.yaml] with the kinds transformers, lerobot, openpi and go1.",
     )
 
     def __post_init__(self) -> None:

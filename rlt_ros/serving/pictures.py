@@ -33,7 +33,7 @@ def from_jpeg(data: Any, size: tuple[int, int], *, name: str) -> Pixels:
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as picture:
             if picture.width * picture.height > _MOST_PIXELS:
                 raise RequestError(f"picture `{name}` claims {picture.width}×{picture.height} pixels")
-            picture.draft("RGB", (2 * size[1], 2 * size[0]))  # twice the size leaves something to filter
+            picture.draft("RGB", (size[1], size[0]))
             pixels = np.asarray(picture.convert("RGB"))
     except Image.DecompressionBombError as error:
         raise RequestError(f"picture `{name}` claims far too many pixels: {error}") from error

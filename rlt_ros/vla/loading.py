@@ -35,8 +35,8 @@ def load_frozen(vla: str, task: str) -> FrozenVLA:
     path = token_path(vla, task)
     if not path.is_file():
         raise StorageError(
-            f"{path}: there is no RL token of task `{task}` for `{vla}`; train one on demonstrations "
-            f"(`rlt-ros pretrain --vla {vla}`) and put it there"
+            f"{path}: there is no RL token of task `{task}` for `{vla}`; train one with "
+            f"`rlt-ros pretrain --data DEMONSTRATIONS --vla {vla} --task {task} --out {path.parent}`"
         )
     model = load_vla(vla)
     return FrozenVLA(model, load_readout(path, vla=model.fingerprint))
