@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 
 from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.vla.card import VectorCard, VLACard, load_card
+from rlt_ros.vla.errors import VLALoadError
+from rlt_ros.vla.loading import load_vla
 from rlt_ros.vla.reference import Reference, parse
 from rlt_ros.vla.wiring import Wiring
 
@@ -149,3 +152,16 @@ def test_names_of_vlas_are_taken_apart(tmp_path: Path) -> None:
 def test_a_name_that_means_nothing_is_refused(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse(name)
+
+
+def test_a_library_that_is_not_installed_is_named_with_the_extra_that_brings_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "lerobot.configs.policies", None)  # as if it were not there
+    monkeypatch.setitem(sys.modules, "lerobot", None)
+    _card(tmp_path)
+    (tmp_path / "config.json").write_text('{"type": "smolvla"}')
+    (tmp_path / "policy_preprocessor.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(VLALoadError, match=r"needs lerobot.*rlt_ros\[lerobot\]"):
+        load_vla(f"lerobot:{tmp_path}")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from rlt_ros.vla.card import load_card
+from rlt_ros.vla.card import VLACard, load_card
+from rlt_ros.vla.errors import VLALoadError
 from rlt_ros.vla.protocol import VLA
 from rlt_ros.vla.reference import Reference
+
+_EXTRAS = {"transformers": "vla", "lerobot": "lerobot", "openpi": "remote", "go1": "remote"}
+"""Kind of VLA → the extra of this package that brings what it needs."""
 
 
 def open_backend(reference: Reference) -> VLA:
@@ -12,12 +16,21 @@ def open_backend(reference: Reference) -> VLA:
 
     Raises:
         ConfigError: the card does not fit the model.
-        VLALoadError: the checkpoint cannot be loaded.
+        VLALoadError: the checkpoint cannot be loaded, or the library for it is not installed.
         VLAUnavailableError: the server does not answer, or gives no hidden states.
-        ModuleNotFoundError: the library is not installed.
     """
     assert reference.card is not None, reference
     card = load_card(reference.card)
+    try:
+        return _opened(reference, card)
+    except ModuleNotFoundError as error:
+        raise VLALoadError(
+            f"{reference.kind}:{reference.where}: needs {error.name}, which is not installed; install it with: "
+            f"pip install 'rlt_ros[{_EXTRAS[reference.kind]}]'"
+        ) from error
+
+
+def _opened(reference: Reference, card: VLACard) -> VLA:
     if reference.kind == "transformers":
         from rlt_ros.vla.backends.transformers_pi0 import TransformersPI0
 
