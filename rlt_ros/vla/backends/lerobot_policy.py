@@ -107,7 +107,14 @@ class LeRobotVLA:
             config = PreTrainedConfig.from_pretrained(place)
             _require_known(where, {"type": config.type})
             config.device = device
-            policy = get_policy_class(config.type).from_pretrained(place, config=config, strict=True)
+            lacking: list[str] = []
+            kind = _noting(get_policy_class(config.type), lacking)
+            policy = kind.from_pretrained(place, config=config, strict=False)
+            if lacking:
+                raise VLALoadError(
+                    f"{where}: lacks {len(lacking)} of the weights of {config.type}, such as {lacking[0]}; fetch the "
+                    "whole checkpoint"
+                )
             before, after = make_pre_post_processors(
                 config, pretrained_path=place, preprocessor_overrides={"device_processor": {"device": device}}
             )
@@ -229,6 +236,25 @@ def _require_known(where: str, config: Mapping[str, Any]) -> None:
     if kind is None and "model_type" in config:
         raise VLALoadError(f"{where}: is a checkpoint of transformers; name it `transformers:{where}`")
     raise VLALoadError(f"{where}: its `type` is {kind!r}; the lerobot back end takes {', '.join(POLICIES)}")
+
+
+def _noting(policy_class: Any, lacking: list[str]) -> Any:
+    """The same class, which notes what a checkpoint lacks: the library prints that, and goes on with random numbers."""
+
+    class Noting(policy_class):  # type: ignore[misc]
+        def load_state_dict(self, *arguments: Any, **named: Any) -> Any:
+            try:
+                result = super().load_state_dict(*arguments, **named)
+            except RuntimeError as error:
+                lacking.append(str(error))
+                raise
+            state = self.state_dict()
+            found = {value.data_ptr() for key, value in state.items() if key not in result.missing_keys}
+            # A weight that is tied to one that is there is there, too.
+            lacking.extend(key for key in result.missing_keys if state[key].data_ptr() not in found)
+            return result
+
+    return Noting
 
 
 def _weights(policy: Any, before: Any, after: Any) -> dict[str, Tensor]:
