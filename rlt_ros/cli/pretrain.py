@@ -68,7 +68,12 @@ def _from_data(args: argparse.Namespace) -> dict[str, Any]:
 
     vla = load_vla(args.vla or "builtin")
     with opened(args, args.data) as source:
-        task = args.task or next(iter(source.episodes(source.selected(args.episodes)[:1]))).task
+        task = args.task
+        if not task:
+            first = next(source.episodes(source.selected(args.episodes)[:1]), None)
+            if first is None:
+                raise UsageError("pretrain: the first episode cannot be read; name the token with --task")
+            task = first.task
         return train_token(
             args.out,
             source,

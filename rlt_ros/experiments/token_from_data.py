@@ -157,10 +157,12 @@ def run(
     }
     if isinstance(vla, BuiltinVLA):
         _make_weights_folder(out, vla, task, result)
+    text = json.dumps(result, indent=2, sort_keys=True)
     with replacing(report) as part:
-        part.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        part.write_text(text + "\n", encoding="utf-8")
     shutil.rmtree(out / "work", ignore_errors=True)
-    return result
+    kept: dict[str, Any] = json.loads(text)  # the same as the next call reads back
+    return kept
 
 
 def _config(overrides: Mapping[str, Mapping[str, Any]], seed: int) -> Any:

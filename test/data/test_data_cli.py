@@ -45,7 +45,7 @@ def error(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
 def test_inspect_tells_layout_episodes_grippers_and_what_is_wrong(
     folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    parts = pack(folders["lerobot_v2"], tmp_path / "pick_block_color_g1.tar.gz", (6_000,))
+    parts = pack(folders["lerobot_v2"], tmp_path / "pick_block_color_g1.tar.gz", (1_999,))
     parts[-2].unlink()
     result = output(capsys, "data", "inspect", *[part for part in parts if part.exists()])
     assert result["layout"] == "lerobot_v2"
