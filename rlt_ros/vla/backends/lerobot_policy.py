@@ -241,7 +241,7 @@ def _require_known(where: str, config: Mapping[str, Any]) -> None:
 def _noting(policy_class: Any, lacking: list[str]) -> Any:
     """The same class, which notes what a checkpoint lacks: the library prints that, and goes on with random numbers."""
 
-    class Noting(policy_class):  # type: ignore[misc]
+    class Noting(policy_class):
         def load_state_dict(self, *arguments: Any, **named: Any) -> Any:
             try:
                 result = super().load_state_dict(*arguments, **named)
