@@ -29,12 +29,13 @@ class Arrays:
         self._file = file.id
         self._top = list(file)
 
-        def check(name: bytes, info: Any) -> None:
-            if info.type != h5py.h5l.TYPE_HARD:
-                raise EpisodeError(f"has a link at {name.decode(errors='replace')} that leads elsewhere")
+        def foreign(name: bytes, info: Any) -> str | None:
+            return None if info.type == h5py.h5l.TYPE_HARD else name.decode(errors="replace")
 
         root = h5py.h5g.open(self._file, b"/")  # `links` does not keep its group open
-        root.links.visit(check, info=True)
+        leads_elsewhere = root.links.visit(foreign, info=True)  # ends at the first that is named
+        if leads_elsewhere is not None:
+            raise EpisodeError(f"has a link at {leads_elsewhere} that leads elsewhere")
 
     def names(self) -> list[str]:
         """Names in the top group."""

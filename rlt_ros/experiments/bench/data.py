@@ -148,7 +148,11 @@ def _check(source: DataSource, layout: str) -> int:
 
 
 def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Highest resident memory of this process. `getrusage` would count its parent's, from before it was started."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    raise OSError("/proc/self/status has no VmHWM line; the memory of a process is measured on Linux only")
 
 
 if __name__ == "__main__":
