@@ -255,9 +255,15 @@ def _robots(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
             out=str(Path(arguments.out) / namespace) if len(arguments.namespaces) > 1 else arguments.out,
             seed=arguments.seed + index,
             plan=_plan(mode, arguments),
+            **_reset(arguments),
         )
         if arguments.teleop in _DEVICES:
             yield from _teleop(arguments, namespace)
+
+
+def _reset(arguments: Arguments) -> dict[str, Any]:
+    """The simulator draws where an episode begins, round the place where a real arm would be put."""
+    return {"reset_tolerance": 0.5} if arguments.sim else {}
 
 
 def _sim(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:

@@ -28,10 +28,17 @@ What is finished is kept: the same command goes on after an interruption.""",
   rlt-ros pretrain --out weights
   rlt-ros pretrain --out weights --set pretrain.demonstrations=50
   rlt-ros train --weights weights --task charger --out runs/own-weights
+  rlt-ros pretrain --robot ur5e --out weights-ur5e
+  rlt-ros train --robot ur5e --weights weights-ur5e --task charger --out runs/ur5e
   rlt-ros pretrain --data pick_block --vla transformers:/models/pi0@arm.yaml --task pick_block --out tokens""",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the weights go")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
+    parser.add_argument(
+        "--robot",
+        metavar="PROFILE",
+        help="robot that demonstrates, and that the VLA will move (default: agibot_g1_geniesim)",
+    )
     data = parser.add_argument_group("from data")
     data.add_argument(
         "--data", nargs="+", type=Path, metavar="PATH", help="data set: a folder, archives or their parts"
@@ -57,7 +64,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from rlt_ros.cli.overrides import read_overrides
     from rlt_ros.experiments.pretrain import run as make_weights
 
-    return make_weights(args.out, seed=args.seed, overrides=read_overrides(args.config, args.set))
+    overrides = read_overrides(args.config, args.set)
+    if args.robot:
+        overrides.setdefault("pretrain", {})["robot"] = args.robot
+    return make_weights(args.out, seed=args.seed, overrides=overrides)
 
 
 def _from_data(args: argparse.Namespace) -> dict[str, Any]:

@@ -58,6 +58,9 @@ is given again. A finished run only shows its summary.""",
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder of the run; made if missing"
     )
+    parser.add_argument(
+        "--robot", metavar="PROFILE", help="robot that learns, simulated (default: agibot_g1_geniesim)"
+    )
     add_config_options(parser)
     parser.set_defaults(run=run, present=present_summary)
 
@@ -71,6 +74,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from rlt_ros.experiments.trainer import train
     from rlt_ros.vla.loading import BUILTIN
 
+    overrides = read_overrides(args.config, args.set)
+    if args.robot:
+        overrides.setdefault("run", {})["robot"] = args.robot
     return train(
         task=args.task,
         seed=args.seed,
@@ -78,5 +84,5 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         eval_episodes=args.eval_episodes,
         vla=args.weights or BUILTIN,
         out=args.out,
-        overrides=read_overrides(args.config, args.set),
+        overrides=overrides,
     )

@@ -12,6 +12,8 @@ from rlt_ros.rlt.checkpoint import load_learner
 from rlt_ros.rlt.learner import Learner
 from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.run_folder import CHECKPOINT_FILE, CONFIG_FILE
+from rlt_ros.robots.profile import load_profile
+from rlt_ros.sim.station import station
 from rlt_ros.sim.tasks import simulated
 from rlt_ros.sim.workcell import Start, Workcell
 from rlt_ros.vla.loading import load_frozen
@@ -40,7 +42,7 @@ def open_policy(run_dir: Path) -> LoadedPolicy:
     config = json.loads((run_dir / CONFIG_FILE).read_text())
     chosen = settings({name: config[name] for name in ("rlt", "run")}, origin=str(run_dir / CONFIG_FILE))
     frozen = load_frozen(config["vla"], config["task"])
-    workcell = Workcell(simulated(config["task"]))
+    workcell = Workcell(simulated(config["task"]), station(load_profile(chosen.run.robot)))
     start = Start(chosen.run.start)
     rollout = Rollout(workcell, frozen, chosen.rlt, start=start)
     learner = Learner(chosen.rlt, rollout.shapes, seed=config["seed"])

@@ -14,6 +14,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from rlt_ros.rlt.parameters import ConfigError, build, check, parameter
 from rlt_ros.rlt.storage import replacing
 from rlt_ros.rlt.token import TokenConfig
 from rlt_ros.rlt.token_readouts import MeanPool, RandomProjection, Readout
+from rlt_ros.robots.profile import load_profile
 from rlt_ros.vla.builtin import BuiltinVLA, VLAConfig, VLATrainingConfig
 from rlt_ros.vla.builtin.shipped import INDEX, VLA_FILE, checksum, read_index, token_file
 
@@ -44,11 +46,16 @@ _WORK = "work"
 class PretrainConfig:
     """What is recorded, and for which tasks."""
 
+    robot: str = parameter(
+        "agibot_g1_geniesim",
+        help="Robot that demonstrates, simulated: the VLA moves this one and no other. A profile with a section "
+        "`simulation`.",
+    )
     tasks: tuple[str, ...] = parameter(("charger", "ethernet", "screw"), help="Tasks to learn.")
     demonstrations: int = parameter(250, help="Demonstrations a task.", low=2)
     first_seed: int = parameter(1000, help="Seed of the first demonstration; evaluation uses others.", low=0)
     held_out: int = parameter(10, help="Every n-th demonstration measures and does not train.", low=2)
-    cameras: tuple[str, ...] = parameter(("head", "hand_left", "hand_right"), help="Cameras the VLA sees.")
+    cameras: tuple[str, ...] = parameter((), help="Cameras the VLA sees; none given, all of the robot.")
     workers: int = parameter(0, help="Recording processes; 0 means one a core.", low=0)
 
     def __post_init__(self) -> None:
@@ -91,7 +98,7 @@ def run(
         return read_index(out)
     console = console or Console(stderr=True)
     started = time.monotonic()
-    _record(out, settings.pretrain, recorder or _simulate, console)
+    _record(out, settings.pretrain, recorder or partial(_simulate, settings.pretrain.robot), console)
     seen, unseen = _frames(out, settings.pretrain)
     vla = _train_vla(out, settings, seen, console)
     tokens = {
@@ -129,6 +136,11 @@ def _settings(out: Path, seed: int, overrides: Mapping[str, Mapping[str, Any]]) 
             "pretrain: token.vla_weight is above 0, which would make another VLA for every task; "
             "train one token with rlt_ros.experiments.token_training.LearningVLA for that"
         )
+    if not settings.pretrain.cameras:
+        cameras = tuple(load_profile(settings.pretrain.robot).cameras)
+        settings = dataclasses.replace(
+            settings, pretrain=dataclasses.replace(settings.pretrain, cameras=cameras)
+        )
     # The number of processes changes no result, so it may change between calls.
     fixed = dataclasses.replace(settings, pretrain=dataclasses.replace(settings.pretrain, workers=0))
     text = json.dumps(dataclasses.asdict(fixed), sort_keys=True)
@@ -151,10 +163,12 @@ def _record(out: Path, config: PretrainConfig, recorder: Recorder, console: Cons
             recorder(task, seeds, folder, config.workers or os.cpu_count() or 1, lambda: advance(1, ""))
 
 
-def _simulate(task: str, seeds: range, folder: Path, workers: int, on_recorded: Callable[[], None]) -> None:
+def _simulate(
+    robot: str, task: str, seeds: range, folder: Path, workers: int, on_recorded: Callable[[], None]
+) -> None:
     from rlt_ros.sim.demonstrations import record
 
-    record(task, seeds, folder, workers=workers, progress=on_recorded)
+    record(task, seeds, folder, robot=robot, workers=workers, progress=on_recorded)
 
 
 def _frames(out: Path, config: PretrainConfig) -> tuple[Frames, Frames]:

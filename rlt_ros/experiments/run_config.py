@@ -14,6 +14,10 @@ from rlt_ros.rlt.parameters import ConfigError, build, check, parameter
 class RunConfig:
     """How a run is kept and shown."""
 
+    robot: str = parameter(
+        "agibot_g1_geniesim",
+        help="Robot that learns, simulated: a profile with a section `simulation`. The VLA must know it.",
+    )
     start: str = parameter(
         "approach",
         help="Where episodes begin: `approach` lets the VLA bring the tool near, `critical` resets right before the "

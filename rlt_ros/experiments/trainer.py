@@ -44,7 +44,9 @@ from rlt_ros.rlt.run_folder import (
     keep_config,
 )
 from rlt_ros.rlt.storage import replacing
+from rlt_ros.robots.profile import load_profile
 from rlt_ros.sim.scripted_operator import ScriptedOperator
+from rlt_ros.sim.station import station
 from rlt_ros.sim.tasks import TASKS
 from rlt_ros.sim.workcell import HZ, Start, Workcell
 from rlt_ros.vla.frozen import Perceiver
@@ -112,7 +114,13 @@ class Training:
         self._out, self._seed, self._settings = out, seed, chosen
         config = chosen.rlt
         self._frozen = frozen
-        self.workcell = Workcell(TASKS[task])
+        self.workcell = Workcell(TASKS[task], station(load_profile(chosen.run.robot)))
+        joints = len(self.workcell.robot.arm)
+        if frozen.action_space.dim != joints:
+            raise ConfigError(
+                f"robot {chosen.run.robot} has {joints} joints, and the VLA moves {frozen.action_space.dim}: make "
+                f"weights with `rlt-ros pretrain --robot {chosen.run.robot}`"
+            )
         self._start = Start(chosen.run.start)
         self.rollout = Rollout(self.workcell, frozen, config, start=self._start)
         self._operator = ScriptedOperator(self.workcell) if chosen.run.operator == "scripted" else None

@@ -1,4 +1,4 @@
-"""The simulated AgiBot G1 behind the topics of Genie Sim, and the judge of its task.
+"""A simulated robot behind the topics of its profile, and the judge of its task.
 
 In lock-step every control step waits for the command that carries the stamp of its joint state, so that a slow computer
 changes nothing but the duration. Between episodes time stands still then. An event (hand-over, success, failure) is
@@ -38,12 +38,13 @@ from rlt_ros.nodes.drivers import command_stamp, read_driver_command, subscribe_
 from rlt_ros.nodes.parameters import Setup, declare
 from rlt_ros.nodes.run import run_node
 from rlt_ros.nodes.topics import Topics
+from rlt_ros.perception.pictures import encode
 from rlt_ros.rlt.parameters import ConfigError, check, parameter
 from rlt_ros.rlt.stream import EpisodeState as Episode
 from rlt_ros.rlt.stream import Phase
 from rlt_ros.robots.intervention import Intervention as Human
 from rlt_ros.robots.intervention import TakeOver
-from rlt_ros.robots.profile import load_profile
+from rlt_ros.robots.profile import RobotProfile, load_profile
 from rlt_ros.sim.opengl import OpenGLMissing, ensure_opengl
 
 _ACTING = (Phase.APPROACH, Phase.CRITICAL)
@@ -112,10 +113,7 @@ class SimNode(Node):
         setup, config = declare(self, "", Setup), declare(self, "", SimConfig)
         self._config, self._profile = config, load_profile(setup.robot)
         task = load_task(setup.task).name
-        self._session = _session(task, config)
-        missing = set(self._profile.joints) - set(self._session.joint_names)
-        if missing:
-            raise ConfigError(f"robot {setup.robot}: the simulator has no joint {sorted(missing)}")
+        self._session = _session(task, self._profile, config)
         diagnostics = Diagnostics(self)
         self._dropped = Dropped(diagnostics)
         diagnostics.add("simulation", self._report)
@@ -340,16 +338,16 @@ class SimNode(Node):
         self._pictures_sent = self._session.stamp
         pictures = self._session.pictures()
         for name, publisher in self._images_out.items():
-            rgb = pictures[name]
-            rgba = np.dstack([rgb, np.full(rgb.shape[:2], 255, np.uint8)])
+            encoding = self._profile.cameras[name].encoding
+            pixels = encode(pictures[name], encoding)
             publisher.publish(
                 Image(
                     header=to_header(self._session.stamp, f"{name}_optical_frame"),
-                    height=rgba.shape[0],
-                    width=rgba.shape[1],
-                    encoding="rgba8",
-                    step=4 * rgba.shape[1],
-                    data=pack(rgba),
+                    height=pixels.shape[0],
+                    width=pixels.shape[1],
+                    encoding=encoding,
+                    step=pixels.shape[2] * pixels.shape[1],
+                    data=pack(pixels),
                 )
             )
 
@@ -383,17 +381,18 @@ class SimNode(Node):
         return OK, "", values
 
 
-def _session(task: str, config: SimConfig) -> Any:
+def _session(task: str, profile: RobotProfile, config: SimConfig) -> Any:
     try:
         ensure_opengl()  # before MuJoCo is imported, which the modules below do
     except OpenGLMissing as error:
         raise ConfigError(str(error)) from error
     from rlt_ros.sim.scripted_operator import ScriptedOperator
     from rlt_ros.sim.session import Session
+    from rlt_ros.sim.station import station
     from rlt_ros.sim.tasks import simulated
     from rlt_ros.sim.workcell import Start, Workcell
 
-    workcell = Workcell(simulated(task), image_size=config.image_size)
+    workcell = Workcell(simulated(task), station(profile), image_size=config.image_size)
     return Session(
         workcell,
         start=Start(config.start),

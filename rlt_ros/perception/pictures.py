@@ -53,6 +53,17 @@ def decode(data: bytes | memoryview | Pixels, *, height: int, width: int, step: 
     return np.ascontiguousarray(rows.reshape(height, width, size)[:, :, order])
 
 
+def encode(rgb: Pixels, encoding: str) -> Pixels:
+    """Pixels (h, w, bytes of a pixel) of an RGB picture (h, w, 3), as a driver would send them; what else there is of a
+    pixel is opaque, and a grey one is the mean."""
+    size, order = _CHANNELS[encoding]
+    if size == 1:
+        return np.asarray(rgb.mean(axis=2, keepdims=True), np.uint8)
+    pixels = np.full((*rgb.shape[:2], size), 255, np.uint8)
+    pixels[:, :, order] = rgb
+    return pixels
+
+
 def resize(picture: Pixels, height: int, width: int) -> Pixels:
     """The picture (h, w, 3) at another size, without aliasing: bilinear, over the area that becomes one pixel.
 

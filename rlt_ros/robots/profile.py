@@ -19,6 +19,7 @@ from rlt_ros.robots.gripper import GripperProfile
 from rlt_ros.robots.interface import CameraProfile, CommandProfile, PartProfile
 from rlt_ros.robots.safety import Array, Limits
 from rlt_ros.robots.safety_profile import SafetyProfile
+from rlt_ros.robots.simulation_profile import SimulationProfile
 from rlt_ros.share import shipped, yaml_file
 
 if TYPE_CHECKING:
@@ -90,6 +91,9 @@ class RobotProfile:
         help="Joint positions in which an episode may begin; left out, any.",
         unit="rad",
     )
+    simulation: SimulationProfile | None = parameter(
+        None, help="The robot in the simulator; left out, `sim_node` cannot stand in for it."
+    )
     folder: str = parameter("", help="Folder of the profile's file; set when it is read.")
 
     def __post_init__(self) -> None:
@@ -110,6 +114,7 @@ class RobotProfile:
                 "human's alone"
             )
         self._check_drivers()
+        self._check_simulation()
         for name in ("position_margin", "velocity", "acceleration", "lead", "step"):
             self._per_joint(name)
         if self.home is not None and len(self.home) != self.dim:
@@ -150,6 +155,19 @@ class RobotProfile:
             raise ConfigError(
                 f"`gripper.type` is joint, but commands are {', '.join(sorted(types))}, which has no room for one more "
                 "joint; give the gripper a topic or an action of its own"
+            )
+
+    def _check_simulation(self) -> None:
+        simulation = self.simulation
+        if simulation is None:
+            return
+        if len(simulation.at_fixture) != self.dim:
+            raise ConfigError(
+                f"`simulation.at_fixture` has {len(simulation.at_fixture)} values; it must have {self.dim}"
+            )
+        if set(simulation.cameras) != set(self.cameras):
+            raise ConfigError(
+                f"`simulation.cameras` are {', '.join(simulation.cameras)}; they must be {', '.join(self.cameras)}"
             )
 
     @cached_property

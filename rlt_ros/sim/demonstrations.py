@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from rlt_ros.data.demonstrations import Demonstration, file_name, save
+from rlt_ros.robots.profile import load_profile
 from rlt_ros.sim.demonstrator import Demonstrator
+from rlt_ros.sim.station import DEFAULT, station
 from rlt_ros.sim.tasks import TASKS
 from rlt_ros.sim.workcell import HZ, Start, Workcell
 
@@ -66,28 +68,30 @@ def record(
     seeds: Iterable[int],
     folder: Path,
     *,
+    robot: str | Path = DEFAULT,
     workers: int = 1,
     progress: Callable[[], None] | None = None,
 ) -> int:
     """Record the seeds that `folder` lacks, in `workers` processes; returns how many were recorded.
 
-    `progress` is called once a recorded demonstration. An interrupted recording goes on where it stopped.
+    `robot` is a profile with a section `simulation`. `progress` is called once a recorded demonstration. An interrupted
+    recording goes on where it stopped.
     """
     owed = [seed for seed in seeds if not (folder / file_name(task, seed)).exists()]
     # Spawned, because an OpenGL context does not survive a fork.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        for _ in pool.map(partial(_record_one, task, folder), owed):
+        for _ in pool.map(partial(_record_one, task, folder, robot), owed):
             if progress:
                 progress()
     return len(owed)
 
 
 @cache
-def _workcell(task: str) -> Workcell:
-    """One workcell a process and task: building it costs more than an episode."""
-    return Workcell(TASKS[task])
+def _workcell(task: str, robot: str | Path) -> Workcell:
+    """One workcell a process, task and robot: building it costs more than an episode."""
+    return Workcell(TASKS[task], station(load_profile(robot)))
 
 
-def _record_one(task: str, folder: Path, seed: int) -> None:
-    save(demonstrate(_workcell(task), seed), folder)
+def _record_one(task: str, folder: Path, robot: str | Path, seed: int) -> None:
+    save(demonstrate(_workcell(task, robot), seed), folder)

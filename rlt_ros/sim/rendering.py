@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from rlt_ros.sim import scene
 from rlt_ros.sim.opengl import OpenGLMissing
 
 # Rendered at twice the size and averaged: an edge's sub-pixel position then shows in the grey levels, which
@@ -17,27 +17,28 @@ _OVERSAMPLING = 2
 
 
 class CameraRig:
-    """The robot's three cameras, and a spectator's, on one OpenGL context.
+    """The robot's cameras, and a spectator's, on one OpenGL context.
 
     Args:
         model: the workcell's model.
+        cameras: names of those of the robot.
         size: side of the square pictures, pixels.
     """
 
-    def __init__(self, model: mujoco.MjModel, size: int) -> None:
+    def __init__(self, model: mujoco.MjModel, cameras: Sequence[str], size: int) -> None:
         if "MUJOCO_GL" not in os.environ:
             raise OpenGLMissing(
                 "no drawing backend was chosen before MuJoCo was imported; call rlt_ros.sim.opengl.ensure_opengl() "
                 "first, or set MUJOCO_GL=egl"
             )
-        self._model = model
+        self._model, self._cameras = model, tuple(cameras)
         self._size = size
         self._renderer = mujoco.Renderer(model, size * _OVERSAMPLING, size * _OVERSAMPLING)
         self._spectator: mujoco.Renderer | None = None
 
     def render(self, data: mujoco.MjData) -> dict[str, NDArray[np.uint8]]:
         """Camera name → (size, size, 3) uint8 RGB."""
-        return {name: self._picture(data, name) for name in scene.CAMERAS}
+        return {name: self._picture(data, name) for name in self._cameras}
 
     def spectate(
         self, data: mujoco.MjData, target: NDArray[np.float64], width: int, height: int

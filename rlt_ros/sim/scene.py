@@ -1,9 +1,8 @@
-"""The simulated workcell as one MuJoCo model: the AgiBot G1, a bench with a task's fixture, cameras and light."""
+"""The simulated workcell as one MuJoCo model: a robot, a bench with a task's fixture, cameras and light."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import mujoco
 import numpy as np
@@ -11,46 +10,18 @@ from numpy.typing import NDArray
 
 from rlt_ros.robots.kinematics import Kinematics
 from rlt_ros.sim import solids
+from rlt_ros.sim.station import Station
 from rlt_ros.sim.tasks import Task
 
 Array = NDArray[np.float64]
 
-URDF = Path(__file__).parents[1] / "robots" / "urdf" / "agibot_g1.urdf"
-CAMERAS = ("head", "hand_left", "hand_right")
-ARM = tuple(f"idx6{i}_arm_r_joint{i}" for i in range(1, 8))
-TOOL_LINK = "gripper_r_center_link"
-# The right gripper is commanded by its outer finger; the URDF has the inner one mirror it. Nothing touches the fingers:
-# the tool is fixed to the hand, and stays in it when they open.
-GRIPPER, GRIPPER_MIRROR = "idx81_gripper_r_outer_joint1", "idx71_gripper_r_inner_joint1"
-
-# Default posture of Genie Sim's G1 (lift m; waist, head rad) with the left hand raised so that its camera sees the
-# fixture from the side, and both grippers nearly closed.
-POSTURE = {
-    "idx01_body_joint1": 0.42,
-    "idx02_body_joint2": 0.8727,
-    "idx12_head_joint2": 0.4363,
-    **dict(
-        zip(
-            [f"idx2{i}_arm_l_joint{i}" for i in range(1, 8)],
-            [0.8786, -1.6915, -1.8028, -1.0331, -1.2931, -1.5189, 0.153],
-            strict=True,
-        )
-    ),
-    "idx41_gripper_l_outer_joint1": 0.3,
-    "idx31_gripper_l_inner_joint1": -0.3,
-    "idx81_gripper_r_outer_joint1": 0.3,
-    "idx71_gripper_r_inner_joint1": -0.3,
-}
-# Arm posture (rad) with the tool centre at a mated fixture: over the whole range of fixture and start poses all joints
-# stay at least 0.2 rad from their limits, and the smallest singular value of the Jacobian above 0.06.
-ARM_AT_FIXTURE = np.array([1.499, -0.878, -0.837, 1.03, -1.134, -1.179, 0.0])
-
 TIMESTEP = 0.002  # s; contact with 0.6 mm of play is stable at 2 ms with 4 ms contact time constants
 
-# Position servos, by joint effort class of the URDF: stiffness N·m/rad, damping N·m·s/rad, Coulomb friction N·m.
-# Tip stiffness comes out near 1.5 kN/m and static error near 0.3 mrad, in the range of geared collaborative arms.
-_SERVO = {60.0: (1500.0, 60.0, 0.4), 30.0: (500.0, 14.0, 0.12)}
-_HOLD = (8000.0, 800.0, 0.0)  # lift, waist, head, grippers and the other arm stand still
+# Position servos of the arm, for joints of at least that effort in the URDF, N·m: stiffness N·m/rad, damping N·m·s/rad,
+# Coulomb friction N·m. Tip stiffness comes out near 1.5 kN/m and static error near 0.3 mrad, in the range of geared
+# collaborative arms.
+_SERVOS = ((35.0, (1500.0, 60.0, 0.4)), (0.0, (500.0, 14.0, 0.12)))
+_HOLD = (8000.0, 800.0, 0.0)  # lift, waist, head, grippers and other arms stand still
 _ARMATURE = 0.05  # kg·m², reflected rotor inertia
 
 
@@ -62,14 +33,9 @@ class Nominal:
     face: Array
 
 
-def kinematics() -> Kinematics:
-    """Kinematics of the right arm with the rest of the robot in its posture."""
-    return Kinematics(URDF, ARM, TOOL_LINK, POSTURE)
-
-
-def nominal(arm: Kinematics, task: Task) -> Nominal:
+def nominal(arm: Kinematics, robot: Station, task: Task) -> Nominal:
     """Where fixture and tool are when nothing is randomised and the tool is mated."""
-    tool = arm.forward(ARM_AT_FIXTURE)
+    tool = arm.forward(robot.at_fixture)
     return Nominal(tool, tool @ mate_in_tool(task))
 
 
@@ -80,9 +46,9 @@ def mate_in_tool(task: Task) -> Array:
     return frame
 
 
-def build(task: Task) -> mujoco.MjModel:
+def build(task: Task, robot: Station) -> mujoco.MjModel:
     """Model of the workcell for `task`. The fixture is a mocap body named `fixture`."""
-    spec = mujoco.MjSpec.from_file(str(URDF))
+    spec = mujoco.MjSpec.from_file(str(robot.urdf))
     spec.option.timestep = TIMESTEP
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
@@ -91,10 +57,10 @@ def build(task: Task) -> mujoco.MjModel:
     spec.visual.quality.shadowsize = 0
     spec.visual.map.znear = 0.005
     spec.visual.global_.offwidth = spec.visual.global_.offheight = 640
-    _servos(spec)
-    _cameras(spec)
-    _bench(spec)
-    task.add_tool(spec.body(TOOL_LINK))
+    _servos(spec, robot)
+    _cameras(spec, robot)
+    _bench(spec, robot)
+    task.add_tool(spec.body(robot.tool_link))
     fixture = spec.worldbody.add_body(name="fixture", mocap=True)
     _stand(fixture)
     task.add_fixture(fixture)
@@ -106,7 +72,7 @@ def _stand(fixture: mujoco.MjsBody) -> None:
     solids.box(fixture, (-0.060, -0.050, -0.060), (0.060, 0.050, -0.022), (0.45, 0.46, 0.48, 1), 0, "stand")
 
 
-def _servos(spec: mujoco.MjSpec) -> None:
+def _servos(spec: mujoco.MjSpec, robot: Station) -> None:
     for body in spec.bodies:
         body.gravcomp = 1.0  # the robot's own controller compensates gravity
     for geom in list(spec.geoms):
@@ -117,7 +83,8 @@ def _servos(spec: mujoco.MjSpec) -> None:
         spec.delete(equality)
     for joint in spec.joints:
         effort = float(joint.actfrcrange[1])
-        stiffness, damping, friction = _SERVO[effort] if joint.name in ARM else _HOLD
+        servo = next(values for least, values in _SERVOS if effort >= least)
+        stiffness, damping, friction = servo if joint.name in robot.arm else _HOLD
         joint.armature, joint.frictionloss = _ARMATURE, friction
         spec.add_actuator(
             name=joint.name,
@@ -130,20 +97,13 @@ def _servos(spec: mujoco.MjSpec) -> None:
         )
 
 
-def _cameras(spec: mujoco.MjSpec) -> None:
-    # Head camera: in the head's front, optical axis along the head's x axis.
-    head = spec.body("head_link2")
-    head.add_camera(
-        name="head", pos=[0.06, -0.04, 0.0], xyaxes=_axes([1.0, 0.0, 0.0], [0.0, -1.0, 0.0]), fovy=32.0
-    )
-    # Hand cameras, beside each gripper: the right one looks at the tip of its tool, the left one across at the fixture.
-    position = np.array([0.072, 0.0, 0.030])
-    for name, link, aim, fovy in (
-        ("hand_left", "gripper_l_base_link", [0.072, -0.013, 0.237], 26.0),
-        ("hand_right", "gripper_r_base_link", [0.0, 0.0, 0.195], 32.0),
-    ):
-        axes = _axes((np.array(aim) - position).tolist(), [1.0, 0.0, 0.0])
-        spec.body(link).add_camera(name=name, pos=position.tolist(), xyaxes=axes, fovy=fovy)
+def _cameras(spec: mujoco.MjSpec, robot: Station) -> None:
+    for name, camera in robot.cameras.items():
+        position, aim = np.array(camera.position), np.array(camera.aim)
+        # What is fixed to the root of a URDF is fixed to MuJoCo's world where the root has no mass.
+        link = spec.body(camera.link) or spec.worldbody
+        axes = _axes((aim - position).tolist(), list(camera.up))
+        link.add_camera(name=name, pos=position.tolist(), xyaxes=axes, fovy=camera.fovy)
 
 
 def _axes(forward: list[float], up: list[float]) -> list[float]:
@@ -154,7 +114,7 @@ def _axes(forward: list[float], up: list[float]) -> list[float]:
     return [*x, *np.cross(z, x)]
 
 
-def _bench(spec: mujoco.MjSpec) -> None:
+def _bench(spec: mujoco.MjSpec, robot: Station) -> None:
     world = spec.worldbody
     world.add_light(
         name="sun", pos=[0.2, -0.6, 2.4], dir=[0.2, 0.3, -1.0], diffuse=[0.6] * 3, castshadow=False
@@ -163,7 +123,7 @@ def _bench(spec: mujoco.MjSpec) -> None:
         name="lamp", pos=[1.4, 0.5, 1.8], dir=[-0.6, -0.5, -0.9], diffuse=[0.3] * 3, castshadow=False
     )
     for name, size, position, rgba in (
-        ("bench", [0.35, 0.6, 0.02], [0.80, 0.0, 0.68], [0.55, 0.42, 0.30, 1]),
+        ("bench", [0.35, 0.6, 0.02], list(robot.bench), [0.55, 0.42, 0.30, 1]),
         ("floor", [4.0, 4.0, 0.01], [0.0, 0.0, -0.01], [0.30, 0.32, 0.34, 1]),
     ):
         geom = world.add_geom(name=name, type=mujoco.mjtGeom.mjGEOM_BOX, size=size, pos=position, rgba=rgba)

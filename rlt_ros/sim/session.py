@@ -1,7 +1,7 @@
 """The workcell as a robot that is simply there: its clock, its sensors, the newest command, and a judge of its task.
 
 It counts control steps over all episodes, so that its time never jumps back. It knows no topics; `sim_node` puts it
-behind those of Genie Sim.
+behind those of the robot's profile.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlt_ros.rlt.stream import Phase
-from rlt_ros.sim import scene
 from rlt_ros.sim.scripted_operator import ScriptedOperator
 from rlt_ros.sim.workcell import HZ, Start, Workcell
 
@@ -67,8 +66,8 @@ class Session:
     ) -> None:
         self._workcell, self._start, self._every, self._operator = workcell, start, camera_every, operator
         self.joint_names = workcell.joint_names
-        self._arm = np.array([self.joint_names.index(name) for name in scene.ARM])
-        self._place = {name: i for i, name in enumerate(scene.ARM)}
+        self._arm = np.array([self.joint_names.index(name) for name in workcell.robot.arm])
+        self._place = {name: i for i, name in enumerate(workcell.robot.arm)}
         self._step, self.stamp = 1, PERIOD  # a stamp of 0 means "none" in messages
         self._camera_step = self._step
         self._seed = 0
@@ -127,7 +126,7 @@ class Session:
         for name, position in zip(names, positions, strict=True):
             if name in self._place:
                 target[self._place[name]] = position
-            elif name == scene.GRIPPER:
+            elif name == self._workcell.robot.gripper:
                 self._workcell.grip(position)
             else:
                 foreign.append(name)

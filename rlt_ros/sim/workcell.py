@@ -17,11 +17,11 @@ from rlt_ros.perception import Observation
 from rlt_ros.robots.kinematics import Kinematics, KinematicsError, pose_error, rotation
 from rlt_ros.sim import scene
 from rlt_ros.sim.rendering import CameraRig
+from rlt_ros.sim.station import HZ, Station, agibot_g1
 from rlt_ros.sim.tasks import Task
 
 Array = NDArray[np.float64]
 
-HZ = 50.0
 _SUBSTEPS = round(1.0 / (HZ * scene.TIMESTEP))
 _POSITION_NOISE = 1e-4  # rad, resolution of a 16-bit encoder behind a gear
 _VELOCITY_NOISE = 5e-3  # rad/s, of a differentiated encoder
@@ -56,28 +56,29 @@ class Conditions:
 
 
 class Workcell:
-    """A simulated AgiBot G1 whose right arm holds a task's tool, at 50 Hz joint-position control.
+    """A simulated robot whose arm holds a task's tool, at 50 Hz joint-position control.
 
     Args:
         task: the precision task.
+        robot: which robot; None for the AgiBot G1 and its right arm.
         image_size: side of the square camera pictures, pixels.
     """
 
-    def __init__(self, task: Task, *, image_size: int = 64) -> None:
-        self.task = task
-        self.kinematics: Kinematics = scene.kinematics()
-        self._nominal = scene.nominal(self.kinematics, task)
+    def __init__(self, task: Task, robot: Station | None = None, *, image_size: int = 64) -> None:
+        self.task, self.robot = task, robot or agibot_g1()
+        self.kinematics: Kinematics = self.robot.kinematics()
+        self._nominal = scene.nominal(self.kinematics, self.robot, task)
         self._mate_in_tool = scene.mate_in_tool(task)
-        self._model = scene.build(task)
+        self._model = scene.build(task, self.robot)
         self._data = mujoco.MjData(self._model)
-        self._rig = CameraRig(self._model, image_size)
+        self._rig = CameraRig(self._model, tuple(self.robot.cameras), image_size)
         self._colours = self._model.geom_rgba.copy()
         self._lights = self._model.light_diffuse.copy()
-        joints = [self._model.joint(name) for name in scene.ARM]
+        joints = [self._model.joint(name) for name in self.robot.arm]
         self._qpos = np.array([joint.qposadr[0] for joint in joints])
         self._qvel = np.array([joint.dofadr[0] for joint in joints])
-        self._ctrl = np.array([self._model.actuator(name).id for name in scene.ARM])
-        self._tool = self._model.body(scene.TOOL_LINK).id
+        self._ctrl = np.array([self._model.actuator(name).id for name in self.robot.arm])
+        self._tool = self._model.body(self.robot.tool_link).id
         self.joint_names = tuple(self._model.joint(i).name for i in range(self._model.njnt))
         self._rng = np.random.default_rng(0)
         self._step = 0
@@ -89,7 +90,7 @@ class Workcell:
         self._rng = np.random.default_rng([seed, 0x5EED])
         conditions, start = self._draw_reachable(start_at)
         mujoco.mj_resetData(self._model, self._data)
-        for name, value in {**scene.POSTURE, **dict(zip(scene.ARM, start, strict=True))}.items():
+        for name, value in {**self.robot.posture, **dict(zip(self.robot.arm, start, strict=True))}.items():
             self._data.joint(name).qpos = value
             self._data.actuator(name).ctrl = value
         self._data.mocap_pos[0] = conditions.face[:3, 3]
@@ -102,7 +103,7 @@ class Workcell:
 
     def observe(self, *, images: bool = True) -> Observation:
         """The robot's sensors now; without `images` only the joint state."""
-        noise = self._rng.normal(size=(2, len(scene.ARM)))
+        noise = self._rng.normal(size=(2, len(self.robot.arm)))
         return Observation(
             stamp=round(self._step / HZ * 1e9),
             images=self._rig.render(self._data) if images else {},
@@ -111,13 +112,15 @@ class Workcell:
         )
 
     def step(self, command: Array) -> bool:
-        """Servo towards the joint target `command` (7,) rad for one control period; True once the tool is mated.
+        """Servo towards the joint target `command` (A,) rad for one control period; True once the tool is mated.
 
         Raises:
             ValueError: the command has a wrong shape or is not finite.
         """
-        if command.shape != (len(scene.ARM),) or not np.isfinite(command).all():
-            raise ValueError(f"command must be {len(scene.ARM)} finite joint targets in rad, got {command}")
+        if command.shape != (len(self.robot.arm),) or not np.isfinite(command).all():
+            raise ValueError(
+                f"command must be {len(self.robot.arm)} finite joint targets in rad, got {command}"
+            )
         self._data.ctrl[self._ctrl] = np.clip(command, self.kinematics.lower, self.kinematics.upper)
         mujoco.mj_step(self._model, self._data, _SUBSTEPS)
         self._step += 1
@@ -125,15 +128,20 @@ class Workcell:
         return self._mated_steps >= self.task.hold_steps
 
     def grip(self, angle: float) -> None:
-        """Move the gripper's outer finger towards `angle` rad, the other alike, from the next step until a reset."""
-        low, high = self._model.joint(scene.GRIPPER).range
+        """Move the gripper's joint towards `angle` rad, those that mirror it alike, from the next step until a reset.
+
+        Nothing touches the fingers: the tool is fixed to the hand, and stays in it when they open.
+        """
+        assert self.robot.gripper is not None
+        low, high = self._model.joint(self.robot.gripper).range
         angle = float(np.clip(angle, low, high))
-        self._data.actuator(scene.GRIPPER).ctrl = angle
-        self._data.actuator(scene.GRIPPER_MIRROR).ctrl = -angle
+        self._data.actuator(self.robot.gripper).ctrl = angle
+        for joint, multiple in self.robot.mirrors.items():
+            self._data.actuator(joint).ctrl = multiple * angle
 
     @property
     def position(self) -> Array:
-        """True joint positions (7,) of the right arm, rad."""
+        """True joint positions (A,) of the arm, rad."""
         return self._data.qpos[self._qpos].copy()
 
     def all_joints(self) -> tuple[Array, Array]:
@@ -174,11 +182,11 @@ class Workcell:
         return pose
 
     def _draw_reachable(self, start_at: Start) -> tuple[Conditions, Array]:
-        """Conditions, and joint positions (7,) rad of their start pose; what the arm cannot reach is drawn again."""
+        """Conditions, and joint positions (A,) rad of their start pose; what the arm cannot reach is drawn again."""
         while True:
             conditions = self._draw(start_at)
             try:
-                return conditions, self.kinematics.inverse(conditions.start, scene.ARM_AT_FIXTURE)
+                return conditions, self.kinematics.inverse(conditions.start, self.robot.at_fixture)
             except KinematicsError:
                 continue
 

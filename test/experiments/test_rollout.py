@@ -19,9 +19,9 @@ from rlt_ros.rlt.config import RLTConfig
 from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.transition import Outcome, RLState, Source, Window
 from rlt_ros.robots.action_space import ActionSpace
-from rlt_ros.sim import scene
 from rlt_ros.sim.demonstrator import Demonstrator
 from rlt_ros.sim.scripted_operator import ScriptedOperator
+from rlt_ros.sim.station import agibot_g1
 from rlt_ros.sim.tasks import TASKS
 from rlt_ros.sim.workcell import Start, Workcell
 from rlt_ros.vla.frozen import Perceived
@@ -37,7 +37,7 @@ class StraightDown:
     lineage = Lineage(vla="test", token="test", stats="test")
 
     def __init__(self, speed: float) -> None:
-        self._arm, self._speed = scene.kinematics(), speed
+        self._arm, self._speed = agibot_g1().kinematics(), speed
 
     def perceive(
         self, observations: Sequence[Observation], instruction: str, generator: torch.Generator

@@ -85,3 +85,13 @@ def test_resizing_is_that_of_torch(size: tuple[int, int]) -> None:
     resized = resize(picture, *size)
     assert resized.shape == (*size, 3)
     assert np.abs(resized.astype(float) - expected.numpy()).max() <= 0.51
+
+
+@pytest.mark.parametrize("encoding", pictures.ENCODINGS)
+def test_what_is_encoded_is_read_again(encoding: str) -> None:
+    rgb = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    pixels = pictures.encode(rgb, encoding)
+    data, step = pixels.tobytes(), pixels.shape[1] * pixels.shape[2]
+    back = pictures.decode(data, height=2, width=3, step=step, encoding=encoding)
+    expected = np.repeat(rgb[:, :, 1:2], 3, axis=2) if encoding == "mono8" else rgb
+    np.testing.assert_array_equal(back, expected)

@@ -12,7 +12,6 @@ import yaml
 from rlt_ros.rlt.parameters import ConfigError, describe
 from rlt_ros.robots.gripper import ChangesOnly, GripperProfile
 from rlt_ros.robots.profile import RobotProfile, load_profile, profile_names
-from rlt_ros.sim import scene
 
 G1 = "agibot_g1_geniesim"
 
@@ -31,17 +30,18 @@ def changed(into: Path, /, **changes: Any) -> Path:
     return path
 
 
-def test_the_g1_of_the_profile_is_the_g1_of_the_simulator() -> None:
-    profile, simulated = load_profile(G1), scene.kinematics()
-    arm = profile.kinematics()
-    assert profile.joints == scene.ARM
-    assert tuple(profile.cameras) == scene.CAMERAS
-    np.testing.assert_array_equal(arm.forward(scene.ARM_AT_FIXTURE), simulated.forward(scene.ARM_AT_FIXTURE))
-    box = profile.limits(arm).workspace
+@pytest.mark.parametrize("robot", [name for name in profile_names() if load_profile(name).simulation])
+def test_a_simulated_robot_works_well_inside_its_workspace_and_limits(robot: str) -> None:
+    profile = load_profile(robot)
+    assert profile.simulation is not None
+    arm, at_fixture = profile.kinematics(), np.array(profile.simulation.at_fixture)
+    limits = profile.limits(arm)
+    box, tip = limits.workspace, arm.forward(at_fixture)[:3, 3]
     assert box is not None
-    tip = arm.forward(scene.ARM_AT_FIXTURE)[:3, 3]
     assert (tip - box[:3] > 0.15).all()
     assert (box[3:] - tip > 0.15).all()
+    assert np.minimum(at_fixture - limits.lower, limits.upper - at_fixture).min() > 0.2
+    assert np.linalg.svd(arm.jacobian(at_fixture))[1].min() > 0.06
 
 
 def test_every_shipped_profile_has_kinematics_and_limits() -> None:
@@ -68,7 +68,7 @@ def test_a_urdf_beside_the_profile_is_found(tmp_path: Path) -> None:
     (tmp_path / "own.urdf").write_bytes(load_profile(G1).urdf_path.read_bytes())
     profile = load_profile(changed(tmp_path, urdf="own.urdf"))
     assert profile.urdf_path == tmp_path / "own.urdf"
-    assert profile.kinematics().joints == scene.ARM
+    assert profile.kinematics().joints == load_profile(G1).joints
 
 
 def test_a_profile_that_extends_another_has_its_values_but_for_its_own(tmp_path: Path) -> None:
@@ -137,6 +137,9 @@ def test_every_key_is_explained() -> None:
             {"parts": {"right": {"joints": ["idx61_arm_r_joint1"], "joint_states": "a"}}},
             ["`parts`", "`joints`"],
         ),
+        ({"simulation": {"at_fixture": [0.0]}}, ["`simulation.at_fixture` has 1 values", "7"]),
+        ({"simulation": {"bench": [0.0]}}, ["simulation", "`bench` has 1 values"]),
+        ({"simulation": {"cameras": {}}}, ["`simulation.cameras`", "hand_left"]),
         ({"extends": "r2d2"}, ["`extends` is r2d2", "agibot_g1_geniesim"]),
         ({"extends": "mine.yaml"}, ["`extends` is mine.yaml", "in turn"]),
     ],
@@ -158,7 +161,7 @@ def test_a_mistake_is_named_with_file_and_key(
     ("changes", "words"),
     [
         ({"urdf": "robots/urdf/nobody.urdf"}, ["nobody.urdf", "`urdf`"]),
-        ({"joints": ["elbow"], "posture": None}, ["elbow", "idx61_arm_r_joint1"]),
+        ({"joints": ["elbow"], "posture": None, "simulation": None}, ["elbow", "idx61_arm_r_joint1"]),
         ({"tip_frame": "fingertip"}, ["fingertip"]),
         ({"safety": {"position_margin": 5.0}}, ["lower < upper", "safety"]),
     ],

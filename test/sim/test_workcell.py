@@ -14,6 +14,8 @@ from rlt_ros.sim.demonstrator import Demonstrator
 from rlt_ros.sim.tasks import TASKS
 from rlt_ros.sim.workcell import Workcell
 
+FINGERS = ("idx81_gripper_r_outer_joint1", "idx71_gripper_r_inner_joint1")
+
 
 @pytest.fixture(scope="module", params=sorted(TASKS))
 def workcell(request: pytest.FixtureRequest) -> Iterator[Workcell]:
@@ -31,17 +33,17 @@ def test_the_same_seed_gives_the_same_episode_bit_by_bit(workcell: Workcell) -> 
             workcell.step(human.command()[0])
         runs.append(workcell.observe())
     np.testing.assert_array_equal(runs[0].proprio, runs[1].proprio)
-    for camera in scene.CAMERAS:
+    for camera in workcell.robot.cameras:
         np.testing.assert_array_equal(runs[0].images[camera], runs[1].images[camera])
 
 
 def test_the_gripper_opens_and_closes_and_a_reset_puts_it_back(workcell: Workcell) -> None:
     def fingers() -> list[float]:
         position = workcell.all_joints()[0]
-        return [position[workcell.joint_names.index(name)] for name in (scene.GRIPPER, scene.GRIPPER_MIRROR)]
+        return [position[workcell.joint_names.index(name)] for name in FINGERS]
 
     workcell.reset(4)
-    posture = [scene.POSTURE[name] for name in (scene.GRIPPER, scene.GRIPPER_MIRROR)]
+    posture = [workcell.robot.posture[name] for name in FINGERS]
     start = workcell.position
     for angle in (0.7, 0.0, 9.0):
         workcell.grip(angle)
@@ -68,7 +70,7 @@ def test_every_camera_sees_the_fixture_move(workcell: Workcell) -> None:
     workcell._data.mocap_pos[0] += [0.01, 0.0, 0.0]
     workcell.step(workcell.position)
     after = workcell.observe().images
-    for camera in scene.CAMERAS:
+    for camera in workcell.robot.cameras:
         changed = np.abs(before[camera].astype(int) - after[camera]).max(axis=2) > 20
         assert changed.sum() >= 4, camera
 

@@ -1,0 +1,106 @@
+"""The robot of a workcell, from its profile: which arm holds the tool, where it works, and who looks on."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlt_ros.rlt.parameters import ConfigError
+from rlt_ros.robots.kinematics import Kinematics
+from rlt_ros.robots.profile import RobotProfile, load_profile
+from rlt_ros.robots.simulation_profile import SimulatedCamera
+
+Array = NDArray[np.float64]
+
+HZ = 50.0
+"""Control rate of the simulator, 1/s."""
+
+DEFAULT = "agibot_g1_geniesim"
+"""The robot whose demonstrations the shipped VLA has learned from."""
+
+
+@dataclass(frozen=True)
+class Station:
+    """A robot at its bench.
+
+    Attributes:
+        urdf: its URDF.
+        base: root link.
+        arm: joints of the arm that holds the tool, in the policy's order.
+        tool_link: what the tool is fixed to; its z points out of the hand.
+        posture: rad or m, of joints outside the arm; those not named stand at 0.
+        at_fixture: (A,) rad, arm posture with the tool mated.
+        bench: (3,) m in the base, middle of the bench's board.
+        cameras: by the names of the VLA.
+        gripper: joint that commands may name beside the arm's; None where the arm's commands have none.
+        mirrors: joint → its multiple of the gripper's position.
+    """
+
+    urdf: Path
+    base: str
+    arm: tuple[str, ...]
+    tool_link: str
+    posture: Mapping[str, float]
+    at_fixture: Array
+    bench: tuple[float, ...]
+    cameras: Mapping[str, SimulatedCamera]
+    gripper: str | None
+    mirrors: Mapping[str, float]
+
+    def kinematics(self) -> Kinematics:
+        """Kinematics of the arm with the rest of the robot in its posture."""
+        return Kinematics(self.urdf, self.arm, self.tool_link, self.posture)
+
+
+def station(profile: RobotProfile) -> Station:
+    """The robot of a profile at its bench.
+
+    Raises:
+        ConfigError: the profile does not say how, or its robot has several drivers.
+    """
+    simulation = profile.simulation
+    if simulation is None:
+        raise ConfigError(
+            f"profile {profile.name} has no `simulation`: the simulator cannot stand in for this robot"
+        )
+    if profile.control_hz != HZ:
+        raise ConfigError(
+            f"profile {profile.name}: `control_hz` is {profile.control_hz:g}; the simulator has {HZ:g}"
+        )
+    if len(profile.drivers) != 1:
+        raise ConfigError(f"profile {profile.name} has `parts`; the simulator stands in for one arm")
+    joint = profile.gripper.joint if profile.gripper is not None and profile.gripper.type == "joint" else None
+    return Station(
+        urdf=profile.urdf_path,
+        base=profile.base_frame,
+        arm=profile.joints,
+        tool_link=profile.tip_frame,
+        posture=profile.posture or {},
+        at_fixture=np.array(simulation.at_fixture),
+        bench=simulation.bench,
+        cameras=simulation.cameras,
+        gripper=joint,
+        mirrors={} if joint is None else _mirrors(profile.urdf_path, joint),
+    )
+
+
+@cache
+def agibot_g1() -> Station:
+    """The AgiBot G1 of Genie Sim."""
+    return station(load_profile(DEFAULT))
+
+
+def _mirrors(urdf: Path, joint: str) -> dict[str, float]:
+    """Joints that the URDF has follow ``joint``, and their multiples of it."""
+    followers = {}
+    for other in ElementTree.parse(urdf).getroot().findall("joint"):
+        mimic = other.find("mimic")
+        if mimic is not None and mimic.get("joint") == joint:
+            followers[str(other.get("name"))] = float(mimic.get("multiplier", "1"))
+    return followers
