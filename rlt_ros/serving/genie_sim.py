@@ -9,6 +9,7 @@ request, a gripper at its last command.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,8 @@ class GenieSimSession:
             )
         self._episode: Any = None
         self._over = True
+        # Decoding is most of what a request costs, and Pillow lets other threads run meanwhile.
+        self._decoders = ThreadPoolExecutor(len(policy.cameras), "decoder")
 
     def greeting(self) -> None:
         """The simulator speaks first."""
@@ -138,14 +141,15 @@ class GenieSimSession:
         return pack({"error": reason})
 
     def _pictures(self, images: Mapping[Any, Any]) -> dict[str, NDArray[np.uint8]]:
-        pictures = {}
-        for camera in self._policy.cameras:
+        def decoded(camera: str) -> NDArray[np.uint8]:
             name = CAMERAS[camera]
             image = _mapping(images, name)
             if image.get("encoding") != "JPEG":
                 raise RequestError(f"picture `{name}` has encoding {image.get('encoding')!r}; expected JPEG")
-            pictures[camera] = from_jpeg(image.get("image_data"), self._policy.image_size, name=name)
-        return pictures
+            return from_jpeg(image.get("image_data"), self._policy.image_size, name=name)
+
+        cameras = self._policy.cameras
+        return dict(zip(cameras, self._decoders.map(decoded, cameras), strict=True))
 
 
 def _result(arms: Array, grippers: list[float]) -> dict[str, Any]:
