@@ -191,7 +191,8 @@ def open_run(folder: Path, serving: Serving, *, robot: str = "") -> ServedPolicy
             f"{path}: is not the configuration of a run ({error}); give the folder of one"
         ) from error
     rlt = build(RLTConfig, settings, origin=str(path))
-    frozen = load_frozen(config.get("vla", "builtin"), task)
+    # A task of one's own is kept as the path of its file, which has the task's name.
+    frozen = load_frozen(config.get("vla", "builtin"), Path(task).stem)
     actor = None
     if serving.acts == "actor":
         dim = frozen.action_space.dim
