@@ -13,6 +13,8 @@ from rlt_ros.cli.options import SubParsers, add_command, positive_int
 ACTIONS = ("inspect", "download", "convert", "embed")
 FORMATS = ("lerobot", "lerobot-v2.1", "demonstrations")
 GENIE_SIM = "agibot_world/GenieSim3.0-Dataset"
+EVERY = 5
+"""Rows from one embedded picture to the next: neighbours at 30 Hz are nearly the same."""
 
 
 def add_parser(subparsers: SubParsers) -> None:
@@ -102,9 +104,8 @@ def add_choice_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--every",
         type=positive_int,
-        default=5,
         metavar="N",
-        help="rows from one picture to the next (default: 5)",
+        help="rows from one picture to the next (default: 5; demonstrations: 1)",
     )
     group.add_argument(
         "--joints", type=_names, default=(), metavar="NAME,…", help="joints that the VLA knows (default: all)"
@@ -172,7 +173,7 @@ def choice_of(args: argparse.Namespace) -> Any:
     """What of an episode the VLA is shown."""
     from rlt_ros.data.embeddings import Choice
 
-    return Choice(args.every, tuple(args.joints), dict(args.camera), args.instruction)
+    return Choice(args.every or EVERY, tuple(args.joints), dict(args.camera), args.instruction)
 
 
 def _inspect(args: argparse.Namespace) -> dict[str, Any]:
@@ -195,7 +196,7 @@ def _convert(args: argparse.Namespace) -> dict[str, Any]:
         names = source.selected(args.episodes)
         if args.to == "demonstrations":
             size = args.size or (64, 64)
-            return to_demonstrations(source, args.out, names=names, size=size, every=args.every)
+            return to_demonstrations(source, args.out, names=names, size=size, every=args.every or 1)
         return to_lerobot(
             source,
             args.out,

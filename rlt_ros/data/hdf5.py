@@ -6,6 +6,7 @@ interface, which is ten times as fast as walking the groups.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,7 +61,7 @@ class Arrays:
             raise EpisodeError(f"has values at {path} that lie in another file")
         if dataset.dtype.kind not in "fiu" or dataset.shape is None:
             raise EpisodeError(f"has no numbers at {path}")
-        if np.prod(dataset.shape, dtype=np.int64) > _MAX_VALUES:
+        if math.prod(dataset.shape) > _MAX_VALUES:
             raise EpisodeError(f"has more than {_MAX_VALUES} values at {path}")
         array = np.empty(dataset.shape, dataset.dtype)
         dataset.read(h5s.ALL, h5s.ALL, array)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import shutil
@@ -245,6 +246,30 @@ def test_files_that_are_no_parts_are_refused_by_name(tmp_path: Path, name: str) 
     (tmp_path / name).write_bytes(b"x")
     with pytest.raises(DataError, match=name):
         group_parts([tmp_path / name])
+
+
+SMALL = gzip.compress(tar_bytes({"meta/info.json": b'{"fps": 30}' * 40, "data/é.bin": bytes(range(256)) * 4}))
+
+
+@settings(max_examples=60)
+@given(
+    changes=st.lists(st.tuples(st.integers(0, len(SMALL) - 1), st.integers(0, 255)), max_size=4),
+    keep=st.integers(0, len(SMALL)),
+    inside=st.booleans(),
+)
+def test_damage_of_any_kind_is_an_error_of_ours_or_harmless(
+    changes: list[tuple[int, int]], keep: int, inside: bool
+) -> None:
+    data = bytearray(gzip.decompress(SMALL) if inside else SMALL)
+    for place, value in changes:
+        data[place] = value
+    damaged = bytes(data[:keep])
+    with tempfile.TemporaryDirectory() as folder:
+        paths = parts_of(Path(folder), gzip.compress(damaged) if inside else damaged, [100])
+        if not paths:
+            return
+        with contextlib.suppress(DataError):
+            read_all(paths)
 
 
 def test_an_archive_in_one_piece_and_in_parts_is_refused(tmp_path: Path) -> None:
