@@ -76,11 +76,14 @@ def present(result: dict[str, Any]) -> None:
     """Print the table."""
     from rlt_ros.cli.output import print_mapping, print_table
 
-    rows = [
-        (row["subject"], row["vla"], row["robot"], "fits" if row["fits"] else row["remedy"])
-        for row in result["findings"]
-    ]
-    print_table(("", "VLA", "robot or task", ""), rows, title=f"{result['vla']} ({result['fingerprint']})")
+    findings = result["findings"]
+    rows = [(row["subject"], row["vla"], row["robot"], "yes" if row["fits"] else "no") for row in findings]
+    print_table(
+        ("", "VLA", "robot or task", "fits"), rows, title=f"{result['vla']} ({result['fingerprint']})"
+    )
+    for row in findings:  # not in the table, which would cut what has to be read whole, paths above all
+        if not row["fits"]:
+            print(f"{row['subject']}: {row['remedy']}")
     if "data" in result:
         print_mapping(result["data"])
 

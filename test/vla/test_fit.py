@@ -159,4 +159,4 @@ def test_the_command_prints_the_table_and_its_status_says_whether_it_fits(
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [row["subject"] for row in result["findings"] if not row["fits"]] == ["horizon"]
     assert main(["vla", "check", str(tmp_path / "weights"), "--chunk", "50"]) == 1
-    assert "lower" in capsys.readouterr().out
+    assert "horizon: lower `rlt.chunk`" in capsys.readouterr().out
