@@ -23,6 +23,7 @@ from rlt_ros.bringup import MISCONFIGURED, Arguments, NodeSpec, as_text, from_te
 from rlt_ros.rlt.parameters import describe
 
 _BACK_OFF = 2.0  # s before a node that died is started again
+_STOP_PATIENCE = "20"  # s from SIGINT to SIGTERM, and on to SIGKILL; in that time a replay syncs its file
 
 
 def description(mode: str) -> LaunchDescription:
@@ -54,7 +55,12 @@ def _supervised(spec: NodeSpec, unfinished: set[str]) -> list[Any]:
         )
         return [LogInfo(msg=f"{spec.label} needs the keys of a terminal; start it in one of its own: {line}")]
     node = Node(
-        package=spec.package, executable=spec.executable, arguments=spec.command_line(), output="screen"
+        package=spec.package,
+        executable=spec.executable,
+        arguments=spec.command_line(),
+        output="screen",
+        sigterm_timeout=_STOP_PATIENCE,
+        sigkill_timeout=_STOP_PATIENCE,
     )
 
     def ended(event: Any, context: LaunchContext) -> list[Any]:

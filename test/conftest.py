@@ -6,6 +6,8 @@ import os
 
 # Before NumPy and torch are imported: small matrices gain nothing from threads, and tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Before messages are imported: from Jazzy on, those of ROS 2 check what they are given only when asked to.
+os.environ.setdefault("ROS_PYTHON_CHECK_FIELDS", "1")
 
 from hypothesis import settings
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import rlt_ros
 from rlt_ros.middleware import messages
+from rlt_ros.robots.gripper import ACTION_TYPES
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ElementTree.parse(ROOT / "package.xml").getroot()
@@ -27,6 +28,7 @@ def test_package_xml_says_what_colcon_needs() -> None:
 
 def test_every_package_whose_messages_are_used_is_a_dependency() -> None:
     used = set(messages._PACKAGES) - {"rlt_ros"}
+    used |= {action.split("/")[0] for action in ACTION_TYPES.values()}
     assert used <= named("depend", "exec_depend")
 
 
