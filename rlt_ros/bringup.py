@@ -263,7 +263,7 @@ def _robots(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
 
 def _reset(arguments: Arguments) -> dict[str, Any]:
     """The simulator draws where an episode begins, round the place where a real arm would be put."""
-    return {"reset_tolerance": 0.5} if arguments.sim else {}
+    return {"reset_tolerance": 0.0} if arguments.sim else {}
 
 
 def _sim(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:

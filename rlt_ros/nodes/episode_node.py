@@ -64,7 +64,8 @@ class RunConfig:
     )
     reset_tolerance: float = parameter(
         0.05,
-        help="Greatest distance of a joint from the profile's `home` at which a reset counts as done.",
+        help="Greatest distance of a joint from the profile's `home` at which a reset counts as done; 0 for "
+        "anywhere, as with the simulator.",
         unit="rad",
         low=0.0,
     )
@@ -244,7 +245,7 @@ class EpisodeNode(Node):
 
     def _is_home(self) -> bool:
         """Whether the arm is where an episode may begin; otherwise the reset is not done, whoever says so."""
-        if self._home is None:
+        if self._home is None or self._config.reset_tolerance == 0.0:
             return True
         if self._arm is None:
             self._dropped.add("reset not done", "no joint state has come")
