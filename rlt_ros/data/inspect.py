@@ -33,7 +33,8 @@ def inspect(source: DataSource, paths: Sequence[Path], *, wanted: str = "") -> d
         "first_episodes": ", ".join(names[:3]),
         "grippers": scales.summary() if scales is not None else {},
     }
-    example = next(source.episodes(frozenset(names[:1])), None) if names else None
+    episodes = source.episodes(frozenset(names[:1]))  # kept, as the files are there only while it is
+    example = next(episodes, None)
     if example is not None:
         sizes = {}
         for name, camera in example.cameras.items():

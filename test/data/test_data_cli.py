@@ -53,9 +53,16 @@ def test_inspect_tells_layout_episodes_grippers_and_what_is_wrong(
     assert archive["missing"] == [parts[-2].name] and parts[-2].name in result["damage"]
     assert result["episodes"] + result["skipped"]["total"] == 3
     assert result["skipped"]["total"] > 0
-    if result["episodes"]:
-        assert result["grippers"]["state_left"]["closed"] == 120.0
-        assert result["example"]["cameras"]["head"] == "32x48"
+
+
+def test_inspect_looks_at_the_pictures_of_an_archive(
+    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pack(folders["agibot_world"], tmp_path / "in" / "set.tar.gz", (1_999,))
+    result = output(capsys, "data", "inspect", tmp_path / "in")
+    assert result["grippers"]["state_left"] == {"open": 35.0, "closed": 120.0, "observed": True}
+    assert result["example"]["cameras"] == {"head": "32x48", "hand_left": "32x48", "hand_right": "32x48"}
+    assert (result["episodes"], result["damage"]) == (3, "")
 
 
 def test_convert_writes_what_inspect_reads(
