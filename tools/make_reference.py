@@ -111,7 +111,11 @@ Parameters that most nodes have:
 
 _DRIVERS = {
     "subscribe_joints": ("subscribes", "`joint_states` of each driver of the robot profile", "`JointState`"),
-    "subscribe_commands": ("subscribes", "`command.topic` of the robot profile", "that of its `command.type`"),
+    "subscribe_commands": (
+        "subscribes",
+        "`command.topic` of the robot profile",
+        "that of its `command.type`",
+    ),
     "CommandPublishers": (
         "publishes",
         "`command.topic` of each driver of the robot profile",

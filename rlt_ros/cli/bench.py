@@ -149,5 +149,9 @@ def _present_faults(result: dict[str, Any]) -> None:
     print_table(
         columns, rows, title="kill -9 during training" + (", in lock-step" if result["lock_step"] else "")
     )
+    if in_use := result["policy_in_use_ms"]:
+        print(
+            f"a new policy is in use after {sum(in_use) / len(in_use):.0f} ms, at most {max(in_use):.0f} ms"
+        )
     print("holds: after the last joint state or chunk row; the executor: the last command after the kill")
     print("\n".join(f"missed: {text}" for text in result["missed"]) or "nothing is missed")

@@ -12,7 +12,14 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from rlt_ros.middleware import Node, SingleThreadedExecutor, init, try_shutdown
-from rlt_ros.middleware.messages import EpisodeState, ExecutedStep, JointState, LearnerStatus, ReplayStatus
+from rlt_ros.middleware.messages import (
+    EpisodeState,
+    ExecutedStep,
+    JointState,
+    LearnerStatus,
+    PolicyUpdate,
+    ReplayStatus,
+)
 from rlt_ros.nodes import qos
 from rlt_ros.nodes.punctual import be_ordinary, be_punctual
 from rlt_ros.robots.profile import RobotProfile
@@ -54,18 +61,34 @@ class FaultProbe(Node):
         """When the newest joint state and command came."""
         self.rows = self.critic_steps = self.begun = self.over = 0
         """Rows in the replay, the learner's updates, and the newest training episodes that began and ended."""
+        self.in_use: list[float] = []
+        """Seconds from a policy's arrival to its first executed step, of policies that came while an actor acted."""
+        self._awaited: tuple[float, int, int] | None = None  # arrival, version, and the episode it came in
         topic = profile.command.topic
         self.create_subscription(ExecutedStep, "rlt/executed_step", self._on_step, qos.EXECUTED_STEP)
         self.create_subscription(EpisodeState, "rlt/episode_state", self._on_episode, qos.EPISODE_STATE)
         self.create_subscription(ReplayStatus, "rlt/replay_status", self._on_replay, qos.REPLAY_STATUS)
         self.create_subscription(LearnerStatus, "rlt/learner_status", self._on_learner, qos.LEARNER_STATUS)
+        self.create_subscription(PolicyUpdate, "rlt/policy_update", self._on_policy, qos.POLICY_UPDATE)
         self.create_subscription(JointState, profile.joint_states, self._on_joints, qos.SENSOR)
         self.create_subscription(JointState, topic, self._on_command, qos.COMMAND)
 
     def _on_step(self, message: Any) -> None:
         arrived = time.monotonic()
         self.steps.append(Step(arrived, message.source, message.episode, message.step, message.row))
+        if self._awaited and message.source == ExecutedStep.SOURCE_ACTOR:
+            came, version, episode = self._awaited
+            if message.episode != episode:
+                self._awaited = None  # between episodes nobody acts
+            elif message.version >= version:
+                self.in_use.append(arrived - came)
+                self._awaited = None
         self._tell()
+
+    def _on_policy(self, message: Any) -> None:
+        newest = self.steps[-1] if self.steps else None
+        if self._awaited is None and newest is not None and newest.source == ExecutedStep.SOURCE_ACTOR:
+            self._awaited = time.monotonic(), message.version, newest.episode
 
     def _on_episode(self, message: Any) -> None:
         if message.eval:

@@ -84,6 +84,7 @@ def test_a_missed_figure_is_said_and_ends_the_command_with_a_status(
     change: dict[str, Any], says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     result: dict[str, Any] = {"lock_step": False, "faults": [GOOD, {**GOOD, **change}], "stopped": 0}
+    result["policy_in_use_ms"] = [120.0, 290.0]
     result["missed"] = missed(result)
     (text,) = result["missed"]
     assert says in text
@@ -94,10 +95,13 @@ def test_a_missed_figure_is_said_and_ends_the_command_with_a_status(
 
 def test_nothing_is_missed_where_all_is_well() -> None:
     harmless = {**GOOD, "node": "monitor", "holds": False, "held_ms": None, "kill_to_hold_ms": None}
-    result: dict[str, Any] = {"faults": [GOOD, harmless], "stopped": 0}
+    result: dict[str, Any] = {"faults": [GOOD, harmless], "policy_in_use_ms": [290.0], "stopped": 0}
     assert missed(result) == []
     assert bench.status({**result, "missed": []}) == 0
     assert missed({**result, "stopped": 2}) == ["the graph ended with status 2"]
+    assert missed({**result, "policy_in_use_ms": [90.0, 320.0]}) == [
+        "a policy was in use 320 ms after it came"
+    ]
 
 
 def test_a_killed_node_comes_back_into_a_graph_that_trains(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,6 +112,7 @@ def test_a_killed_node_comes_back_into_a_graph_that_trains(monkeypatch: pytest.M
     assert (fault["lost_rows"], result["stopped"]) == (0, 0)
     assert fault["rows_before"] > 0 and fault["new_rows"] > 0 and fault["new_updates"] > 0
     assert fault["held_ms"] is not None
+    assert len(result["policy_in_use_ms"]) == faults._POLICIES and min(result["policy_in_use_ms"]) > 0.0
     assert 0.0 < fault["restarted_s"] <= fault["moves_s"] <= fault["goes_on_s"]
 
 

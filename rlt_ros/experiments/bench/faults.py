@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 ROBOT = "agibot_g1_geniesim"
 NODES = ("sim", "perception", "inference", "executor", "episode", "replay", "learner", "monitor")
 HOLD_WITHIN = 100.0  # ms
+IN_USE_WITHIN = 100.0  # ms, beyond the chunk that is executed when a new policy comes
 
 _PARAMETERS = {
     "/**": {
@@ -62,6 +63,7 @@ _PARAMETERS = {
 
 _EARLY = 40  # control steps of the critical phase; an episode that is younger does not end while the arm is watched
 _WATCHED = 0.8  # s after a kill in which the arm comes to rest; a dead node needs longer to come back
+_POLICIES = 20  # whose way into use is measured before the first fault
 _BEGIN, _GO_ON, _STOP = 300.0, 200.0, 150.0  # s of patience
 _OUTPUT = 3000  # characters of the launch's last words in an error
 
@@ -97,8 +99,9 @@ def run(rounds: int = 1, lock_step: bool = False, nodes: Sequence[str] = NODES) 
     Returns:
         ``faults``: for each kill its ``node``, ``rows_before`` and ``lost_rows``, ``held_ms`` after the last input and
         ``kill_to_hold_ms`` (null where nothing is to hold), ``restarted_s``, ``moves_s`` and ``goes_on_s`` after the
-        kill (null where it did not happen) with the ``new_rows`` and ``new_updates`` by then; ``stopped``: exit status
-        of the graph in the end; ``missed``: what is not as it should be, in words.
+        kill (null where it did not happen) with the ``new_rows`` and ``new_updates`` by then.
+        ``policy_in_use_ms``: of policies that came before the first fault, from arrival to first executed step (none in
+        lock-step). ``stopped``: exit status of the graph in the end. ``missed``: what is not as it should be, in words.
 
     Raises:
         FaultError: the graph does not come to learn, or ends by itself.
@@ -109,11 +112,18 @@ def run(rounds: int = 1, lock_step: bool = False, nodes: Sequence[str] = NODES) 
         tempfile.TemporaryDirectory(prefix="rlt-faults-") as folder,
         _graph(Path(folder), lock_step) as graph,
     ):
+        in_use = [] if lock_step else graph.policies_in_use()
         for node in list(nodes) * rounds:
             faults.append(graph.fault(node))
             print(f"killed {node}: {_in_words(faults[-1])}", file=sys.stderr, flush=True)
         stopped = graph.stop()
-    result = {"lock_step": lock_step, "rounds": rounds, "faults": faults, "stopped": stopped}
+    result = {
+        "lock_step": lock_step,
+        "rounds": rounds,
+        "faults": faults,
+        "policy_in_use_ms": in_use,
+        "stopped": stopped,
+    }
     return {**result, "missed": missed(result)}
 
 
@@ -133,6 +143,9 @@ def missed(result: Mapping[str, Any]) -> list[str]:
             )
         if fault["goes_on_s"] is None:
             found.append(f"{node}: training does not go on")
+    late = max(result["policy_in_use_ms"], default=0.0)
+    if late > chunk + IN_USE_WITHIN:
+        found.append(f"a policy was in use {late:.0f} ms after it came")
     if result["stopped"]:
         found.append(f"the graph ended with status {result['stopped']}")
     return found
@@ -225,6 +238,14 @@ class _Graph:
             _BEGIN,
         )
         probe.on_news = None
+
+    def policies_in_use(self) -> list[float]:
+        """Milliseconds from the arrival of each of some policies to its first executed step."""
+        in_use = self._watch.probe.in_use
+        in_use.clear()
+        with self._watch.punctual():
+            self._until(lambda: len(in_use) >= _POLICIES, "new policies to be used", _GO_ON)
+        return [1e3 * seconds for seconds in in_use[:_POLICIES]]
 
     def stop(self) -> int:
         """Ask the graph to stop, as Ctrl-C does; returns its exit status."""
