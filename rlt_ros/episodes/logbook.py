@@ -16,10 +16,9 @@ from rlt_ros.episodes.machine import Assignment, FinishedEpisode
 from rlt_ros.episodes.plan import EVALUATION_SEED, SEEDS_PER_RUN, Kind, Stage
 from rlt_ros.episodes.tasks import TaskProfile
 from rlt_ros.rlt.journal import Journal
-from rlt_ros.rlt.run_folder import EPISODES_FILE, episode_line, unaided
+from rlt_ros.rlt.run_folder import EPISODES_FILE, TRAINING_PHASES, episode_line, of_phase, unaided
 from rlt_ros.rlt.stream import Ending
 
-_TRAINING = ("warmup", "online")
 NO_APPROACH = "no_approach"
 _ROLLING = 20  # episodes of the rolling figures
 
@@ -157,10 +156,7 @@ class Logbook:
     def _count(self, kind: Kind) -> int:
         if not kind.evaluates:
             return len(self._trained())
-        done = [record for record in self._journal.records if record["phase"] == kind.value]
-        if kind is Kind.EVAL_RLT:  # a run that was prolonged is evaluated anew: only the final actor counts
-            done = [record for record in done if record["robot_minutes"] >= self.robot_minutes]
-        return len(done)
+        return len(of_phase(self._journal.records, kind.value))
 
     def _next_seed(self, kind: Kind) -> int:
         if kind.evaluates:
@@ -168,4 +164,4 @@ class Logbook:
         return self._seed * SEEDS_PER_RUN + len(self._trained())
 
     def _trained(self) -> list[dict[str, Any]]:
-        return [record for record in self._journal.records if record["phase"] in _TRAINING]
+        return [record for record in self._journal.records if record["phase"] in TRAINING_PHASES]

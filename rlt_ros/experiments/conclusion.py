@@ -20,7 +20,14 @@ from rlt_ros.experiments.statistics import takeover_dip
 from rlt_ros.rlt.journal import Journal
 from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.networks import Actor
-from rlt_ros.rlt.run_folder import EPISODES_FILE, SUMMARY_FILE, episode_line, unaided
+from rlt_ros.rlt.run_folder import (
+    EPISODES_FILE,
+    SUMMARY_FILE,
+    TRAINING_PHASES,
+    episode_line,
+    of_phase,
+    unaided,
+)
 from rlt_ros.rlt.storage import replacing
 from rlt_ros.sim.workcell import Workcell
 
@@ -147,13 +154,13 @@ def episode_record(phase: str, episode: Episode, number: int, robot_minutes: flo
 
 
 def recorded(records: Sequence[Record], phase: str) -> list[Episode]:
-    """The episodes of a phase."""
-    return [Episode(End(r["end"]), r["steps"], r["human_share"]) for r in records if r["phase"] == phase]
+    """The episodes of a phase that count."""
+    return [Episode(End(r["end"]), r["steps"], r["human_share"]) for r in of_phase(records, phase)]
 
 
 def training(records: Sequence[Record]) -> list[Record]:
     """The training episodes: base policy and actor."""
-    return [record for record in records if record["phase"] in ("warmup", "online")]
+    return [record for record in records if record["phase"] in TRAINING_PHASES]
 
 
 def _human_share(trained: Sequence[Record]) -> float:

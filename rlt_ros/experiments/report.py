@@ -21,6 +21,7 @@ from rlt_ros.experiments.run_files import (
     read_run,
 )
 from rlt_ros.experiments.statistics import CONTROL_HZ, rolling_median_steps, rolling_success
+from rlt_ros.rlt.run_folder import TRAINING_PHASES
 
 WINDOW = 20
 """Episodes that a point of the learning curve looks back over."""
@@ -146,7 +147,7 @@ def _outcomes(run: Run) -> str:
 
 
 def _learning(run: Run) -> str:
-    episodes = run.episodes("warmup", "online")
+    episodes = run.episodes(*TRAINING_PHASES)
     if not len(episodes.success):
         return ""
     warmup = run.episodes("warmup")

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rlt_ros.rlt.run_folder import unaided
+from rlt_ros.rlt.run_folder import of_phase, unaided
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -82,14 +82,11 @@ class Run:
     records: tuple[Mapping[str, Any], ...]
 
     def episodes(self, *phases: str) -> Episodes:
-        """The episodes of ``phases``.
-
-        A run that was prolonged has evaluated RLT more than once; only the last evaluation counts.
-        """
-        chosen = [record for record in self.records if record["phase"] in phases]
-        if phases == (EVALUATION_PHASE["rlt"],):
-            latest = max((record["robot_minutes"] for record in chosen), default=0.0)
-            chosen = [record for record in chosen if record["robot_minutes"] == latest]
+        """The episodes of ``phases``: all of training's, and of each evaluation those that count."""
+        if len(phases) == 1:
+            chosen = of_phase(self.records, *phases)
+        else:
+            chosen = [record for record in self.records if record["phase"] in phases]
         return Episodes(
             np.array([unaided(record) for record in chosen], dtype=bool),
             np.array([record["steps"] for record in chosen], dtype=np.float64),

@@ -22,6 +22,7 @@ from rlt_ros.experiments.statistics import (
     takeover_dip,
     wilson_interval,
 )
+from rlt_ros.rlt.run_folder import TRAINING_PHASES
 
 _GRID = 200
 """Points of the mean curve."""
@@ -155,7 +156,7 @@ def _outcomes(runs: Sequence[Run]) -> str:
 
 
 def _learning(runs: Sequence[Run]) -> str:
-    curves = [(run.episodes("warmup", "online"), run) for run in runs]
+    curves = [(run.episodes(*TRAINING_PHASES), run) for run in runs]
     minutes = [episodes.robot_minutes for episodes, _ in curves]
     rolled = [learning_curve(episodes) for episodes, _ in curves]
     success = _mean_plot(

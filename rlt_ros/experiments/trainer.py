@@ -41,6 +41,7 @@ from rlt_ros.rlt.run_folder import (
     METRICS_FILE,
     REPLAY_FILE,
     SUMMARY_FILE,
+    TRAINING_PHASES,
     keep_config,
 )
 from rlt_ros.rlt.storage import replacing
@@ -156,7 +157,6 @@ class Training:
         while self.robot_minutes < robot_minutes:
             self._train_one_episode()
         self._save()
-        self._drop_outdated_evaluation()
         self._evaluate("eval_rlt", eval_episodes)
         run = self._settings.run
         films(self._out, self.workcell, self.rollout, self.learner.actor, run.video_episodes)
@@ -225,7 +225,7 @@ class Training:
 
     def _note(self, phase: str, episode: Episode, number: int) -> None:
         spent = self.robot_minutes
-        if phase in ("warmup", "online"):
+        if phase in TRAINING_PHASES:
             spent += episode.steps / HZ / 60.0
         record = episode_record(phase, episode, number, spent)
         self._episodes.append(record)
@@ -242,12 +242,6 @@ class Training:
         self._watch.evaluating(phase, len(seeds))
         for seed, episode in zip(seeds, done, strict=True):
             self._note(phase, episode, seed)
-
-    def _drop_outdated_evaluation(self) -> None:
-        """A run that was prolonged is evaluated anew: only results of the final actor count."""
-        for record in self._episodes.records:
-            if record["phase"] == "eval_rlt" and record["robot_minutes"] < self.robot_minutes:
-                record["phase"] = "eval_rlt_earlier"
 
     def _recorded(self, phase: str) -> list[Episode]:
         return recorded(self._episodes.records, phase)

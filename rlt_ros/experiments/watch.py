@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch.utils.tensorboard import SummaryWriter
 
-from rlt_ros.rlt.run_folder import unaided
+from rlt_ros.rlt.run_folder import TRAINING_PHASES, unaided
 
 _LINE_EVERY = 10  # training episodes between two lines that stay
 _NAMES = {
@@ -62,7 +62,7 @@ class Watch:
 
     def episode(self, record: Mapping[str, Any]) -> None:
         """An episode has ended."""
-        if record["phase"] not in ("warmup", "online"):
+        if record["phase"] not in TRAINING_PHASES:
             self._recent.append(record)
             self._bar.update(self._task, advance=1, note=self._figures())
             return

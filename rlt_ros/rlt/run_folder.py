@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ METRICS_FILE = "metrics.jsonl"
 REPLAY_FILE = "replay.rlt"
 CHECKPOINT_FILE = "learner.safetensors"
 SUMMARY_FILE = "summary.json"
+
+TRAINING_PHASES = ("warmup", "online")
+"""`phase` of training episodes: the VLA acted in the critical phase, or the actor."""
 
 
 def episode_line(
@@ -53,6 +56,17 @@ def episode_line(
 def unaided(record: Mapping[str, Any]) -> bool:
     """Whether an episode succeeded without a human: one that the operator had to finish is no success of the policy."""
     return bool(record["success"]) and not record["human_share"]
+
+
+def of_phase(records: Sequence[Mapping[str, Any]], phase: str) -> list[Mapping[str, Any]]:
+    """The lines of a phase among all lines, oldest first.
+
+    Of RLT's evaluation only those after the newest training episode: a run that was prolonged has earlier ones too, of
+    an actor that has learned since.
+    """
+    trained = [index for index, record in enumerate(records) if record["phase"] in TRAINING_PHASES]
+    first = trained[-1] + 1 if trained and phase == "eval_rlt" else 0
+    return [record for record in records[first:] if record["phase"] == phase]
 
 
 def keep_config(folder: Path, asked: Mapping[str, Any]) -> None:

@@ -140,8 +140,8 @@ def test_learning_curve_starts_when_half_a_window_is_known(write_run: WriteRun) 
 def test_only_the_last_evaluation_of_a_prolonged_run_counts(write_run: WriteRun) -> None:
     run_dir = write_run("run")
     records = [json.loads(line) for line in (run_dir / "episodes.jsonl").read_text().splitlines()]
-    for record in records[-15:]:
-        record["robot_minutes"] += 5
+    trained = next(record for record in reversed(records) if record["phase"] == "online")
+    records.insert(-15, {**trained, "robot_minutes": trained["robot_minutes"] + 5})
     (run_dir / "episodes.jsonl").write_text("\n".join(map(json.dumps, records)))
     assert len(read_run(run_dir).episodes("eval_rlt").success) == 15
 
