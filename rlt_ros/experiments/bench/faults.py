@@ -63,7 +63,6 @@ _PARAMETERS = {
 
 _EARLY = 40  # control steps of the critical phase; an episode that is younger does not end while the arm is watched
 _WATCHED = 0.8  # s after a kill in which the arm comes to rest; a dead node needs longer to come back
-_POLICIES = 20  # whose way into use is measured before the first fault
 _BEGIN, _GO_ON, _STOP = 300.0, 200.0, 150.0  # s of patience
 _OUTPUT = 3000  # characters of the launch's last words in an error
 
@@ -88,13 +87,16 @@ class Held:
     after_kill: float
 
 
-def run(rounds: int = 1, lock_step: bool = False, nodes: Sequence[str] = NODES) -> dict[str, Any]:
+def run(
+    rounds: int = 1, lock_step: bool = False, nodes: Sequence[str] = NODES, policies: int = 20
+) -> dict[str, Any]:
     """Kill nodes and watch.
 
     Args:
         rounds: how often each is killed.
         lock_step: run the simulator in lock-step, where time stands still with the dead; nothing is to hold there.
         nodes: whom to kill, of :data:`NODES`.
+        policies: how many new policies' way into use is measured before the first fault.
 
     Returns:
         ``faults``: for each kill its ``node``, ``rows_before`` and ``lost_rows``, ``held_ms`` after the last input and
@@ -112,7 +114,7 @@ def run(rounds: int = 1, lock_step: bool = False, nodes: Sequence[str] = NODES) 
         tempfile.TemporaryDirectory(prefix="rlt-faults-") as folder,
         _graph(Path(folder), lock_step) as graph,
     ):
-        in_use = [] if lock_step else graph.policies_in_use()
+        in_use = [] if lock_step else graph.policies_in_use(policies)
         for node in list(nodes) * rounds:
             faults.append(graph.fault(node))
             print(f"killed {node}: {_in_words(faults[-1])}", file=sys.stderr, flush=True)
@@ -239,13 +241,13 @@ class _Graph:
         )
         probe.on_news = None
 
-    def policies_in_use(self) -> list[float]:
+    def policies_in_use(self, count: int) -> list[float]:
         """Milliseconds from the arrival of each of some policies to its first executed step."""
         in_use = self._watch.probe.in_use
         in_use.clear()
         with self._watch.punctual():
-            self._until(lambda: len(in_use) >= _POLICIES, "new policies to be used", _GO_ON)
-        return [1e3 * seconds for seconds in in_use[:_POLICIES]]
+            self._until(lambda: len(in_use) >= count, "new policies to be used", _GO_ON)
+        return [1e3 * seconds for seconds in in_use[:count]]
 
     def stop(self) -> int:
         """Ask the graph to stop, as Ctrl-C does; returns its exit status."""
