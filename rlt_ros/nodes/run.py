@@ -19,6 +19,7 @@ from rlt_ros.middleware import (
     State,
     TransitionCallbackReturn,
     init,
+    ok,
     try_shutdown,
 )
 from rlt_ros.middleware.messages import ParameterDescriptor
@@ -71,6 +72,8 @@ def run_node(factory: Callable[[], Node], *, threads: int = 1, args: Sequence[st
         _tell(node, str(error))
         return MISCONFIGURED
     except Exception:
+        if not ok():
+            return 0  # rclpy looks at the context before it waits, and a signal may come between the two
         _tell(node, traceback.format_exc())
         return EXIT_CRASHED
     finally:

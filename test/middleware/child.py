@@ -14,6 +14,7 @@ from rlt_ros.middleware import (
     ReentrantCallbackGroup,
     ReliabilityPolicy,
     init,
+    ok,
     spin,
     try_shutdown,
 )
@@ -94,6 +95,10 @@ def main(role: str, *arguments: str) -> int:
         say("interrupted")
     except ExternalShutdownException:
         say("asked to stop")
+    except Exception:
+        if ok():
+            raise
+        say("asked to stop")  # between rclpy's look at the context and its wait
     finally:
         if executor:
             executor.shutdown(timeout_sec=0.1)

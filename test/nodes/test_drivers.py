@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,11 @@ from rlt_ros.robots.interface import COMMAND_TYPES
 from rlt_ros.robots.profile import RobotProfile, load_profile
 
 STAMP = 3_000_000_000
+
+INTERBOTIX = pytest.mark.skipif(
+    IMPLEMENTATION == "rclpy" and importlib.util.find_spec("interbotix_xs_msgs") is None,
+    reason="interbotix_xs_msgs is not installed",
+)
 
 
 class Robot:
@@ -52,7 +58,15 @@ class Robot:
 
 
 @pytest.mark.parametrize(
-    "robot", ["agibot_g1_geniesim", "agibot_g1_real", "ur5e", "so101", "viperx_300s", "aloha"]
+    "robot",
+    [
+        "agibot_g1_geniesim",
+        "agibot_g1_real",
+        "ur5e",
+        "so101",
+        pytest.param("viperx_300s", marks=INTERBOTIX),
+        pytest.param("aloha", marks=INTERBOTIX),
+    ],
 )
 def test_targets_reach_the_drivers_and_mean_the_same_there(graph: Any, robot: str) -> None:
     profile = load_profile(robot)
@@ -101,6 +115,7 @@ def test_nothing_is_sent_while_it_is_unknown_where_the_other_arm_stands(graph: A
     np.testing.assert_allclose(message.position, [0.1] * 7 + [1.0] * 7)
 
 
+@INTERBOTIX
 def test_the_joint_states_of_two_drivers_are_heard_as_one(graph: Any) -> None:
     here = Robot(graph, load_profile("aloha"))
     heard: list[Any] = []
@@ -141,6 +156,7 @@ def test_a_joint_state_that_is_not_the_profiles_is_dropped_and_counted(graph: An
     assert here.dropped["unusable joint state"] == 1
 
 
+@INTERBOTIX
 def test_a_gripper_with_a_topic_hears_changes_only(graph: Any) -> None:
     here = Robot(graph, load_profile("viperx_300s"))
     heard: list[Any] = []
@@ -170,5 +186,6 @@ def test_without_ros_a_gripper_action_is_an_error_in_the_log_and_the_arm_works(g
     assert here.commands._gripper is None
 
 
+@INTERBOTIX
 def test_every_command_type_has_messages_here() -> None:
     assert all(message_type(name) for name in COMMAND_TYPES.values())

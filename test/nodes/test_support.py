@@ -251,6 +251,10 @@ def test_a_quality_of_service_that_does_not_fit_is_reported(arm: Any) -> None:
 
 def test_quality_of_service_can_be_overridden(arm: Any) -> None:
     one = arm("-p", "qos_overrides./said.publisher.reliability:=best_effort")
-    found = lambda: one.node.get_publishers_info_by_topic("said")  # noqa: E731
-    one.graph.until(found)
-    assert found()[0].qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
+    one.graph.until(
+        lambda: any(
+            found.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
+            for found in one.node.get_publishers_info_by_topic("said")
+        ),
+        what="a publisher that is best effort",
+    )

@@ -18,6 +18,7 @@ from cyclonedds.builtin import (
 from cyclonedds.qos import Policy
 
 from rlt_ros.middleware import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from rlt_ros.middleware.choice import IMPLEMENTATION
 from rlt_ros.middleware.dds.context import default_context
 from rlt_ros.middleware.dds.domain import (
     EnvironmentVariableError,
@@ -25,6 +26,8 @@ from rlt_ros.middleware.dds.domain import (
     domain_id_from_environment,
 )
 from rlt_ros.middleware.messages import JointState, RLState
+
+pytestmark = pytest.mark.skipif(IMPLEMENTATION != "dds", reason="endpoints are rclpy's own here")
 
 
 def endpoint(kind: Any, topic: str) -> Any:
