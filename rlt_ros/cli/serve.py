@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         file=sys.stderr,
         flush=True,
     )
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background leaves the first ignored
+        signal.signal(number, signal.default_int_handler)
     try:
         server.serve_forever()
     except KeyboardInterrupt:

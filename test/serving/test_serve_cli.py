@@ -38,7 +38,10 @@ def test_a_run_is_served_until_interrupted(run: Path) -> None:
             simulator.close()
         finally:
             process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=120)
+        try:
+            output, _ = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert np.array(result["right_arm"]["values"]).shape == (6, 7)  # 0.2 s at Genie Sim's rate
     assert "only `infer`" in refused["error"]
     assert process.returncode == 0
