@@ -114,13 +114,13 @@ class RobotProfile:
                 "human's alone"
             )
         self._check_drivers()
-        self._check_simulation()
         for name in ("position_margin", "velocity", "acceleration", "lead", "step"):
             self._per_joint(name)
         if self.home is not None and len(self.home) != self.dim:
             raise ConfigError(
                 f"`home` has {len(self.home)} values; it must have {self.dim}, one for each joint"
             )
+        self._check_simulation()
 
     @property
     def dim(self) -> int:
