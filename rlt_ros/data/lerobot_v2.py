@@ -8,47 +8,32 @@ from typing import Any
 
 from rlt_ros.data.container import Container, EpisodeRef, Files
 from rlt_ros.data.episode import Camera, Episode
-from rlt_ros.data.errors import DataError, EpisodeError, Skips
-from rlt_ros.data.grippers import GripperScales, GripperValues
-from rlt_ros.data.lerobot import IMAGES, LeRobotDataset, absent_files, fill, read_rows, roots
+from rlt_ros.data.errors import DataError, EpisodeError
+from rlt_ros.data.grippers import GripperScales
+from rlt_ros.data.lerobot import IMAGES, absent_files, fill, read_rows
+from rlt_ros.data.lerobot_reader import LeRobotReader
 from rlt_ros.data.video import VideoCamera
 
 _DATA = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
 _VIDEO = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
 
 
-class LeRobotV2:
+class LeRobotV2(LeRobotReader):
     """All data sets of this format in a container."""
 
-    layout = "lerobot_v2"
-
-    def __init__(self, container: Container, fields: Mapping[str, Any] | None = None) -> None:
-        """Raises `DataError` when a description cannot be read."""
-        self.refs: list[EpisodeRef] = []
-        self.problems = Skips()
-        self._sets: dict[str, LeRobotDataset] = {}
-        for root in roots(container, "v2"):
-            self._sets[root] = LeRobotDataset(container, root, fields)
-            self._list(container, root)
-
-    def survey(self, ref: EpisodeRef) -> tuple[str, ...]:
-        """Files from which the grippers of an episode can be seen."""
-        return ref.needs[:1] if self._sets[ref.info["root"]].has_grippers else ()
-
-    def grippers(self, ref: EpisodeRef, files: Files) -> GripperValues:
-        """What the grippers of an episode did."""
-        dataset = self._sets[ref.info["root"]]
-        return dataset.grippers(read_rows(files.path(ref.needs[0]), dataset, ref.info["length"]))
+    layout, version = "lerobot_v2", "v2"
 
     def load(self, ref: EpisodeRef, files: Files, scales: GripperScales | None) -> Episode:
         """Read an episode."""
         dataset = self._sets[ref.info["root"]]
-        length = ref.info["length"]
-        rows = read_rows(files.path(ref.needs[0]), dataset, length)
+        rows = self._rows(ref, files)
         cameras: dict[str, Camera] = dataset.picture_cameras(rows)
         for key, path in ref.info["videos"].items():
-            cameras[key] = VideoCamera(files.path(path), fps=dataset.fps, rows=length)
+            cameras[key] = VideoCamera(files.path(path), fps=dataset.fps, rows=ref.info["length"])
         return dataset.episode(ref.name, ref.info["index"], ref.info["tasks"], rows, cameras, scales)
+
+    def _rows(self, ref: EpisodeRef, files: Files) -> dict[str, Any]:
+        return read_rows(files.path(ref.needs[0]), self._sets[ref.info["root"]], ref.info["length"])
 
     def _list(self, container: Container, root: str) -> None:
         dataset = self._sets[root]

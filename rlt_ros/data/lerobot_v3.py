@@ -8,37 +8,20 @@ from typing import Any
 
 from rlt_ros.data.container import Container, EpisodeRef, Files
 from rlt_ros.data.episode import Camera, Episode
-from rlt_ros.data.errors import DataError, Skips
-from rlt_ros.data.grippers import GripperScales, GripperValues
-from rlt_ros.data.lerobot import LeRobotDataset, absent_files, fill, read_rows, roots
+from rlt_ros.data.errors import DataError
+from rlt_ros.data.grippers import GripperScales
+from rlt_ros.data.lerobot import absent_files, fill, read_rows
+from rlt_ros.data.lerobot_reader import LeRobotReader
 from rlt_ros.data.video import VideoCamera
 
 _DATA = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 _VIDEO = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 
 
-class LeRobotV3:
+class LeRobotV3(LeRobotReader):
     """All data sets of this format in a container."""
 
-    layout = "lerobot_v3"
-
-    def __init__(self, container: Container, fields: Mapping[str, Any] | None = None) -> None:
-        """Raises `DataError` when a description cannot be read."""
-        self.refs: list[EpisodeRef] = []
-        self.problems = Skips()
-        self._sets: dict[str, LeRobotDataset] = {}
-        for root in roots(container, "v3"):
-            self._sets[root] = LeRobotDataset(container, root, fields)
-            self._list(container, root)
-
-    def survey(self, ref: EpisodeRef) -> tuple[str, ...]:
-        """Files from which the grippers of an episode can be seen."""
-        return ref.needs[:1] if self._sets[ref.info["root"]].has_grippers else ()
-
-    def grippers(self, ref: EpisodeRef, files: Files) -> GripperValues:
-        """What the grippers of an episode did."""
-        dataset = self._sets[ref.info["root"]]
-        return dataset.grippers(self._rows(ref, files))
+    layout, version = "lerobot_v3", "v3"
 
     def load(self, ref: EpisodeRef, files: Files, scales: GripperScales | None) -> Episode:
         """Read an episode."""
