@@ -8,6 +8,7 @@ from rlt_ros.middleware.dds.callback_groups import (
     ReentrantCallbackGroup,
 )
 from rlt_ros.middleware.dds.clock import Clock, ClockChange, JumpThreshold, ROSClock, TimeJump
+from rlt_ros.middleware.dds.context import NotInitializedException as RCLError
 from rlt_ros.middleware.dds.context import init, ok, shutdown, try_shutdown
 from rlt_ros.middleware.dds.endpoints import Publisher, Subscription
 from rlt_ros.middleware.dds.executors import (
@@ -75,6 +76,7 @@ __all__ = [
     "QoSOverridingOptions",
     "QoSPolicyKind",
     "QoSProfile",
+    "RCLError",
     "ROSClock",
     "ReentrantCallbackGroup",
     "ReliabilityPolicy",

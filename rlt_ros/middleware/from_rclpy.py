@@ -13,6 +13,7 @@ from rclpy.exceptions import (
     ParameterNotDeclaredException,
 )
 from rclpy.executors import Executor, ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, State, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -41,6 +42,9 @@ try:
 except ImportError:  # Humble
     from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks, UnsupportedEventTypeError
 
+RCLError = rclpy_implementation.RCLError
+"""What rclpy raises, among others, where a signal ended the context between its look at it and its use."""
+
 __all__ = [
     "CallbackGroup",
     "Clock",
@@ -67,6 +71,7 @@ __all__ = [
     "QoSOverridingOptions",
     "QoSPolicyKind",
     "QoSProfile",
+    "RCLError",
     "ROSClock",
     "ReentrantCallbackGroup",
     "ReliabilityPolicy",

@@ -15,6 +15,7 @@ from rlt_ros.middleware import (
     LifecycleNode,
     MultiThreadedExecutor,
     Node,
+    RCLError,
     SingleThreadedExecutor,
     State,
     TransitionCallbackReturn,
@@ -71,8 +72,8 @@ def run_node(factory: Callable[[], Node], *, threads: int = 1, args: Sequence[st
     except (ConfigError, CannotStart) as error:
         _tell(node, str(error))
         return MISCONFIGURED
-    except Exception:
-        if not ok():
+    except Exception as error:
+        if isinstance(error, RCLError) and not ok():
             return 0  # rclpy looks at the context before it waits, and a signal may come between the two
         _tell(node, traceback.format_exc())
         return EXIT_CRASHED

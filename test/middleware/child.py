@@ -11,6 +11,7 @@ from rlt_ros.middleware import (
     MultiThreadedExecutor,
     Node,
     QoSProfile,
+    RCLError,
     ReentrantCallbackGroup,
     ReliabilityPolicy,
     init,
@@ -95,7 +96,7 @@ def main(role: str, *arguments: str) -> int:
         say("interrupted")
     except ExternalShutdownException:
         say("asked to stop")
-    except Exception:
+    except RCLError:
         if ok():
             raise
         say("asked to stop")  # between rclpy's look at the context and its wait
