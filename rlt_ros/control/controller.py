@@ -255,6 +255,12 @@ class Controller:
         self._stepped_in = now
         return self._execute(Choice(Source.HUMAN), stamp, running)
 
+    def begin(self) -> None:
+        """Commanding begins, perhaps again: others may have moved arm and gripper meanwhile."""
+        self._anchor = True
+        if self._gripper is not None:
+            self._gripper.forget()
+
     def hold(self, stamp: int) -> Command | None:
         """The command of an arm that is left alone; None before the first joint state."""
         if self._position is None:

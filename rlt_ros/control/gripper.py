@@ -37,3 +37,7 @@ class Gripper:
         self._share = (
             share if begin is None else begin + float(np.clip(share - begin, -self._most, self._most))
         )
+
+    def forget(self) -> None:
+        """Command nothing until a human does again: others may have moved it."""
+        self._share = None

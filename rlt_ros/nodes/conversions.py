@@ -211,7 +211,11 @@ def write_episode(state: EpisodeState) -> Any:
 
 
 def read_intervention(message: Any) -> Intervention:
-    """The intervention in a message; its command is empty unless the human commands."""
+    """The intervention in a message; its command, (A,) rad, is empty unless the human commands.
+
+    Raises:
+        ValueError: the phase is unknown, a number is not finite, or a share is not in 0 to 1.
+    """
     return Intervention(
         phase=TakeOver(message.phase),
         share=message.share,

@@ -49,7 +49,7 @@ def subscribe_joints(
     """Joint states of all drivers: ``callback`` gets `JointState` with the robot's own joint names, in rad."""
     reader = JointStateReader(profile.drivers)
     if reader.is_plain:
-        return [topics.subscription(JointState, profile.joint_states, callback, quality)]
+        return [topics.subscription(JointState, profile.drivers[0].joint_states, callback, quality)]
 
     def read(index: int, message: Any) -> None:
         positions, velocities = np.array(message.position), np.array(message.velocity)

@@ -139,6 +139,8 @@ class ExecutorNode(LifecycleNode):
         """Begin to command, if nobody else does."""
         self._wait_until_alone()
         be_punctual(self, self._config.realtime_priority)
+        if self._controller is not None:
+            self._controller.begin()
         self._commands.open()
         period = _LOCK_STEP_WATCH if self._control.lock_step else 1.0 / self._profile.control_hz
         self._expected = time.monotonic_ns() + round(period * 1e9)
@@ -221,6 +223,9 @@ class ExecutorNode(LifecycleNode):
             return
         try:
             taken_over = self._controller.intervention(read_intervention(message), time.monotonic_ns())
+        except InputRefused as error:
+            self._dropped.add(error.kind, str(error))
+            return
         except ValueError as error:
             self._dropped.add("bad intervention", str(error))
             return

@@ -95,6 +95,7 @@ class CommandWriter:
     def reset(self) -> None:
         """Commanding ends: what comes next starts from standstill, and holds what is measured from now on."""
         self._row = None
+        self._held.clear()
 
     def write(self, target: Array) -> Record:
         """The command for joint targets (A,) rad, in the order of the part's joints.

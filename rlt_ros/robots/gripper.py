@@ -89,7 +89,7 @@ class GripperProfile:
             )
 
     def value(self, share: float) -> float:
-        """The command of a share of the way, 0 for open to 1 for closed."""
+        """The command, in the robot's own unit, of a share of the way, 0 for open to 1 for closed."""
         return self.open + share * (self.closed - self.open)
 
     def share(self, value: float) -> float:

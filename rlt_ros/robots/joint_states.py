@@ -61,13 +61,17 @@ class JointStateReader:
             told: tuple[str, ...] = part.joint_order
         else:
             told = tuple(own.get(name, name) for name in names)
+            if len(positions) != len(told):
+                raise ValueError(
+                    f"{len(told)} names with {len(positions)} positions; one is needed for every name"
+                )
         # Joints that the policy does not move may be prismatic; only the part's own ones are angles in its unit.
         angles = set(own.values())
         factor = np.array([part.scale if name in angles else 1.0 for name in told])
         joints = Joints(
             stamp,
             told,
-            positions * factor if len(positions) == len(told) else positions,
+            positions * factor,
             velocities * factor if len(velocities) == len(told) else velocities,
         )
         if len(self._parts) == 1:
