@@ -108,7 +108,8 @@ def _session(args: argparse.Namespace) -> Any:
     from rlt_ros.vla.loading import load_vla
 
     vla = load_vla(args.what)
-    return lambda: OpenPIVLASession(vla)
+    of_all = OpenPIVLASession(vla)  # one for all connections, for its lock
+    return lambda: of_all
 
 
 def present(result: dict[str, Any]) -> None:

@@ -129,7 +129,10 @@ def _commands(
 ) -> NDArray[Any]:
     """(T, N) commands. Rows that were not commanded get the next position, or the last command."""
     rows, width = position.shape if position is not None else (rows, width)
-    values = arrays.take(f"{path}/position").reshape(-1, width)
+    values = arrays.take(f"{path}/position")
+    if values.size % width:
+        raise EpisodeError(f"has {path}/position of shape {values.shape}, not (…, {width})")
+    values = values.reshape(-1, width)
     index = arrays.find(f"{path}/index")
     if index is None or len(index.reshape(-1)) == 0:
         if len(values) != rows:

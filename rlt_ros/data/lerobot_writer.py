@@ -8,6 +8,7 @@ where it was. `finish` then puts the pieces together (`rlt_ros.data.lerobot_file
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -75,6 +76,9 @@ class LeRobotWriter:
             return
         if not episode.cameras:
             raise EpisodeError("has no camera")
+        odd = [name for name in episode.cameras if not re.fullmatch(r"\w[\w. -]*", name)]
+        if odd:
+            raise EpisodeError(f"has a camera whose name cannot be a file's: {odd[0]!r}")
         fps = round(episode.hz)
         if abs(fps - episode.hz) > 1e-6:
             raise EpisodeError(f"has {episode.hz} rows a second; LeRobot counts whole ones")

@@ -7,6 +7,7 @@ A greeting with metadata, then an answer with `actions` for every observation; a
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -103,6 +104,7 @@ class OpenPIVLASession:
 
     def __init__(self, vla: VLA) -> None:
         self._vla, self._space = vla, ActionSpace(vla.action_scale.double().numpy())
+        self._lock = threading.Lock()  # back ends keep a pass's hidden states on themselves
 
     def greeting(self) -> bytes:
         """Which VLA this is."""
@@ -132,10 +134,11 @@ class OpenPIVLASession:
         proprio = torch.from_numpy(np.concatenate([state, np.zeros_like(state)])).float()[None]
         images = {camera: torch.from_numpy(pixels.copy())[None] for camera, pixels in pictures.items()}
         try:
-            seen = self._vla.act(
-                ObservationBatch(images, proprio, [_prompt(fields)]),
-                generator=torch.Generator().manual_seed(seed),
-            )
+            with self._lock:
+                seen = self._vla.act(
+                    ObservationBatch(images, proprio, [_prompt(fields)]),
+                    generator=torch.Generator().manual_seed(seed),
+                )
         except ValueError as error:
             raise RequestError(f"the VLA refuses the observation: {error}") from error
         targets = self._space.decode(state[None], seen.chunk.double().numpy())[0]

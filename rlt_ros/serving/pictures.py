@@ -50,7 +50,10 @@ def from_array(value: Any, size: tuple[int, int], *, name: str) -> Pixels:
     Raises:
         RequestError: it is of another shape or type.
     """
-    pixels = np.asarray(value)
+    try:
+        pixels = np.asarray(value)
+    except ValueError as error:
+        raise RequestError(f"picture `{name}` is no array: {error}") from error
     if pixels.ndim == 4 and len(pixels) == 1:
         pixels = pixels[0]
     if pixels.ndim == 3 and pixels.shape[2] != 3 and pixels.shape[0] == 3:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -71,7 +72,7 @@ class GO1VLA(RemoteVLA):
             raise VLAUnavailableError(
                 f"{self._address}: the server answers {error.code}: {detail}"
             ) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise VLAUnavailableError(
                 f"{self._address}: no answer within {card.timeout:g} s ({reason}); start the server, "
