@@ -144,3 +144,12 @@ def test_a_robot_without_a_gripper_refuses_to_command_one() -> None:
 def test_a_wish_beyond_open_and_closed_is_no_intervention(share: float) -> None:
     with pytest.raises(ValueError, match="gripper"):
         Intervention(ENGAGED, 1.0, np.zeros(2), "joy", 0, share)
+
+
+def test_who_commands_again_leaves_the_gripper_until_the_human_moves_it() -> None:
+    one = arm()
+    say(one, 1.0)
+    assert sent(one) == CLOSED
+    say(one, None, RELEASED)
+    one.controller.begin()
+    assert sent(one) is None

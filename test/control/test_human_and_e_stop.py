@@ -127,3 +127,16 @@ def test_an_e_stop_that_must_speak_and_does_not_stops_the_arm() -> None:
     arm.controller.e_stop(False, arm.now)
     arm.step()
     assert record(arm.step()).source is Source.VLA
+
+
+def test_who_commands_again_begins_where_the_arm_is_now() -> None:
+    arm = started()
+    arm.step()
+    arm.step()
+    moved = (0.9, -0.9)  # by somebody else, while nobody commanded here
+    arm.later()
+    arm.sense(moved)
+    arm.controller.begin()
+    command = arm.controller.hold(arm.stamp)
+    assert command is not None
+    np.testing.assert_allclose(command.target, moved)
