@@ -2,6 +2,8 @@
 
 The model is loaded when the node is configured, and answers once it is active. Without an actor that may act, the VLA's
 own chunk is the answer; why, the diagnostics say.
+
+A new actor is read and checked beside the VLA's pass, and acts in the chunk that the pass is for.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from rlt_ros.middleware import (
     ClockType,
     LifecycleNode,
     LifecyclePublisher,
+    MutuallyExclusiveCallbackGroup,
     State,
     Subscription,
     TransitionCallbackReturn,
@@ -96,6 +99,7 @@ class InferenceNode(LifecycleNode):
         self._inference: Inference | None = None
         self._slot: ActorSlot | None = None
         self._active = False
+        self._beside = MutuallyExclusiveCallbackGroup()  # of what does not wait for a pass
         self._subscriptions_made: list[Subscription] = []
         self._seconds: deque[float] = deque(maxlen=100)
         diagnostics = Diagnostics(self)
@@ -123,7 +127,13 @@ class InferenceNode(LifecycleNode):
         # Not before, for latched messages come once.
         self._subscriptions_made = [
             topics.subscription(EpisodeState, "rlt/episode_state", self._on_episode, qos.EPISODE_STATE),
-            topics.subscription(PolicyUpdate, "rlt/policy_update", self._on_policy, qos.POLICY_UPDATE),
+            topics.subscription(
+                PolicyUpdate,
+                "rlt/policy_update",
+                self._on_policy,
+                qos.POLICY_UPDATE,
+                callback_group=self._beside,
+            ),
             topics.subscription(Observation, "rlt/observation", self._on_observation, qos.OBSERVATION),
             topics.subscription(ExecutedStep, "rlt/executed_step", self._on_step, qos.EXECUTED_STEP),
             topics.subscription(ChunkRequest, "rlt/chunk_request", self._on_request, qos.CHUNK_REQUEST),
@@ -223,10 +233,11 @@ class InferenceNode(LifecycleNode):
         self._work()
 
     def _on_policy(self, message: Any) -> None:
-        if self._inference is None or self._slot is None:
+        inference, slot = self._inference, self._slot
+        if inference is None or slot is None:
             return
         try:
-            update = self._slot.put(
+            update = slot.put(
                 read_policy(message),
                 version=message.version,
                 lineage=read_lineage(message.lineage),
@@ -235,7 +246,7 @@ class InferenceNode(LifecycleNode):
         except (StorageError, ValueError, KeyError) as error:
             self._dropped.add("policy update refused", str(error))
             return
-        self._inference.use(update)
+        inference.use(update)
 
     def _work(self) -> None:
         """Publish what can be computed now, and look again soon while time alone may change what that is."""
@@ -292,7 +303,7 @@ def _timed_pass(frozen: FrozenVLA, instruction: str) -> float:
 
 def main() -> int:
     """Run the node."""
-    return run_node(InferenceNode)
+    return run_node(InferenceNode, threads=2)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import torch
 
@@ -20,6 +22,8 @@ def ask(actor: Actor, state: RLState, *, sigma: float, generator: torch.Generato
 class Acting:
     """Holds the newest actor. One chunk is always of one actor, for it is asked once a chunk.
 
+    A new actor may come from another thread than the one that asks.
+
     Args:
         sigma: exploration noise, policy units.
         stale_after: training episodes without a newer actor after which it acts no more; 0 for never.
@@ -27,17 +31,20 @@ class Acting:
 
     def __init__(self, sigma: float, stale_after: int) -> None:
         self._sigma, self._stale_after = sigma, stale_after
+        self._lock = threading.Lock()
         self._without_update: int | None = None  # training episodes; None for an actor that does not age
         self.update: PolicyUpdate | None = None
 
     def use(self, update: PolicyUpdate, *, ages: bool = True) -> None:
         """Act with this actor from now on; one that ``ages`` becomes stale where no newer one follows."""
-        self.update, self._without_update = update, 0 if ages else None
+        with self._lock:
+            self.update, self._without_update = update, 0 if ages else None
 
     def trained(self) -> None:
         """Note that a training episode has ended."""
-        if self._without_update is not None:
-            self._without_update += 1
+        with self._lock:
+            if self._without_update is not None:
+                self._without_update += 1
 
     @property
     def obstacle(self) -> str:
@@ -48,9 +55,12 @@ class Acting:
             return f"the actor is stale: {self._without_update} episodes without a policy update"
         return ""
 
-    def choose(self, state: RLState, *, explore: torch.Generator | None) -> FloatArray | None:
-        """The chunk (C, A) in policy units: the mean, or explored around it; None if it is not finite."""
-        assert self.update is not None
+    def choose(
+        self, state: RLState, *, explore: torch.Generator | None
+    ) -> tuple[FloatArray, PolicyUpdate] | None:
+        """The chunk (C, A) in policy units, the mean or explored around it, and whose it is; None if not finite."""
+        update = self.update  # once: a newer one may come in between
+        assert update is not None
         sigma = 0.0 if explore is None else self._sigma
-        action = ask(self.update.actor, state, sigma=sigma, generator=explore)
-        return action if np.isfinite(action).all() else None
+        action = ask(update.actor, state, sigma=sigma, generator=explore)
+        return (action, update) if np.isfinite(action).all() else None

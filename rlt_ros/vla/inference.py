@@ -6,7 +6,7 @@ at a chunk border (`block`), the frames inside the last chunk and the one at the
 exactly as :class:`rlt_ros.experiments.rollout.Rollout` has it, and the same seed gives the same numbers. Where it does
 not wait (`overlap`), the chunk comes first and the states follow when there is time.
 
-A new actor is used from the next chunk on: a chunk is always of one actor.
+A new actor is used from the next chunk on, also from one whose VLA pass is running: a chunk is always of one actor.
 """
 
 from __future__ import annotations
@@ -137,7 +137,10 @@ class Inference:
             self._request, self._asked = request, self._clock()
 
     def use(self, update: PolicyUpdate, *, ages: bool = True) -> None:
-        """Act with this actor from the next chunk on; one that ``ages`` becomes stale where no newer one follows."""
+        """Act with this actor from the next choice on; one that ``ages`` becomes stale where no newer one follows.
+
+        The one method that may be called from another thread, so that the chunk which is being made gets it too.
+        """
         self._acting.use(update, ages=ages)
 
     # -- what it says of itself --------------------------------------------------------------------------------------
@@ -342,7 +345,7 @@ class Inference:
             if chosen is None:
                 self._drop("not finite", f"action of policy {self.version} for step {state.step}")
             else:
-                action, acted = chosen, self._acting.update
+                action, acted = chosen
         self._chunks += 1
         chunk = ActionChunk(
             stamp=record.stamp,

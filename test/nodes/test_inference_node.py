@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from own_graph import PATIENCE
 from tiny_vla import CAMERAS, INSTRUCTION, JOINTS, SIDE, TASK, write_tiny_vla
 
-from rlt_ros.middleware import Parameter, TransitionCallbackReturn
+from rlt_ros.middleware import MultiThreadedExecutor, Parameter, TransitionCallbackReturn
 from rlt_ros.middleware.messages import (
     ActionChunk,
     ChunkRequest,
@@ -235,6 +238,58 @@ def test_a_published_actor_acts_and_nothing_wrong_takes_its_place(
     assert chunk.source is Source.ACTOR and chunk.version == 3 and chunk.lineage.actor
     np.testing.assert_allclose(chunk.action, 2.0, atol=1e-6)
     assert float(np.abs(chunk.reference - 2.0).max()) > 0.1  # what the VLA proposes is sent beside it
+
+
+class TwoThreads:
+    """Calls back for a node as its own process does."""
+
+    def __init__(self) -> None:
+        self._executor, self._over = MultiThreadedExecutor(2), threading.Event()
+        self._thread = threading.Thread(target=self._spin)
+
+    def add(self, node: InferenceNode) -> None:
+        self.node = node
+        self._executor.add_node(node)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._over.set()
+        self._thread.join()
+        self._executor.shutdown()
+        self.node.destroy_node()
+
+    def _spin(self) -> None:
+        while not self._over.is_set():
+            self._executor.spin_once(timeout_sec=0.05)
+
+
+@pytest.fixture
+def two_threads(graph: Any) -> Iterator[TwoThreads]:
+    threads = TwoThreads()
+    yield threads
+    threads.close()
+
+
+def test_an_actor_that_comes_during_a_pass_acts_in_the_chunk_of_that_pass(
+    two_threads: TwoThreads, robot: Robot, weights: Path
+) -> None:
+    node = inference(two_threads, weights)
+    robot.meets()
+    frozen = node._frozen
+    assert frozen is not None
+    perceive = frozen.perceive
+
+    def slow_pass(*shown: Any) -> Any:
+        robot.sends_actor(policy(robot.frozen, version=3))
+        end = time.monotonic() + PATIENCE
+        while not (node._inference and node._inference.version) and time.monotonic() < end:
+            time.sleep(0.001)
+        return perceive(*shown)
+
+    frozen.perceive = slow_pass  # type: ignore[method-assign]
+    robot.begins(1)
+    robot.sees(0)
+    assert robot.asks(1, 0).version == 3
 
 
 def test_in_the_approach_the_vla_acts_although_there_is_an_actor(

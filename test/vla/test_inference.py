@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -37,11 +37,14 @@ class Eyes:
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
         self.blind = False
+        self.meanwhile: Callable[[], None] | None = None  # what another thread does during a pass
 
     def perceive(
         self, observations: Sequence[Observation], instruction: str, generator: torch.Generator
     ) -> Perceived:
         self.batches.append([round(o.stamp / PERIOD) for o in observations])
+        if self.meanwhile:
+            self.meanwhile()
         count = len(observations)
         z = np.array([[0.0 if self.blind else o.stamp / PERIOD] * Z for o in observations], np.float32)
         proprio = np.stack([o.proprio for o in observations]).astype(np.float32)
@@ -268,6 +271,15 @@ def test_a_new_actor_acts_from_the_next_chunk_on() -> None:
     robot.inference.use(actor(2))
     robot.sees(4)
     assert [c.version for c in first + chunks(robot.asks(4))] == [1, 2]
+
+
+def test_an_actor_that_comes_during_the_pass_acts_in_that_chunk() -> None:
+    robot = Robot()
+    robot.inference.use(actor(1))
+    robot.eyes.meanwhile = lambda: robot.inference.use(actor(2, offset=9.0))
+    (chunk,) = chunks(robot.runs(chunks=1))
+    assert chunk.version == 2 and chunk.lineage.actor == "a2"
+    np.testing.assert_allclose(chunk.action, 9.0, atol=0.5)
 
 
 def test_without_an_actor_the_vla_acts() -> None:
