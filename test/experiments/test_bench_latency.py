@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import multiprocessing
+import time
+
+import numpy as np
 import pytest
 
 from rlt_ros.experiments.bench import latency
+from rlt_ros.experiments.bench.bare_timer import BareTimer, bare_timer
 
 
 def test_every_figure_is_measured_on_a_real_graph(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -13,3 +18,16 @@ def test_every_figure_is_measured_on_a_real_graph(monkeypatch: pytest.MonkeyPatc
     assert figures["take_overs"] >= 1
     for name in ("period_error_ms", "stick_to_command_ms", "picture_to_command_ms"):
         assert 0.0 <= figures[name]["median"] <= figures[name]["p99"] <= figures[name]["max"]
+    assert figures["missed_by_bare_timer"] <= figures["missed_periods"]
+
+
+def test_a_bare_timer_ticks_and_says_where_it_was_late() -> None:
+    with bare_timer(0.002) as timer:
+        end = time.monotonic() + 0.02
+        while time.monotonic() < end:
+            pass
+        assert len(timer.ticks) > 1 and (np.diff(timer.ticks) > 0).all()
+    here, there = multiprocessing.Pipe()
+    there.send_bytes(np.array([0, 10, 20, 45, 55], np.int64).tobytes())
+    late = BareTimer(here, 10e-9)
+    assert [late.missed(*span) for span in ((0, 20), (15, 30), (40, 60), (66, 80))] == [0, 1, 1, 0]
