@@ -72,7 +72,7 @@ class Arguments:
     )
     vla: str = parameter(
         "builtin",
-        help="Frozen VLA and RL token: `builtin` for those that are shipped, a folder of weights, or "
+        help="Frozen VLA and RL token: `builtin` for those that ship for the robot, a folder of weights, or "
         "KIND:WHERE[@CARD.yaml] with the kinds transformers, lerobot, openpi and go1.",
     )
     sim: bool = parameter(

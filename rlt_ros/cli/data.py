@@ -100,7 +100,9 @@ def add_source_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup
 
 def add_choice_options(group: argparse._ArgumentGroup) -> None:
     """Options that say what of an episode a VLA is shown."""
-    group.add_argument("--vla", metavar="VLA", help="builtin, a folder of weights, or KIND:WHERE[@CARD.yaml]")
+    group.add_argument(
+        "--vla", metavar="VLA", help="builtin[:ROBOT], a folder of weights, or KIND:WHERE[@CARD.yaml]"
+    )
     group.add_argument(
         "--every",
         type=positive_int,

@@ -53,7 +53,7 @@ is given again. A finished run only shows its summary.""",
         "--weights",
         metavar="DIR|VLA",
         help="VLA and token to start from: a folder made by `rlt-ros pretrain`, or the name of another VLA (default: "
-        "those that are shipped)",
+        "those that ship for the robot)",
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder of the run; made if missing"

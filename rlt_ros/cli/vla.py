@@ -28,7 +28,9 @@ scale, and how far the VLA's chunks are from what the teacher did.
   rlt-ros vla check lerobot:lerobot/smolvla_base@arm.yaml --task charger --data demonstrations""",
     )
     parser.add_argument("action", choices=("check",), metavar="check", help="what to do")
-    parser.add_argument("vla", metavar="VLA", help="builtin, a folder of weights, or KIND:WHERE[@CARD.yaml]")
+    parser.add_argument(
+        "vla", metavar="VLA", help="builtin[:ROBOT], a folder of weights, or KIND:WHERE[@CARD.yaml]"
+    )
     parser.add_argument("--robot", default="agibot_g1_geniesim", help="robot profile (default: %(default)s)")
     parser.add_argument("--task", default="charger", help="task (default: %(default)s)")
     parser.add_argument(
@@ -48,8 +50,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from rlt_ros.vla.loading import load_vla, token_path
 
     profile, task = load_profile(args.robot), load_task(args.task)
-    vla = load_vla(args.vla)
-    path = token_path(args.vla, task.name)
+    vla = load_vla(args.vla, args.robot)
+    path = token_path(args.vla, task.name, args.robot)
     token = load_readout(path, vla=vla.fingerprint) if path.is_file() else None
     chunk = args.chunk or RLTConfig().chunk
     findings = compare(vla, profile, chunk=chunk)

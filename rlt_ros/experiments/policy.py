@@ -41,7 +41,7 @@ def open_policy(run_dir: Path) -> LoadedPolicy:
     """
     config = json.loads((run_dir / CONFIG_FILE).read_text())
     chosen = settings({name: config[name] for name in ("rlt", "run")}, origin=str(run_dir / CONFIG_FILE))
-    frozen = load_frozen(config["vla"], config["task"])
+    frozen = load_frozen(config["vla"], config["task"], chosen.run.robot)
     workcell = Workcell(simulated(config["task"]), station(load_profile(chosen.run.robot)))
     start = Start(chosen.run.start)
     rollout = Rollout(workcell, frozen, chosen.rlt, start=start)

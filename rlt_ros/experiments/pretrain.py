@@ -31,7 +31,7 @@ from rlt_ros.rlt.parameters import ConfigError, build, check, parameter
 from rlt_ros.rlt.storage import replacing
 from rlt_ros.rlt.token import TokenConfig
 from rlt_ros.rlt.token_readouts import MeanPool, RandomProjection, Readout
-from rlt_ros.robots.profile import load_profile
+from rlt_ros.robots.profile import DEFAULT_ROBOT, load_profile
 from rlt_ros.vla.builtin import BuiltinVLA, VLAConfig, VLATrainingConfig
 from rlt_ros.vla.builtin.shipped import INDEX, VLA_FILE, checksum, read_index, token_file
 
@@ -47,7 +47,7 @@ class PretrainConfig:
     """What is recorded, and for which tasks."""
 
     robot: str = parameter(
-        "agibot_g1_geniesim",
+        DEFAULT_ROBOT,
         help="Robot that demonstrates, simulated: the VLA moves this one and no other. A profile with a section "
         "`simulation`.",
     )

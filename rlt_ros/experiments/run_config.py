@@ -8,6 +8,7 @@ from typing import Any
 
 from rlt_ros.rlt.config import RLTConfig
 from rlt_ros.rlt.parameters import ConfigError, build, check, parameter
+from rlt_ros.robots.profile import DEFAULT_ROBOT
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class RunConfig:
     """How a run is kept and shown."""
 
     robot: str = parameter(
-        "agibot_g1_geniesim",
+        DEFAULT_ROBOT,
         help="Robot that learns, simulated: a profile with a section `simulation`. The VLA must know it.",
     )
     start: str = parameter(

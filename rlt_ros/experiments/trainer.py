@@ -76,7 +76,7 @@ def train(
         robot_minutes: critical-phase robot time to spend, warm-up included.
         eval_episodes: episodes of each evaluation.
         out: folder of the run.
-        vla: `builtin` for the shipped weights, or a folder that `rlt-ros pretrain` made.
+        vla: `builtin` for the weights that ship for the robot, or a folder that `rlt-ros pretrain` made.
         overrides: section → key → value beside the defaults.
 
     Raises:
@@ -93,7 +93,7 @@ def train(
         if summary["robot_minutes_asked"] >= robot_minutes and summary["base"]["episodes"] >= eval_episodes:
             return summary
     torch.set_num_threads(chosen.run.threads)
-    run = Training(out, task, seed, chosen, load_frozen(vla, task))
+    run = Training(out, task, seed, chosen, load_frozen(vla, task, chosen.run.robot))
     try:
         return run.complete(robot_minutes, eval_episodes)
     finally:

@@ -167,7 +167,7 @@ class InferenceNode(LifecycleNode):
     def _load(self) -> None:
         setup = self._setup
         task = load_task(setup.task)
-        frozen = load_frozen(setup.vla, task.name)
+        frozen = load_frozen(setup.vla, task.name, setup.robot)
         require_fit(
             frozen.vla,
             load_profile(setup.robot),

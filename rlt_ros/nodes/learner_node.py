@@ -90,13 +90,17 @@ class LearnerNode(Node):
         torch.set_num_threads(self._config.threads)
         self._device = _device(self._config.device)
         self._folder = Path(self._config.out).expanduser().absolute()
-        settings = {
-            "rlt": dataclasses.asdict(self._rlt),
-            "run": {},
-        }  # `run` is for what learns in one process
         keep_config(
             self._folder,
-            {"task": load_task(setup.task).name, "seed": self._config.seed, "vla": setup.vla, **settings},
+            {
+                "task": load_task(setup.task).name,
+                "seed": self._config.seed,
+                "vla": setup.vla,
+                "rlt": dataclasses.asdict(self._rlt),
+                "run": {
+                    "robot": setup.robot
+                },  # the section's other settings are for what learns in one process
+            },
         )
         self._online: OnlineLearner | None = None
         self._replay: Replay | None = None

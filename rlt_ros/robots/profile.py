@@ -22,6 +22,9 @@ from rlt_ros.robots.safety_profile import SafetyProfile
 from rlt_ros.robots.simulation_profile import SimulationProfile
 from rlt_ros.share import shipped, yaml_file
 
+DEFAULT_ROBOT = "agibot_g1_geniesim"
+"""The robot where none is named."""
+
 if TYPE_CHECKING:
     from rlt_ros.robots.kinematics import Kinematics
 

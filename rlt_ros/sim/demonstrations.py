@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from rlt_ros.data.demonstrations import Demonstration, file_name, save
-from rlt_ros.robots.profile import load_profile
+from rlt_ros.robots.profile import DEFAULT_ROBOT, load_profile
 from rlt_ros.sim.demonstrator import Demonstrator
-from rlt_ros.sim.station import DEFAULT, station
+from rlt_ros.sim.station import station
 from rlt_ros.sim.tasks import TASKS
 from rlt_ros.sim.workcell import HZ, Start, Workcell
 
@@ -68,7 +68,7 @@ def record(
     seeds: Iterable[int],
     folder: Path,
     *,
-    robot: str | Path = DEFAULT,
+    robot: str | Path = DEFAULT_ROBOT,
     workers: int = 1,
     progress: Callable[[], None] | None = None,
 ) -> int:

@@ -13,16 +13,13 @@ from numpy.typing import NDArray
 
 from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.robots.kinematics import Kinematics
-from rlt_ros.robots.profile import RobotProfile, load_profile
+from rlt_ros.robots.profile import DEFAULT_ROBOT, RobotProfile, load_profile
 from rlt_ros.robots.simulation_profile import SimulatedCamera
 
 Array = NDArray[np.float64]
 
 HZ = 50.0
 """Control rate of the simulator, 1/s."""
-
-DEFAULT = "agibot_g1_geniesim"
-"""The robot whose demonstrations the shipped VLA has learned from."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +90,7 @@ def station(profile: RobotProfile) -> Station:
 @cache
 def agibot_g1() -> Station:
     """The AgiBot G1 of Genie Sim."""
-    return station(load_profile(DEFAULT))
+    return station(load_profile(DEFAULT_ROBOT))
 
 
 def _mirrors(urdf: Path, joint: str) -> dict[str, float]:

@@ -6,22 +6,24 @@ from pathlib import Path
 
 from rlt_ros.rlt.storage import StorageError
 from rlt_ros.rlt.token_readouts import load_readout
+from rlt_ros.robots.profile import DEFAULT_ROBOT
 from rlt_ros.vla.builtin import BuiltinVLA, load_builtin
-from rlt_ros.vla.builtin.shipped import SHIPPED, VLA_FILE, token_file
+from rlt_ros.vla.builtin.shipped import VLA_FILE, shipped_weights, token_file
 from rlt_ros.vla.card import load_card
 from rlt_ros.vla.frozen import FrozenVLA
 from rlt_ros.vla.protocol import VLA
-from rlt_ros.vla.reference import BUILTIN, parse
+from rlt_ros.vla.reference import BUILTIN, Reference, parse
 
 __all__ = ["BUILTIN", "load_frozen", "load_vla", "token_path"]
 
 
-def load_frozen(vla: str, task: str) -> FrozenVLA:
+def load_frozen(vla: str, task: str, robot: str = DEFAULT_ROBOT) -> FrozenVLA:
     """The VLA with the RL token of a task.
 
     Args:
         vla: its name.
         task: name of the task whose token is wanted.
+        robot: profile of the robot that it shall move; says which of the shipped weights `builtin` means.
 
     Raises:
         StorageError: a file is missing, damaged, or not the one that the folder lists.
@@ -31,8 +33,8 @@ def load_frozen(vla: str, task: str) -> FrozenVLA:
     """
     reference = parse(vla)
     if reference.kind == BUILTIN:
-        return FrozenVLA(*load_builtin(task, Path(reference.where) if reference.where else SHIPPED))
-    path = token_path(vla, task)
+        return FrozenVLA(*load_builtin(task, _folder(reference, robot)))
+    path = token_path(vla, task, robot)
     if not path.is_file():
         raise StorageError(
             f"{path}: there is no RL token of task `{task}` for `{vla}`; train one with "
@@ -42,7 +44,7 @@ def load_frozen(vla: str, task: str) -> FrozenVLA:
     return FrozenVLA(model, load_readout(path, vla=model.fingerprint))
 
 
-def load_vla(vla: str) -> VLA:
+def load_vla(vla: str, robot: str = DEFAULT_ROBOT) -> VLA:
     """The VLA alone, for making its token.
 
     Raises:
@@ -50,16 +52,20 @@ def load_vla(vla: str) -> VLA:
     """
     reference = parse(vla)
     if reference.kind == BUILTIN:
-        folder = Path(reference.where) if reference.where else SHIPPED
-        return BuiltinVLA.load(folder / VLA_FILE)
+        return BuiltinVLA.load(_folder(reference, robot) / VLA_FILE)
     from rlt_ros.vla.backends import open_backend
 
     return open_backend(reference)
 
 
-def token_path(vla: str, task: str) -> Path:
+def token_path(vla: str, task: str, robot: str = DEFAULT_ROBOT) -> Path:
     """Where the RL token of a task is, or belongs."""
     reference = parse(vla)
     if reference.card is None:
-        return (Path(reference.where) if reference.where else SHIPPED) / token_file(task)
+        return _folder(reference, robot) / token_file(task)
     return load_card(reference.card).tokens_folder / token_file(task)
+
+
+def _folder(reference: Reference, robot: str) -> Path:
+    """Where the weights of the built-in VLA lie."""
+    return Path(reference.where) if reference.where else shipped_weights(reference.robot or robot)

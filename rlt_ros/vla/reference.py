@@ -1,7 +1,8 @@
-"""How a VLA is named: ``builtin``, a folder that `rlt-ros pretrain` made, or ``KIND:WHERE[@CARD.yaml]``.
+"""How a VLA is named: ``builtin[:ROBOT]``, a folder that `rlt-ros pretrain` made, or ``KIND:WHERE[@CARD.yaml]``.
 
 =========================================  ========================================================================
-``builtin``                                the weights that ship with the package
+``builtin``                                the weights that ship with the package for the robot at hand
+``builtin:ur5e``                           those for another robot
 ``runs/weights``                           a folder that `rlt-ros pretrain` made
 ``transformers:/models/pi0``               a checkpoint folder for 🤗 transformers, with its card `rlt_vla.yaml`
 ``transformers:me/pi0@arm.yaml``           the same from the hub, with a card of one's own
@@ -40,11 +41,13 @@ class Reference:
     Attributes:
         kind: `builtin`, or one of `CHECKPOINTS` and `SERVERS`.
         where: folder, hub id or address; empty for the weights that ship with the package.
+        robot: whose shipped weights are meant; empty for those of the robot at hand.
         card: file that says how the model belongs to the robot; None for the built-in VLA, which needs none.
     """
 
     kind: str
     where: str = ""
+    robot: str = ""
     card: Path | None = None
 
     @property
@@ -61,8 +64,12 @@ def parse(vla: str) -> Reference:
         ConfigError: the kind is unknown, there is no such folder, or the card is missing.
     """
     kind, colon, rest = vla.partition(":")
+    if vla == BUILTIN:
+        return Reference(BUILTIN)
     if not colon or Path(vla).is_dir():
-        return Reference(BUILTIN, "" if vla == BUILTIN else vla)
+        return Reference(BUILTIN, where=vla)
+    if kind == BUILTIN:
+        return Reference(BUILTIN, robot=rest)
     kinds = (*CHECKPOINTS, *SERVERS)
     if kind not in kinds:
         raise ConfigError(
@@ -83,7 +90,7 @@ def parse(vla: str) -> Reference:
             f"vla `{vla}`: there is no card {card}; write one that says how the model's cameras, state and actions "
             f"belong to the robot, and give it as `{kind}:{where}@FILE.yaml`"
         )
-    return Reference(kind, where, card)
+    return Reference(kind, where, card=card)
 
 
 def _check_address(vla: str, where: str, schemes: tuple[str, ...]) -> None:

@@ -1,6 +1,6 @@
 """Weights on disk: a folder with one VLA, one token a task, and an index with checksums.
 
-The folder that ships with the package and the one that ``rlt-ros pretrain`` makes have the same form:
+The folders that ship with the package, one a robot, and the one that ``rlt-ros pretrain`` makes have the same form:
 ``vla.safetensors``, ``token_<task>.safetensors`` and ``pretrain.json``.
 """
 
@@ -15,9 +15,25 @@ from rlt_ros.rlt.storage import StorageError
 from rlt_ros.rlt.token_readouts import Readout, load_readout
 from rlt_ros.vla.builtin.policy import BuiltinVLA
 
-SHIPPED = Path(__file__).parent / "weights"
+_SHIPPED = Path(__file__).parent / "weights"
 INDEX = "pretrain.json"
 VLA_FILE = "vla.safetensors"
+
+
+def shipped_weights(robot: str) -> Path:
+    """The folder of the weights that ship for a robot: the name of its profile, or the path of the profile's file.
+
+    Raises `StorageError` where none ship.
+    """
+    folder = _SHIPPED / Path(robot).stem
+    if not (folder / INDEX).is_file():
+        have = ", ".join(sorted(path.parent.name for path in _SHIPPED.glob(f"*/{INDEX}")))
+        raise StorageError(
+            f"no weights of the built-in VLA ship for robot `{robot}`, only for {have}. Make some with `rlt-ros "
+            f"pretrain --robot {robot} --out DIR` and give DIR; those of a robot that is alike in joints and cameras "
+            "are named `builtin:ROBOT`"
+        )
+    return folder
 
 
 def token_file(task: str) -> str:
@@ -25,7 +41,7 @@ def token_file(task: str) -> str:
     return f"token_{task}.safetensors"
 
 
-def load_builtin(task: str, folder: Path = SHIPPED) -> tuple[BuiltinVLA, Readout]:
+def load_builtin(task: str, folder: Path) -> tuple[BuiltinVLA, Readout]:
     """VLA and token of a task from a weights folder, each checked against the index.
 
     Raises `StorageError` when a file is missing, is not the one that the index lists, or the folder lacks
