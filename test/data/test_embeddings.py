@@ -145,7 +145,7 @@ TOKEN = {
         "heads": 2,
         "batch": 4,
         "warmup": 2,
-        "bfloat16": False,
+        "compute": "float32",
     }
 }
 

@@ -19,8 +19,16 @@ ROBOT = "ur5e"
 SMALL_VLA = {
     "pretrain": {"robot": ROBOT, "tasks": ["charger"], "demonstrations": 2, "held_out": 2, "workers": 1},
     "vla": {"width": 32, "layers": 1, "heads": 2, "stem_width": 4, "head_layers": 1},
-    "vla_training": {"steps": 6, "batch": 8, "warmup": 2, "bfloat16": False},
-    "token": {"z_dim": 16, "width": 32, "heads": 2, "layers": 1, "steps": 4, "batch": 8, "bfloat16": False},
+    "vla_training": {"steps": 6, "batch": 8, "warmup": 2, "compute": "float32"},
+    "token": {
+        "z_dim": 16,
+        "width": 32,
+        "heads": 2,
+        "layers": 1,
+        "steps": 4,
+        "batch": 8,
+        "compute": "float32",
+    },
 }
 SMALL_RUN: dict[str, Any] = {
     "rlt": {

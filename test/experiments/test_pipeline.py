@@ -23,8 +23,16 @@ from rlt_ros.rlt.storage import StorageError
 SMALL_VLA = {
     "pretrain": {"tasks": ["charger"], "demonstrations": 3, "held_out": 3, "workers": 1},
     "vla": {"width": 32, "layers": 1, "heads": 2, "stem_width": 4, "head_layers": 1},
-    "vla_training": {"steps": 12, "batch": 8, "warmup": 2, "bfloat16": False},
-    "token": {"z_dim": 16, "width": 32, "heads": 2, "layers": 1, "steps": 8, "batch": 8, "bfloat16": False},
+    "vla_training": {"steps": 12, "batch": 8, "warmup": 2, "compute": "float32"},
+    "token": {
+        "z_dim": 16,
+        "width": 32,
+        "heads": 2,
+        "layers": 1,
+        "steps": 8,
+        "batch": 8,
+        "compute": "float32",
+    },
 }
 SMALL_RUN = {
     "rlt": {

@@ -30,7 +30,7 @@ from synthetic import CAMERAS, INSTRUCTIONS, demonstration
 OVERRIDES = {
     "pretrain": {"tasks": ["left", "right"], "demonstrations": 6, "held_out": 3, "cameras": list(CAMERAS)},
     "vla": {"width": 16, "layers": 1, "heads": 2, "stem_width": 4, "horizon": 10, "head_layers": 1},
-    "vla_training": {"steps": 8, "batch": 8, "checkpoint_every": 2, "bfloat16": False},
+    "vla_training": {"steps": 8, "batch": 8, "checkpoint_every": 2, "compute": "float32"},
     "token": {
         "z_dim": 8,
         "width": 16,

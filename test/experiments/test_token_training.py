@@ -19,9 +19,9 @@ sys.path.append(str(Path(__file__).parents[1] / "vla"))
 from synthetic import CAMERAS, demonstrations
 
 VLA = VLAConfig(width=16, layers=1, heads=2, stem_width=4, horizon=10, head_layers=1)
-TRAINING = VLATrainingConfig(steps=1, batch=8, bfloat16=False)
+TRAINING = VLATrainingConfig(steps=1, batch=8, compute="float32")
 TOKEN = TokenConfig(
-    z_dim=8, width=16, layers=1, heads=2, steps=6, batch=8, warmup=2, checkpoint_every=2, bfloat16=False
+    z_dim=8, width=16, layers=1, heads=2, steps=6, batch=8, warmup=2, checkpoint_every=2, compute="float32"
 )
 
 

@@ -18,7 +18,7 @@ sys.path.append(str(Path(__file__).parents[1] / "vla"))
 from synthetic import CAMERAS, demonstration, demonstrations
 
 CONFIG = VLAConfig(width=16, layers=1, heads=2, stem_width=4, horizon=10, head_layers=1)
-TRAINING = VLATrainingConfig(steps=6, batch=8, warmup=2, checkpoint_every=2, bfloat16=False)
+TRAINING = VLATrainingConfig(steps=6, batch=8, warmup=2, checkpoint_every=2, compute="float32")
 
 
 def trainer(**changes: object) -> VLATrainer:

@@ -34,7 +34,7 @@ TOKEN = TokenConfig(
     warmup=2,
     learning_rate=3e-3,
     ema=0.9,
-    bfloat16=False,
+    compute="float32",
 )
 RLT = RLTConfig(
     chunk=4, stride=STRIDE, hidden=(16,), batch_size=8, critic_updates=1, warmup_updates=4, compute="float32"

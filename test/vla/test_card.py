@@ -135,7 +135,9 @@ def test_names_of_vlas_are_taken_apart(tmp_path: Path) -> None:
     assert parse("builtin:ur5e") == Reference("builtin", robot="ur5e")
     assert parse("runs/weights") == Reference("builtin", "runs/weights")
     assert parse(f"transformers:{tmp_path}") == Reference("transformers", str(tmp_path), card=card)
-    assert parse(f"lerobot:lerobot/smolvla_base@{card}") == Reference("lerobot", "lerobot/smolvla_base", card=card)
+    assert parse(f"lerobot:lerobot/smolvla_base@{card}") == Reference(
+        "lerobot", "lerobot/smolvla_base", card=card
+    )
     assert parse(f"openpi:ws://gpu:8000@{card}") == Reference("openpi", "ws://gpu:8000", card=card)
     assert parse(f"go1:http://user@gpu:9000/act@{card}").where == "http://user@gpu:9000/act"
 

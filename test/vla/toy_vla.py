@@ -13,7 +13,7 @@ from rlt_ros.vla.builtin import BuiltinVLA, VLAConfig, VLATrainingConfig
 
 CONFIG = VLAConfig(width=48, layers=2, heads=2, stem_width=8, horizon=20, head_layers=1)
 TRAINING = VLATrainingConfig(
-    steps=250, batch=32, learning_rate=2e-3, warmup=20, ema=0.97, proprio_dropout=0.2, bfloat16=False
+    steps=250, batch=32, learning_rate=2e-3, warmup=20, ema=0.97, proprio_dropout=0.2, compute="float32"
 )
 
 
