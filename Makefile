@@ -4,9 +4,10 @@ BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 TASK          ?= charger
+ROBOT         ?= agibot_g1_geniesim
 SEED          ?= 0
 ROBOT_MINUTES ?= 9
-OUT           ?= runs/$(TASK)
+OUT           ?= runs/$(TASK)$(if $(filter-out agibot_g1_geniesim,$(ROBOT)),-$(ROBOT))
 PYTEST_ARGS   ?=
 
 # One thread a process: the networks are small, and more threads only fight each other on a small machine.
@@ -23,8 +24,8 @@ install: $(STAMP)  ## set up .venv (CPU build of torch where no GPU is there)
 $(STAMP): pyproject.toml constraints.txt setup.py tools/install.sh
 	@tools/install.sh $(VENV)
 
-train: install opengl  ## learn TASK (charger | ethernet | screw) on the graph, simulated, and write OUT/report.html
-	$(BIN)/rlt-ros launch train --task $(TASK) --seed $(SEED) --robot-minutes $(ROBOT_MINUTES) --out $(OUT)
+train: install opengl  ## learn TASK on the graph with a simulated ROBOT, and write OUT/report.html
+	$(BIN)/rlt-ros launch train --robot $(ROBOT) --task $(TASK) --seed $(SEED) --robot-minutes $(ROBOT_MINUTES) --out $(OUT)
 
 test: install opengl  ## run the tests
 	$(BIN)/python -m pytest -q -n 2 $(PYTEST_ARGS)
