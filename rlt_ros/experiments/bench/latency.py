@@ -35,7 +35,8 @@ def run(seconds: float = 30.0, load: int = 0) -> dict[str, Any]:
         load: processes that keep a core busy beside it.
 
     Returns:
-        ``period_error_ms``: distance of the executor's periods from their nominal length; ``missed_periods`` of more
+        ``period_error_ms``: distance of the executor's periods from their nominal length, and ``bare_timer_error_ms``,
+        that of a bare timer's beside it; ``missed_periods`` of more
         than one period, in both parts, and ``missed_by_bare_timer``: those that a bare timer beside it missed as well;
         ``picture_to_command_ms``: from publishing pictures to their command's arrival,
         VLA left out; ``stick_to_command_ms``: from the stick's message to the human's first command.
@@ -97,6 +98,7 @@ def _real_time(seconds: float, bare: BareTimer) -> dict[str, Any]:
     waited = [float(human[human >= when].min() - when) * 1e-6 for when in pressed if (human >= when).any()]
     return {
         "period_error_ms": _spread(error),
+        "bare_timer_error_ms": _spread(np.abs(np.diff(bare.ticks) - period) * 1e-6),
         "missed_periods": len(missed),
         "missed_by_bare_timer": sum(bool(bare.missed(*span)) for span in missed),
         "stick_to_command_ms": _spread(waited),
