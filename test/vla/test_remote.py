@@ -22,6 +22,7 @@ import yaml
 from tiny_vla import CAMERAS, HORIZON, INSTRUCTION, JOINTS, SIDE, write_tiny_vla
 from websockets.sync.server import ServerConnection, serve
 
+from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.serving.openpi import OpenPIVLASession
 from rlt_ros.serving.websocket import WebSocketServer
 from rlt_ros.vla import VLA, ObservationBatch
@@ -288,6 +289,12 @@ def test_another_model_behind_a_running_connection_is_noticed() -> None:
     vla = RemoteVLA(lambda *_: replies.pop(0), _card(), who="here")
     with pytest.raises(VLAUnavailableError, match="another model is served"):
         vla.act(_observations(1), generator=torch.Generator())
+
+
+def test_a_card_that_asks_for_more_steps_than_the_server_plans_is_wrong() -> None:
+    card = dataclasses.replace(_card(), horizon=HORIZON + 1)
+    with pytest.raises(ConfigError, match=f"`horizon` is {HORIZON + 1}, and the model plans {HORIZON} steps"):
+        RemoteVLA(lambda *_: _good(), card, who="here")
 
 
 # -- GO-1 ------------------------------------------------------------------------------------------------------------

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from rlt_ros.rlt.lineage import fingerprint
+from rlt_ros.vla.backends.foreign import ForeignVLA
 from rlt_ros.vla.card import VLACard
 from rlt_ros.vla.errors import VLAUnavailableError
-from rlt_ros.vla.protocol import ObservationBatch, VLAOutput, VLASpec, check_observations
-from rlt_ros.vla.wiring import Wiring
+from rlt_ros.vla.protocol import ObservationBatch, VLAOutput, check_observations
 
 HIDDEN_STATES, HIDDEN_MASK = "hidden_states", "hidden_mask"
 """Keys of an answer: (M, D) final-layer embeddings of the image tokens, and (M,) which of them are no padding."""
@@ -64,7 +64,7 @@ class Answer:
         return cls(actions, hidden, mask)
 
 
-class RemoteVLA:
+class RemoteVLA(ForeignVLA):
     """A VLA behind a question-and-answer function. Implements `rlt_ros.vla.VLA`.
 
     The first question, at start-up, shows black pictures and says what shapes the server speaks in.
@@ -86,43 +86,17 @@ class RemoteVLA:
         identity: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._ask, self._card, self._who, self._clock = ask, card, who, clock
+        super().__init__(card)
+        self._ask, self._who, self._clock = ask, who, clock
         first = self._first_answer()
         steps, width = first.actions.shape
-        if card.horizon > steps:
-            raise VLAUnavailableError(
-                f"{who}: plans {steps} steps, and the card's `horizon` is {card.horizon}"
-            )
-        self._wiring = Wiring(card, state_size=card.size(card.state), action_size=width, normalised=False)
-        tokens, embed_dim = first.hidden.shape
+        self._wire(steps=steps, state_size=card.size(card.state), action_size=width, normalised=False)
         self._actions = first.actions.shape
-        self._spec = VLASpec(
-            cameras=tuple(card.cameras),
-            image_size=(card.image_size[0], card.image_size[1]),
-            proprio_dim=2 * card.joints,
-            action_dim=card.joints,
-            horizon=card.horizon or steps,
-            embed_dim=embed_dim,
-            tokens=tokens,
-        )
+        tokens, embed_dim = first.hidden.shape
+        self._spec = self._shapes(embed_dim=embed_dim, tokens=tokens)
         # Without a word from the server the address has to do: rows of another server are never mixed in.
         said = (card.cameras, card.action_scale, card.relative, card.state, card.actions)
         self._fingerprint = fingerprint(f"{identity or who}{self._spec}{said}".encode())
-
-    @property
-    def spec(self) -> VLASpec:
-        """Shapes, as the server's first answer had them."""
-        return self._spec
-
-    @property
-    def fingerprint(self) -> str:
-        """Identity of the server's weights, by its own word, and of the card."""
-        return self._fingerprint
-
-    @property
-    def action_scale(self) -> Tensor:
-        """(A,) rad per policy unit."""
-        return self._wiring.scale
 
     def act(self, observations: ObservationBatch, *, generator: torch.Generator) -> VLAOutput:
         """See `rlt_ros.vla.VLA.act`; a server that takes no seed draws noise of its own.
