@@ -138,7 +138,13 @@ class OpenPIVLA(RemoteVLA):
     def __init__(self, connection: OpenPIConnection, card: VLACard, *, address: str) -> None:
         self.connection = connection
         identity = connection.metadata.get("fingerprint", "")
-        super().__init__(self._question, card, who=address, identity=str(identity))
+        super().__init__(
+            self._question,
+            card,
+            who=address,
+            identity=str(identity),
+            greeting=lambda: pack(connection.metadata),
+        )
 
     @classmethod
     def connect(cls, where: str, card: VLACard) -> OpenPIVLA:
