@@ -159,6 +159,26 @@ def test_demonstrations_become_lerobot_episodes_and_back(folders: dict[str, Path
         assert np.array_equal(episode.command, demonstration.command[1::2])
 
 
+def test_a_part_that_arrives_later_shifts_no_demonstration(folders: dict[str, Path], tmp_path: Path) -> None:
+    files = sorted(path for path in folders["raw"].rglob("*") if path.is_file())
+    last_first = [path for path in files if "2" in path.relative_to(folders["raw"]).parts[0]]
+    assert 0 < len(last_first) < len(files)
+    order = last_first + [path for path in files if path not in last_first]
+    parts = pack(folders["raw"], tmp_path / "in" / "set.tar.gz", (20_000,), order=order)
+    some = open_source(parts[: len(parts) // 2], work=tmp_path / "some")
+    whole = open_source(parts, work=tmp_path / "whole")
+    assert 0 < len(some.names) < len(whole.names)
+    assert whole.names.index(some.names[0]) != 0  # the one that is there first is not the first in the end
+    early, later = tmp_path / "early", tmp_path / "later"
+    to_demonstrations(some, early, names=some.names, size=(16, 24))
+    result = to_demonstrations(whole, early, names=whole.names, size=(16, 24))
+    assert (result["episodes"], result["kept_from_before"]) == (3, len(some.names))
+    to_demonstrations(whole, later, names=whole.names, size=(16, 24))
+    for one, other in zip(load_folder(early), load_folder(later), strict=True):
+        assert one.seed == other.seed
+        assert np.array_equal(one.position, other.position)
+
+
 def test_demonstrations_that_were_recorded_unevenly_are_counted(
     folders: dict[str, Path], tmp_path: Path
 ) -> None:
