@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlt_ros.data import agibot
-from rlt_ros.data.container import Container, EpisodeRef
+from rlt_ros.data.container import Container
 from rlt_ros.data.episode import Camera, Episode, differences, slug
 from rlt_ros.data.errors import DataError, EpisodeError
 from rlt_ros.data.grippers import GripperScales, GripperValues
@@ -320,11 +320,6 @@ def roots(container: Container, version: str) -> list[str]:
             if str(stated).startswith(version):
                 found.append(path.removesuffix(INFO))
     return sorted(found)
-
-
-def absent_files(container: Container, ref: EpisodeRef) -> list[str]:
-    """Files of an episode that the catalogue lacks."""
-    return [name for name in ref.needs if name not in container.files]
 
 
 def _is_depth(key: str, feature: Mapping[str, Any]) -> bool:

@@ -242,6 +242,29 @@ def test_files_that_are_missing_cut_off_or_of_another_width_are_counted(
     }
 
 
+@pytest.mark.parametrize("layout", ["lerobot_v2", "lerobot_v3"])
+def test_episodes_without_a_task_are_counted_and_the_others_read(
+    layout: str, copied: Callable[[str], Path]
+) -> None:
+    folder = copied(layout)
+    info = json.loads((folder / "meta/info.json").read_text())
+    info.pop("high_level_instruction", None)
+    (folder / "meta/info.json").write_text(json.dumps(info))
+    if layout == "lerobot_v2":
+        path = folder / "meta/episodes.jsonl"
+        entries = [json.loads(line) for line in path.read_text().splitlines()]
+        entries[1]["tasks"] = []
+        path.write_text("\n".join(map(json.dumps, entries)))
+    else:
+        path = folder / "meta/episodes/chunk-000/file-000.parquet"
+        rows = pq.read_table(path).to_pylist()
+        rows[1]["tasks"] = []
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    source = open_source([folder])
+    assert [episode.name for episode in source.episodes()] == ["episode_000000", "episode_000002"]
+    assert source.skips.counts == {"has no task": 1}
+
+
 def test_a_video_that_is_too_short_is_found_when_its_pictures_are_wanted(
     copied: Callable[[str], Path],
 ) -> None:
