@@ -211,6 +211,8 @@ def test_between_attempts_it_fails_at_once(frozen: FrozenVLA) -> None:
         (pack(_good(hidden_states=np.zeros((0, 4)))), "empty or not finite"),
         (pack(_good(hidden_states=np.zeros(4))), "do not fit"),
         (pack(_good(hidden_mask=np.ones(3, bool))), "do not fit"),
+        (pack(_good(hidden_mask=np.zeros(6, bool))), "not all are padding"),
+        (pack(_good(hidden_states=np.full((6, 4), 1e300))), "empty or not finite"),
         (pickle.dumps(_good()), "cannot be read"),
         (pack(_good())[:-7], "cut off"),
         (

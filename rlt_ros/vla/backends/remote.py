@@ -60,10 +60,10 @@ class Answer:
         if actions.ndim == 3 and len(actions) == 1:
             actions = actions[0]
         mask = np.asarray(reply.get(HIDDEN_MASK, np.ones(hidden.shape[:1], bool))).astype(bool).reshape(-1)
-        if actions.ndim != 2 or hidden.ndim != 2 or mask.shape != hidden.shape[:1]:
+        if actions.ndim != 2 or hidden.ndim != 2 or mask.shape != hidden.shape[:1] or not mask.any():
             raise VLAUnavailableError(
                 f"{who}: actions {actions.shape}, {HIDDEN_STATES} {hidden.shape} and mask {mask.shape} do not fit; "
-                "expected (H, N), (M, D) and (M,)"
+                "expected (H, N), (M, D) and (M,), of which not all are padding"
             )
         return cls(actions, hidden, mask)
 
@@ -126,8 +126,8 @@ class RemoteVLA(ForeignVLA):
         check_observations(observations, self._spec)
         seeds = torch.randint(2**31, (len(observations),), generator=generator).tolist()
         answers = [self._answer(observations, row, seed) for row, seed in enumerate(seeds)]
-        actions = torch.stack([torch.from_numpy(answer.actions.astype(np.float32)) for answer in answers])
-        hidden = torch.stack([torch.from_numpy(answer.hidden.astype(np.float32)) for answer in answers])
+        actions = torch.stack([torch.from_numpy(answer.actions) for answer in answers])
+        hidden = torch.stack([torch.from_numpy(answer.hidden) for answer in answers])
         mask = torch.stack([torch.from_numpy(answer.mask) for answer in answers])
         return VLAOutput(hidden, mask, self._wiring.chunk(actions, observations.proprio))
 
@@ -186,7 +186,8 @@ class RemoteVLA(ForeignVLA):
 
 def _numbers(value: Any, name: str, who: str) -> np.ndarray:
     try:
-        numbers = np.asarray(value, dtype=np.float64)
+        with np.errstate(over="ignore"):  # a number too large for it becomes infinite, and is found below
+            numbers = np.asarray(value).astype(np.float32)
     except (TypeError, ValueError) as error:
         raise VLAUnavailableError(f"{who}: `{name}` of its answer are no numbers ({error})") from error
     if numbers.size == 0 or not np.isfinite(numbers).all():
