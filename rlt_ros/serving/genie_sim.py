@@ -20,6 +20,7 @@ from rlt_ros.perception import Observation
 from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.robots.profile import RobotProfile
 from rlt_ros.serving.errors import RequestError
+from rlt_ros.serving.instruction import read_prompt
 from rlt_ros.serving.pictures import from_jpeg
 from rlt_ros.serving.policy import ServedPolicy
 from rlt_ros.serving.websocket import Message
@@ -126,9 +127,7 @@ class GenieSimSession:
         states = _mapping(params, "states")
         arms = _vector(states, "arm_joint_states", len(ARM_JOINTS))
         grippers = _vector(states, "gripper_states", 2)
-        prompt = params.get("prompt")
-        if not isinstance(prompt, str) or not prompt.strip():
-            raise RequestError("`prompt` is empty; the VLA must be told what to do")
+        prompt = read_prompt(params.get("prompt"))
         pictures = self.pictures(_mapping(params, "images"))
         if self._over or params.get("episode_idx") != self._episode:
             self._arms.begin()
