@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from rlt_ros.data.container import Container, EpisodeRef, Files
 from rlt_ros.data.errors import DataError
+from rlt_ros.data.json_text import parse
 from rlt_ros.data.lerobot import IMAGES, fill, read_rows
 from rlt_ros.data.lerobot_reader import LeRobotReader
 
@@ -29,15 +29,17 @@ class LeRobotV2(LeRobotReader):
             raise DataError(
                 f"{container.origin}: lacks {path}, which lists the episodes; fetch the whole meta folder"
             )
-        chunks = int(dataset.info.get("chunks_size") or 1000)
+        chunks = dataset.info.get("chunks_size") or 1000
+        if not isinstance(chunks, int) or chunks < 1:
+            raise DataError(f"{dataset.origin}: `chunks_size` is {chunks!r}; expected a number above 0")
         for number, line in enumerate(container.read(path).splitlines(), start=1):
             if not line.strip():
                 continue
             try:
-                entry = json.loads(line)
+                entry = parse(line)
                 index, length = int(entry["episode_index"]), int(entry["length"])
                 tasks = [str(task) for task in entry.get("tasks") or []]
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
                 raise DataError(
                     f"{container.origin}: line {number} of {path} is no episode ({error})"
                 ) from error

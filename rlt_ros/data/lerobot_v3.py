@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,7 +37,7 @@ class LeRobotV3(LeRobotReader):
             try:
                 for row in _table(container.read(path)):
                     self._add(container, root, row)
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
                 if isinstance(error, DataError):
                     raise
                 raise DataError(f"{container.origin}: {path} does not list episodes ({error})") from error
@@ -57,7 +58,10 @@ class LeRobotV3(LeRobotReader):
                 chunk_index=int(row[f"videos/{key}/chunk_index"]),
                 file_index=int(row[f"videos/{key}/file_index"]),
             )
-            videos[key] = (root + path, float(row[f"videos/{key}/from_timestamp"]))
+            start = float(row[f"videos/{key}/from_timestamp"])
+            if not math.isfinite(start):
+                raise ValueError(f"episode {index} begins at {start} s of its video")
+            videos[key] = (root + path, start)
         info = {
             "root": root,
             "index": index,

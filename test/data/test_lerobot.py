@@ -288,6 +288,33 @@ def test_videos_without_the_prefix_in_their_path_are_found(copied: Callable[[str
     assert len(source.names) == 3 and len(source.skips) == 0
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"features": []}, "describes no states and actions"),
+        ({"features": {"observation.state": {"shape": [1e999], "dtype": "x"}}}, "describes no states"),
+        ({"features": {"observation.state": 3}}, "describes no states and actions"),
+        ({"chunks_size": "many"}, "`chunks_size` is 'many'"),
+        ({"chunks_size": -1}, "`chunks_size` is -1"),
+    ],
+)
+def test_a_description_of_the_wrong_form_is_an_error(
+    copied: Callable[[str], Path], change: dict[str, object], message: str
+) -> None:
+    path = copied("lerobot_v2") / "meta/info.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(DataError, match=message):
+        open_source([path.parents[1]])
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"episode_index": 1e999, "length": 1}'])
+def test_a_line_that_no_program_wrote_is_an_error(copied: Callable[[str], Path], text: str) -> None:
+    path = copied("lerobot_v2") / "meta/episodes.jsonl"
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"line 1 of meta/episodes.jsonl is no episode"):
+        open_source([path.parents[1]])
+
+
 @pytest.mark.parametrize("name", ["meta/info.json", "meta/episodes.jsonl"])
 def test_a_description_that_is_no_json_is_an_error(copied: Callable[[str], Path], name: str) -> None:
     folder = copied("lerobot_v2")
