@@ -72,6 +72,10 @@ hold in time, or training did not go on.
         action="store_true",
         help="the simulator waits for every command, as it does by default when training; then nothing is to hold",
     )
+    serve = parser.add_argument_group("serve")
+    serve.add_argument(
+        "--episodes", type=positive_int, default=3, metavar="N", help="episodes of 200 requests (default: 3)"
+    )
     data = parser.add_argument_group("data")
     data.add_argument(
         "--megabytes",
@@ -95,6 +99,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         options = {"seconds": args.seconds, "load": args.load}
     elif args.name == "faults":
         options = {"rounds": args.rounds, "lock_step": args.lock_step}
+    elif args.name == "serve":
+        options = {"episodes": args.episodes}
     elif args.name == "data":
         options = {"megabytes": args.megabytes}
     figures: dict[str, Any] = benchmark.run(**options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from rlt_ros.cli.options import SubParsers, add_command, positive_float, positive_int
+from rlt_ros.cli.options import SubParsers, add_command, add_timeout, positive_int
 
 _SHOWN = 16  # elements of a sequence, unless all are asked for
 
@@ -26,13 +26,7 @@ service are taken from whoever publishes it; a latched topic shows its last mess
     parser.add_argument("topic", metavar="TOPIC", help="name of the topic")
     parser.add_argument("--count", type=positive_int, metavar="N", help="stop after N messages")
     parser.add_argument("--full", action="store_true", help="print long sequences in full")
-    parser.add_argument(
-        "--timeout",
-        type=positive_float,
-        default=10.0,
-        metavar="S",
-        help="how long to wait for somebody who publishes it (default: 10)",
-    )
+    add_timeout(parser, "somebody who publishes it")
     parser.set_defaults(run=run, present=present)
 
 

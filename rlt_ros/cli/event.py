@@ -6,7 +6,7 @@ import argparse
 import time
 from typing import Any
 
-from rlt_ros.cli.options import SubParsers, add_command, positive_float
+from rlt_ros.cli.options import SubParsers, add_command, add_namespace, add_timeout
 
 EVENTS = {
     "start": "begin an episode, where `auto_start` of episode_node is false",
@@ -49,17 +49,9 @@ events:
   rlt-ros event abort --reason "the cable came off\"""",
     )
     parser.add_argument("event", choices=EVENTS, metavar="EVENT", help=" | ".join(EVENTS))
-    parser.add_argument(
-        "--namespace", default="", metavar="NAME", help="namespace of the robot (default: none)"
-    )
+    add_namespace(parser)
     parser.add_argument("--reason", default="", metavar="TEXT", help="in words, for the log")
-    parser.add_argument(
-        "--timeout",
-        type=positive_float,
-        default=10.0,
-        metavar="S",
-        help="how long to wait for somebody who listens (default: 10)",
-    )
+    add_timeout(parser, "somebody who listens")
     parser.set_defaults(run=run, present=present)
 
 

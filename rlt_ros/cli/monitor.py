@@ -6,7 +6,7 @@ import argparse
 import time
 from typing import Any
 
-from rlt_ros.cli.options import SubParsers, add_command, positive_float
+from rlt_ros.cli.options import SubParsers, add_command, add_namespace, positive_float
 
 _REFRESH = 0.25  # s
 
@@ -26,9 +26,7 @@ listens, on the same ROS_DOMAIN_ID, with or without ROS 2 installed here. Ctrl-C
   rlt-ros monitor --namespace left
   rlt-ros monitor --seconds 5 --json | tail -n 1""",
     )
-    parser.add_argument(
-        "--namespace", default="", metavar="NS", help="namespace of the robot (default: none)"
-    )
+    add_namespace(parser)
     parser.add_argument(
         "--seconds", type=positive_float, metavar="S", help="how long to watch (default: until Ctrl-C)"
     )

@@ -45,6 +45,24 @@ def positive_float(text: str) -> float:
     return value
 
 
+def add_namespace(parser: argparse.ArgumentParser) -> None:
+    """``--namespace NAME``: of the robot whose topics are meant."""
+    parser.add_argument(
+        "--namespace", default="", metavar="NAME", help="namespace of the robot (default: none)"
+    )
+
+
+def add_timeout(parser: argparse.ArgumentParser, what: str) -> None:
+    """``--timeout S``: how long to wait for ``what``."""
+    parser.add_argument(
+        "--timeout",
+        type=positive_float,
+        default=10.0,
+        metavar="S",
+        help=f"how long to wait for {what} (default: %(default)g)",
+    )
+
+
 def add_config_options(parser: argparse.ArgumentParser) -> None:
     """``--config FILE`` and ``--set SECTION.KEY=VALUE``, read by `rlt_ros.cli.overrides`."""
     group = parser.add_argument_group("configuration")

@@ -6,7 +6,6 @@ was not commanded, and its own next position stands in.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from rlt_ros.data.episode import Camera, Episode, slug
 from rlt_ros.data.errors import DataError, EpisodeError, Skips
 from rlt_ros.data.grippers import GripperScales, GripperValues
 from rlt_ros.data.hdf5 import Arrays, open_arrays
+from rlt_ros.data.json_text import parse
 from rlt_ros.data.raw import rate
 from rlt_ros.data.video import VideoCamera
 
@@ -96,8 +96,7 @@ class AgiBotWorld:
             if path in container.files:
                 try:
                     self._tasks[path] = {
-                        str(entry["episode_id"]): _instruction(entry)
-                        for entry in json.loads(container.read(path))
+                        str(entry["episode_id"]): _instruction(entry) for entry in parse(container.read(path))
                     }
                 except (ValueError, KeyError, TypeError, AttributeError) as error:
                     raise DataError(f"{container.origin}: {path} does not list episodes ({error})") from error

@@ -21,7 +21,7 @@ from rlt_ros.data.container import (
     frame_number,
     is_description,
 )
-from rlt_ros.data.errors import DamagedArchiveError, DataError, MissingPartError, Skips
+from rlt_ros.data.errors import DamagedArchiveError, DataError, MissingPartError, OversizeError, Skips
 from rlt_ros.data.inflate import InflatedReader
 from rlt_ros.data.parts import Archive
 from rlt_ros.data.tar import Member, members
@@ -34,6 +34,8 @@ MAX_ENTRIES = 2_000_000
 """Of a catalogue; 200 bytes each in memory."""
 SPOOL = 20 << 30
 """Bytes of incomplete episodes that may lie in the work folder at a time."""
+MAX_DESCRIPTIONS = 4 << 30
+"""Bytes of all descriptions together, which stay in the work folder."""
 _FORMAT = 1
 
 
@@ -86,6 +88,7 @@ class Archives:
         shutil.rmtree(self._work / "descriptions", ignore_errors=True)
         (self._work / "descriptions").mkdir(parents=True)
         entries: dict[str, list[int]] = {}  # bytes, count, first, last
+        self._described = 0
         damages = []
         base = 0
         for archive in self._archives:
@@ -114,6 +117,11 @@ class Archives:
             self.rejected.add("is there a second time", member.name)
             return
         if is_description(name):
+            self._described += member.size
+            if self._described > MAX_DESCRIPTIONS:
+                raise OversizeError(
+                    f"{self.origin}: its descriptions have more than {MAX_DESCRIPTIONS} bytes; no data set's have"
+                )
             self._description(name).write_bytes(member.read(limit=MAX_DESCRIPTION))
         member.skip()  # a file counts once all of it has come by
         entry = entries.setdefault(name, [0, 0, position, position])

@@ -11,7 +11,6 @@ recorder that was interrupted sees from the names which seeds it still owes.
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from rlt_ros.data.json_text import parse
 from rlt_ros.rlt.storage import save_tensors
 
 KIND = "demonstration"
@@ -223,7 +223,7 @@ def _map_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     try:
         raw = np.memmap(path, dtype=np.uint8, mode="r")
         start = _HEADER_LENGTH_BYTES + int.from_bytes(raw[:_HEADER_LENGTH_BYTES].tobytes(), "little")
-        header = json.loads(raw[_HEADER_LENGTH_BYTES:start].tobytes())
+        header = parse(raw[_HEADER_LENGTH_BYTES:start].tobytes())
         metadata = header.pop("__metadata__")
         if metadata[_KIND_KEY] != KIND:
             raise DemonstrationError(f"{path}: holds {metadata[_KIND_KEY]!r}, expected {KIND!r}")

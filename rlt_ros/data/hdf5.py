@@ -43,12 +43,12 @@ class Arrays:
         return self._top
 
     def find(self, path: str) -> NDArray[Any] | None:
-        """The array at a path, None where there is none.
+        """The array at a path, as int64 or float64; None where there is none.
 
         Raises:
             EpisodeError: it is no plain array of numbers, is too large, or lies in another file.
         """
-        from h5py import h5d, h5s
+        from h5py import h5d, h5s, h5t
 
         try:
             dataset = h5d.open(self._file, path.encode())
@@ -59,12 +59,16 @@ class Arrays:
         made = dataset.get_create_plist()
         if made.get_external_count() or made.get_layout() == h5d.VIRTUAL:
             raise EpisodeError(f"has values at {path} that lie in another file")
-        if dataset.dtype.kind not in "fiu" or dataset.shape is None:
+        # `dataset.dtype` and `dataset.shape` would take as long as all the rest.
+        kind, space = dataset.get_type().get_class(), dataset.get_space()
+        if kind not in (h5t.INTEGER, h5t.FLOAT) or space.get_simple_extent_type() == h5s.NULL:
             raise EpisodeError(f"has no numbers at {path}")
-        if math.prod(dataset.shape) > _MAX_VALUES:
+        shape = space.get_simple_extent_dims()
+        if math.prod(shape) > _MAX_VALUES:
             raise EpisodeError(f"has more than {_MAX_VALUES} values at {path}")
-        array = np.empty(dataset.shape, dataset.dtype)
-        dataset.read(h5s.ALL, h5s.ALL, array)
+        whole = kind == h5t.INTEGER
+        array = np.empty(shape, np.int64 if whole else np.float64)
+        dataset.read(h5s.ALL, h5s.ALL, array, h5t.NATIVE_INT64 if whole else h5t.NATIVE_DOUBLE)
         return array
 
     def take(self, path: str) -> NDArray[Any]:

@@ -32,6 +32,7 @@ class InflatedReader:
         self._parts = PartReader(archive)
         self._chunks = self._inflate()
         self._chunk = memoryview(b"")
+        self._watched_in = self._watched_out = 0
 
     @property
     def compressed_offset(self) -> int:
@@ -105,7 +106,6 @@ class InflatedReader:
 
     def _member(self, member: zlib._Decompress, data: bytes) -> Generator[bytes, None, bytes]:
         """Inflate one member; returns what follows it."""
-        watched_in = watched_out = 0
         while not member.eof:
             if not data:
                 raise DamagedArchiveError(
@@ -118,17 +118,21 @@ class InflatedReader:
             except zlib.error as error:
                 raise self._damaged(str(error)) from None
             yield chunk
-            watched_out += len(chunk)
-            watched_in += len(data) - len(member.unconsumed_tail) - len(member.unused_data)
-            if watched_out > RATIO_WINDOW:
-                if watched_out > MAX_RATIO * watched_in:
-                    raise OversizeError(
-                        f"{self.archive.stem}: at {self.where()} {watched_in} bytes inflate to {watched_out}; no "
-                        "recording does that, so the archive is not read further. Get it from another source"
-                    )
-                watched_in = watched_out = 0
+            self._watch(len(data) - len(member.unconsumed_tail) - len(member.unused_data), len(chunk))
             data = member.unconsumed_tail or (b"" if member.eof else self._parts.read(_READ))
         return member.unused_data
+
+    def _watch(self, inflated: int, to: int) -> None:
+        """Note that so many bytes inflated to so many, whichever member they are of: many small bombs are one."""
+        self._watched_in, self._watched_out = self._watched_in + inflated, self._watched_out + to
+        if self._watched_out <= RATIO_WINDOW:
+            return
+        if self._watched_out > MAX_RATIO * self._watched_in:
+            raise OversizeError(
+                f"{self.archive.stem}: at {self.where()} {self._watched_in} bytes inflate to {self._watched_out}; no "
+                "recording does that, so the archive is not read further. Get it from another source"
+            )
+        self._watched_in = self._watched_out = 0
 
     def _damaged(self, why: str) -> DamagedArchiveError:
         return DamagedArchiveError(

@@ -6,7 +6,6 @@ with vectors of many fields (`rlt_ros.data.agibot`); others name the elements of
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlt_ros.data import agibot
-from rlt_ros.data.container import Container, EpisodeRef
+from rlt_ros.data.container import Container
 from rlt_ros.data.episode import Camera, Episode, differences, slug
 from rlt_ros.data.errors import DataError, EpisodeError
 from rlt_ros.data.grippers import GripperScales, GripperValues
 from rlt_ros.data.interventions import human_rows
+from rlt_ros.data.json_text import parse
 from rlt_ros.data.video import PictureCamera
 
 INFO = "meta/info.json"
@@ -53,7 +53,11 @@ class LeRobotDataset:
             features: dict[str, Any] = self.info["features"]
             self.widths = {key: int(np.prod(features[key]["shape"])) for key in (STATE, ACTION)}
             kinds = {key: str(feature["dtype"]) for key, feature in features.items()}
-        except (KeyError, TypeError, ValueError) as error:
+            depth = {key for key, feature in features.items() if _is_depth(key, feature)}
+            described = {
+                key: (fields or {}).get(key) or features[key].get("field_descriptions") for key in self.widths
+            }
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise DataError(
                 f"{self.origin}: describes no states and actions ({type(error).__name__}: {error})"
             ) from error
@@ -61,16 +65,9 @@ class LeRobotDataset:
             raise DataError(
                 f"{self.origin}: has {self.fps} frames a second and vectors of {self.widths} elements"
             )
-        self.videos = [
-            key for key, kind in kinds.items() if kind == "video" and not _is_depth(key, features[key])
-        ]
-        self.pictures = [
-            key for key, kind in kinds.items() if kind == "image" and not _is_depth(key, features[key])
-        ]
+        self.videos = [key for key, kind in kinds.items() if kind == "video" and key not in depth]
+        self.pictures = [key for key, kind in kinds.items() if kind == "image" and key not in depth]
         self.columns = [STATE, ACTION, "timestamp", *(key for key in (HUMAN, SUCCESS) if key in features)]
-        described = {
-            key: (fields or {}).get(key) or features[key].get("field_descriptions") for key in self.widths
-        }
         self._fields: tuple[agibot.Fields, agibot.Fields] | None = None
         if any(described.values()):
             state, action = (
@@ -89,7 +86,7 @@ class LeRobotDataset:
 
     def _json(self, data: bytes) -> dict[str, Any]:
         try:
-            info = json.loads(data)
+            info = parse(data)
         except ValueError as error:
             raise DataError(f"{self.origin}: is not JSON ({error}); fetch it again") from error
         if not isinstance(info, dict):
@@ -312,7 +309,7 @@ def roots(container: Container, version: str) -> list[str]:
     for path in container.files:
         if path == INFO or path.endswith("/" + INFO):
             try:
-                stated = json.loads(container.read(path)).get("codebase_version", "")
+                stated = parse(container.read(path)).get("codebase_version", "")
             except (ValueError, AttributeError) as error:
                 raise DataError(
                     f"{container.origin}: {path} is not JSON ({error}); fetch it again"
@@ -320,11 +317,6 @@ def roots(container: Container, version: str) -> list[str]:
             if str(stated).startswith(version):
                 found.append(path.removesuffix(INFO))
     return sorted(found)
-
-
-def absent_files(container: Container, ref: EpisodeRef) -> list[str]:
-    """Files of an episode that the catalogue lacks."""
-    return [name for name in ref.needs if name not in container.files]
 
 
 def _is_depth(key: str, feature: Mapping[str, Any]) -> bool:

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from rlt_ros.data.container import Container, EpisodeRef, Files
+from rlt_ros.data.episode import Camera, Episode
 from rlt_ros.data.errors import Skips
-from rlt_ros.data.grippers import GripperValues
-from rlt_ros.data.lerobot import LeRobotDataset, roots
+from rlt_ros.data.grippers import GripperScales, GripperValues
+from rlt_ros.data.lerobot import IMAGES, LeRobotDataset, roots
+from rlt_ros.data.video import VideoCamera
 
 
 class LeRobotReader(ABC):
@@ -42,6 +44,36 @@ class LeRobotReader(ABC):
     def grippers(self, ref: EpisodeRef, files: Files) -> GripperValues:
         """What the grippers of an episode did."""
         return self._sets[ref.info["root"]].grippers(self._rows(ref, files))
+
+    def load(self, ref: EpisodeRef, files: Files, scales: GripperScales | None) -> Episode:
+        """Read an episode."""
+        dataset = self._sets[ref.info["root"]]
+        rows = self._rows(ref, files)
+        cameras: dict[str, Camera] = dataset.picture_cameras(rows)
+        for key, (path, start) in ref.info["videos"].items():
+            cameras[key] = VideoCamera(
+                files.path(path), fps=dataset.fps, rows=ref.info["length"], start=start
+            )
+        return dataset.episode(ref.name, ref.info["index"], ref.info["tasks"], rows, cameras, scales)
+
+    def _keep(self, container: Container, ref: EpisodeRef) -> None:
+        """List an episode that can be read; count any other one with the reason.
+
+        ``ref.needs`` begins with the table. ``ref.info`` has `root`, `index`, `length`, `tasks`, and `videos`: of each
+        feature the path, and the time at which the episode begins in that file, s.
+        """
+        absent = [name for name in ref.needs if name not in container.files]
+        if ref.needs[0] in absent:
+            self.problems.add("lacks its table", ref.name)
+        elif absent:
+            lacking = [
+                key.removeprefix(IMAGES) for key, (path, _) in ref.info["videos"].items() if path in absent
+            ]
+            self.problems.add(f"lacks the video of {', '.join(lacking)}", ref.name)
+        elif not ref.info["tasks"] and "high_level_instruction" not in self._sets[ref.info["root"]].info:
+            self.problems.add("has no task", ref.name)
+        else:
+            self.refs.append(ref)
 
     @abstractmethod
     def _list(self, container: Container, root: str) -> None:

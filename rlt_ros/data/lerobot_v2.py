@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from typing import Any
 
 from rlt_ros.data.container import Container, EpisodeRef, Files
-from rlt_ros.data.episode import Camera, Episode
-from rlt_ros.data.errors import DataError, EpisodeError
-from rlt_ros.data.grippers import GripperScales
-from rlt_ros.data.lerobot import IMAGES, absent_files, fill, read_rows
+from rlt_ros.data.errors import DataError
+from rlt_ros.data.json_text import parse
+from rlt_ros.data.lerobot import IMAGES, fill, read_rows
 from rlt_ros.data.lerobot_reader import LeRobotReader
-from rlt_ros.data.video import VideoCamera
 
 _DATA = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
 _VIDEO = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
@@ -22,15 +18,6 @@ class LeRobotV2(LeRobotReader):
     """All data sets of this format in a container."""
 
     layout, version = "lerobot_v2", "v2"
-
-    def load(self, ref: EpisodeRef, files: Files, scales: GripperScales | None) -> Episode:
-        """Read an episode."""
-        dataset = self._sets[ref.info["root"]]
-        rows = self._rows(ref, files)
-        cameras: dict[str, Camera] = dataset.picture_cameras(rows)
-        for key, path in ref.info["videos"].items():
-            cameras[key] = VideoCamera(files.path(path), fps=dataset.fps, rows=ref.info["length"])
-        return dataset.episode(ref.name, ref.info["index"], ref.info["tasks"], rows, cameras, scales)
 
     def _rows(self, ref: EpisodeRef, files: Files) -> dict[str, Any]:
         return read_rows(files.path(ref.needs[0]), self._sets[ref.info["root"]], ref.info["length"])
@@ -42,15 +29,17 @@ class LeRobotV2(LeRobotReader):
             raise DataError(
                 f"{container.origin}: lacks {path}, which lists the episodes; fetch the whole meta folder"
             )
-        chunks = int(dataset.info.get("chunks_size") or 1000)
+        chunks = dataset.info.get("chunks_size") or 1000
+        if not isinstance(chunks, int) or chunks < 1:
+            raise DataError(f"{dataset.origin}: `chunks_size` is {chunks!r}; expected a number above 0")
         for number, line in enumerate(container.read(path).splitlines(), start=1):
             if not line.strip():
                 continue
             try:
-                entry = json.loads(line)
+                entry = parse(line)
                 index, length = int(entry["episode_index"]), int(entry["length"])
                 tasks = [str(task) for task in entry.get("tasks") or []]
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
                 raise DataError(
                     f"{container.origin}: line {number} of {path} is no episode ({error})"
                 ) from error
@@ -70,19 +59,7 @@ class LeRobotV2(LeRobotReader):
                 for template in (dataset.info.get("video_path") or _VIDEO, _VIDEO)
                 for name in (key, key.removeprefix(IMAGES))
             ]
-            videos[key] = next((path for path in candidates if path in container.files), candidates[0])
+            videos[key] = (next((path for path in candidates if path in container.files), candidates[0]), 0.0)
         name = f"{root}episode_{index:06d}"
         info = {"root": root, "index": index, "length": length, "tasks": tasks, "videos": videos}
-        ref = EpisodeRef(name, (data, *videos.values()), info)
-        absent = absent_files(container, ref)
-        if absent:
-            what = "its table" if data in absent else f"the video of {_cameras(videos, absent)}"
-            self.problems.add(f"lacks {what}", name)
-        elif not tasks and "high_level_instruction" not in dataset.info:
-            self.problems.add(str(EpisodeError("has no task")), name)
-        else:
-            self.refs.append(ref)
-
-
-def _cameras(videos: Mapping[str, str], absent: list[str]) -> str:
-    return ", ".join(key.removeprefix(IMAGES) for key, path in videos.items() if path in absent)
+        self._keep(container, EpisodeRef(name, (data, *(path for path, _ in videos.values())), info))

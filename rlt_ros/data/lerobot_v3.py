@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from rlt_ros.data.container import Container, EpisodeRef, Files
-from rlt_ros.data.episode import Camera, Episode
 from rlt_ros.data.errors import DataError
-from rlt_ros.data.grippers import GripperScales
-from rlt_ros.data.lerobot import absent_files, fill, read_rows
+from rlt_ros.data.lerobot import fill, read_rows
 from rlt_ros.data.lerobot_reader import LeRobotReader
-from rlt_ros.data.video import VideoCamera
 
 _DATA = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 _VIDEO = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
@@ -23,23 +21,11 @@ class LeRobotV3(LeRobotReader):
 
     layout, version = "lerobot_v3", "v3"
 
-    def load(self, ref: EpisodeRef, files: Files, scales: GripperScales | None) -> Episode:
-        """Read an episode."""
-        dataset = self._sets[ref.info["root"]]
-        rows = self._rows(ref, files)
-        cameras: dict[str, Camera] = dataset.picture_cameras(rows)
-        for key, (path, start) in ref.info["videos"].items():
-            cameras[key] = VideoCamera(
-                files.path(path), fps=dataset.fps, rows=ref.info["length"], start=start
-            )
-        return dataset.episode(ref.name, ref.info["index"], ref.info["tasks"], rows, cameras, scales)
-
     def _rows(self, ref: EpisodeRef, files: Files) -> dict[str, Any]:
         dataset = self._sets[ref.info["root"]]
         return read_rows(files.path(ref.needs[0]), dataset, ref.info["length"], episode=ref.info["index"])
 
     def _list(self, container: Container, root: str) -> None:
-        dataset = self._sets[root]
         tables = sorted(
             path
             for path in container.files
@@ -51,12 +37,10 @@ class LeRobotV3(LeRobotReader):
             try:
                 for row in _table(container.read(path)):
                     self._add(container, root, row)
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
                 if isinstance(error, DataError):
                     raise
                 raise DataError(f"{container.origin}: {path} does not list episodes ({error})") from error
-        if not all(ref.info["tasks"] for ref in self.refs) and "high_level_instruction" not in dataset.info:
-            raise DataError(f"{container.origin}: {root}meta/episodes lists episodes without tasks")
 
     def _add(self, container: Container, root: str, row: Mapping[str, Any]) -> None:
         dataset = self._sets[root]
@@ -74,7 +58,10 @@ class LeRobotV3(LeRobotReader):
                 chunk_index=int(row[f"videos/{key}/chunk_index"]),
                 file_index=int(row[f"videos/{key}/file_index"]),
             )
-            videos[key] = (root + path, float(row[f"videos/{key}/from_timestamp"]))
+            start = float(row[f"videos/{key}/from_timestamp"])
+            if not math.isfinite(start):
+                raise ValueError(f"episode {index} begins at {start} s of its video")
+            videos[key] = (root + path, start)
         info = {
             "root": root,
             "index": index,
@@ -83,12 +70,7 @@ class LeRobotV3(LeRobotReader):
             "videos": videos,
         }
         needs = (root + data, *dict.fromkeys(path for path, _ in videos.values()))
-        ref = EpisodeRef(f"{root}episode_{index:06d}", needs, info)
-        absent = absent_files(container, ref)
-        if absent:
-            self.problems.add("lacks its table" if root + data in absent else "lacks a video", ref.name)
-        else:
-            self.refs.append(ref)
+        self._keep(container, EpisodeRef(f"{root}episode_{index:06d}", needs, info))
 
 
 def _table(data: bytes) -> list[dict[str, Any]]:

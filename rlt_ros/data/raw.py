@@ -5,7 +5,6 @@ Source: AgibotTech/genie_sim, ``data_collection/server/recording``. The joint fi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,13 @@ from rlt_ros.data.episode import Camera, Episode, slug
 from rlt_ros.data.errors import EpisodeError, Skips
 from rlt_ros.data.grippers import GripperScales, GripperValues
 from rlt_ros.data.hdf5 import open_arrays
+from rlt_ros.data.json_text import parse
 from rlt_ros.data.lerobot import MAX_ROWS
 from rlt_ros.data.video import PictureCamera, VideoCamera
 
 JOINTS = "aligned_joints.h5"
 _COLOURS = ("head_color", "hand_left_color", "hand_right_color")
+_MAX_TASK = 16 << 20  # bytes; a few kB are usual
 _ARRAYS = {
     "position": ("state/joint/position", 14),
     "command": ("action/joint/position", 14),
@@ -141,8 +142,10 @@ def _grippers(arrays: Mapping[str, NDArray[Any]]) -> GripperValues:
 
 
 def _task(path: Path) -> tuple[str, str]:
+    if path.stat().st_size > _MAX_TASK:
+        raise EpisodeError(f"has a data_info.json of more than {_MAX_TASK} bytes")
     try:
-        info = json.loads(path.read_bytes())
+        info = parse(path.read_bytes())
         name = str(info.get("english_task_name") or info.get("task_name") or "")
         steps = info.get("label_info", {}).get("action_config") or []
         texts = [str(step.get("english_action_text") or step.get("action_text") or "") for step in steps]

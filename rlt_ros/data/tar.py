@@ -156,7 +156,7 @@ def _pax(
         if key == b"path":
             name = value[:-1].decode("utf-8", "replace")
         elif key == b"size":
-            if not value[:-1].isdigit():
+            if not re.fullmatch(rb"\d{1,20}\n", value):
                 raise DamagedArchiveError(
                     f"{source.archive.stem}: the pax size at {source.where()} is no number"
                 )

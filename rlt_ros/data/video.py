@@ -21,6 +21,8 @@ from rlt_ros.rlt.storage import replacing
 
 MAX_PIXELS = 1 << 26
 """Of one picture: 8192 × 8192."""
+_MAX_PICTURE = 1 << 28
+"""Bytes of one picture's file: an uncompressed one of so many pixels."""
 CODECS = {"av1": "libsvtav1", "hevc": "libx265", "h264": "libx264"}
 """Codec → encoder of the library, in the order of preference."""
 _CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "matroska", ".avi": "avi"}
@@ -105,7 +107,7 @@ class PictureCamera:
             if row >= len(self._pictures):
                 raise EpisodeError("has fewer pictures than joint states")
             picture = self._pictures[row]
-            yield decode_picture(picture if isinstance(picture, bytes) else picture.read_bytes(), size)
+            yield decode_picture(picture if isinstance(picture, bytes) else _file(picture), size)
 
 
 class ArrayCamera:
@@ -244,6 +246,12 @@ def _remux(camera: VideoCamera, source: Any, target: Any) -> bool:
         packet.stream = out
         target.mux(packet)
     return started
+
+
+def _file(path: Path) -> bytes:
+    if path.stat().st_size > _MAX_PICTURE:
+        raise EpisodeError(f"has a picture of more than {_MAX_PICTURE} bytes")
+    return path.read_bytes()
 
 
 def _count(path: Path) -> int:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -32,8 +31,9 @@ from rlt_ros.rlt.lineage import fingerprint
 from rlt_ros.rlt.parameters import ConfigError, build
 from rlt_ros.rlt.storage import replacing
 from rlt_ros.rlt.token_diagnostics import effective_rank, pairwise_cosine, reconstruction
+from rlt_ros.rlt.token_readouts import load_readout
 from rlt_ros.vla.builtin import BuiltinVLA
-from rlt_ros.vla.builtin.shipped import INDEX, VLA_FILE, checksum, token_file
+from rlt_ros.vla.builtin.shipped import INDEX, VLA_FILE, checksum, read_index, token_file
 from rlt_ros.vla.protocol import VLA
 
 _HELD_OUT = 10  # every n-th episode measures and does not train
@@ -118,13 +118,14 @@ def run(
     config = _config(overrides or {}, seed)
     console = console or Console(stderr=True)
     choice = choice or Choice()
+    path, report, work = out / token_file(task), out / f"token_{task}.json", out / "work"
+    _check_folder(out, vla, path, begun=report.exists() or any(work.glob(f"token_{task}-*")))
     names = source.selected(wanted)
     folder = EmbeddingFolder(out / "embeddings", vla, choice, source.container.origin)
     with bar(console, "embed episodes", len(names)) as advance:
         embedded = embed(source, folder, names, lambda name: advance(1, name))
     shards = folder.shards(frozenset(names))
     seen, unseen = _split(shards)
-    path, report = out / token_file(task), out / f"token_{task}.json"
     made_of = fingerprint(
         json.dumps([folder.path.name, [shard.name for shard in shards], str(config)]).encode()
     )
@@ -135,7 +136,7 @@ def run(
                 f"{path}: was made of other episodes or parameters; remove it, or choose another --out"
             )
         return finished
-    checkpoint = out / "work" / f"token_{task}-{made_of}.safetensors"
+    checkpoint = work / f"token_{task}-{made_of}.safetensors"
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     trainer = TokenTrainer(config, EpisodeEmbeddings(vla, seen))
     trainer.resume(checkpoint)
@@ -156,11 +157,12 @@ def run(
         "wall_seconds": time.monotonic() - started,
     }
     if isinstance(vla, BuiltinVLA):
-        _make_weights_folder(out, vla, task, result)
+        _make_weights_folder(out, vla)
     text = json.dumps(result, indent=2, sort_keys=True)
     with replacing(report) as part:
         part.write_text(text + "\n", encoding="utf-8")
-    shutil.rmtree(out / "work", ignore_errors=True)
+    for checkpoint in work.glob(f"token_{task}-*"):
+        checkpoint.unlink()
     kept: dict[str, Any] = json.loads(text)  # the same as the next call reads back
     return kept
 
@@ -198,14 +200,33 @@ def _diagnose(autoencoder: Any, source: EpisodeEmbeddings) -> dict[str, float]:
     }
 
 
-def _make_weights_folder(out: Path, vla: BuiltinVLA, task: str, result: Mapping[str, Any]) -> None:
-    """Put the VLA beside its tokens, with an index of all of them."""
+def _check_folder(out: Path, vla: VLA, token: Path, *, begun: bool) -> None:
+    """Raise `ConfigError` where ``out`` holds another VLA, or a ``token`` whose making was not ``begun`` here."""
+    if isinstance(vla, BuiltinVLA) and (out / VLA_FILE).exists():
+        there = BuiltinVLA.load(out / VLA_FILE).fingerprint
+        if there != vla.fingerprint:
+            raise ConfigError(
+                f"{out / VLA_FILE}: is another VLA ({there}) than the one asked for ({vla.fingerprint}); name it with "
+                f"--vla {out}, or choose another --out"
+            )
+    if token.exists() and not begun:
+        raise ConfigError(
+            f"{token}: was made otherwise, and would be lost; choose another --task or --out, or remove it"
+        )
+
+
+def _make_weights_folder(out: Path, vla: BuiltinVLA) -> None:
+    """Put the VLA beside its tokens, and bring the index up to date; what else it says stays."""
     if not (out / VLA_FILE).exists():
         vla.save(out / VLA_FILE)
-    tokens = {path.name for path in out.glob("token_*.safetensors")}
+    tokens = sorted(out.glob("token_*.safetensors"))
     index = {
-        "files": {name: checksum(out / name) for name in sorted({VLA_FILE, *tokens})},
-        "lineage": {"vla": vla.fingerprint, f"token_{task}": result["fingerprint"]},
+        **(read_index(out) if (out / INDEX).exists() else {}),
+        "files": {path.name: checksum(path) for path in (out / VLA_FILE, *tokens)},
+        "lineage": {
+            "vla": vla.fingerprint,
+            **{path.stem: load_readout(path, vla=vla.fingerprint).fingerprint for path in tokens},
+        },
     }
     with replacing(out / INDEX) as part:
         part.write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")

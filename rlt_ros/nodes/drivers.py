@@ -96,7 +96,9 @@ class CommandPublishers:
         self._publishers: list[Any] = []
         self._gripper: GripperOutput | None = None
         gripper = profile.gripper
-        self._joint_of_gripper = gripper.joint if gripper is not None and gripper.type == "joint" else None
+        self._joint_of_gripper = (
+            profile.gripper_told if gripper is not None and gripper.type == "joint" else None
+        )
         self.topics = tuple(node.resolve_topic_name(part.command.topic) for part in profile.drivers)
 
     @property
@@ -110,9 +112,10 @@ class CommandPublishers:
         self._publishers = [
             self._endpoints.publisher(kind, part.command.topic, qos.COMMAND) for kind, part in parts
         ]
-        if self._profile.gripper is not None and self._profile.gripper.type != "joint":
+        gripper, joint = self._profile.gripper, self._profile.gripper_told
+        if gripper is not None and joint is not None and gripper.type != "joint":
             try:
-                self._gripper = GripperOutput(self._node, self._endpoints, self._profile.gripper)
+                self._gripper = GripperOutput(self._node, self._endpoints, gripper, joint)
             except CannotCommandGripper as error:  # the human's alone: the arm works without
                 self._node.get_logger().error(f"nobody can command the gripper: {error}")
 

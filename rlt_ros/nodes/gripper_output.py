@@ -29,14 +29,16 @@ class GripperOutput:
         node: whose they are.
         topics: makes the publisher.
         profile: of the gripper; its `type` is not `joint`.
+        joint: its joint's name in messages.
 
     Raises:
         CannotCommandGripper: its messages are not installed, or it has an action and ROS 2 is not there.
     """
 
-    def __init__(self, node: Node, topics: Topics, profile: GripperProfile) -> None:
+    def __init__(self, node: Node, topics: Topics, profile: GripperProfile, joint: str) -> None:
         assert profile.topic is not None
         self._node, self._profile, self._changes = node, profile, ChangesOnly(profile)
+        self._joint = joint
         self._publisher: Any = None
         self._client: Any = None
         self._kind: Any = None
@@ -74,19 +76,17 @@ class GripperOutput:
 
     def _message(self, value: float, stamp: int) -> Any:
         if self._profile.type == "joint_state":
-            return JointState(
-                header=to_header(stamp), name=[self._profile.joint], position=pack(np.array([value]))
-            )
+            return JointState(header=to_header(stamp), name=[self._joint], position=pack(np.array([value])))
         if self._profile.type == "forward":
             return self._kind(data=pack(np.array([value])))
-        return self._kind(name=self._profile.joint, cmd=value)
+        return self._kind(name=self._joint, cmd=value)
 
     def _goal(self, value: float) -> Any:
         goal = self._kind.Goal()
         if self._profile.type == "gripper_command":
             goal.command.position, goal.command.max_effort = value, self._profile.effort
         else:
-            goal.command.name, goal.command.position = [self._profile.joint], [value]
+            goal.command.name, goal.command.position = [self._joint], [value]
             if self._profile.effort > 0.0:
                 goal.command.effort = [self._profile.effort]
         return goal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,17 +72,35 @@ def resize(picture: Pixels, height: int, width: int) -> Pixels:
     """
     if picture.shape[:2] == (height, width):
         return picture
-    tall = np.tensordot(_weights(picture.shape[0], height), picture.astype(np.float32), axes=(1, 0))
-    both = np.einsum("wx,hxc->hwc", _weights(picture.shape[1], width), tall, optimize=True)
+    both = _scaled(_scaled(picture, height, axis=0), width, axis=1)
     return np.clip(both + 0.5, 0, 255).astype(np.uint8)
 
 
-@lru_cache(maxsize=16)
-def _weights(size: int, wanted: int) -> NDArray[np.float32]:
-    """What each of ``size`` pixels counts in each of the ``wanted``: (wanted, size), rows sum to 1."""
+def _scaled(values: NDArray[Any], wanted: int, *, axis: int) -> NDArray[np.float32]:
+    """Values (h, w, 3) with ``wanted`` rows (axis 0) or columns (axis 1).
+
+    Tap by tap, not as a matrix product: most weights are 0, and for a product this large BLAS wakes a thread on every
+    core, which on a busy machine wait for each other for tens of milliseconds.
+    """
+    places, weights = _taps(values.shape[axis], wanted)
+    total: NDArray[np.float32] | None = None
+    for place, weight in zip(places, weights, strict=True):
+        part = np.take(values, place, axis=axis) * np.expand_dims(weight, (1 - axis, 2))
+        total = part if total is None else np.add(total, part, out=total)
+    assert total is not None
+    return total
+
+
+@lru_cache(maxsize=32)
+def _taps(size: int, wanted: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Which of ``size`` pixels count in each of the ``wanted`` ones, and how much: (n, wanted) both; columns of the
+    weights sum to 1."""
     scale = size / wanted
     reach = max(scale, 1.0)  # half the width of the triangle
     centres = (np.arange(wanted) + 0.5) * scale - 0.5
-    distance = np.abs(np.arange(size)[None, :] - centres[:, None]) / reach
-    triangle = np.clip(1.0 - distance, 0.0, None)
-    return (triangle / triangle.sum(axis=1, keepdims=True)).astype(np.float32)
+    first = np.ceil(centres - reach)
+    places = first + np.arange(int(2 * reach) + 1)[:, None]
+    triangle = np.clip(1.0 - np.abs(places - centres) / reach, 0.0, None)
+    triangle[(places < 0) | (places >= size)] = 0.0  # no pixel is there
+    weights = (triangle / triangle.sum(axis=0)).astype(np.float32)
+    return np.clip(places, 0, size - 1).astype(np.intp), weights

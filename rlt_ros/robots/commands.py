@@ -143,8 +143,7 @@ def read_command(part: PartProfile, record: Record) -> tuple[list[str], Array]:
     Raises:
         CommandError: the driver would refuse the command.
     """
-    names = [part.told(joint) for joint in part.carried]
-    joint = dict(zip(names, part.carried, strict=True))
+    names, joint = [part.told(joint) for joint in part.carried], part.named
     if isinstance(record, Trajectory):
         _check_trajectory(record, names)
         told, values = record.names, record.points[0].positions

@@ -31,7 +31,9 @@ class GripperProfile:
     """
 
     joint: str = parameter(
-        dataclasses.MISSING, help="Its joint, as the robot's commands and joint states name it."
+        dataclasses.MISSING,
+        help="Its joint. Where messages call it otherwise, as two drivers may call theirs the same, `message_names` "
+        "says how.",
     )
     open: float = parameter(
         dataclasses.MISSING, help="Command at which it is open.", unit="the robot's own, often rad or m"

@@ -88,7 +88,7 @@ class PartProfile:
     joint_states: str = parameter(dataclasses.MISSING, help="Topic of its measured joint states.")
     command: CommandProfile = dataclasses.field(default_factory=CommandProfile)
     message_names: Mapping[str, str] | None = parameter(
-        None, help="Joint → its name in this driver's messages, where it is another."
+        None, help="Joint, the gripper's included, → its name in this driver's messages, where it is another."
     )
     joint_order: tuple[str, ...] | None = parameter(
         None,
@@ -109,13 +109,10 @@ class PartProfile:
             lacking = [joint for joint in self.joints if order is not None and joint not in order]
             if lacking:
                 raise ConfigError(f"`{key}` lacks {', '.join(lacking)}, which the policy moves")
-        carried = self.command.order or self.joints
-        foreign = sorted(set(self.message_names or {}) - {*self.joints, *carried, *(self.joint_order or ())})
-        if foreign:
-            raise ConfigError(f"`message_names` has {', '.join(foreign)}, which are no joints of this robot")
-        told = [self.told(joint) for joint in carried]
+        named = dict.fromkeys((*self.carried, *(self.message_names or ())))
+        told = [self.told(joint) for joint in named]
         if len(set(told)) != len(told):
-            raise ConfigError(f"`message_names` makes the joints of a command {told}; each needs its own")
+            raise ConfigError(f"`message_names` makes the joints {told}; each needs its own")
 
     @property
     def carried(self) -> tuple[str, ...]:
@@ -131,6 +128,11 @@ class PartProfile:
     def scale(self) -> float:
         """Radians of one unit of the driver."""
         return _UNITS[self.unit]
+
+    @property
+    def named(self) -> dict[str, str]:
+        """Name in messages → joint, of every joint whose name here is known."""
+        return {self.told(joint): joint for joint in (*self.carried, *(self.message_names or ()))}
 
     def told(self, joint: str) -> str:
         """Name of a joint in messages."""

@@ -33,7 +33,7 @@ class JointStateReader:
 
     def __init__(self, parts: Sequence[PartProfile]) -> None:
         self._parts = tuple(parts)
-        self._own = [{part.told(joint): joint for joint in (*part.joints, *part.held)} for part in parts]
+        self._named = [part.named for part in parts]
         self._newest: list[Joints | None] = [None] * len(self._parts)
 
     @property
@@ -52,7 +52,7 @@ class JointStateReader:
         Raises:
             ValueError: the message does not have the joints that the profile says it has.
         """
-        part, own = self._parts[index], self._own[index]
+        part, named = self._parts[index], self._named[index]
         if part.joint_order is not None:
             if len(positions) != len(part.joint_order):
                 raise ValueError(
@@ -60,13 +60,13 @@ class JointStateReader:
                 )
             told: tuple[str, ...] = part.joint_order
         else:
-            told = tuple(own.get(name, name) for name in names)
+            told = tuple(named.get(name, name) for name in names)
             if len(positions) != len(told):
                 raise ValueError(
                     f"{len(told)} names with {len(positions)} positions; one is needed for every name"
                 )
         # Joints that the policy does not move may be prismatic; only the part's own ones are angles in its unit.
-        angles = set(own.values())
+        angles = set(part.carried)
         factor = np.array([part.scale if name in angles else 1.0 for name in told])
         joints = Joints(
             stamp,
@@ -84,9 +84,17 @@ class JointStateReader:
         if len(parts) < len(self._parts):
             return None
         self._newest = [None] * len(self._parts)
-        # A name that two drivers use for joints outside the arm says nothing; the parts' own joints are unique.
+        # A name that two drivers use for joints that no profile names says nothing.
         names = [name for joints in parts for name in joints.names]
-        keep = [i for i, name in enumerate(names) if names.count(name) == 1]
+        told = [
+            part.told(name) for part, joints in zip(self._parts, parts, strict=True) for name in joints.names
+        ]
+        known = [
+            name in named.values()
+            for named, joints in zip(self._named, parts, strict=True)
+            for name in joints.names
+        ]
+        keep = [i for i, name in enumerate(names) if known[i] or told.count(told[i]) == 1]
         complete = all(len(joints.velocities) == len(joints.names) for joints in parts)
         positions = np.concatenate([joints.positions for joints in parts])
         velocities = np.concatenate([joints.velocities for joints in parts]) if complete else np.zeros(0)

@@ -65,7 +65,8 @@ class RobotProfile:
     )
     command: CommandProfile = dataclasses.field(default_factory=CommandProfile)
     message_names: Mapping[str, str] | None = parameter(
-        None, help="Joint of the URDF → its name in joint states and commands, where it is another."
+        None,
+        help="Joint of the URDF, the gripper's included, → its name in joint states and commands, where it is another.",
     )
     joint_order: tuple[str, ...] | None = parameter(
         None,
@@ -138,6 +139,14 @@ class RobotProfile:
         names, order = self.message_names, self.joint_order
         return (PartProfile(self.joints, self.joint_states, self.command, names, order, self.unit),)
 
+    @property
+    def gripper_told(self) -> str | None:
+        """Name of the gripper's joint in messages; None without a gripper."""
+        if self.gripper is None:
+            return None
+        joint = self.gripper.joint
+        return next((part.told(joint) for part in self.drivers if joint in (part.message_names or {})), joint)
+
     def _check_drivers(self) -> None:
         if self.parts is not None:
             alone = PartProfile(self.joints, RobotProfile.joint_states)
@@ -152,6 +161,17 @@ class RobotProfile:
             if owned != sorted(self.joints):
                 raise ConfigError(
                     f"`parts` have the joints {owned}; each of `joints` must belong to one of them"
+                )
+        for part in self.drivers:
+            known = {
+                *part.carried,
+                *(part.joint_order or ()),
+                *([self.gripper.joint] if self.gripper else []),
+            }
+            foreign = sorted(set(part.message_names or {}) - known)
+            if foreign:
+                raise ConfigError(
+                    f"`message_names` has {', '.join(foreign)}, which are no joints of this robot"
                 )
         types = {part.command.type for part in self.drivers}
         if self.gripper is not None and self.gripper.type == "joint" and types != {"joint_state"}:

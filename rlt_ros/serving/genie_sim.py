@@ -8,6 +8,7 @@ request, a gripper at its last command.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -19,6 +20,7 @@ from rlt_ros.perception import Observation
 from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.robots.profile import RobotProfile
 from rlt_ros.serving.errors import RequestError
+from rlt_ros.serving.instruction import read_prompt
 from rlt_ros.serving.pictures import from_jpeg
 from rlt_ros.serving.policy import ServedPolicy
 from rlt_ros.serving.websocket import Message
@@ -106,6 +108,8 @@ class GenieSimSession:
         self._over = True
         # Decoding is most of what a request costs, and Pillow lets other threads run meanwhile.
         self._decoders = ThreadPoolExecutor(len(policy.cameras), "decoder")
+        self.decode_seconds = 0.0
+        """How long the pictures of the last request took."""
 
     def greeting(self) -> None:
         """The simulator speaks first."""
@@ -123,10 +127,8 @@ class GenieSimSession:
         states = _mapping(params, "states")
         arms = _vector(states, "arm_joint_states", len(ARM_JOINTS))
         grippers = _vector(states, "gripper_states", 2)
-        prompt = params.get("prompt")
-        if not isinstance(prompt, str) or not prompt.strip():
-            raise RequestError("`prompt` is empty; the VLA must be told what to do")
-        pictures = self._pictures(_mapping(params, "images"))
+        prompt = read_prompt(params.get("prompt"))
+        pictures = self.pictures(_mapping(params, "images"))
         if self._over or params.get("episode_idx") != self._episode:
             self._arms.begin()
             self._policy.reset()
@@ -140,7 +142,13 @@ class GenieSimSession:
         """An answer without `result`, which the simulator cannot take for one."""
         return pack({"error": reason})
 
-    def _pictures(self, images: Mapping[Any, Any]) -> dict[str, NDArray[np.uint8]]:
+    def pictures(self, images: Mapping[Any, Any]) -> dict[str, NDArray[np.uint8]]:
+        """The VLA's cameras (h, w, 3) of a request's ``images``, decoded side by side.
+
+        Raises:
+            RequestError: one is missing, or is no JPEG.
+        """
+
         def decoded(camera: str) -> NDArray[np.uint8]:
             name = CAMERAS[camera]
             image = _mapping(images, name)
@@ -149,7 +157,10 @@ class GenieSimSession:
             return from_jpeg(image.get("image_data"), self._policy.image_size, name=name)
 
         cameras = self._policy.cameras
-        return dict(zip(cameras, self._decoders.map(decoded, cameras), strict=True))
+        begun = time.perf_counter()
+        pictures = dict(zip(cameras, self._decoders.map(decoded, cameras), strict=True))
+        self.decode_seconds = time.perf_counter() - begun
+        return pictures
 
 
 def _result(arms: Array, grippers: list[float]) -> dict[str, Any]:

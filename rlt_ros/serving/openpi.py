@@ -20,6 +20,7 @@ from rlt_ros.perception import Observation
 from rlt_ros.robots.action_space import ActionSpace
 from rlt_ros.serving.errors import RequestError
 from rlt_ros.serving.genie_sim import ARM_JOINTS, G1Arms
+from rlt_ros.serving.instruction import read_prompt
 from rlt_ros.serving.pictures import from_array
 from rlt_ros.serving.policy import ServedPolicy
 from rlt_ros.serving.websocket import Message
@@ -64,7 +65,7 @@ class OpenPIPolicySession:
         """Absolute joint targets."""
         begun = time.perf_counter()
         fields = _read(message)
-        state, prompt = _state(fields), _prompt(fields)
+        state, prompt = _state(fields), read_prompt(fields.get("prompt"))
         pictures = _pictures(fields, self._policy.cameras, self._policy.image_size)
         if fields.get("reset") is True:
             self._policy.reset()
@@ -136,7 +137,7 @@ class OpenPIVLASession:
         try:
             with self._lock:
                 seen = self._vla.act(
-                    ObservationBatch(images, proprio, [_prompt(fields)]),
+                    ObservationBatch(images, proprio, [read_prompt(fields.get("prompt"))]),
                     generator=torch.Generator().manual_seed(seed),
                 )
         except ValueError as error:
@@ -171,13 +172,6 @@ def _state(fields: Mapping[Any, Any]) -> NDArray[np.float64]:
     if state.ndim != 1 or not state.size or not np.isfinite(state).all():
         raise RequestError("`state` must be a vector of finite numbers")
     return state
-
-
-def _prompt(fields: Mapping[Any, Any]) -> str:
-    prompt = fields.get("prompt")
-    if not isinstance(prompt, str) or not prompt.strip():
-        raise RequestError("`prompt` is empty; the VLA must be told what to do")
-    return prompt
 
 
 def _pictures(

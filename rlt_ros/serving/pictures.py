@@ -16,11 +16,17 @@ Pixels = NDArray[np.uint8]
 _MOST_PIXELS = 40_000_000
 """Of one picture. The largest camera in use has 2 million; a small file can claim billions."""
 
+_REDUCED = 2
+"""Least size of a picture decoded smaller than it is, as a multiple of the one wanted. With 1 some pixels are 25 levels
+off at sharp edges, for the decoder's own scaling is no mean over an area."""
+
 
 def from_jpeg(data: Any, size: tuple[int, int], *, name: str) -> Pixels:
     """RGB (h, w, 3) of a JPEG, resized to ``size``.
 
-    A picture far larger than needed is decoded at a half, quarter or eighth of its size, which costs as much less.
+    A picture far larger than needed is decoded at a half, quarter or eighth of its size, which costs less; of what is
+    resized each side is still twice as long as wanted, or the whole one. So no pixel is more than 6 levels, and none on
+    average more than 1, from what `rlt_ros.perception.pictures.resize` makes of the whole picture.
 
     Raises:
         RequestError: it is no JPEG, cut off, or too large.
@@ -33,15 +39,16 @@ def from_jpeg(data: Any, size: tuple[int, int], *, name: str) -> Pixels:
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as picture:
             if picture.width * picture.height > _MOST_PIXELS:
                 raise RequestError(f"picture `{name}` claims {picture.width}×{picture.height} pixels")
-            picture.draft("RGB", (size[1], size[0]))
-            pixels = np.asarray(picture.convert("RGB"))
+            picture.draft("RGB", (_REDUCED * size[1], _REDUCED * size[0]))
+            # The same weights as in `resize`, within one level; and other threads run meanwhile.
+            fitted = picture.convert("RGB").resize((size[1], size[0]), Image.Resampling.BILINEAR)
     except Image.DecompressionBombError as error:
         raise RequestError(f"picture `{name}` claims far too many pixels: {error}") from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         if isinstance(error, RequestError):
             raise
         raise RequestError(f"picture `{name}` is no JPEG that can be read: {error}") from error
-    return resize(pixels, *size)
+    return np.array(fitted)
 
 
 def from_array(value: Any, size: tuple[int, int], *, name: str) -> Pixels:

@@ -205,6 +205,36 @@ def test_a_bomb_is_not_inflated_to_its_end(tmp_path: Path, monkeypatch: pytest.M
     assert reader.offset < 20 << 20
 
 
+def test_a_bomb_of_many_members_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inflate, "RATIO_WINDOW", 1 << 23)
+    data = tar_bytes({"zeros": bytes(40 << 20)})
+    step = 1 << 22  # below the window
+    zipped = b"".join(gzip.compress(data[start : start + step], 9) for start in range(0, len(data), step))
+    with pytest.raises(OversizeError, match="no recording does that"):
+        read_all(parts_of(tmp_path, zipped, [7777]))
+
+
+def test_descriptions_that_would_fill_the_disk_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive_module, "MAX_DESCRIPTIONS", 1000)
+    data = tar_bytes({f"meta/{index}.json": bytes(300) for index in range(4)})
+    with pytest.raises(OversizeError, match="descriptions have more than 1000 bytes"):
+        Archives(group_parts(parts_of(tmp_path, gzip.compress(data), [999])), tmp_path / "work")
+
+
+def test_a_size_of_endless_digits_is_an_error_of_ours(tmp_path: Path) -> None:
+    record = b" size=" + b"9" * 5000 + b"\n"
+    length = len(record) + 4
+    info = tarfile.TarInfo("pax")
+    info.type, info.size = tarfile.XHDTYPE, length
+    record = b"%d" % length + record
+    padded = record + bytes(-len(record) % 512)
+    data = info.tobuf(tarfile.USTAR_FORMAT) + padded + tar_bytes({"a": b"1"})
+    with pytest.raises(DamagedArchiveError, match="the pax size"):
+        read_all(parts_of(tmp_path, gzip.compress(data), [999]))
+
+
 def test_repetitive_but_honest_data_is_no_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inflate, "RATIO_WINDOW", 1 << 20)
     text = b"".join(b"%d 0.125\n" % (index // 7) for index in range(400_000))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from rlt_ros.experiments.token_from_data import EpisodeEmbeddings
 from rlt_ros.experiments.token_from_data import run as train_token
 from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.vla.builtin import BuiltinVLA, load_builtin
-from rlt_ros.vla.builtin.shipped import VLA_FILE
+from rlt_ros.vla.builtin.shipped import INDEX, VLA_FILE
 from rlt_ros.vla.protocol import ObservationBatch
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -166,6 +167,39 @@ def test_a_token_is_trained_from_data_and_loads_with_its_vla(
     assert make(tmp_path / "two")["fingerprint"] == token.fingerprint
     with pytest.raises(ConfigError, match="of other episodes or parameters"):
         make(tmp_path / "one", "0-1")
+
+
+def test_a_token_from_data_joins_the_tokens_of_a_weights_folder(
+    vla: BuiltinVLA, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    frozen = write_tiny_vla(tmp_path)
+    (there,) = tmp_path.glob("token_*.safetensors")
+    index = json.loads((tmp_path / INDEX).read_text())
+    (tmp_path / INDEX).write_text(json.dumps({**index, "settings": {"kept": 1}}))
+
+    def make(task: str) -> dict[str, object]:
+        source = open_source([folders["lerobot_v3"]])
+        return train_token(tmp_path, source, vla, task=task, choice=CHOICE, overrides=TOKEN)
+
+    result = make("block")
+    index = json.loads((tmp_path / INDEX).read_text())
+    assert index["lineage"] == {
+        "vla": vla.fingerprint,
+        there.stem: frozen.token.fingerprint,
+        "token_block": result["fingerprint"],
+    }
+    assert index["settings"] == {"kept": 1}
+    with pytest.raises(ConfigError, match=f"{there.name}: was made otherwise, and would be lost"):
+        make(there.stem.removeprefix("token_"))
+
+
+def test_a_weights_folder_of_another_vla_is_left_alone(
+    vla: BuiltinVLA, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    write_tiny_vla(tmp_path, seed=1)
+    source = open_source([folders["lerobot_v3"]])
+    with pytest.raises(ConfigError, match="is another VLA"):
+        train_token(tmp_path, source, vla, task="block", choice=CHOICE, overrides=TOKEN)
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,26 @@ def test_demonstrations_become_lerobot_episodes_and_back(folders: dict[str, Path
         assert np.array_equal(episode.command, demonstration.command[1::2])
 
 
+def test_a_part_that_arrives_later_shifts_no_demonstration(folders: dict[str, Path], tmp_path: Path) -> None:
+    files = sorted(path for path in folders["raw"].rglob("*") if path.is_file())
+    last_first = [path for path in files if "2" in path.relative_to(folders["raw"]).parts[0]]
+    assert 0 < len(last_first) < len(files)
+    order = last_first + [path for path in files if path not in last_first]
+    parts = pack(folders["raw"], tmp_path / "in" / "set.tar.gz", (20_000,), order=order)
+    some = open_source(parts[: len(parts) // 2], work=tmp_path / "some")
+    whole = open_source(parts, work=tmp_path / "whole")
+    assert 0 < len(some.names) < len(whole.names)
+    assert whole.names.index(some.names[0]) != 0  # the one that is there first is not the first in the end
+    early, later = tmp_path / "early", tmp_path / "later"
+    to_demonstrations(some, early, names=some.names, size=(16, 24))
+    result = to_demonstrations(whole, early, names=whole.names, size=(16, 24))
+    assert (result["episodes"], result["kept_from_before"]) == (3, len(some.names))
+    to_demonstrations(whole, later, names=whole.names, size=(16, 24))
+    for one, other in zip(load_folder(early), load_folder(later), strict=True):
+        assert one.seed == other.seed
+        assert np.array_equal(one.position, other.position)
+
+
 def test_demonstrations_that_were_recorded_unevenly_are_counted(
     folders: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -222,6 +242,29 @@ def test_files_that_are_missing_cut_off_or_of_another_width_are_counted(
     }
 
 
+@pytest.mark.parametrize("layout", ["lerobot_v2", "lerobot_v3"])
+def test_episodes_without_a_task_are_counted_and_the_others_read(
+    layout: str, copied: Callable[[str], Path]
+) -> None:
+    folder = copied(layout)
+    info = json.loads((folder / "meta/info.json").read_text())
+    info.pop("high_level_instruction", None)
+    (folder / "meta/info.json").write_text(json.dumps(info))
+    if layout == "lerobot_v2":
+        path = folder / "meta/episodes.jsonl"
+        entries = [json.loads(line) for line in path.read_text().splitlines()]
+        entries[1]["tasks"] = []
+        path.write_text("\n".join(map(json.dumps, entries)))
+    else:
+        path = folder / "meta/episodes/chunk-000/file-000.parquet"
+        rows = pq.read_table(path).to_pylist()
+        rows[1]["tasks"] = []
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    source = open_source([folder])
+    assert [episode.name for episode in source.episodes()] == ["episode_000000", "episode_000002"]
+    assert source.skips.counts == {"has no task": 1}
+
+
 def test_a_video_that_is_too_short_is_found_when_its_pictures_are_wanted(
     copied: Callable[[str], Path],
 ) -> None:
@@ -243,6 +286,33 @@ def test_videos_without_the_prefix_in_their_path_are_found(copied: Callable[[str
         )
     source = open_source([folder])
     assert len(source.names) == 3 and len(source.skips) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"features": []}, "describes no states and actions"),
+        ({"features": {"observation.state": {"shape": [1e999], "dtype": "x"}}}, "describes no states"),
+        ({"features": {"observation.state": 3}}, "describes no states and actions"),
+        ({"chunks_size": "many"}, "`chunks_size` is 'many'"),
+        ({"chunks_size": -1}, "`chunks_size` is -1"),
+    ],
+)
+def test_a_description_of_the_wrong_form_is_an_error(
+    copied: Callable[[str], Path], change: dict[str, object], message: str
+) -> None:
+    path = copied("lerobot_v2") / "meta/info.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(DataError, match=message):
+        open_source([path.parents[1]])
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"episode_index": 1e999, "length": 1}'])
+def test_a_line_that_no_program_wrote_is_an_error(copied: Callable[[str], Path], text: str) -> None:
+    path = copied("lerobot_v2") / "meta/episodes.jsonl"
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"line 1 of meta/episodes.jsonl is no episode"):
+        open_source([path.parents[1]])
 
 
 @pytest.mark.parametrize("name", ["meta/info.json", "meta/episodes.jsonl"])

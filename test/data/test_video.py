@@ -114,6 +114,13 @@ def test_a_playlist_that_calls_itself_a_video_opens_no_other_file(tmp_path: Path
             list(VideoCamera(tmp_path / "list.mp4", fps=FPS, rows=ROWS).frames([0]))
 
 
+def test_a_file_too_large_for_a_picture_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video, "_MAX_PICTURE", 100)
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8" + bytes(200))
+    with pytest.raises(EpisodeError, match="more than 100 bytes"):
+        next(PictureCamera([tmp_path / "a.jpg"]).frames([0]))
+
+
 def test_jpeg_pictures_come_back_nearly_as_they_were() -> None:
     original = picture(70)
     assert np.abs(decode_picture(encode_picture(original)).astype(int) - original).mean() < 3

@@ -137,8 +137,8 @@ def test_the_joint_states_of_two_drivers_are_heard_as_one(graph: Any) -> None:
         )
     graph.until(lambda: heard, what="one joint state")
     (joints,) = heard
-    assert tuple(joints.name) == here.profile.joints
-    assert (list(joints.position), list(joints.velocity)) == ([0.0] * 6 + [1.0] * 6, [0.5] * 12)
+    assert tuple(joints.name) == (*here.profile.joints, "follower_right/gripper")
+    assert (list(joints.position), list(joints.velocity)) == ([0.0] * 6 + [1.0] * 7, [0.5] * 13)
     assert joints.header.stamp.sec == 1
 
 

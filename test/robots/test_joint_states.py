@@ -52,6 +52,28 @@ def test_two_drivers_make_one_state_once_both_have_said_something_new() -> None:
     assert reader.read(1, 30, names, np.array([3.0, 6.0]), np.ones(2)) is None
 
 
+def test_the_grippers_of_two_arms_are_told_apart() -> None:
+    profile = load_profile("aloha")
+    assert profile.gripper is not None
+    reader = JointStateReader(profile.drivers)
+    names = [
+        "waist",
+        "shoulder",
+        "elbow",
+        "forearm_roll",
+        "wrist_angle",
+        "wrist_rotate",
+        "gripper",
+        "left_finger",
+    ]
+    assert reader.read(0, 1, names, np.full(8, profile.gripper.open), np.zeros(8)) is None
+    joints = reader.read(1, 2, names, np.full(8, profile.gripper.closed), np.zeros(8))
+    assert joints is not None
+    assert joints.names == (*profile.joints, "follower_right/gripper")
+    assert profile.gripper.measured(joints.names, list(joints.positions)) == 1.0
+    assert profile.gripper_told == "gripper"
+
+
 def test_only_some_robots_need_reading() -> None:
     assert JointStateReader(load_profile("ur5e").drivers).is_plain
     assert not JointStateReader(load_profile("aloha").drivers).is_plain

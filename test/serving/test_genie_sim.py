@@ -126,6 +126,7 @@ BAD = {
         "2 finite numbers",
     ),
     "no prompt": (lambda s: _with(s, " ", "params", "prompt"), "`prompt` is empty"),
+    "an endless prompt": (lambda s: _with(s, "plug " * 1000, "params", "prompt"), "has 5000 characters"),
     "an unknown prompt": (lambda s: _with(s, "xyzzy", "params", "prompt"), "no word the VLA knows"),
     "another encoding": (lambda s: _with(s, "PNG", "params", "images", "head", "encoding"), "expected JPEG"),
     "half a picture": (

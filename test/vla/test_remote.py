@@ -22,6 +22,7 @@ import yaml
 from tiny_vla import CAMERAS, HORIZON, INSTRUCTION, JOINTS, SIDE, write_tiny_vla
 from websockets.sync.server import ServerConnection, serve
 
+from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.serving.openpi import OpenPIVLASession
 from rlt_ros.serving.websocket import WebSocketServer
 from rlt_ros.vla import VLA, ObservationBatch
@@ -148,6 +149,47 @@ def test_it_connects_again_after_the_server_was_away(frozen: FrozenVLA) -> None:
     torch.testing.assert_close(before.embeddings, after.embeddings)
 
 
+def test_other_weights_of_the_same_shape_are_noticed_after_a_break(frozen: FrozenVLA, tmp_path: Path) -> None:
+    other = write_tiny_vla(tmp_path / "other", seed=1)
+    generator = torch.Generator()
+    with serving(frozen.vla) as server:
+        vla = OpenPIVLA.connect(f"ws://127.0.0.1:{server.port}", _card())
+    with pytest.raises(VLAUnavailableError, match=r"broke|no VLA server answers"):
+        vla.act(_observations(1), generator=generator)
+    with serving(other.vla, port=server.port):
+        for _ in range(2):
+            with pytest.raises(VLAUnavailableError, match=r"another model is served.*greets otherwise"):
+                vla.act(_observations(1), generator=generator)
+    with pytest.raises(VLAUnavailableError, match=r"broke|no VLA server answers"):
+        vla.act(_observations(1), generator=generator)
+    with serving(frozen.vla, port=server.port):  # the first one again
+        vla.act(_observations(1), generator=generator)
+
+
+@pytest.mark.parametrize(("factor", "same"), [(1.0, True), (1.02, True), (1.2, False)])
+def test_a_server_that_says_nothing_of_itself_is_known_by_its_embeddings(factor: float, same: bool) -> None:
+    replies: list[Any] = [_good(), VLAUnavailableError("gone")]
+    again = _good(
+        actions=np.full((HORIZON, JOINTS), 0.1), hidden_states=np.full((6, 4), factor)
+    )  # noise is another
+    replies += [again, again]
+
+    def ask(*_: object) -> Any:
+        reply = replies.pop(0)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    vla = RemoteVLA(ask, _card(), who="here")
+    with pytest.raises(VLAUnavailableError, match="gone"):
+        vla.act(_observations(1), generator=torch.Generator())
+    if same:
+        vla.act(_observations(1), generator=torch.Generator())
+        return
+    with pytest.raises(VLAUnavailableError, match="another model is served there now: its embeddings"):
+        vla.act(_observations(1), generator=torch.Generator())
+
+
 def test_between_attempts_it_fails_at_once(frozen: FrozenVLA) -> None:
     with serving(frozen.vla) as server:
         vla = OpenPIVLA.connect(
@@ -169,6 +211,8 @@ def test_between_attempts_it_fails_at_once(frozen: FrozenVLA) -> None:
         (pack(_good(hidden_states=np.zeros((0, 4)))), "empty or not finite"),
         (pack(_good(hidden_states=np.zeros(4))), "do not fit"),
         (pack(_good(hidden_mask=np.ones(3, bool))), "do not fit"),
+        (pack(_good(hidden_mask=np.zeros(6, bool))), "not all are padding"),
+        (pack(_good(hidden_states=np.full((6, 4), 1e300))), "empty or not finite"),
         (pickle.dumps(_good()), "cannot be read"),
         (pack(_good())[:-7], "cut off"),
         (
@@ -288,6 +332,12 @@ def test_another_model_behind_a_running_connection_is_noticed() -> None:
     vla = RemoteVLA(lambda *_: replies.pop(0), _card(), who="here")
     with pytest.raises(VLAUnavailableError, match="another model is served"):
         vla.act(_observations(1), generator=torch.Generator())
+
+
+def test_a_card_that_asks_for_more_steps_than_the_server_plans_is_wrong() -> None:
+    card = dataclasses.replace(_card(), horizon=HORIZON + 1)
+    with pytest.raises(ConfigError, match=f"`horizon` is {HORIZON + 1}, and the model plans {HORIZON} steps"):
+        RemoteVLA(lambda *_: _good(), card, who="here")
 
 
 # -- GO-1 ------------------------------------------------------------------------------------------------------------

@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 from rlt_ros.rlt.parameters import ConfigError
+from rlt_ros.vla.backends.foreign import ForeignVLA
 from rlt_ros.vla.backends.weights import check_folder, choose_device, identity
 from rlt_ros.vla.card import VLACard
 from rlt_ros.vla.errors import VLALoadError
-from rlt_ros.vla.protocol import ObservationBatch, VLAOutput, VLASpec, check_observations
-from rlt_ros.vla.wiring import Wiring
+from rlt_ros.vla.protocol import ObservationBatch, VLAOutput, check_observations
 
 POLICIES = {"smolvla": "vlm_with_expert", "pi0": "paligemma_with_expert", "pi05": "paligemma_with_expert"}
 """Type of policy → the part of its network that runs the language model."""
@@ -35,7 +35,7 @@ class _PrefillDoneError(Exception):
     """Embeddings are there, and no chunk is wanted."""
 
 
-class LeRobotVLA:
+class LeRobotVLA(ForeignVLA):
     """Implements `rlt_ros.vla.VLA`.
 
     Args:
@@ -46,6 +46,7 @@ class LeRobotVLA:
     """
 
     def __init__(self, policy: Any, before: Any, after: Any, card: VLACard) -> None:
+        super().__init__(card)
         config = policy.config
         self._keys = {
             camera: name if name.startswith("observation.") else _PICTURE + name
@@ -55,18 +56,13 @@ class LeRobotVLA:
         unknown = [key for key in self._keys.values() if key not in have]
         if unknown:
             raise ConfigError(f"the card's `cameras` names {unknown[0]}; the policy has {', '.join(have)}")
-        if card.horizon > config.chunk_size:
-            raise ConfigError(
-                f"the card's `horizon` is {card.horizon}, and the policy plans {config.chunk_size} steps"
-            )
-        self._card, self._config = card, config
-        self._before, self._after = before, after
-        self._wiring = Wiring(
-            card,
+        self._wire(
+            steps=config.chunk_size,
             state_size=config.robot_state_feature.shape[0],
             action_size=config.action_feature.shape[0],
             normalised=False,
         )
+        self._config, self._before, self._after = config, before, after
         self._noise = (config.chunk_size, config.max_action_dim)
         self._fingerprint = identity(_weights(policy, before, after), _architecture(config), card)
         self._device = choose_device(card)
@@ -77,15 +73,7 @@ class LeRobotVLA:
         self._only_prefill = False
         self._wrap(policy.model, getattr(policy.model, POLICIES[config.type]))
         embeddings, _ = self._embedded(self._black())
-        self._spec = VLASpec(
-            cameras=tuple(card.cameras),
-            image_size=(card.image_size[0], card.image_size[1]),
-            proprio_dim=2 * card.joints,
-            action_dim=card.joints,
-            horizon=card.horizon or config.chunk_size,
-            embed_dim=embeddings.shape[2],
-            tokens=embeddings.shape[1],
-        )
+        self._spec = self._shapes(embed_dim=embeddings.shape[2], tokens=embeddings.shape[1])
 
     @classmethod
     def load(cls, where: str, card: VLACard) -> LeRobotVLA:
@@ -123,21 +111,6 @@ class LeRobotVLA:
         except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
             raise VLALoadError(f"{where}: cannot be loaded by lerobot: {error}") from error
         return cls(policy, before, after, card)
-
-    @property
-    def spec(self) -> VLASpec:
-        """Shapes of its inputs and outputs."""
-        return self._spec
-
-    @property
-    def fingerprint(self) -> str:
-        """Identity of weights, statistics, architecture and card."""
-        return self._fingerprint
-
-    @property
-    def action_scale(self) -> Tensor:
-        """(A,) rad per policy unit."""
-        return self._wiring.scale
 
     @torch.no_grad()
     def act(self, observations: ObservationBatch, *, generator: torch.Generator) -> VLAOutput:

@@ -12,10 +12,12 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import connect
 
 from rlt_ros.vla.backends.remote import RemoteVLA
 from rlt_ros.vla.card import ServerCard, VLACard
@@ -53,19 +55,12 @@ class OpenPIConnection:
             VLAUnavailableError: there is no connection, or no answer in time, or none that can be read. The connection
                 is closed then: an answer that comes later would belong to an older question.
         """
+        data = pack(message)
         with self._lock:
             socket = self._connected()
-            try:
-                socket.send(pack(message))
+            with self._or_unavailable("the connection broke ({})"):
+                socket.send(data)
                 return self._received(socket, self._card.timeout)
-            except VLAUnavailableError:
-                self._drop()
-                raise
-            except Exception as error:  # websockets raises OSErrors and exceptions of its own
-                self._drop()
-                raise VLAUnavailableError(
-                    f"{self._address}: the connection broke ({_reason(error)})"
-                ) from error
 
     def close(self) -> None:
         """Hang up."""
@@ -75,14 +70,12 @@ class OpenPIConnection:
     def _connected(self) -> Any:
         if self._socket is not None:
             return self._socket
-        from websockets.sync.client import connect
-
         wait = self._next_attempt - time.monotonic()
         if wait > 0:
             raise VLAUnavailableError(f"{self._address}: not connected; the next attempt is in {wait:.1f} s")
         self._next_attempt = time.monotonic() + self._card.retry
-        try:
-            socket = self._open.enter_context(
+        with self._or_unavailable("no VLA server answers ({}); start it, or correct the address"):
+            self._socket = self._open.enter_context(
                 connect(
                     self._address,
                     open_timeout=self._card.connect_timeout,
@@ -92,33 +85,31 @@ class OpenPIConnection:
                     proxy=None,
                 )
             )
-        except Exception as error:
-            raise VLAUnavailableError(
-                f"{self._address}: no VLA server answers ({_reason(error)}); start it, or correct the address"
-            ) from error
-        self._socket = socket
+        with self._or_unavailable("hung up before its greeting ({})"):
+            metadata = self._received(self._socket, self._card.connect_timeout)
+        self._metadata = metadata if isinstance(metadata, Mapping) else {}
+        self._next_attempt = 0.0
+        return self._socket
+
+    @contextlib.contextmanager
+    def _or_unavailable(self, what: str) -> Iterator[None]:
+        """Hang up where this fails, and say ``what`` with the reason in its place."""
         try:
-            metadata = self._received(socket, self._card.connect_timeout)
+            yield
         except VLAUnavailableError:
             self._drop()
             raise
-        except Exception as error:
+        except (OSError, WebSocketException) as error:
             self._drop()
-            raise VLAUnavailableError(
-                f"{self._address}: hung up before its greeting ({_reason(error)})"
-            ) from error
-        self._metadata = metadata if isinstance(metadata, Mapping) else {}
-        self._next_attempt = 0.0
-        return socket
+            raise VLAUnavailableError(f"{self._address}: {what.format(_reason(error))}") from error
 
     def _received(self, socket: Any, timeout: float) -> Any:
         try:
             data = socket.recv(timeout)
         except TimeoutError as error:
             raise VLAUnavailableError(
-                f"{self._address}: no answer within {timeout:g} s; the server stalls, or "
-                "`server.timeout` of the card is "
-                "too short for it"
+                f"{self._address}: no answer within {timeout:g} s; the server stalls, or `server.timeout` of the card "
+                "is too short for it"
             ) from error
         if isinstance(data, str):
             raise VLAUnavailableError(f"{self._address}: the server reports an error: {_last_line(data)}")
@@ -138,7 +129,13 @@ class OpenPIVLA(RemoteVLA):
     def __init__(self, connection: OpenPIConnection, card: VLACard, *, address: str) -> None:
         self.connection = connection
         identity = connection.metadata.get("fingerprint", "")
-        super().__init__(self._question, card, who=address, identity=str(identity))
+        super().__init__(
+            self._question,
+            card,
+            who=address,
+            identity=str(identity),
+            greeting=lambda: pack(connection.metadata),
+        )
 
     @classmethod
     def connect(cls, where: str, card: VLACard) -> OpenPIVLA:

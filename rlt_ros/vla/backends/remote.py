@@ -12,13 +12,17 @@ import torch
 from torch import Tensor
 
 from rlt_ros.rlt.lineage import fingerprint
+from rlt_ros.vla.backends.foreign import ForeignVLA
 from rlt_ros.vla.card import VLACard
 from rlt_ros.vla.errors import VLAUnavailableError
-from rlt_ros.vla.protocol import ObservationBatch, VLAOutput, VLASpec, check_observations
-from rlt_ros.vla.wiring import Wiring
+from rlt_ros.vla.protocol import ObservationBatch, VLAOutput, check_observations
 
 HIDDEN_STATES, HIDDEN_MASK = "hidden_states", "hidden_mask"
 """Keys of an answer: (M, D) final-layer embeddings of the image tokens, and (M,) which of them are no padding."""
+
+_SAME = 0.05
+"""Greatest distance of embeddings of the same pictures, relative to their size, that is rounding and not another model.
+Half precision on a GPU, in other batches or kernels, stays below 0.01."""
 
 
 @dataclass(frozen=True)
@@ -56,24 +60,38 @@ class Answer:
         if actions.ndim == 3 and len(actions) == 1:
             actions = actions[0]
         mask = np.asarray(reply.get(HIDDEN_MASK, np.ones(hidden.shape[:1], bool))).astype(bool).reshape(-1)
-        if actions.ndim != 2 or hidden.ndim != 2 or mask.shape != hidden.shape[:1]:
+        if actions.ndim != 2 or hidden.ndim != 2 or mask.shape != hidden.shape[:1] or not mask.any():
             raise VLAUnavailableError(
                 f"{who}: actions {actions.shape}, {HIDDEN_STATES} {hidden.shape} and mask {mask.shape} do not fit; "
-                "expected (H, N), (M, D) and (M,)"
+                "expected (H, N), (M, D) and (M,), of which not all are padding"
             )
         return cls(actions, hidden, mask)
 
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Of actions and embeddings."""
+        return self.actions.shape, self.hidden.shape
 
-class RemoteVLA:
+    def resembles(self, other: Answer) -> bool:
+        """Whether the same model may have given both to one question: noise changes actions, but not embeddings."""
+        if self.shapes != other.shapes or not np.array_equal(self.mask, other.mask):
+            return False
+        size = float(np.linalg.norm(other.hidden))
+        return float(np.linalg.norm(self.hidden - other.hidden)) <= _SAME * size
+
+
+class RemoteVLA(ForeignVLA):
     """A VLA behind a question-and-answer function. Implements `rlt_ros.vla.VLA`.
 
-    The first question, at start-up, shows black pictures and says what shapes the server speaks in.
+    The first question, at start-up, shows black pictures and says what shapes the server speaks in. It is asked again
+    after every failure, before anything else: a server that was started anew may serve another model.
 
     Args:
         ask: (observation of one row, instruction, seed) → the server's answer, or VLAUnavailableError.
         card: how the model belongs to the robot.
         who: name and address, for messages.
         identity: the server's word for which weights it holds; empty where it does not say.
+        greeting: what the server says of itself now, as bytes.
         clock: steady seconds.
     """
 
@@ -84,45 +102,20 @@ class RemoteVLA:
         *,
         who: str,
         identity: str = "",
+        greeting: Callable[[], bytes] = bytes,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._ask, self._card, self._who, self._clock = ask, card, who, clock
-        first = self._first_answer()
-        steps, width = first.actions.shape
-        if card.horizon > steps:
-            raise VLAUnavailableError(
-                f"{who}: plans {steps} steps, and the card's `horizon` is {card.horizon}"
-            )
-        self._wiring = Wiring(card, state_size=card.size(card.state), action_size=width, normalised=False)
-        tokens, embed_dim = first.hidden.shape
-        self._actions = first.actions.shape
-        self._spec = VLASpec(
-            cameras=tuple(card.cameras),
-            image_size=(card.image_size[0], card.image_size[1]),
-            proprio_dim=2 * card.joints,
-            action_dim=card.joints,
-            horizon=card.horizon or steps,
-            embed_dim=embed_dim,
-            tokens=tokens,
-        )
+        super().__init__(card)
+        self._ask, self._who, self._greeting, self._clock = ask, who, greeting, clock
+        self._first, self._greeted = self._first_answer(), greeting()
+        self._doubtful = False  # whether another model may be served since the last answer
+        steps, width = self._first.actions.shape
+        self._wire(steps=steps, state_size=card.size(card.state), action_size=width, normalised=False)
+        tokens, embed_dim = self._first.hidden.shape
+        self._spec = self._shapes(embed_dim=embed_dim, tokens=tokens)
         # Without a word from the server the address has to do: rows of another server are never mixed in.
         said = (card.cameras, card.action_scale, card.relative, card.state, card.actions)
         self._fingerprint = fingerprint(f"{identity or who}{self._spec}{said}".encode())
-
-    @property
-    def spec(self) -> VLASpec:
-        """Shapes, as the server's first answer had them."""
-        return self._spec
-
-    @property
-    def fingerprint(self) -> str:
-        """Identity of the server's weights, by its own word, and of the card."""
-        return self._fingerprint
-
-    @property
-    def action_scale(self) -> Tensor:
-        """(A,) rad per policy unit."""
-        return self._wiring.scale
 
     def act(self, observations: ObservationBatch, *, generator: torch.Generator) -> VLAOutput:
         """See `rlt_ros.vla.VLA.act`; a server that takes no seed draws noise of its own.
@@ -133,8 +126,8 @@ class RemoteVLA:
         check_observations(observations, self._spec)
         seeds = torch.randint(2**31, (len(observations),), generator=generator).tolist()
         answers = [self._answer(observations, row, seed) for row, seed in enumerate(seeds)]
-        actions = torch.stack([torch.from_numpy(answer.actions.astype(np.float32)) for answer in answers])
-        hidden = torch.stack([torch.from_numpy(answer.hidden.astype(np.float32)) for answer in answers])
+        actions = torch.stack([torch.from_numpy(answer.actions) for answer in answers])
+        hidden = torch.stack([torch.from_numpy(answer.hidden) for answer in answers])
         mask = torch.stack([torch.from_numpy(answer.mask) for answer in answers])
         return VLAOutput(hidden, mask, self._wiring.chunk(actions, observations.proprio))
 
@@ -146,34 +139,55 @@ class RemoteVLA:
     def _answer(self, observations: ObservationBatch, row: int, seed: int) -> Answer:
         images = {camera: observations.images[camera][row].numpy() for camera in self._card.cameras}
         state = self._wiring.state(observations.proprio[row : row + 1])[0].numpy()
+        if self._doubtful:
+            self._recognise()
         asked = self._clock()
-        answer = Answer.of(self._ask(images, state, observations.instructions[row], seed), who=self._who)
+        answer = self._asked(images, state, observations.instructions[row], seed)
         age = self._clock() - asked
         if age > self._card.server.max_age:
             raise VLAUnavailableError(
                 f"{self._who}: the answer came after {age:.2f} s, older than `server.max_age` "
                 f"({self._card.server.max_age:g} s), and is not used"
             )
-        shapes = answer.actions.shape, answer.hidden.shape
-        expected = self._actions, (self._spec.tokens, self._spec.embed_dim)
-        if shapes != expected:
-            raise VLAUnavailableError(
-                f"{self._who}: answered with actions and embeddings {shapes}, at the start it was {expected}; another "
-                "model is served there now, start anew"
-            )
+        if answer.shapes != self._first.shapes:
+            raise self._another(f"it gives actions and embeddings {answer.shapes}, not {self._first.shapes}")
         return answer
+
+    def _recognise(self) -> None:
+        """After a failure: see that the server is what it was at the start."""
+        again = self._first_answer()
+        if self._greeting() != self._greeted:
+            raise self._another("it greets otherwise than at the start")
+        if not again.resembles(self._first):
+            raise self._another("its embeddings of black pictures are not those of the start")
+        self._doubtful = False
+
+    def _another(self, why: str) -> VLAUnavailableError:
+        self._doubtful = True
+        return VLAUnavailableError(
+            f"{self._who}: another model is served there now: {why}; serve the first one again, or start anew"
+        )
+
+    def _asked(self, images: Mapping[str, np.ndarray], state: np.ndarray, prompt: str, seed: int) -> Answer:
+        try:
+            reply = self._ask(images, state, prompt, seed)
+        except VLAUnavailableError:
+            self._doubtful = True
+            raise
+        return Answer.of(reply, who=self._who)
 
     def _first_answer(self) -> Answer:
         card = self._card
         height, width = card.image_size
         images = {camera: np.zeros((height, width, 3), np.uint8) for camera in card.cameras}
         state = np.zeros(card.size(card.state), np.float32)
-        return Answer.of(self._ask(images, state, card.server.probe, 0), who=self._who)
+        return self._asked(images, state, card.server.probe, 0)
 
 
 def _numbers(value: Any, name: str, who: str) -> np.ndarray:
     try:
-        numbers = np.asarray(value, dtype=np.float64)
+        with np.errstate(over="ignore"):  # a number too large for it becomes infinite, and is found below
+            numbers = np.asarray(value).astype(np.float32)
     except (TypeError, ValueError) as error:
         raise VLAUnavailableError(f"{who}: `{name}` of its answer are no numbers ({error})") from error
     if numbers.size == 0 or not np.isfinite(numbers).all():

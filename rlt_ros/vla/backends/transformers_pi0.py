@@ -15,15 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rlt_ros.rlt.parameters import ConfigError
+from rlt_ros.vla.backends.foreign import ForeignVLA
 from rlt_ros.vla.backends.weights import check_folder, choose_device, identity, pictures
 from rlt_ros.vla.card import VLACard
 from rlt_ros.vla.errors import VLALoadError
-from rlt_ros.vla.protocol import ObservationBatch, VLAOutput, VLASpec, check_observations
-from rlt_ros.vla.wiring import Wiring
+from rlt_ros.vla.protocol import ObservationBatch, VLAOutput, check_observations
 
 
-class TransformersPI0:
+class TransformersPI0(ForeignVLA):
     """Implements `rlt_ros.vla.VLA`.
 
     Args:
@@ -33,25 +32,28 @@ class TransformersPI0:
     """
 
     def __init__(self, model: Any, tokenizer: Any, card: VLACard) -> None:
+        super().__init__(card)
         config = model.config
         vision = config.vlm_config.vision_config
         self._size = (vision.image_size, vision.image_size)
-        self._per_image = (vision.image_size // vision.patch_size) ** 2
         self._image_token = config.vlm_config.image_token_id
         self._noise = (config.chunk_size, config.max_action_dim)
-        if card.horizon > config.chunk_size:
-            raise ConfigError(
-                f"the card's `horizon` is {card.horizon}, and the model plans {config.chunk_size} steps"
-            )
-        self._card, self._tokenizer = card, tokenizer
-        self._wiring = Wiring(
-            card, state_size=config.max_state_dim, action_size=config.max_action_dim, normalised=True
+        self._tokenizer = tokenizer
+        self._wire(
+            steps=config.chunk_size,
+            state_size=config.max_state_dim,
+            action_size=config.max_action_dim,
+            normalised=True,
         )
         weights = {name: value for name, value in model.state_dict().items()}
         architecture = {key: value for key, value in config.to_dict().items() if not key.startswith("_")}
         for of_the_library in ("transformers_version", "dtype"):
             architecture.pop(of_the_library, None)
         self._fingerprint = identity(weights, architecture, card)
+        self._spec = self._shapes(
+            embed_dim=config.vlm_config.text_config.hidden_size,
+            tokens=len(card.cameras) * (vision.image_size // vision.patch_size) ** 2,
+        )
         self._device = choose_device(card)
         self.model = model.to(self._device, getattr(torch, card.dtype)).requires_grad_(False).eval()
         self._prefill: Tensor | None = None
@@ -89,31 +91,6 @@ class TransformersPI0:
                 f"{where}: lacks {len(lacking)} of pi0's weights, such as {lacking[0]}; fetch the whole checkpoint"
             )
         return cls(model, tokenizer, card)
-
-    @property
-    def spec(self) -> VLASpec:
-        """Shapes of its inputs and outputs."""
-        card = self._card
-        height, width = card.image_size
-        return VLASpec(
-            cameras=tuple(card.cameras),
-            image_size=(height, width),
-            proprio_dim=2 * card.joints,
-            action_dim=card.joints,
-            horizon=card.horizon or self._noise[0],
-            embed_dim=self.model.config.vlm_config.text_config.hidden_size,
-            tokens=len(card.cameras) * self._per_image,
-        )
-
-    @property
-    def fingerprint(self) -> str:
-        """Identity of weights, architecture and card."""
-        return self._fingerprint
-
-    @property
-    def action_scale(self) -> Tensor:
-        """(A,) rad per policy unit."""
-        return self._wiring.scale
 
     @torch.no_grad()
     def act(self, observations: ObservationBatch, *, generator: torch.Generator) -> VLAOutput:
