@@ -72,8 +72,10 @@ def with_card(checkpoint: Path, folder: Path, **changes: Any) -> str:
 
 
 def assert_nearly_the_same(exact: VLA, rough: VLA) -> None:
-    """What they say differs, and not much: transformers 4 numbers the patches of a picture one further in half precision,
-    so rounding is not all."""
+    """What they say differs, and not much.
+
+    Rounding is not all: in half precision, transformers 4 numbers the patches of a picture otherwise.
+    """
     one, other = (
         vla.act(observations(), generator=torch.Generator().manual_seed(1)) for vla in (exact, rough)
     )
