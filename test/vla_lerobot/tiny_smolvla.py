@@ -3,44 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
+from tiny_policy import CARD, CHUNK, JOINTS, WORDS, features
 
-JOINTS, CHUNK, SIDE, PATCH, WIDTH = 7, 12, 32, 8, 32
+SIDE, PATCH, WIDTH = 32, 8, 32
 PER_IMAGE = (SIDE // PATCH) ** 2 // 4  # the connector makes one token of 2×2
-CAMERAS = {"head": "top", "hand_right": "wrist"}
-WORDS = (
-    "plug",
-    "the",
-    "charger",
-    "into",
-    "power",
-    "strip",
-    "lift",
-    "it",
-    "do",
-    "nothing",
-    "move",
-    "to",
-    "left",
-    "of",
-)
-
-CARD: dict[str, Any] = {
-    "joints": JOINTS,
-    "cameras": CAMERAS,
-    "image_size": [16, 16],
-    "action_scale": [0.02] * JOINTS,
-    "device": "cpu",
-    "relative": True,
-}
 
 
 def write_tiny_smolvla(folder: Path) -> Path:
     """Write the language model's own files, the checkpoint and its card; the same weights every time."""
-    from lerobot.configs.types import FeatureType, PolicyFeature
     from lerobot.policies.factory import make_pre_post_processors
     from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
     from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
@@ -58,14 +31,7 @@ def write_tiny_smolvla(folder: Path) -> Path:
         max_action_dim=8,
         resize_imgs_with_padding=(SIDE, SIDE),
         device="cpu",
-        input_features={
-            "observation.state": PolicyFeature(FeatureType.STATE, (JOINTS,)),
-            **{
-                f"observation.images.{name}": PolicyFeature(FeatureType.VISUAL, (3, 16, 16))
-                for name in CAMERAS.values()
-            },
-        },
-        output_features={"action": PolicyFeature(FeatureType.ACTION, (JOINTS,))},
+        **features(),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -75,6 +41,7 @@ def write_tiny_smolvla(folder: Path) -> Path:
         "action": {"mean": torch.zeros(JOINTS), "std": torch.full((JOINTS,), 0.05)},
     }
     before, after = make_pre_post_processors(config, dataset_stats=statistics)
+    config.load_vlm_weights = True  # as when it was fine-tuned; the backbone's folder has none
     policy.save_pretrained(folder)
     before.save_pretrained(folder)
     after.save_pretrained(folder)

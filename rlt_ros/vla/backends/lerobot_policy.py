@@ -5,6 +5,9 @@ of the language model over it fills the cache, and every step of flow matching r
 method that the library calls by name, so hooks of PyTorch do not see it; here the method is wrapped, and its output,
 of the last layer and after the final norm, kept at the positions of the pictures.
 
+Releases 0.4.4 (Python 3.10, 3.11) and 0.6 (3.12, 3.13) go the same way; what differs between policies and releases is
+in `_settle`.
+
 The checkpoint's own statistics normalise state and actions (`policy_preprocessor.json`); those of the card are not
 used.
 """
@@ -56,6 +59,11 @@ class LeRobotVLA(ForeignVLA):
         unknown = [key for key in self._keys.values() if key not in have]
         if unknown:
             raise ConfigError(f"the card's `cameras` names {unknown[0]}; the policy has {', '.join(have)}")
+        if card.relative and getattr(config, "use_relative_actions", False):
+            raise ConfigError(
+                "the card's `relative` is true, and the policy's own processing adds the state to its actions already "
+                "(`use_relative_actions`); say false"
+            )
         self._wire(
             steps=config.chunk_size,
             state_size=config.robot_state_feature.shape[0],
@@ -66,7 +74,10 @@ class LeRobotVLA(ForeignVLA):
         self._noise = (config.chunk_size, config.max_action_dim)
         self._fingerprint = identity(_weights(policy, before, after), _architecture(config), card)
         self._device = choose_device(card)
-        self.policy = policy.to(self._device, getattr(torch, card.dtype)).requires_grad_(False).eval()
+        if not hasattr(config, "dtype"):  # others were built in the card's precision: see `_settle`
+            # SmolVLA feeds its projections float32 whatever its language model and expert compute in.
+            getattr(policy.float().model, POLICIES[config.type]).to(getattr(torch, card.dtype))
+        self.policy = policy.to(self._device).requires_grad_(False).eval()
         self._counts: list[int] = []  # tokens of each picture
         self._padding: Tensor | None = None
         self._prefill: Tensor | None = None
@@ -80,6 +91,7 @@ class LeRobotVLA(ForeignVLA):
         """Load a checkpoint from a folder or the hub.
 
         Raises:
+            ConfigError: the policy cannot compute in the card's precision.
             VLALoadError: files are missing, or it is another kind of policy.
             ModuleNotFoundError: lerobot is not installed.
         """
@@ -90,25 +102,20 @@ class LeRobotVLA(ForeignVLA):
         from lerobot.configs.policies import PreTrainedConfig
         from lerobot.policies.factory import get_policy_class, make_pre_post_processors
 
-        place, device = str(folder) if local else where, str(choose_device(card))
+        place = str(folder) if local else where
         try:
             config = PreTrainedConfig.from_pretrained(place)
             _require_known(where, {"type": config.type})
-            config.device = device
-            lacking: list[str] = []
-            kind = _noting(get_policy_class(config.type), lacking)
-            policy = kind.from_pretrained(place, config=config, strict=False)
-            if lacking:
-                raise VLALoadError(
-                    f"{where}: lacks {len(lacking)} of the weights of {config.type}, such as {lacking[0]}; fetch the "
-                    "whole checkpoint"
-                )
+            _settle(config, card)
+            policy = _with_all_weights(get_policy_class(config.type), where, place, config)
             before, after = make_pre_post_processors(
-                config, pretrained_path=place, preprocessor_overrides={"device_processor": {"device": device}}
+                config,
+                pretrained_path=place,
+                preprocessor_overrides={"device_processor": {"device": config.device}},
             )
-        except VLALoadError:
+        except (VLALoadError, ConfigError, ModuleNotFoundError):
             raise
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        except (ImportError, OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
             raise VLALoadError(f"{where}: cannot be loaded by lerobot: {error}") from error
         return cls(policy, before, after, card)
 
@@ -148,7 +155,7 @@ class LeRobotVLA(ForeignVLA):
         batch["observation.state"] = self._wiring.state(observations.proprio)
         batch["task"] = list(observations.instructions)
         prepared = self._before(batch)
-        there = noise.to(self._device, getattr(torch, self._card.dtype))
+        there = noise.to(self._device, self.policy.model.action_in_proj.weight.dtype)
         actions: Tensor = self._after(self.policy.predict_action_chunk(prepared, noise=there))
         return actions.float().cpu()
 
@@ -211,23 +218,50 @@ def _require_known(where: str, config: Mapping[str, Any]) -> None:
     raise VLALoadError(f"{where}: its `type` is {kind!r}; the lerobot back end takes {', '.join(POLICIES)}")
 
 
-def _noting(policy_class: Any, lacking: list[str]) -> Any:
-    """The same class, which notes what a checkpoint lacks: the library prints that, and goes on with random numbers."""
+def _settle(config: Any, card: VLACard) -> None:
+    """Set what a checkpoint's configuration says of the machine it was trained on, before the network is built."""
+    config.device = str(choose_device(card))
+    # pi0 and pi0.5 have a precision of their own: with bfloat16, pictures, norms and projections stay in float32, and
+    # the network does not run when they do not.
+    if hasattr(config, "dtype"):
+        if card.dtype == "float16":
+            raise ConfigError(f"the card's `dtype` is float16; {config.type} takes float32 or bfloat16")
+        config.dtype = card.dtype
+    # SmolVLA would fetch its language model's weights first, to overwrite them with the checkpoint's.
+    if hasattr(config, "load_vlm_weights"):
+        config.load_vlm_weights = False
+    # What is compiled cannot be looked into.
+    if hasattr(config, "compile_model"):
+        config.compile_model = False
+
+
+def _with_all_weights(policy_class: Any, where: str, place: str, config: Any) -> Any:
+    """The policy of a checkpoint. The library prints what it lacks, all weights included, and goes on with random
+    numbers; here that is an error."""
+    lacking: list[list[str]] = []
 
     class Noting(policy_class):
         def load_state_dict(self, *arguments: Any, **named: Any) -> Any:
             try:
                 result = super().load_state_dict(*arguments, **named)
             except RuntimeError as error:
-                lacking.append(str(error))
+                lacking.append([str(error)])
                 raise
             state = self.state_dict()
             found = {value.data_ptr() for key, value in state.items() if key not in result.missing_keys}
             # A weight that is tied to one that is there is there, too.
-            lacking.extend(key for key in result.missing_keys if state[key].data_ptr() not in found)
+            lacking.append([key for key in result.missing_keys if state[key].data_ptr() not in found])
             return result
 
-    return Noting
+    policy = Noting.from_pretrained(place, config=config, strict=False)
+    if not lacking:
+        raise VLALoadError(f"{where}: lerobot read no weights; it wants all of them in `model.safetensors`")
+    if lacking[0]:
+        raise VLALoadError(
+            f"{where}: lacks {len(lacking[0])} of the weights of {config.type}, such as {lacking[0][0]}; fetch the "
+            "whole checkpoint"
+        )
+    return policy
 
 
 def _weights(policy: Any, before: Any, after: Any) -> dict[str, Tensor]:

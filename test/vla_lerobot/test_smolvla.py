@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from tiny_smolvla import CAMERAS, CARD, CHUNK, JOINTS, PER_IMAGE, SIDE, WIDTH, write_tiny_smolvla
+from tiny_policy import CAMERAS, CARD, CHUNK, JOINTS, assert_nearly_the_same, observations, with_card
+from tiny_smolvla import PER_IMAGE, SIDE, WIDTH, write_tiny_smolvla
 
 from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.vla import VLA, ObservationBatch
 from rlt_ros.vla.backends.lerobot_policy import LeRobotVLA
 from rlt_ros.vla.errors import VLALoadError
 from rlt_ros.vla.loading import load_vla
-
-PROMPTS = ["plug the charger", "lift it", "plug the charger into the power strip"]
 
 
 @pytest.fixture(scope="module")
@@ -33,22 +33,13 @@ def smolvla(checkpoint: Path) -> LeRobotVLA:
     return vla
 
 
-def _observations(count: int = 3) -> ObservationBatch:
-    random = torch.Generator().manual_seed(0)
-    images = {
-        camera: torch.randint(256, (count, 16, 16, 3), dtype=torch.uint8, generator=random)
-        for camera in CAMERAS
-    }
-    return ObservationBatch(images, torch.randn(count, 2 * JOINTS, generator=random), PROMPTS[:count])
-
-
-def _library_inputs(smolvla: LeRobotVLA, observations: ObservationBatch, row: int) -> tuple[Any, ...]:
+def _library_inputs(smolvla: LeRobotVLA, batch: ObservationBatch, row: int) -> tuple[Any, ...]:
     """One observation as the library's processor makes it, written down by its rules and not by ours."""
     from torch.nn.functional import interpolate
 
     pictures = [
         interpolate(
-            observations.images[camera][row : row + 1].permute(0, 3, 1, 2).float() / 255,
+            batch.images[camera][row : row + 1].permute(0, 3, 1, 2).float() / 255,
             (SIDE, SIDE),
             mode="bilinear",
         )
@@ -58,9 +49,9 @@ def _library_inputs(smolvla: LeRobotVLA, observations: ObservationBatch, row: in
     ]
     there = [torch.ones(1, dtype=torch.bool)] * len(CAMERAS)
     tokenizer = smolvla.policy.model.vlm_with_expert.processor.tokenizer
-    words = tokenizer.convert_tokens_to_ids([*observations.instructions[row].split(), "\n"])
+    words = tokenizer.convert_tokens_to_ids([*batch.instructions[row].split(), "\n"])
     state = torch.zeros(1, 8)
-    state[:, :JOINTS] = (observations.proprio[row : row + 1, :JOINTS] - 0.1) / 0.5
+    state[:, :JOINTS] = (batch.proprio[row : row + 1, :JOINTS] - 0.1) / 0.5
     return pictures, there, torch.tensor([words]), torch.ones(1, len(words), dtype=torch.bool), state
 
 
@@ -68,11 +59,11 @@ def test_it_is_a_vla_with_the_shapes_of_card_and_policy(smolvla: LeRobotVLA) -> 
     assert isinstance(smolvla, VLA)
     spec = smolvla.spec
     assert (spec.tokens, spec.embed_dim, spec.horizon) == (PER_IMAGE * len(CAMERAS), WIDTH, CHUNK)
-    seen = smolvla.act(_observations(), generator=torch.Generator().manual_seed(1))
+    seen = smolvla.act(observations(), generator=torch.Generator().manual_seed(1))
     assert seen.embeddings.shape == (3, spec.tokens, WIDTH)
     assert seen.mask.all()
     assert seen.chunk.shape == (3, CHUNK, JOINTS)
-    embeddings, mask = smolvla.embed(_observations())
+    embeddings, mask = smolvla.embed(observations())
     torch.testing.assert_close(embeddings, seen.embeddings)
     assert torch.equal(mask, seen.mask)
 
@@ -83,13 +74,15 @@ def test_embeddings_are_the_last_layer_of_the_librarys_own_pass_at_the_places_of
 ) -> None:
     from lerobot.policies.smolvla.modeling_smolvla import make_att_2d_masks
 
-    observations = _observations()
-    seen = smolvla.act(observations, generator=torch.Generator().manual_seed(1))
+    batch = observations()
+    seen = smolvla.act(batch, generator=torch.Generator().manual_seed(1))
     model = smolvla.policy.model
+    parameters = signature(type(model.vlm_with_expert).forward).parameters
+    fill = {"fill_kv_cache": True} if "fill_kv_cache" in parameters else {}  # of 0.4.4 alone
     with torch.no_grad():
         prefix, padding, attention = model.embed_prefix(
-            *_library_inputs(smolvla, observations, row)[:4],
-            state=_library_inputs(smolvla, observations, row)[4],
+            *_library_inputs(smolvla, batch, row)[:4],
+            state=_library_inputs(smolvla, batch, row)[4],
         )
         (last, _), _ = model.vlm_with_expert.forward(
             attention_mask=make_att_2d_masks(padding, attention),
@@ -97,7 +90,7 @@ def test_embeddings_are_the_last_layer_of_the_librarys_own_pass_at_the_places_of
             past_key_values=None,
             inputs_embeds=[prefix, None],
             use_cache=True,
-            fill_kv_cache=True,
+            **fill,
         )
     pictures = slice(0, PER_IMAGE * len(CAMERAS))  # pictures stand first
     torch.testing.assert_close(seen.embeddings[row], last[0, pictures], atol=2e-4, rtol=1e-3)
@@ -106,13 +99,11 @@ def test_embeddings_are_the_last_layer_of_the_librarys_own_pass_at_the_places_of
 
 
 def test_the_chunk_is_the_librarys_own_sample_in_policy_units(smolvla: LeRobotVLA) -> None:
-    observations = _observations()
-    seen = smolvla.act(observations, generator=torch.Generator().manual_seed(7))
+    batch = observations()
+    seen = smolvla.act(batch, generator=torch.Generator().manual_seed(7))
     noise = torch.randn(3, CHUNK, 8, generator=torch.Generator().manual_seed(7))
     with torch.no_grad():
-        actions = smolvla.policy.model.sample_actions(
-            *_library_inputs(smolvla, observations, 2), noise=noise[2:]
-        )
+        actions = smolvla.policy.model.sample_actions(*_library_inputs(smolvla, batch, 2), noise=noise[2:])
     expected = actions[..., :JOINTS] * 0.05 / 0.02  # standard deviation and scale; relative actions
     torch.testing.assert_close(seen.chunk[2:], expected, atol=2e-3, rtol=1e-2)
 
@@ -128,8 +119,15 @@ def test_embeddings_and_chunk_come_from_one_prefill(
         return forward(*arguments, **named)
 
     monkeypatch.setattr(language, "forward", counted)
-    smolvla.act(_observations(), generator=torch.Generator().manual_seed(1))
+    smolvla.act(observations(), generator=torch.Generator().manual_seed(1))
     assert prefills == [True, False, False, False]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_in_half_precision_it_says_nearly_the_same(
+    smolvla: LeRobotVLA, checkpoint: Path, tmp_path: Path, dtype: str
+) -> None:
+    assert_nearly_the_same(smolvla, load_vla(with_card(checkpoint, tmp_path, dtype=dtype)))
 
 
 @pytest.mark.parametrize(
