@@ -158,6 +158,7 @@ class BagImport:
         self._frozen: FrozenVLA | None = None
         self.skipped: Counter[str] = Counter()
         self._examples: dict[str, str] = {}
+        self.last_skipped = ""
         self._outcomes: Counter[Outcome] = Counter()
         self._ways: list[dict[str, str]] = []
         self._rows = self._moved = 0
@@ -376,6 +377,7 @@ class BagImport:
 
     def _skip(self, kind: str, reason: str) -> None:
         self.skipped[kind] += 1
+        self.last_skipped = f"{kind}: {reason}"
         self._examples.setdefault(kind, reason)
 
 

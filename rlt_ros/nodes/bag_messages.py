@@ -175,7 +175,9 @@ class Sensors:
         joints = self._reader.read(self._parts[recorded.topic], stamp, message.name, positions, velocities)
         if joints is None:
             return []
-        position, velocity = self._order.pick(joints.names, joints.positions, joints.velocities)
+        position, velocity = self._order.pick(
+            joints.names, joints.positions.tolist(), joints.velocities.tolist()
+        )
         self.position = joints.stamp, position
         return self._sync.add_joints(joints.stamp, position, velocity, None)
 

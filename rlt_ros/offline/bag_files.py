@@ -11,7 +11,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -171,7 +171,7 @@ class Bag:
             except Damage as error:
                 self._fault(file, error)
 
-    def _of_file(self, file: Path, topics: Collection[str]) -> Iterator[Recorded]:
+    def _of_file(self, file: Path, topics: Collection[str]) -> Generator[Recorded, None, None]:
         with self._plain(file) as plain:
             source: Iterator[Recorded] | None = None
             while True:
