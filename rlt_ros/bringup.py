@@ -236,7 +236,11 @@ def _check(mode: str, arguments: Arguments) -> None:
             "teleop is `keyboard`, and there is one for several robots; choose a device for each"
         )
     if (mode == "offline") != bool(arguments.bag):
-        what = "is empty; name the bags to learn from" if mode == "offline" else f"is `{arguments.bag}`; leave it out"
+        what = (
+            "is empty; name the bags to learn from"
+            if mode == "offline"
+            else f"is `{arguments.bag}`; leave it out"
+        )
         raise ConfigError(f"bag {what}. Only the mode offline reads bags")
     if arguments.params_file and not Path(arguments.params_file).is_file():
         raise ConfigError(f"params_file `{arguments.params_file}` is not there; check the path")

@@ -102,7 +102,9 @@ class BagNode(Node):
             f"{report['failures']} failures; {report['new_rows']} rows are new"
         )
         if not report["rows_in_replay"]:
-            raise CannotStart("the bags hold no episode that leaves rows; `rlt-ros bag inspect` shows what is in them")
+            raise CannotStart(
+                "the bags hold no episode that leaves rows; `rlt-ros bag inspect` shows what is in them"
+            )
         self._complete = True
         self._say()
 
@@ -113,7 +115,9 @@ class BagNode(Node):
         if message.rows < self._bags.store.replay.total:
             return
         if message.state == LearnerStatus.CAUGHT_UP:
-            raise Finished(f"the learner has learned from all {message.rows} rows, {message.critic_steps} updates")
+            raise Finished(
+                f"the learner has learned from all {message.rows} rows, {message.critic_steps} updates"
+            )
         if message.state == LearnerStatus.WAITING:
             raise Finished(
                 f"the learner waits for {message.waiting_for}, which no bag brings; all rows are stored. Give more bags, "

@@ -311,7 +311,7 @@ class Sampler:
         final = piece.last + self._period
         self._release(final)
         if self._observations:  # one that is later shows that none before it is missing
-            self._out.append(self._observations[0])
+            self._out.append(self._observations.pop(0))
         ending, reward = (Ending.ABORTED, 0.0) if goes_on else (piece.segment.ending, piece.segment.reward)
         self._say(piece, Phase.DONE, final, ending, reward)
 

@@ -57,7 +57,15 @@ def assert_same(found: Sequence[Window], expected: Sequence[Window]) -> None:
 
 @pytest.mark.parametrize(
     ("storage", "compression"),
-    [(MCAP, PLAIN), (MCAP, MESSAGE), (MCAP, FILE), (MCAP, STORAGE), (SQLITE, PLAIN), (SQLITE, MESSAGE), (SQLITE, FILE)],
+    [
+        (MCAP, PLAIN),
+        (MCAP, MESSAGE),
+        (MCAP, FILE),
+        (MCAP, STORAGE),
+        (SQLITE, PLAIN),
+        (SQLITE, MESSAGE),
+        (SQLITE, FILE),
+    ],
 )
 def test_rows_are_those_of_the_stream(tmp_path: Path, storage: Any, compression: Any) -> None:
     endings = (Ending.SUCCESS, Ending.FAILURE, Ending.TIMEOUT)
@@ -79,7 +87,10 @@ def test_interleaving_and_repetition_change_nothing(
     tmp_path_factory: pytest.TempPathFactory, order: random.Random, repeated: int
 ) -> None:
     folder = tmp_path_factory.mktemp("any")
-    made = [stream(number, steps=9, ending=ending) for number, ending in ((1, Ending.SUCCESS), (2, Ending.ABORTED))]
+    made = [
+        stream(number, steps=9, ending=ending)
+        for number, ending in ((1, Ending.SUCCESS), (2, Ending.ABORTED))
+    ]
     records = [record for one in made for record in one.records]
     records += order.sample(records, repeated)
     order.shuffle(records)
@@ -131,7 +142,10 @@ def test_evaluations_and_withdrawn_episodes_leave_no_rows(tmp_path: Path) -> Non
 
 
 def test_robots_in_namespaces_are_told_apart(tmp_path: Path) -> None:
-    messages = [*own(stream(1).records, namespace="left"), *own(stream(1, steps=9).records, namespace="right")]
+    messages = [
+        *own(stream(1).records, namespace="left"),
+        *own(stream(1, steps=9).records, namespace="right"),
+    ]
     take(tmp_path / "out", write_bag(tmp_path / "bag", sorted(messages, key=lambda one: one[1])))
     found = {row.episode for row in stored(tmp_path / "out")}
     assert found == {1 + episode_offset("left"), 1 + episode_offset("right")}
