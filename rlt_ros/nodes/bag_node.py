@@ -76,7 +76,8 @@ class BagNode(Node):
         """Read for a moment."""
         end = time.monotonic() + _SLICE
         try:
-            for self._seconds in self._run:
+            for seconds in self._run:
+                self._seconds = seconds
                 if time.monotonic() >= end:
                     break
             else:
@@ -120,8 +121,8 @@ class BagNode(Node):
             )
         if message.state == LearnerStatus.WAITING:
             raise Finished(
-                f"the learner waits for {message.waiting_for}, which no bag brings; all rows are stored. Give more bags, "
-                "go on live with `rlt-ros launch train` and the same `out`, or lower `rlt.min_…` and "
+                f"the learner waits for {message.waiting_for}, which no bag brings; all rows are stored. Give more "
+                "bags, go on live with `rlt-ros launch train` and the same `out`, or lower `rlt.min_…` and "
                 "`rlt.warmup_episodes`"
             )
         if message.state == LearnerStatus.PAUSED:

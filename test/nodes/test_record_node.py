@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from array import array
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rosbags.interfaces import QosDurability, QosReliability
 from rosbags.rosbag2 import Reader
 
 from rlt_ros.middleware import deserialize_message
@@ -32,6 +34,22 @@ def test_names_in_a_bag_are_absolute() -> None:
         topics = [topic for _, topic, _ in _wanted(profile, RecordConfig(robots=robots))]
         assert all(topic.startswith("/") for topic in topics)
         assert len(set(topics)) == len(topics)
+
+
+def test_latched_topics_are_latched_in_the_bag(start_node: Callable[..., Any], tmp_path: Path) -> None:
+    process = start_node("record_node", out=str(tmp_path), pictures=True)
+    while not (tmp_path / "bag").exists():
+        assert process.process.poll() is None
+    assert process.end(signal.SIGINT) == 0
+    with Reader(tmp_path / "bag") as reader:
+        offered = {c.topic: c.ext.offered_qos_profiles for c in reader.connections}
+    for topic, durability, reliability in (
+        ("/rlt/episode_state", QosDurability.TRANSIENT_LOCAL, QosReliability.RELIABLE),
+        ("/rlt/executed_step", QosDurability.VOLATILE, QosReliability.RELIABLE),
+        ("/joint_states", QosDurability.VOLATILE, QosReliability.RELIABLE),
+    ):
+        (quality,) = offered[topic]
+        assert (quality.durability, quality.reliability) == (durability, reliability)
 
 
 def contents(bag: Path) -> dict[str, list[Any]]:

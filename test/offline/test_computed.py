@@ -62,7 +62,7 @@ def robot_alone(profile: RobotProfile, *, seconds: float = 2.0) -> Iterator[tupl
     for ms in range(0, round(1000 * seconds), 10):
         header = to_header(START + ms * MS)
         if ms % 40 == 0:
-            for name, camera in profile.cameras.items():
+            for camera in profile.cameras.values():
                 pixels = encode(rng.integers(0, 256, (2 * SIDE, SIDE, 3), dtype=np.uint8), camera.encoding)
                 picture = Image(
                     header=header,

@@ -1,4 +1,4 @@
-"""Rows of the states in a bag: those of the live stream, once, whatever the bag is stored in and whoever filled before."""
+"""Rows of the states in a bag: those of the live stream, once, whatever the bag is stored in and what was there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Steps and episodes from joint states and commands alone: sampled at the control rate, cut by gaps and by the clock."""
+"""Steps and episodes from joint states and commands alone: at the control rate, cut by gaps and by the clock."""
 
 from __future__ import annotations
 
