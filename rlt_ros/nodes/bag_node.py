@@ -2,7 +2,8 @@
 
 What bags are read and how rows come out of them is in `rlt_ros.nodes.bag_import`; `rlt-ros bag to-replay` does the
 same without a graph. When all is read it waits until the learner is caught up with every row. Where the learner waits
-for what no bag brings, such as more failures, it says so and ends too: the rows are stored, and a run goes on with them.
+for what no bag brings, such as more failures, it says so and ends too: the rows are stored, and a run goes on with
+them.
 """
 
 from __future__ import annotations

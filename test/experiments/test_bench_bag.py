@@ -8,10 +8,10 @@ from rlt_ros.experiments.bench import bag
 def test_a_replay_rebuilt_from_the_bag_is_the_live_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROS_DOMAIN_ID", "0")  # restored afterwards; the benchmark chooses its own
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    result = bag.run(episodes=2)
+    result = bag.run(episodes=1)
     assert result["missed"] == []
     for states in ("recorded", "computed"):
-        assert result[states]["equal_rows"] == result["live_rows"] > 20
+        assert result[states]["equal_rows"] == result["live_rows"] > 10
 
 
 def test_a_row_that_differs_is_said() -> None:

@@ -36,22 +36,6 @@ def test_names_in_a_bag_are_absolute() -> None:
         assert len(set(topics)) == len(topics)
 
 
-def test_latched_topics_are_latched_in_the_bag(start_node: Callable[..., Any], tmp_path: Path) -> None:
-    process = start_node("record_node", out=str(tmp_path), pictures=True)
-    while not (tmp_path / "bag").exists():
-        assert process.process.poll() is None
-    assert process.end(signal.SIGINT) == 0
-    with Reader(tmp_path / "bag") as reader:
-        offered = {c.topic: c.ext.offered_qos_profiles for c in reader.connections}
-    for topic, durability, reliability in (
-        ("/rlt/episode_state", QosDurability.TRANSIENT_LOCAL, QosReliability.RELIABLE),
-        ("/rlt/executed_step", QosDurability.VOLATILE, QosReliability.RELIABLE),
-        ("/joint_states", QosDurability.VOLATILE, QosReliability.RELIABLE),
-    ):
-        (quality,) = offered[topic]
-        assert (quality.durability, quality.reliability) == (durability, reliability)
-
-
 def contents(bag: Path) -> dict[str, list[Any]]:
     types = {"/arm/rlt/episode_state": EpisodeState, "/rlt/policy_update": PolicyUpdate}
     found: dict[str, list[Any]] = {name: [] for name in types}
@@ -95,3 +79,20 @@ def test_what_was_sent_is_in_the_bag(
         assert found["/arm/rlt/episode_state"][-3:] == sent
         assert found["/rlt/policy_update"] == [policy]
         graph.until(lambda: not talker.states.get_subscription_count())
+
+
+def test_latched_topics_are_latched_in_the_bag(
+    graph: Any, recorded: list[int], start_node: Callable[..., Any], tmp_path: Path
+) -> None:
+    process = start_node("record_node", out=str(tmp_path), pictures=True)
+    graph.until(lambda: recorded, what="the recorder's diagnostics")
+    assert process.end(signal.SIGINT) == 0
+    with Reader(tmp_path / "bag") as reader:
+        offered = {c.topic: c.ext.offered_qos_profiles for c in reader.connections}
+    for topic, durability, reliability in (
+        ("/rlt/episode_state", QosDurability.TRANSIENT_LOCAL, QosReliability.RELIABLE),
+        ("/rlt/executed_step", QosDurability.VOLATILE, QosReliability.RELIABLE),
+        ("/joint_states", QosDurability.VOLATILE, QosReliability.RELIABLE),
+    ):
+        (quality,) = offered[topic]
+        assert (quality.durability, quality.reliability) == (durability, reliability)
