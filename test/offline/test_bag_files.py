@@ -63,7 +63,8 @@ def test_a_file_that_is_cut_off_is_an_error_or_said(name: str, share: float, tmp
     bag = Bag(folder, work=tmp_path)
     found = list(bag.messages(set(COUNTS)))
     assert len(found) < 93 or share > 0.1  # the only chunk of a small file lies before its index
-    assert any(str(file) in fault and "what lies before was read" in fault for fault in bag.faults)
+    said = any(str(file) in fault and "what lies before was read" in fault for fault in bag.faults)
+    assert said or len(found) == 93
     whole = list(Bag(GOLDEN / name).messages(set(COUNTS)))
     assert set(found) <= set(whole)
 
