@@ -20,6 +20,7 @@ MODES: Mapping[str, str] = {
     "train": "learn a task online: base evaluation, warm-up, RL in the critical phase, evaluation",
     "deploy": "let a learned policy act, without learning and without storing",
     "collect": "let the frozen VLA act and store its episodes, and what a human does",
+    "offline": "learn from recorded bags, without a robot",
     "monitor": "watch a graph that is running",
     "sim": "the simulated robot alone, behind the same topics as the real one",
 }
@@ -34,6 +35,7 @@ ORDER = tuple(
         "episode",
         "teleop",
         "replay",
+        "bag",
         "learner",
         "monitor",
         "record",
@@ -102,6 +104,7 @@ class Arguments:
         choices=("auto", "none", "joy", "spacenav", "keyboard", "scripted"),
     )
     record: bool = parameter(False, help="Record the graph's topics into `OUT/bag`.")
+    bag: str = parameter("", help="Bags to learn from offline; several with commas between.")
     out: str = parameter(
         "runs/graph", help="Folder of the run: replay, checkpoints, episodes. Made if missing."
     )
@@ -215,7 +218,7 @@ def graph(mode: str, arguments: Arguments) -> list[NodeSpec]:
 
 def stop_order(specs: list[NodeSpec]) -> list[NodeSpec]:
     """The nodes in the order in which they are stopped: who moves the arm first, who keeps the data late."""
-    order = ("episode", "teleop", "executor", "inference", "perception", "learner", "replay", "record")
+    order = ("episode", "teleop", "executor", "inference", "perception", "learner", "replay", "bag", "record")
     rank = {f"{name}_node": index for index, name in enumerate(order)}
     return sorted(specs, key=lambda spec: rank.get(spec.executable, len(order)))
 
@@ -232,6 +235,13 @@ def _check(mode: str, arguments: Arguments) -> None:
         raise ConfigError(
             "teleop is `keyboard`, and there is one for several robots; choose a device for each"
         )
+    if (mode == "offline") != bool(arguments.bag):
+        what = (
+            "is empty; name the bags to learn from"
+            if mode == "offline"
+            else f"is `{arguments.bag}`; leave it out"
+        )
+        raise ConfigError(f"bag {what}. Only the mode offline reads bags")
     if arguments.params_file and not Path(arguments.params_file).is_file():
         raise ConfigError(f"params_file `{arguments.params_file}` is not there; check the path")
 
@@ -297,6 +307,14 @@ def _replay(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
     yield _shared_node(arguments, "replay", robots=list(arguments.namespaces))
 
 
+def _offline(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
+    """No robot, and no clock but the wall's. Read again from the beginning, a bag adds only what is missing."""
+    bags = [bag.strip() for bag in arguments.bag.split(",") if bag.strip()]
+    names = {"namespace": arguments.namespace} if arguments.namespace else {}
+    yield _shared_node(arguments, "bag", use_sim_time=False, ends_graph=True, bags=bags, **names)
+    yield _shared_node(arguments, "learner", use_sim_time=False, seed=arguments.seed)
+
+
 def _views(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
     for namespace in arguments.namespaces:
         yield _robot_node(arguments, "monitor", namespace)
@@ -321,6 +339,7 @@ _BUILDERS = {
     "train": (_robots, _learning, _record, _views),
     "deploy": (_robots, _record, _views),
     "collect": (_robots, _replay, _record, _views),
+    "offline": (_offline,),
     "monitor": (_views,),
     "sim": (_sim,),
 }
@@ -377,7 +396,9 @@ def _robot_node(
     )
 
 
-def _shared_node(arguments: Arguments, short: str, **parameters: Any) -> NodeSpec:
+def _shared_node(
+    arguments: Arguments, short: str, *, ends_graph: bool = False, **parameters: Any
+) -> NodeSpec:
     """A node that all robots share, in the root namespace. Its time is the wall's where the robots' clocks differ."""
     one_clock = arguments.simulated_time and len(arguments.namespaces) == 1
     return NodeSpec(
@@ -385,6 +406,7 @@ def _shared_node(arguments: Arguments, short: str, **parameters: Any) -> NodeSpe
         name=f"{short}_node",
         parameters={**_common(arguments), "use_sim_time": one_clock, "out": arguments.out, **parameters},
         params_file=arguments.params_file,
+        ends_graph=ends_graph,
     )
 
 

@@ -11,6 +11,9 @@ from rlt_ros.rlt.parameters import ConfigError
 ROOT = Path(__file__).resolve().parents[1]
 
 
+OFFLINE = {"bag": "runs/a/bag, runs/b/bag"}
+
+
 def executables(mode: str, **arguments: object) -> list[str]:
     return [spec.executable for spec in graph(mode, Arguments(**arguments))]  # type: ignore[arg-type]
 
@@ -22,7 +25,8 @@ def one(mode: str, executable: str, **arguments: object) -> NodeSpec:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_every_node_of_a_mode_is_there(mode: str) -> None:
-    for spec in graph(mode, Arguments(teleop="joy", record=True)):
+    needed = OFFLINE if mode == "offline" else {}
+    for spec in graph(mode, Arguments(teleop="joy", record=True, **needed)):
         if spec.package == "rlt_ros":
             assert (ROOT / "rlt_ros" / "nodes" / f"{spec.executable}.py").is_file()
 
@@ -39,6 +43,21 @@ def test_the_learner_is_there_when_learning_only() -> None:
     assert "learner_node" in executables("train")
     assert "replay_node" in executables("collect")
     assert not {"learner_node", "replay_node"} & set(executables("deploy"))
+
+
+def test_offline_there_are_bags_and_a_learner_and_no_robot() -> None:
+    assert executables("offline", **OFFLINE) == ["bag_node", "learner_node"]
+    bags, learner = graph("offline", Arguments(**OFFLINE, out="runs/c"))
+    assert bags.parameters["bags"] == ["runs/a/bag", "runs/b/bag"] and bags.ends_graph
+    assert bags.parameters["out"] == learner.parameters["out"] == "runs/c"
+    assert not bags.parameters["use_sim_time"] and not learner.parameters["use_sim_time"]
+
+
+def test_bags_belong_to_the_mode_that_reads_them() -> None:
+    with pytest.raises(ConfigError, match="bag is empty; name the bags"):
+        graph("offline", Arguments())
+    with pytest.raises(ConfigError, match="leave it out"):
+        graph("train", Arguments(**OFFLINE))
 
 
 def test_a_real_robot_starts_no_simulator_and_takes_the_walls_time() -> None:

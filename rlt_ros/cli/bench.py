@@ -16,6 +16,7 @@ BENCHMARKS = {
     "serve": "what the policy server for Genie Sim costs beyond the policy itself",
     "latency": "punctuality of the control loop, and how long a picture and a human wait for a command",
     "data": "split archives read as streams: memory, and speed beside `cat parts | tar xz`",
+    "bag": "replay rebuilt from a recorded bag beside the live one, row by row, and how fast",
     "faults": "`kill -9` of each node during training: rows lost, time until the arm holds, who goes on",
 }
 
@@ -36,7 +37,7 @@ def add_parser(subparsers: SubParsers) -> None:
         description=f"""\
 Speed on this machine. What is compared runs interleaved in one process, so that other load
 on the machine falls on all alike. `faults` ends with status {EXIT_MISSED} if a row was lost, the arm did not
-hold in time, or training did not go on.
+hold in time, or training did not go on; `bag` does if a row differs.
 
 {lines}""",
         examples="""\
@@ -72,9 +73,12 @@ hold in time, or training did not go on.
         action="store_true",
         help="the simulator waits for every command, as it does by default when training; then nothing is to hold",
     )
-    serve = parser.add_argument_group("serve")
-    serve.add_argument(
-        "--episodes", type=positive_int, default=3, metavar="N", help="episodes of 200 requests (default: 3)"
+    several = parser.add_argument_group("serve, bag")
+    several.add_argument(
+        "--episodes",
+        type=positive_int,
+        metavar="N",
+        help="serve: episodes of 200 requests (default: 3); bag: episodes that are recorded (default: 10)",
     )
     data = parser.add_argument_group("data")
     data.add_argument(
@@ -99,7 +103,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         options = {"seconds": args.seconds, "load": args.load}
     elif args.name == "faults":
         options = {"rounds": args.rounds, "lock_step": args.lock_step}
-    elif args.name == "serve":
+    elif args.name in ("serve", "bag") and args.episodes:
         options = {"episodes": args.episodes}
     elif args.name == "data":
         options = {"megabytes": args.megabytes}

@@ -41,7 +41,7 @@ def add_parser(subparsers: SubParsers) -> None:
     parser = add_command(
         subparsers,
         "launch",
-        summary="run the graph of nodes: train, deploy, collect, monitor or sim",
+        summary="run the graph of nodes: train, deploy, collect, offline, monitor or sim",
         description=f"""\
 Starts the nodes of a mode as processes of their own, which talk over DDS, and shows what they
 say. One Ctrl-C stops all of them in order; a second one at once. A node that dies is reported
@@ -54,6 +54,7 @@ modes:
   rlt-ros launch sim                                   the robot alone
   rlt-ros launch train --sim false --robot my_arm.yaml --teleop joy
   rlt-ros launch deploy --out runs/charger --episodes 20
+  rlt-ros launch offline --bag runs/monday/bag --out runs/offline
   rlt-ros launch train --namespace left,right          two robots, one learner""",
     )
     parser.add_argument("mode", choices=MODES, metavar="MODE", help=" | ".join(MODES))

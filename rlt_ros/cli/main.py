@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import rlt_ros
 from rlt_ros.cli import (
+    bag,
     bench,
     data,
     echo,
@@ -38,9 +39,11 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 _EXTRAS = {
     "accelerate": "train",
     "av": "sim",
+    "backports": "dds",
     "PIL": "remote",
     "cyclonedds": "dds",
     "lerobot": "lerobot",
+    "lz4": "dds",
     "msgpack": "remote",
     "h5py": "data",
     "modelscope": "data",
@@ -87,6 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
         report,
         pretrain,
         data,
+        bag,
         bench,
         launch,
         monitor,

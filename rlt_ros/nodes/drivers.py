@@ -5,7 +5,7 @@ What the messages mean is in `robots.joint_states` and `robots.commands`; here t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -31,6 +31,7 @@ from rlt_ros.robots.commands import (
     TrajectoryPoint,
     Values,
     read_command,
+    read_course,
 )
 from rlt_ros.robots.interface import COMMAND_TYPES, PartProfile
 from rlt_ros.robots.joint_states import JointStateReader
@@ -192,9 +193,24 @@ def read_driver_command(part: PartProfile, message: Any) -> tuple[list[str], Arr
     Raises:
         CommandError: it would refuse them.
     """
+    return read_command(part, _record(part, message))
+
+
+def read_driver_course(
+    part: PartProfile, message: Any, period: float, measured: Mapping[str, float]
+) -> tuple[list[str], Array]:
+    """Joints and their targets (K, J) rad, one row a control period; see `robots.commands.read_course`.
+
+    Raises:
+        CommandError: it does not say what it would have the arm do.
+    """
+    return read_course(part, _record(part, message), period, measured)
+
+
+def _record(part: PartProfile, message: Any) -> Record:
     kind = part.command.type
     if kind == "joint_state":
-        return read_command(part, NamedTargets(tuple(message.name), np.array(message.position)))
+        return NamedTargets(tuple(message.name), np.array(message.position))
     if kind == "joint_trajectory":
         points = tuple(
             TrajectoryPoint(
@@ -202,10 +218,10 @@ def read_driver_command(part: PartProfile, message: Any) -> tuple[list[str], Arr
             )
             for point in message.points
         )
-        return read_command(part, Trajectory(tuple(message.joint_names), points))
+        return Trajectory(tuple(message.joint_names), points)
     if kind == "forward":
-        return read_command(part, Values(np.array(message.data)))
-    return read_command(part, GroupTargets(message.name, np.array(message.cmd)))
+        return Values(np.array(message.data))
+    return GroupTargets(message.name, np.array(message.cmd))
 
 
 def command_type(part: PartProfile) -> type[Any]:

@@ -1,7 +1,9 @@
 """Records what the graph says into a rosbag2 of MCAP files, which ROS 2, Foxglove and PlotJuggler open.
 
-Bytes are written as they come. A run that goes on gets a new bag beside the old one; one whose recorder was killed
-lacks its summary, and `ros2 bag reindex` makes it.
+Bytes are written as they come, with the qualities of service that they were offered with, so that what is latched is
+latched again when the bag is played. A run that goes on gets a new bag beside the old one. SIGINT and SIGTERM finish
+the bag; one whose recorder was killed lacks its last megabyte and its summary: `rlt-ros bag` reads it all the same,
+and `ros2 bag reindex` makes a new summary.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from rlt_ros.middleware import Node, QoSProfile
@@ -48,6 +51,9 @@ from rlt_ros.nodes.topics import Topics
 from rlt_ros.rlt.parameters import check, parameter
 from rlt_ros.robots.profile import RobotProfile, load_profile
 
+_DEEP = 1000  # messages that may wait: who records may be late, but leaves nothing out
+_FOR_EVER = QosTime(sec=9223372036, nsec=854775807)  # as rosbag2 writes it
+
 
 @dataclass(frozen=True)
 class RecordConfig:
@@ -77,8 +83,15 @@ class RecordNode(Node):
         diagnostics.add("bag", self._report)
         topics = Topics(self, diagnostics)
         for kind, topic, profile in _wanted(load_profile(setup.robot), config):
-            connection = self._bag.add_connection(topic, type_name(kind), typestore=type_store())
-            topics.subscription(kind, topic, partial(self._write, connection), profile, raw=True)
+            connection = self._bag.add_connection(
+                topic, type_name(kind), typestore=type_store(), offered_qos_profiles=[_offered(profile)]
+            )
+            quality = QoSProfile(
+                depth=max(_DEEP, profile.depth),
+                reliability=profile.reliability,
+                durability=profile.durability,
+            )
+            topics.subscription(kind, topic, partial(self._write, connection), quality, raw=True)
         self.get_logger().info(f"records into {path}")
 
     def _write(self, connection: Any, data: bytes) -> None:
@@ -97,9 +110,10 @@ class RecordNode(Node):
 
 
 def _wanted(robot: RobotProfile, config: RecordConfig) -> Iterator[tuple[Any, str, QoSProfile]]:
-    """(type, topic, quality of service) of what is recorded."""
+    """(type, topic, quality of service that it is offered with) of what is recorded."""
+    sensors = qos.sensor(reliable=robot.reliable_sensors)
     of_a_robot = [
-        *((JointState, part.joint_states, qos.SENSOR) for part in robot.drivers),
+        *((JointState, part.joint_states, sensors) for part in robot.drivers),
         *((command_type(part), part.command.topic, qos.COMMAND) for part in robot.drivers),
         (RLState, "rlt/rl_state", qos.RL_STATE),
         (ChunkRequest, "rlt/chunk_request", qos.CHUNK_REQUEST),
@@ -111,7 +125,7 @@ def _wanted(robot: RobotProfile, config: RecordConfig) -> Iterator[tuple[Any, st
         (Bool, "rlt/e_stop", qos.E_STOP),
     ]
     if config.pictures:
-        of_a_robot += [(Image, camera.topic, qos.SENSOR) for camera in robot.cameras.values()]
+        of_a_robot += [(Image, camera.topic, sensors) for camera in robot.cameras.values()]
         of_a_robot.append((Observation, "rlt/observation", qos.OBSERVATION))
     for namespace in config.robots:
         prefix = f"/{namespace}/" if namespace else "/"
@@ -122,6 +136,21 @@ def _wanted(robot: RobotProfile, config: RecordConfig) -> Iterator[tuple[Any, st
     yield ReplayStatus, "/rlt/replay_status", qos.REPLAY_STATUS
     yield LearnerStatus, "/rlt/learner_status", qos.LEARNER_STATUS
     yield DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS
+
+
+def _offered(profile: QoSProfile) -> Qos:
+    """A quality of service as a bag names it."""
+    return Qos(
+        history=QosHistory.KEEP_LAST,
+        depth=profile.depth,
+        reliability=QosReliability[profile.reliability.name],
+        durability=QosDurability[profile.durability.name],
+        deadline=_FOR_EVER,
+        lifespan=_FOR_EVER,
+        liveliness=QosLiveliness.AUTOMATIC,
+        liveliness_lease_duration=_FOR_EVER,
+        avoid_ros_namespace_conventions=False,
+    )
 
 
 def _free(path: Path) -> Path:

@@ -145,6 +145,11 @@ class Assembly:
         """Episodes that are over and lack something."""
         return [number for number, episode in self._open.items() if episode.end and self._lacks(episode)]
 
+    @property
+    def unfinished(self) -> list[int]:
+        """Episodes of which steps or states have come, and no end."""
+        return [number for number, episode in self._open.items() if episode.end is None]
+
     def take(self, *, overdue: frozenset[int] = frozenset()) -> list[Assembled]:
         """Episodes that are over and complete, oldest first; those ``overdue`` as far as they have come."""
         running = [number for number, episode in self._open.items() if episode.end is None]

@@ -16,6 +16,8 @@ from rlt_ros.robots.interface import PartProfile
 
 Array = NDArray[np.float64]
 
+_LONGEST_COURSE = 60.0  # s of a trajectory that are looked at; none of one arm's motion lasts longer
+
 
 class CommandError(ValueError):
     """A command that cannot be made or read; the message says why."""
@@ -158,6 +160,47 @@ def read_command(part: PartProfile, record: Record) -> tuple[list[str], Array]:
     if not np.isfinite(values).all():
         raise CommandError(f"its values {values} must be finite")
     return [joint.get(name, name) for name in told], np.asarray(values, np.float64) * part.scale
+
+
+def read_course(
+    part: PartProfile, record: Record, period: float, measured: Mapping[str, float]
+) -> tuple[list[str], Array]:
+    """Joints by their own names, and the targets (K, J) rad that a command gives them, one a control period.
+
+    A row is what a control step that begins then shall reach a period later. Of a trajectory, however many points it
+    has and however it ends, there are as many rows as it lasts; all other commands have one.
+
+    Args:
+        part: the driver.
+        record: the command.
+        period: of control, s.
+        measured: where joints were when it came, rad, as far as it is known: where a trajectory starts from.
+
+    Raises:
+        CommandError: it does not say what it would have the arm do.
+    """
+    if not isinstance(record, Trajectory):
+        names, targets = read_command(part, record)
+        return names, targets[None]
+    joint = {part.told(one): one for one in part.carried}
+    names = [joint.get(name, name) for name in record.names]
+    times = [point.time for point in record.points]
+    if not times or times[0] < 0 or any(late <= early for early, late in itertools.pairwise(times)):
+        raise CommandError(
+            f"its points come at {times} s; there must be some, each later than the one before"
+        )
+    if any(point.positions.shape != (len(names),) for point in record.points):
+        raise CommandError(f"every point of it must have {len(names)} positions, one for each joint")
+    positions = np.stack([point.positions for point in record.points]) * part.scale
+    if not np.isfinite(positions).all():
+        raise CommandError("its positions must be finite")
+    if times[0] > period:
+        times.insert(0, 0.0)
+        start = [measured.get(name, first) for name, first in zip(names, positions[0], strict=True)]
+        positions = np.vstack([start, positions])
+    rows = min(max(1, round(times[-1] / period)), round(_LONGEST_COURSE / period))
+    moments = period * np.arange(1, rows + 1)
+    return names, np.stack([np.interp(moments, times, column) for column in positions.T], axis=1)
 
 
 def _check_trajectory(trajectory: Trajectory, names: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from rlt_ros.rlt.config import RLTConfig, Shapes
 from rlt_ros.rlt.parameters import ConfigError, build
 from rlt_ros.rlt.run_folder import CHECKPOINT_FILE, CONFIG_FILE
 from rlt_ros.rlt.storage import StorageError
-from rlt_ros.robots.profile import RobotProfile, load_profile
+from rlt_ros.robots.profile import DEFAULT_ROBOT, RobotProfile, load_profile
 from rlt_ros.robots.safety import SafetyFilter
 from rlt_ros.serving.errors import RequestError
 from rlt_ros.vla.acting import ask
@@ -27,8 +27,6 @@ from rlt_ros.vla.frozen import FrozenVLA
 from rlt_ros.vla.loading import load_frozen
 
 Array = NDArray[np.float64]
-
-DEFAULT_ROBOT = "agibot_g1_geniesim"
 
 
 @dataclass(frozen=True)
@@ -192,11 +190,11 @@ def open_run(folder: Path, serving: Serving, *, robot: str = "") -> ServedPolicy
         ) from error
     rlt = build(RLTConfig, settings, origin=str(path))
     # A task of one's own is kept as the path of its file, which has the task's name.
-    frozen = load_frozen(config.get("vla", "builtin"), Path(task).stem)
+    robot = robot or config.get("run", {}).get("robot", DEFAULT_ROBOT)
+    frozen = load_frozen(config.get("vla", "builtin"), Path(task).stem, robot)
     actor = None
     if serving.acts == "actor":
         dim = frozen.action_space.dim
         shapes = Shapes(frozen.z_dim, 2 * dim, rlt.chunk, dim)
         actor = load_actor(folder / CHECKPOINT_FILE, shapes=shapes, lineage=frozen.lineage)
-    profile = load_profile(robot or config.get("robot", DEFAULT_ROBOT))
-    return ServedPolicy(frozen, profile, rlt, actor, serving)
+    return ServedPolicy(frozen, load_profile(robot), rlt, actor, serving)

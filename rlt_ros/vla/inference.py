@@ -156,6 +156,11 @@ class Inference:
         return self._acting.obstacle or self._tokens.verdict
 
     @property
+    def token_fault(self) -> str:
+        """Why no states are given, in words: the token tells nothing; empty when it does."""
+        return self._tokens.verdict
+
+    @property
     def waiting_for(self) -> str:
         """What the request at hand waits for, in words; empty without one."""
         return self._obstacle() if self._request else ""

@@ -40,7 +40,7 @@ def load_frozen(vla: str, task: str, robot: str = DEFAULT_ROBOT) -> FrozenVLA:
             f"{path}: there is no RL token of task `{task}` for `{vla}`; train one with "
             f"`rlt-ros pretrain --data DEMONSTRATIONS --vla {vla} --task {task} --out {path.parent}`"
         )
-    model = load_vla(vla)
+    model = load_vla(vla, robot)
     return FrozenVLA(model, load_readout(path, vla=model.fingerprint))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from array import array
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rosbags.interfaces import QosDurability, QosReliability
 from rosbags.rosbag2 import Reader
 
 from rlt_ros.middleware import deserialize_message
@@ -77,3 +79,20 @@ def test_what_was_sent_is_in_the_bag(
         assert found["/arm/rlt/episode_state"][-3:] == sent
         assert found["/rlt/policy_update"] == [policy]
         graph.until(lambda: not talker.states.get_subscription_count())
+
+
+def test_latched_topics_are_latched_in_the_bag(
+    graph: Any, recorded: list[int], start_node: Callable[..., Any], tmp_path: Path
+) -> None:
+    process = start_node("record_node", out=str(tmp_path), pictures=True)
+    graph.until(lambda: recorded, what="the recorder's diagnostics")
+    assert process.end(signal.SIGINT) == 0
+    with Reader(tmp_path / "bag") as reader:
+        offered = {c.topic: c.ext.offered_qos_profiles for c in reader.connections}
+    for topic, durability, reliability in (
+        ("/rlt/episode_state", QosDurability.TRANSIENT_LOCAL, QosReliability.RELIABLE),
+        ("/rlt/executed_step", QosDurability.VOLATILE, QosReliability.RELIABLE),
+        ("/joint_states", QosDurability.VOLATILE, QosReliability.RELIABLE),
+    ):
+        (quality,) = offered[topic]
+        assert (quality.durability, quality.reliability) == (durability, reliability)

@@ -28,9 +28,9 @@ from rlt_ros.perception import Observation
 from rlt_ros.rlt.checkpoint import export_actor, import_actor
 from rlt_ros.rlt.config import RLTConfig, Shapes
 from rlt_ros.rlt.learner import Learner
-from rlt_ros.robots.profile import load_profile
+from rlt_ros.robots.profile import DEFAULT_ROBOT, load_profile
 from rlt_ros.serving.genie_sim import CAMERAS, MAX_BYTES, GenieSimSession
-from rlt_ros.serving.policy import DEFAULT_ROBOT, ServedPolicy, Serving
+from rlt_ros.serving.policy import ServedPolicy, Serving
 from rlt_ros.serving.websocket import Message, Session, WebSocketServer
 from rlt_ros.vla.loading import BUILTIN, load_frozen
 from rlt_ros.vla.wire import pack, unpack

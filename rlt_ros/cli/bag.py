@@ -1,0 +1,231 @@
+"""``rlt-ros bag``: look into bags of rosbag2, and make rows of a replay of them."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from rlt_ros.cli.options import SubParsers, add_command, add_config_options
+
+ACTIONS = ("inspect", "to-replay")
+_SECTIONS = ("rlt", "sync", "inference", "sampling")
+
+
+def add_parser(subparsers: SubParsers) -> None:
+    """Add ``bag`` to the command line."""
+    parser = add_command(
+        subparsers,
+        "bag",
+        summary="look into bags of rosbag2, and learn from them",
+        description="""\
+  inspect    topics, episodes, and what can be made of a bag for a robot, or what it lacks
+  to-replay  the rows that the live graph stored, or would have stored, into the replay of a run
+
+BAG is a folder of rosbag2 or a single file, MCAP or SQLite, plain or zstd; one whose recorder was
+killed is read as far as it goes. Bags recorded with `record:=true` have all that is needed. States
+that the VLA at hand made are taken as they are; those of another are computed anew from what was
+seen. Of a robot that somebody else recorded, cameras, joint states and commands are enough, under
+the topics of its profile; --labels or --outcome say how it went.
+
+Rows go beside those that are there, if they were made by the same VLA and token. Reading may be
+stopped and repeated: no row is stored twice. `rlt-ros launch offline` then also learns from them.""",
+        examples="""\
+  rlt-ros launch collect --record true --out runs/monday
+  rlt-ros bag inspect runs/monday/bag
+  rlt-ros bag to-replay runs/monday/bag runs/monday/bag_1 --out runs/offline --task charger
+  rlt-ros bag to-replay demo.mcap --robot my_arm.yaml --labels demo.yaml --vla my_vla --out runs/demo""",
+    )
+    parser.add_argument("action", choices=ACTIONS, metavar="|".join(ACTIONS), help="what to do (above)")
+    parser.add_argument("bags", nargs="+", type=Path, metavar="BAG", help="folder or file")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder of the run; made if missing (to-replay)"
+    )
+    parser.add_argument(
+        "--robot",
+        default="agibot_g1_geniesim",
+        metavar="PROFILE",
+        help="a name from config/robots/, or a YAML file (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--task",
+        default="charger",
+        metavar="TASK",
+        help="a name from config/tasks/, or a YAML file (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--vla",
+        default="builtin",
+        metavar="VLA",
+        help="builtin, a folder of weights, or KIND:WHERE[@CARD.yaml] (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--namespace",
+        default="auto",
+        metavar="NAME,…",
+        help="of the robots; auto takes those whose episodes are in the bag, else the root (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--states",
+        choices=("auto", "recorded", "computed"),
+        default="auto",
+        help="take the states in the bag, or have the VLA compute them (default: %(default)s: recorded where they are "
+        "this VLA's)",
+    )
+    others = parser.add_argument_group("bags without episodes of their own")
+    others.add_argument(
+        "--labels",
+        default="",
+        metavar="FILE",
+        help="YAML: a list of start, end, critical, outcome; seconds from the bag's start, or since 1970",
+    )
+    others.add_argument(
+        "--outcome",
+        choices=("cut", "success", "failure"),
+        default="cut",
+        help="how the whole bag ended, where it is one episode (default: %(default)s)",
+    )
+    others.add_argument(
+        "--acted-by",
+        choices=("human", "vla"),
+        default="human",
+        help="whose commands they are (default: %(default)s)",
+    )
+    add_config_options(parser)
+    parser.set_defaults(run=run, present=present)
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Look into the bags, or fill the replay."""
+    return _inspect(args) if args.action == "inspect" else _to_replay(args)
+
+
+def _inspect(args: argparse.Namespace) -> dict[str, Any]:
+    from rlt_ros.nodes.bag_inspect import inspect
+    from rlt_ros.offline.bag_files import Bag
+    from rlt_ros.robots.profile import load_profile
+
+    profile = load_profile(args.robot)
+    names = [] if args.namespace == "auto" else [name.strip("/ ") for name in args.namespace.split(",")]
+    return {"robot": profile.name, "bags": [inspect(Bag(path), profile, names) for path in args.bags]}
+
+
+def _to_replay(args: argparse.Namespace) -> dict[str, Any]:
+    import torch
+    from rich.console import Console
+
+    from rlt_ros.experiments.progress import bar
+    from rlt_ros.nodes.bag_import import BagImport
+
+    torch.set_num_threads(1)  # the VLA's numbers must be those of the live inference
+    bags = BagImport(_settings(args))
+    begun = time.monotonic()
+    try:
+        with bar(Console(stderr=True), "reading", max(1, round(bags.seconds))) as advance:
+            shown = 0
+            for seconds in bags.run():
+                if int(seconds) > shown:
+                    rows = bags.store.replay.total if bags.store.replay else 0
+                    advance(int(seconds) - shown, f"s; {rows} rows")
+                    shown = int(seconds)
+        result = bags.report()
+    finally:
+        bags.close()
+    wall = time.monotonic() - begun
+    return {**result, "wall_seconds": wall, "times_real_time": result["seconds_of_recording"] / wall}
+
+
+def _settings(args: argparse.Namespace) -> Any:
+    from rlt_ros.cli.overrides import read_overrides
+    from rlt_ros.nodes.bag_import import BagConfig, Settings
+    from rlt_ros.nodes.parameters import Setup
+    from rlt_ros.offline.sampling import SamplingConfig
+    from rlt_ros.perception.synchroniser import SyncConfig
+    from rlt_ros.rlt.config import RLTConfig
+    from rlt_ros.rlt.parameters import ConfigError, build
+    from rlt_ros.vla.request import InferenceConfig
+
+    if args.out is None:
+        raise ConfigError("`--out` is missing; name the folder of the run that shall learn from the bags")
+    given = read_overrides(args.config, args.set)
+    unknown = sorted(set(given) - set(_SECTIONS))
+    if unknown:
+        raise ConfigError(f"section `{unknown[0]}` is unknown; allowed: {', '.join(_SECTIONS)}")
+    kinds = (RLTConfig, SyncConfig, InferenceConfig, SamplingConfig)
+    sections: dict[str, Any] = {
+        name: build(kind, given.get(name, {}), origin=name)
+        for name, kind in zip(_SECTIONS, kinds, strict=True)
+    }
+    return Settings(
+        Setup(robot=args.robot, task=args.task, vla=args.vla),
+        BagConfig(
+            bags=tuple(str(path) for path in args.bags),
+            out=str(args.out),
+            states=args.states,
+            namespace=args.namespace,
+            labels=args.labels,
+            outcome=args.outcome,
+            acted_by=args.acted_by,
+        ),
+        **sections,
+    )
+
+
+def present(result: dict[str, Any]) -> None:
+    """Show what is in the bags, or what became of them."""
+    if "replay" in result:
+        _present_replay(result)
+        return
+    for bag in result["bags"]:
+        _present_bag(bag, result["robot"])
+
+
+def _present_replay(result: dict[str, Any]) -> None:
+    from rlt_ros.cli.output import number
+
+    for bag in result["bags"]:
+        robot = f" of {bag['namespace']}" if bag["namespace"] else ""
+        print(f"{bag['bag']}{robot}: {bag['read_as']}")
+    print(
+        f"{result['rows']:,} rows of {result['episodes']} episodes, {result['successes']} successes and "
+        f"{result['failures']} failures; {result['new_rows']:,} rows are new, the replay has "
+        f"{result['rows_in_replay']:,}"
+    )
+    print(
+        f"{number(result['seconds_of_recording'], 1, ' s')} of recording in {number(result['wall_seconds'], 1, ' s')}, "
+        f"{number(result['times_real_time'], 1)} times as fast as real time"
+    )
+    if result["renumbered_episodes"]:
+        print(
+            f"{result['renumbered_episodes']} episodes got other numbers: theirs are taken by others in the replay"
+        )
+    for kind, skipped in result["skipped"].items():
+        print(f"skipped {skipped['count']} × {kind}, e.g. {skipped['example']}")
+    for fault in result["damaged"]:
+        print(f"damaged: {fault}")
+    print(f"replay: {result['replay']}")
+
+
+def _present_bag(bag: dict[str, Any], robot: str) -> None:
+    from rlt_ros.cli.output import number, print_table
+
+    rows = [
+        (topic["topic"], topic["type"], f"{topic['messages']:,}", number(topic["hz"], 1))
+        for topic in bag["topics"]
+    ]
+    title = f"{bag['bag']}: {bag['seconds']:.1f} s, {bag['messages']:,} messages"
+    print_table(("topic", "type", "messages", "Hz"), rows, title=title)
+    for one in bag["robots"]:
+        name = f"robot {one['namespace']}: " if one["namespace"] else ""
+        counts = ", ".join(
+            f"{count} {what.replace('_', ' ')}" for what, count in one["episodes"].items() if count
+        )
+        print(f"{name}episodes: {counts or 'none of this package'}")
+        if one["vla"]:
+            print(f"{name}states of VLA {one['vla']}, token {one['token']}")
+        for way in one["ways"]:
+            text = "open" if way["open"] else f"lacks {'; '.join(way['lacks'])}. Remedy: {way['remedy']}"
+            print(f"{name}as {way['way']} of {robot}: {text}")
+    for fault in bag["damaged"]:
+        print(f"damaged: {fault}")

@@ -1,0 +1,490 @@
+"""Bags into a replay: the same rows that the live graph stored, or would have stored with the VLA that is chosen now.
+
+A second reader of the stream. Where a bag holds the states of this VLA, they are taken as they are; else they are
+computed from what was seen and done; and of a bag that somebody else recorded, steps and episodes are made first. What
+is stored is safe at once, so that reading may be stopped anywhere; the same bag read again adds what is missing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlt_ros.episodes.tasks import load_task
+from rlt_ros.nodes import bag_messages as messages
+from rlt_ros.nodes.bag_messages import Commands, Sensors, Way
+from rlt_ros.nodes.conversions import (
+    read_episode,
+    read_lineage,
+    read_observation,
+    read_state,
+    read_step,
+    state_shapes,
+    to_ns,
+)
+from rlt_ros.nodes.parameters import Setup
+from rlt_ros.offline.bag_files import Bag, Recorded
+from rlt_ros.offline.errors import BagError
+from rlt_ros.offline.labels import OUTCOMES, Segment, read_labels, whole
+from rlt_ros.offline.numbers import Numbering, StoredRows
+from rlt_ros.offline.sampling import Sampler, SamplingConfig
+from rlt_ros.offline.states import Record, StateComputer
+from rlt_ros.perception.pictures import resize
+from rlt_ros.perception.synchroniser import SyncConfig
+from rlt_ros.rlt.config import RLTConfig
+from rlt_ros.rlt.lineage import FROZEN_PARTS, Lineage, LineageError
+from rlt_ros.rlt.parameters import ConfigError, check, parameter
+from rlt_ros.rlt.replay import ReplayError
+from rlt_ros.rlt.row_store import RowStore, Stream
+from rlt_ros.rlt.run_folder import REPLAY_FILE
+from rlt_ros.rlt.stream import Phase
+from rlt_ros.rlt.transition import Outcome, Source, Window
+from rlt_ros.robots.action_space import ActionSpace
+from rlt_ros.robots.profile import RobotProfile, load_profile
+from rlt_ros.vla.fit import require_fit
+from rlt_ros.vla.frozen import FrozenVLA
+from rlt_ros.vla.loading import load_frozen
+from rlt_ros.vla.request import InferenceConfig, Request
+
+AUTO, RECORDED, COMPUTED = "auto", "recorded", "computed"
+_ACTED = {"human": Source.HUMAN, "vla": Source.VLA}
+_OVERLAP = 1  # `boundary` of a ChunkRequest
+_NS = 1e-9
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class BagConfig:
+    """Which bags become rows, where, and how."""
+
+    bags: tuple[str, ...] = parameter((), help="Bags of rosbag2: folders, or single files *.mcap and *.db3.")
+    out: str = parameter("runs/graph", help=f"Folder of the run; the replay is `{REPLAY_FILE}` in it.")
+    states: str = parameter(
+        AUTO,
+        help="`recorded`: the RL states in the bag. `computed`: by the VLA, from the observations in it. `auto`: "
+        "recorded where they are this VLA's, else computed.",
+        choices=(AUTO, RECORDED, COMPUTED),
+    )
+    namespace: str = parameter(
+        AUTO,
+        help="Namespaces of the robots in the bags, with commas between; `auto`: those whose stream of this package is "
+        "there, else the root.",
+    )
+    labels: str = parameter(
+        "",
+        help="Of a bag without episodes of its own: YAML list of `start`, `end`, and perhaps `critical` and `outcome`, "
+        "of each episode.",
+    )
+    outcome: str = parameter(
+        "cut", help="How an episode without labels ended, the whole bag.", choices=tuple(OUTCOMES)
+    )
+    acted_by: str = parameter(
+        "human", help="Whose the commands in a bag without episodes of its own are.", choices=tuple(_ACTED)
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if not self.bags:
+            raise ConfigError("`bags` is empty; name a bag at least")
+        if self.labels and len(self.bags) > 1:
+            raise ConfigError(
+                f"`labels` is {self.labels}, for one bag; {len(self.bags)} are given: read them one by one"
+            )
+        if self.labels and self.outcome != "cut":
+            raise ConfigError("`outcome` is for a bag without labels; write it into the entries of `labels`")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that rows depend on.
+
+    Attributes:
+        setup: robot, task and VLA.
+        bags: which bags, and how they are read.
+        rlt: chunk, stride and replay.
+        sync: which pictures and joint states belong together.
+        inference: how old an observation may be.
+        sampling: what counts as a gap in a bag of others.
+    """
+
+    setup: Setup
+    bags: BagConfig
+    rlt: RLTConfig = field(default_factory=RLTConfig)
+    sync: SyncConfig = field(default_factory=SyncConfig)
+    inference: InferenceConfig = field(default_factory=InferenceConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+
+
+class _Reader(Protocol):
+    """Makes rows of one robot's messages in a bag."""
+
+    @property
+    def topics(self) -> Collection[str]:
+        """Whose messages it takes."""
+        ...
+
+    def take(self, recorded: Recorded) -> None:
+        """Take a message. Raises ValueError where it cannot be used."""
+        ...
+
+    def finish(self) -> None:
+        """The bag is over."""
+        ...
+
+
+class BagImport:
+    """Reads bags into the replay of a run. Close it in any case.
+
+    Args:
+        settings: all that rows depend on.
+        committed: called after rows were committed.
+
+    Raises:
+        BagError: a bag cannot be read, or lacks what is needed.
+        ConfigError: robot, task, VLA or labels do not fit.
+        ReplayError: the replay that is there cannot be gone on with.
+    """
+
+    def __init__(self, settings: Settings, *, committed: Callable[[], None] = lambda: None) -> None:
+        self._settings, config = settings, settings.bags
+        self._profile, self._task = load_profile(settings.setup.robot), load_task(settings.setup.task)
+        self._out = Path(config.out).expanduser().absolute()
+        self._frozen: FrozenVLA | None = None
+        self.skipped: Counter[str] = Counter()
+        self._examples: dict[str, str] = {}
+        self.last_skipped = ""
+        self._outcomes: Counter[Outcome] = Counter()
+        self._ways: list[dict[str, str]] = []
+        self._rows = self._moved = 0
+        self._robots: dict[str, int] = {}
+        self._bags = [Bag(path, work=self._out) for path in config.bags]
+        for bag in self._bags:  # all of them before anything is written
+            for namespace in self._namespaces(bag):
+                self._way(bag, namespace)
+            self._segments(bag)
+        self.store = RowStore(
+            self._out / REPLAY_FILE,
+            settings.rlt,
+            joints=self._profile.dim,
+            space=ActionSpace,
+            reject=self._skip,
+            committed=committed,
+        )
+        self._before = self.store.replay.total if self.store.replay else 0
+        self._stored = StoredRows(lambda: self.store.replay)
+
+    @property
+    def seconds(self) -> float:
+        """Of recording, all bags together."""
+        return sum(bag.seconds for bag in self._bags)
+
+    def run(self) -> Iterator[float]:
+        """Read all bags; gives now and then how many seconds of recording are done.
+
+        Raises:
+            LineageError: a bag's states were made by other parts than the replay's rows.
+        """
+        done = 0.0
+        for bag in self._bags:
+            for seconds in self._read(bag):
+                yield done + seconds
+            done += bag.seconds
+            yield done
+
+    def close(self) -> None:
+        """Let go of the replay; what is stored is safe."""
+        self.store.close()
+
+    def report(self) -> dict[str, Any]:
+        """What came of it: rows, episodes and their outcomes, how bags were read, what was skipped and why."""
+        total = self.store.replay.total if self.store.replay else self._before
+        return {
+            "replay": str(self.store.path),
+            "rows": self._rows,
+            "new_rows": total - self._before,
+            "rows_in_replay": total,
+            "episodes": sum(self._outcomes.values()),
+            "successes": self._outcomes[Outcome.SUCCESS],
+            "failures": self._outcomes[Outcome.FAILURE],
+            "renumbered_episodes": self._moved,
+            "seconds_of_recording": self.seconds,
+            "bags": self._ways,
+            "skipped": {
+                kind: {"count": n, "example": self._examples[kind]} for kind, n in self.skipped.items()
+            },
+            "damaged": [fault for bag in self._bags for fault in bag.faults],
+        }
+
+    # -- one bag -----------------------------------------------------------------------------------------------------
+
+    def _read(self, bag: Bag) -> Iterator[float]:
+        identity = bag.identity()
+        streams, readers = list[Stream](), list[_Reader]()
+        for namespace in self._namespaces(bag):
+            stream = self._join(namespace, identity)
+            streams.append(stream)
+            readers.append(self._reader(bag, namespace, stream))
+        by_topic = {topic: reader for reader in readers for topic in reader.topics}
+        told = 0.0
+        for recorded in bag.messages(set(by_topic)):
+            try:
+                by_topic[recorded.topic].take(recorded)
+            except (LineageError, ReplayError):
+                raise
+            except ValueError as error:
+                self._skip(f"unusable {recorded.type.split('/')[-1]}", f"{recorded.topic}: {error}")
+            seconds = (recorded.time - bag.start) * _NS
+            if abs(seconds - told) >= 0.5:
+                self.store.look(seconds)
+                told = seconds
+            yield min(max(seconds, 0.0), bag.seconds)
+        for reader in readers:
+            reader.finish()
+        for stream in streams:
+            self._note_unfinished(stream)
+            self.store.leave(stream)
+
+    def _join(self, namespace: str, identity: str) -> Stream:
+        numbering: Numbering | None = None
+
+        def place(windows: list[Window]) -> list[Window]:
+            nonlocal numbering
+            replay = self.store.replay
+            assert replay is not None
+            numbering = numbering or Numbering(
+                self._stored, replay.format.z_dtype, f"{namespace}\0{identity}"
+            )
+            moved = numbering.moved
+            placed = numbering.place(windows)
+            self._moved += numbering.moved - moved
+            self._rows += len(placed)
+            ends = [window.outcome for window in placed if window.outcome is not Outcome.NONE]
+            self._outcomes[ends[-1] if ends else Outcome.NONE] += 1
+            return placed
+
+        return self.store.join(namespace, place=place)
+
+    def _note_unfinished(self, stream: Stream) -> None:
+        for number in stream.assembly.unfinished:
+            self._skip(
+                "without end", f"episode {number} has no end in the bag, so nobody knows whether it counts"
+            )
+
+    def _namespaces(self, bag: Bag) -> list[str]:
+        if self._settings.bags.namespace != AUTO:
+            return [name.strip().strip("/") for name in self._settings.bags.namespace.split(",")]
+        return messages.namespaces(bag) or [""]
+
+    def _segments(self, bag: Bag) -> list[Segment]:
+        config = self._settings.bags
+        if config.labels:
+            return read_labels(config.labels, start=bag.start, end=bag.end)
+        return [whole(bag.start, bag.end, config.outcome)]
+
+    def _way(self, bag: Bag, namespace: str) -> Way:
+        """How rows come out of a bag.
+
+        Raises:
+            BagError: in no way.
+        """
+        config = self._settings.bags
+        if namespace not in messages.namespaces(bag):
+            self._require(bag, Way.SAMPLED, namespace)
+            return Way.SAMPLED
+        if config.labels or config.outcome != "cut":
+            raise BagError(f"bag {bag.path} has episodes of its own; leave `labels` and `outcome` out")
+        if config.states != AUTO:
+            way = Way.RECORDED if config.states == RECORDED else Way.COMPUTED
+            self._require(bag, way, namespace)
+            return way
+        recorded = messages.lacking(bag, messages.needed(Way.RECORDED, bag, self._profile, namespace))
+        why = "; ".join(recorded)
+        if not recorded:
+            made = self._made_by(bag, namespace)
+            own = self._vla().lineage
+            other = [part for part in FROZEN_PARTS if made and getattr(made, part) != getattr(own, part)]
+            if not other:
+                return Way.RECORDED
+            part = other[0]
+            why = f"its states are of {part} `{getattr(made, part)}`, not `{getattr(own, part)}`"
+        computed = messages.lacking(bag, messages.needed(Way.COMPUTED, bag, self._profile, namespace))
+        if computed:
+            raise BagError(
+                f"bag {bag.path} cannot be used: for {Way.RECORDED.value}, {why}; for {Way.COMPUTED.value}, "
+                f"{'; '.join(computed)}. Record with `record:=true` and `pictures` on, or choose the VLA that was "
+                "recorded"
+            )
+        return Way.COMPUTED
+
+    def _require(self, bag: Bag, way: Way, namespace: str) -> None:
+        lacks = messages.lacking(bag, messages.needed(way, bag, self._profile, namespace))
+        if lacks:
+            raise BagError(
+                f"bag {bag.path} does not have what {way.value} of `{self._profile.name}` needs: {'; '.join(lacks)}. "
+                "`rlt-ros bag inspect` shows what is in it; topics are those of the robot's profile"
+            )
+
+    def _made_by(self, bag: Bag, namespace: str) -> Lineage | None:
+        """Which parts made the first state of a bag; None where it holds none."""
+        topics = messages.own_topics(namespace, messages.STATE)
+        message = next(messages.first(bag, topics), None)
+        return None if message is None else read_lineage(message.lineage)
+
+    def _vla(self) -> FrozenVLA:
+        """The VLA, loaded when it is first needed."""
+        if self._frozen is None:
+            setup = self._settings.setup
+            frozen = load_frozen(setup.vla, self._task.name, setup.robot)
+            require_fit(
+                frozen.vla,
+                self._profile,
+                chunk=self._settings.rlt.chunk,
+                instruction=self._task.instruction,
+                token=frozen.token,
+            )
+            self._frozen = frozen
+        return self._frozen
+
+    def _reader(self, bag: Bag, namespace: str, stream: Stream) -> _Reader:
+        way = self._way(bag, namespace)
+        self._ways.append({"bag": str(bag.path), "namespace": namespace, "read_as": way.value})
+        if way is Way.RECORDED:
+            return _Stored(self.store, stream, namespace, self._profile, self._settings.rlt.chunk)
+        computer = StateComputer(self._vla(), self._settings.rlt, self._settings.inference, self._skip)
+        sink = _Sink(self.store, stream, computer)
+        size = self._vla().spec.image_size
+        sensors = Sensors(self._profile, namespace, size, self._settings.sync, self._skip)
+        if way is Way.COMPUTED:
+            topics = messages.needed(way, bag, self._profile, namespace)
+            return _Seen(sink, namespace, sensors, topics, self._vla())
+        sampler = Sampler(
+            round(1e9 / self._profile.control_hz),
+            [[self._profile.joints.index(joint) for joint in part.joints] for part in self._profile.drivers],
+            self._segments(bag),
+            self._settings.sampling,
+            source=_ACTED[self._settings.bags.acted_by],
+            task=self._task.name,
+            instruction=self._task.instruction,
+            drop=self._skip,
+        )
+        return _Sampled(sink, sensors, Commands(self._profile, namespace), sampler)
+
+    def _skip(self, kind: str, reason: str) -> None:
+        self.skipped[kind] += 1
+        self.last_skipped = f"{kind}: {reason}"
+        self._examples.setdefault(kind, reason)
+
+
+class _Sink:
+    """Passes records through the state computer into the replay."""
+
+    def __init__(self, store: RowStore, stream: Stream, computer: StateComputer) -> None:
+        self._store, self._stream, self._computer = store, stream, computer
+
+    def put(self, recorded: int, record: Record) -> None:
+        """Take a record of a moment, ns."""
+        for made in self._computer.take(recorded * _NS, record):
+            self._store.add(self._stream, made)
+
+    def finish(self) -> None:
+        """No more comes."""
+        for made in self._computer.finish():
+            self._store.add(self._stream, made)
+
+
+class _Stored:
+    """States, steps and episodes as they are."""
+
+    def __init__(
+        self, store: RowStore, stream: Stream, namespace: str, profile: RobotProfile, chunk: int
+    ) -> None:
+        self._store, self._stream, self._joints, self._chunk = store, stream, profile.dim, chunk
+        names = (messages.STATE, messages.STEP, messages.EPISODE)
+        self.topics = [messages.absolute(name, namespace) for name in names]
+
+    def take(self, recorded: Recorded) -> None:
+        message = messages.read(recorded)
+        if recorded.topic.endswith(messages.STATE):
+            shapes = self._store.shapes or state_shapes(message, self._chunk)
+            self._store.add(self._stream, read_state(message, shapes))
+        elif recorded.topic.endswith(messages.STEP):
+            self._store.add(self._stream, read_step(message, self._joints))
+        else:
+            self._store.add(self._stream, read_episode(message))
+
+    def finish(self) -> None:
+        pass
+
+
+class _Seen:
+    """Observations, steps, episodes and requests, whose states are computed."""
+
+    def __init__(
+        self, sink: _Sink, namespace: str, sensors: Sensors, topics: Collection[str], vla: FrozenVLA
+    ) -> None:
+        self._sink, self._sensors, self.topics = sink, sensors, list(topics)
+        self._vla, self._joints, self._size = vla, vla.action_space.dim, vla.spec.image_size
+        names = (messages.OBSERVATION, messages.STEP, messages.EPISODE, messages.REQUEST)
+        read = (self._observation, self._step, read_episode, _request)
+        self._read = {messages.absolute(name, namespace): one for name, one in zip(names, read, strict=True)}
+
+    def take(self, recorded: Recorded) -> None:
+        read = self._read.get(recorded.topic)
+        records = self._sensors.take(recorded) if read is None else [read(messages.read(recorded))]
+        for record in records:
+            self._sink.put(recorded.time, record)
+
+    def finish(self) -> None:
+        self._sink.finish()
+
+    def _step(self, message: Any) -> Any:
+        return read_step(message, self._joints)
+
+    def _observation(self, message: Any) -> Any:
+        seen = read_observation(message, self._joints)
+        images = {name: resize(picture, *self._size) for name, picture in seen.images.items()}
+        observation = type(seen)(seen.stamp, images, seen.position, seen.velocity)
+        self._vla.check(observation)
+        return observation
+
+
+class _Sampled:
+    """What a robot's drivers said, from which steps and episodes are made."""
+
+    def __init__(self, sink: _Sink, sensors: Sensors, commands: Commands, sampler: Sampler) -> None:
+        self._sink, self._sensors, self._commands, self._sampler = sink, sensors, commands, sampler
+        self.topics = [*sensors.topics, *commands.topics]
+        self._now = 0
+        self._position: Array | None = None
+
+    def take(self, recorded: Recorded) -> None:
+        self._now = recorded.time
+        if recorded.topic in self._commands.topics:
+            if self._position is not None:  # else nobody knows where the arm stands
+                part, stamp, targets = self._commands.take(recorded, self._position)
+                self._sampler.command(recorded.time, part, stamp, targets)
+            return
+        for observation in self._sensors.take(recorded):
+            self._sampler.observe(observation)
+        if self._sensors.position is not None:
+            stamp, self._position = self._sensors.position
+            self._put(self._sampler.joints(recorded.time, stamp, self._position))
+
+    def finish(self) -> None:
+        self._put(self._sampler.finish())
+        self._sink.finish()
+
+    def _put(self, records: list[Record]) -> None:
+        for record in records:
+            self._sink.put(self._now, record)
+
+
+def _request(message: Any) -> Request:
+    overlap = message.boundary == _OVERLAP
+    return Request(to_ns(message.header.stamp), message.episode, message.step, Phase(message.phase), overlap)

@@ -1,0 +1,90 @@
+"""What is in a bag, and what can be made of it for a robot."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from rlt_ros.nodes import bag_messages as messages
+from rlt_ros.nodes.bag_messages import Way
+from rlt_ros.nodes.conversions import read_episode, read_lineage
+from rlt_ros.offline.bag_files import Bag
+from rlt_ros.rlt.stream import Ending, EpisodeState, Phase
+from rlt_ros.robots.profile import RobotProfile
+
+_REMEDIES = {
+    Way.RECORDED: "record with `record:=true`",
+    Way.COMPUTED: "record with `record:=true` and `pictures` on",
+    Way.SAMPLED: "name these topics in a profile of the robot (`--robot`), or its namespace (`--namespace`)",
+}
+
+
+def inspect(bag: Bag, profile: RobotProfile, namespaces: list[str]) -> dict[str, Any]:
+    """Topics, episodes and ways of a bag.
+
+    Args:
+        bag: to look into.
+        profile: the robot that it may be of.
+        namespaces: of the robots; those that the stream of this package names by default.
+    """
+    names = namespaces or messages.namespaces(bag) or [""]
+    seconds = bag.seconds
+    return {
+        "bag": str(bag.path),
+        "seconds": seconds,
+        "messages": sum(topic.count for topic in bag.topics.values()),
+        "topics": [
+            {
+                "topic": topic.name,
+                "type": topic.type,
+                "messages": topic.count,
+                "hz": topic.count / seconds if seconds else None,
+            }
+            for topic in sorted(bag.topics.values(), key=lambda one: one.name)
+        ],
+        "robots": [_robot(bag, profile, name) for name in names],
+        "damaged": list(bag.faults),
+    }
+
+
+def _robot(bag: Bag, profile: RobotProfile, namespace: str) -> dict[str, Any]:
+    ways = []
+    for way in Way:
+        lacks = messages.lacking(bag, messages.needed(way, bag, profile, namespace))
+        ways.append(
+            {"way": way.value, "open": not lacks, "lacks": lacks, "remedy": _REMEDIES[way] if lacks else ""}
+        )
+    state = next(messages.first(bag, messages.own_topics(namespace, messages.STATE)), None)
+    lineage = None if state is None else read_lineage(state.lineage)
+    return {
+        "namespace": namespace,
+        "episodes": _episodes(bag, namespace),
+        "vla": lineage.vla if lineage else None,
+        "token": lineage.token if lineage else None,
+        "ways": ways,
+    }
+
+
+def _episodes(bag: Bag, namespace: str) -> dict[str, int]:
+    """How many episodes began, how they ended, and how many of them leave no rows."""
+    topics = messages.own_topics(namespace, messages.EPISODE)
+    begun, ends = set[int](), dict[int, EpisodeState]()
+    if messages.lacking(bag, topics):
+        return {"begun": 0}
+    for message in messages.first(bag, topics):
+        try:
+            state = read_episode(message)
+        except ValueError:
+            continue
+        if state.episode:
+            begun.add(state.episode)
+        if state.phase is Phase.DONE:
+            ends[state.episode] = state
+    endings = Counter(state.ending for state in ends.values())
+    return {
+        "begun": len(begun),
+        "without_end": len(begun - set(ends)),
+        "evaluations": sum(state.eval for state in ends.values()),
+        "withdrawn": sum(state.discarded for state in ends.values()),
+        **{ending.name.lower(): endings[ending] for ending in Ending if ending is not Ending.NONE},
+    }

@@ -1,0 +1,135 @@
+"""What a human says about a recording: where its episodes begin and end, and how they ended."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rlt_ros.offline.errors import BagError
+from rlt_ros.rlt.stream import Ending
+
+OUTCOMES: Mapping[str, Ending] = {
+    "cut": Ending.ABORTED,
+    "success": Ending.SUCCESS,
+    "failure": Ending.FAILURE,
+}
+"""Word → how an episode ended; ``cut`` would have gone on, and its value is bootstrapped."""
+
+_KEYS = ("start", "end", "critical", "outcome")
+_ABSOLUTE = 1e8  # s since 1970; no recording is that long
+_NS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One episode of a recording, on the clock that recorded it.
+
+    Attributes:
+        start, end: ns; the end belongs to it no more.
+        critical: where its critical phase begins, ns.
+        ending: how it ended.
+        name: for messages.
+    """
+
+    start: int
+    end: int
+    critical: int
+    ending: Ending
+    name: str
+
+    @property
+    def reward(self) -> float:
+        """For the last step."""
+        return 1.0 if self.ending is Ending.SUCCESS else 0.0
+
+
+def whole(start: int, end: int, outcome: str) -> Segment:
+    """A recording that is one episode, critical from its beginning."""
+    return Segment(start, end + 1, start, OUTCOMES[outcome], "the bag")
+
+
+def read_labels(path: str | Path, *, start: int, end: int) -> list[Segment]:
+    """The episodes that a file of labels names, in their order.
+
+    Args:
+        path: YAML, a list of entries with ``start`` and ``end`` in seconds from the bag's start or since 1970, and
+            perhaps ``critical``, where the critical phase begins, and ``outcome``: success, failure or cut.
+        start: when the recording began, ns.
+        end: when it ended, ns.
+
+    Raises:
+        BagError: the file cannot be read, or says what cannot be; the message names file, entry and key.
+    """
+    try:
+        document = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BagError(f"labels {path}: cannot be read ({error.strerror}); check the path") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BagError(f"labels {path}: is not valid YAML: {error}") from error
+    if not isinstance(document, list) or not document:
+        raise BagError(f"labels {path}: must be a list of entries with the keys {', '.join(_KEYS)}")
+    segments = [
+        _segment(entry, f"labels {path}: entry {number}", start, end)
+        for number, entry in enumerate(document, 1)
+    ]
+    segments.sort(key=lambda segment: segment.start)
+    _require_apart(segments)
+    return segments
+
+
+def _segment(entry: Any, name: str, start: int, end: int) -> Segment:
+    if not isinstance(entry, Mapping):
+        raise BagError(f"{name} is {entry!r}; it must be a mapping with the keys {', '.join(_KEYS)}")
+    unknown = [key for key in entry if key not in _KEYS]
+    if unknown:
+        raise BagError(f"{name}: key `{unknown[0]}` is unknown; allowed: {', '.join(_KEYS)}")
+    for key in ("start", "end"):
+        if key not in entry:
+            raise BagError(f"{name}: `{key}` is required and missing")
+    first, last = (_moment(entry, key, name, start) for key in ("start", "end"))
+    critical = _moment(entry, "critical", name, start) if "critical" in entry else first
+    seconds = (end - start) / _NS
+    if first >= last:
+        raise BagError(f"{name}: `end` is {entry['end']}; it must be later than `start`, {entry['start']}")
+    if not first <= critical < last:
+        raise BagError(
+            f"{name}: `critical` is {entry['critical']}; it must be from `start`, {entry['start']}, to before `end`, "
+            f"{entry['end']}"
+        )
+    if first > end or last < start:
+        raise BagError(
+            f"{name}: `start` is {entry['start']}, outside the recording of {seconds:.3f} s from {start / _NS:.3f}"
+        )
+    outcome = entry.get("outcome", "cut")
+    if outcome not in OUTCOMES:
+        raise BagError(f"{name}: `outcome` is {outcome!r}; allowed: {', '.join(OUTCOMES)}")
+    return Segment(first, last, critical, OUTCOMES[outcome], name)
+
+
+def _moment(entry: Mapping[Any, Any], key: str, name: str, start: int) -> int:
+    value = entry[key]
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not math.isfinite(value)
+        or value < 0
+    ):
+        raise BagError(
+            f"{name}: `{key}` is {value!r}; it must be seconds from the bag's start, at least 0, or since 1970"
+        )
+    return round(value * _NS) + (0 if value >= _ABSOLUTE else start)
+
+
+def _require_apart(segments: Sequence[Segment]) -> None:
+    for before, after in itertools.pairwise(segments):
+        if after.start < before.end:
+            entry = before.name.rpartition(": ")[2]
+            raise BagError(
+                f"{after.name}: `start` lies before the `end` of {entry}; episodes must not overlap"
+            )

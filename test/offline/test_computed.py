@@ -1,0 +1,149 @@
+"""States that the VLA makes of what was recorded: those that it made live, and those of robots of others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bags import START, write_bag
+from tiny_vla import CAMERAS, SIDE, TASK, write_tiny_vla
+
+from rlt_ros.middleware.arrays import pack
+from rlt_ros.middleware.messages import Image, JointState, message_type
+from rlt_ros.nodes.bag_import import BagConfig, BagImport, Settings
+from rlt_ros.nodes.conversions import to_duration, to_header
+from rlt_ros.nodes.parameters import Setup
+from rlt_ros.offline.errors import BagError
+from rlt_ros.perception.pictures import encode
+from rlt_ros.rlt.config import RLTConfig
+from rlt_ros.rlt.replay import Replay, ReplayFormat
+from rlt_ros.rlt.transition import Outcome, Window
+from rlt_ros.robots.profile import RobotProfile, load_profile
+
+RLT = RLTConfig(chunk=4, stride=2, replay_capacity=1000, z_storage="float32")
+XARM = """\
+name: other
+extends: xarm7
+urdf: robots/urdf/xarm7.urdf
+cameras:
+  hand_left: {topic: left/image}
+  hand_right: {topic: right/image, encoding: bgr8}
+simulation:
+"""
+MS = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("weights")
+    write_tiny_vla(folder)
+    return folder
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """A profile of an arm with a JointTrajectoryController."""
+    path = tmp_path / "other.yaml"
+    path.write_text(XARM)
+    return path
+
+
+def joints_at(ms: int) -> np.ndarray:
+    return 0.1 * np.sin(0.002 * ms + np.arange(7))
+
+
+def robot_alone(profile: RobotProfile, *, seconds: float = 2.0) -> Iterator[tuple[str, int, Any]]:
+    """Pictures at 25 Hz, joint states at 100 Hz, commands at 50 Hz: where the arm will be 20 ms later."""
+    rng = np.random.default_rng(0)
+    part = profile.drivers[0]
+    for ms in range(0, round(1000 * seconds), 10):
+        header = to_header(START + ms * MS)
+        if ms % 40 == 0:
+            for camera in profile.cameras.values():
+                pixels = encode(rng.integers(0, 256, (2 * SIDE, SIDE, 3), dtype=np.uint8), camera.encoding)
+                picture = Image(
+                    header=header,
+                    height=2 * SIDE,
+                    width=SIDE,
+                    encoding=camera.encoding,
+                    step=SIDE * pixels.shape[2],
+                    data=pack(pixels),
+                )
+                yield f"/{camera.topic}", ms * MS, picture
+        names = list(part.joints)
+        state = JointState(
+            header=header, name=names, position=pack(joints_at(ms)), velocity=pack(np.zeros(7))
+        )
+        yield f"/{part.joint_states}", ms * MS, state
+        if ms % 20 == 0:
+            yield f"/{part.command.topic}", ms * MS + 1, command(profile, joints_at(ms + 20))
+
+
+def command(profile: RobotProfile, target: np.ndarray) -> Any:
+    part = profile.drivers[0]
+    if part.command.type == "joint_state":
+        return JointState(name=list(part.joints), position=pack(target))
+    point = message_type("trajectory_msgs/msg/JointTrajectoryPoint")
+    points = [point(positions=pack(target), time_from_start=to_duration(20 * MS))]
+    return message_type("trajectory_msgs/msg/JointTrajectory")(joint_names=list(part.joints), points=points)
+
+
+def take(
+    out: Path, bag: Path, robot: str, weights: Path, **options: Any
+) -> tuple[dict[str, Any], list[Window]]:
+    config = BagConfig(bags=(str(bag),), out=str(out), **options)
+    made = BagImport(Settings(Setup(robot=robot, task=TASK, vla=str(weights)), config, rlt=RLT))
+    try:
+        for _ in made.run():
+            pass
+        report = made.report()
+    finally:
+        made.close()
+    found = ReplayFormat.read(out / "replay.rlt")
+    replay = Replay.attach(out / "replay.rlt", found.shapes, lineage=found.lineage)
+    windows = [replay.window(i) for i in range(len(replay))]
+    replay.close()
+    return report, windows
+
+
+@pytest.mark.parametrize("kind", ["joint_state", "joint_trajectory"])
+def test_a_robot_alone_becomes_an_episode(tmp_path: Path, weights: Path, other: Path, kind: str) -> None:
+    robot = "agibot_g1_geniesim" if kind == "joint_state" else str(other)
+    profile = load_profile(robot)
+    assert profile.drivers[0].command.type == kind and set(CAMERAS) <= set(profile.cameras)
+    bag = write_bag(tmp_path / "bag", robot_alone(profile))
+    report, found = take(tmp_path / "out", bag, robot, weights, outcome="success")
+    assert (report["episodes"], report["successes"], report["skipped"]) == (1, 1, {})
+    assert [row.step for row in found] == list(range(0, 100, 2))
+    assert found[-1].outcome is Outcome.SUCCESS and all(row.human[: row.valid].all() for row in found)
+    scale = np.linspace(0.01, 0.04, 7)
+    for row in found[:10]:
+        seen = 40 * (20 * row.step // 40)  # ms of the observation before the step
+        np.testing.assert_allclose(row.proprio[:7], joints_at(seen), atol=1e-6)
+        np.testing.assert_allclose(
+            row.action[1] * scale + joints_at(seen), joints_at(20 * row.step + 40), atol=1e-5
+        )
+
+
+def test_labels_say_episodes_and_outcomes(tmp_path: Path, weights: Path) -> None:
+    robot = "agibot_g1_geniesim"
+    bag = write_bag(tmp_path / "bag", robot_alone(load_profile(robot), seconds=3.0))
+    labels = tmp_path / "labels.yaml"
+    labels.write_text("- {start: 0.2, end: 1.0, critical: 0.4, outcome: success}\n- {start: 1.5, end: 2.5}\n")
+    report, found = take(tmp_path / "out", bag, robot, weights, labels=str(labels), acted_by="vla")
+    assert (report["episodes"], report["successes"], report["skipped"]) == (2, 1, {})
+    assert [row.step for row in found if row.episode == 1] == list(range(10, 40, 2))
+    ends = [row.outcome for row in found if row.outcome is not Outcome.NONE]
+    assert ends == [Outcome.SUCCESS, Outcome.TRUNCATED]
+    assert not any(row.human.any() for row in found)
+
+
+def test_a_bag_without_commands_is_told_what_it_lacks(tmp_path: Path, weights: Path) -> None:
+    robot = "agibot_g1_geniesim"
+    messages = [one for one in robot_alone(load_profile(robot), seconds=0.2) if one[0] != "/joint_command"]
+    with pytest.raises(BagError, match=r"/joint_command \(sensor_msgs/msg/JointState\) is not in it"):
+        take(tmp_path / "out", write_bag(tmp_path / "bag", messages), robot, weights)
+    assert not (tmp_path / "out").exists()

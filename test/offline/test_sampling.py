@@ -1,0 +1,124 @@
+"""Steps and episodes from joint states and commands alone: at the control rate, cut by gaps and by the clock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rlt_ros.offline.labels import Segment
+from rlt_ros.offline.sampling import Sampler, SamplingConfig
+from rlt_ros.rlt.stream import Ending, EpisodeState, Phase, StepRecord
+from rlt_ros.rlt.transition import Source
+from rlt_ros.vla.request import Request
+
+PERIOD, JOINT_PERIOD = 20_000_000, 10_000_000  # ns
+AHEAD = 5_000_000_000  # ns by which the recording's clock is ahead of the robot's
+EVER = Segment(0, 10**19, 0, Ending.SUCCESS, "the bag")
+
+
+class Recording:
+    """Plays a robot whose joint k stands at t + k and is told to go to t + 10 + k, t in ms."""
+
+    def __init__(self, *segments: Segment, stamped: bool = True) -> None:
+        self.dropped: list[tuple[str, str]] = []
+        self.records: list[Any] = []
+        self.stamped = stamped
+        self.sampler = Sampler(
+            PERIOD,
+            [[0], [1]],
+            segments or (EVER,),
+            SamplingConfig(),
+            source=Source.HUMAN,
+            task="t",
+            instruction="i",
+            drop=lambda kind, reason: self.dropped.append((kind, reason)),
+        )
+
+    def plays(self, start: int, stop: int, *, commands: bool = True) -> Recording:
+        """From ``start`` to ``stop`` ms."""
+        for moment in range(start * 10**6, stop * 10**6, JOINT_PERIOD):
+            value = moment / 1e6
+            said = self.sampler.joints(moment + AHEAD, moment, np.array([value, value + 1]))
+            self.records += said
+            if commands and moment % PERIOD == 0:
+                for part in (0, 1):
+                    target = np.array([[value + 10 + part]])
+                    self.sampler.command(moment + AHEAD, part, moment if self.stamped else 0, target)
+        return self
+
+    def ends(self) -> Recording:
+        self.records += self.sampler.finish()
+        return self
+
+    @property
+    def steps(self) -> list[StepRecord]:
+        return [record for record in self.records if isinstance(record, StepRecord)]
+
+    @property
+    def endings(self) -> list[tuple[int, Ending, int]]:
+        return [
+            (record.episode, record.ending, record.steps)
+            for record in self.records
+            if isinstance(record, EpisodeState) and record.phase is Phase.DONE
+        ]
+
+
+@pytest.mark.parametrize("stamped", [True, False])
+def test_a_step_is_the_newest_command_and_joints_of_its_moment(stamped: bool) -> None:
+    made = Recording(stamped=stamped).plays(100, 500).ends()
+    assert [step.step for step in made.steps] == list(range(20))
+    for step in made.steps:
+        moment = step.stamp / 1e6
+        assert moment == 100 + 20 * step.step
+        assert step.command.tolist() == [moment + 10, moment + 11]
+        assert step.measured.tolist() == [moment, moment + 1]
+        assert step.source is Source.HUMAN
+    assert made.endings == [(1, Ending.SUCCESS, 20)] and not made.dropped
+
+
+def test_the_critical_phase_begins_where_the_label_says() -> None:
+    start, critical, end = (AHEAD + ms * 10**6 for ms in (200, 300, 400))
+    made = (
+        Recording(Segment(start, end, critical, Ending.FAILURE, "labels x: entry 1")).plays(100, 600).ends()
+    )
+    assert [step.stamp // 10**6 for step in made.steps] == list(range(200, 400, 20))
+    assert [record.step for record in made.records if isinstance(record, Request)] == [5]
+    assert made.endings == [(1, Ending.FAILURE, 5)]
+    phases = [record.phase for record in made.records if isinstance(record, EpisodeState)]
+    assert phases == [Phase.APPROACH, Phase.CRITICAL, Phase.DONE]
+
+
+def test_a_gap_cuts_and_the_last_part_has_the_outcome() -> None:
+    made = Recording().plays(100, 300).plays(1500, 1700).ends()
+    # The last joint state, of 290 ms, is good for 100 ms.
+    assert made.endings == [(1, Ending.ABORTED, 15), (2, Ending.SUCCESS, 10)]
+    assert [kind for kind, _ in made.dropped] == ["cut by a gap"]
+
+
+def test_commands_that_stop_before_the_recording_does_take_no_outcome_away() -> None:
+    made = Recording().plays(100, 300).plays(300, 3000, commands=False).ends()
+    ((_, ending, steps),) = made.endings
+    assert ending is Ending.SUCCESS and 10 <= steps <= 36  # the last command holds for half a second
+
+
+def test_a_clock_that_is_set_back_cuts_and_is_counted() -> None:
+    made = Recording().plays(5000, 5300).plays(100, 300).ends()
+    assert [ending for _, ending, _ in made.endings] == [Ending.ABORTED, Ending.SUCCESS]
+    assert [kind for kind, _ in made.dropped] == ["clock set back", "cut by a gap"]
+    assert [step.stamp // 10**6 for step in made.steps] == [*range(5000, 5300, 20), *range(100, 300, 20)]
+
+
+def test_a_clock_that_leaps_ahead_costs_no_time() -> None:
+    made = Recording().plays(100, 300).plays(10**12, 10**12 + 200).ends()
+    assert [ending for _, ending, _ in made.endings][-1] is Ending.SUCCESS
+    assert len(made.steps) == 25
+
+
+def test_a_label_of_nothing_is_said() -> None:
+    far = Segment(AHEAD + 10**12, AHEAD + 2 * 10**12, AHEAD + 10**12, Ending.SUCCESS, "labels x: entry 1")
+    made = Recording(far).plays(100, 300).ends()
+    assert made.dropped == [
+        ("episode without data", "labels x: entry 1: no commands and joint states were recorded in it")
+    ]
