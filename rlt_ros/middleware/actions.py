@@ -7,6 +7,9 @@ from typing import Any
 
 from rlt_ros.middleware.choice import IMPLEMENTATION, MiddlewareError
 
+SUCCEEDED, CANCELED, ABORTED = 4, 5, 6
+"""How a goal ends; `STATUS_…` of `action_msgs/msg/GoalStatus`."""
+
 
 def action_client(node: Any, type_name: str, name: str) -> tuple[Any, Any]:
     """A client, and the class of its actions, e.g. ``control_msgs/action/GripperCommand``.

@@ -17,7 +17,7 @@ from rlt_ros.middleware.arrays import pack
 from rlt_ros.middleware.messages import JointState, UnknownMessageType, message_type
 from rlt_ros.nodes import qos
 from rlt_ros.nodes.conversions import to_duration, to_header, to_ns
-from rlt_ros.nodes.diagnostics import Dropped
+from rlt_ros.nodes.diagnostics import ERROR, STALE, Dropped, Report
 from rlt_ros.nodes.gripper_output import CannotCommandGripper, GripperOutput
 from rlt_ros.nodes.run import CannotStart
 from rlt_ros.nodes.topics import Topics
@@ -96,6 +96,7 @@ class CommandPublishers:
         self._writers = [CommandWriter(part, 1.0 / profile.control_hz) for part in profile.drivers]
         self._publishers: list[Any] = []
         self._gripper: GripperOutput | None = None
+        self._no_gripper = ""
         gripper = profile.gripper
         self._joint_of_gripper = (
             profile.gripper_told if gripper is not None and gripper.type == "joint" else None
@@ -118,7 +119,8 @@ class CommandPublishers:
             try:
                 self._gripper = GripperOutput(self._node, self._endpoints, gripper, joint)
             except CannotCommandGripper as error:  # the human's alone: the arm works without
-                self._node.get_logger().error(f"nobody can command the gripper: {error}")
+                self._no_gripper = f"nobody can command the gripper: {error}"
+                self._node.get_logger().error(self._no_gripper)
 
     def close(self) -> None:
         """Publish no more."""
@@ -136,6 +138,12 @@ class CommandPublishers:
         for part, writer in zip(self._profile.drivers, self._writers, strict=True):
             if part.held:
                 writer.hold(dict(zip(names, positions, strict=True)))
+
+    def report_gripper(self) -> Report:
+        """What became of the commands to a gripper that has a topic or an action of its own."""
+        if self._no_gripper:
+            return ERROR, self._no_gripper, {}
+        return (STALE, "inactive", {}) if self._gripper is None else self._gripper.report()
 
     def publish(self, stamp: int, target: Array, gripper: float | None) -> None:
         """Send joint targets (A,) rad, and the gripper's command in its own unit if there is one.

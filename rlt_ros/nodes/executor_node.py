@@ -124,6 +124,8 @@ class ExecutorNode(LifecycleNode):
             1.0, self._watch_for_others, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
         self._commands = CommandPublishers(self, topics, self._profile, stamped=self._control.lock_step)
+        if self._profile.gripper is not None and self._profile.gripper.type != "joint":
+            diagnostics.add("gripper", self._commands.report_gripper)
 
     @explained
     def on_configure(self, state: State) -> TransitionCallbackReturn:

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from rlt_ros.middleware import Node
-from rlt_ros.middleware.actions import action_client
 from rlt_ros.middleware.arrays import pack
 from rlt_ros.middleware.choice import MiddlewareError
 from rlt_ros.middleware.messages import JointState, UnknownMessageType, message_type
 from rlt_ros.nodes import qos
 from rlt_ros.nodes.conversions import to_header
+from rlt_ros.nodes.diagnostics import OK, Report
+from rlt_ros.nodes.gripper_goals import GripperGoals
 from rlt_ros.nodes.topics import Topics
 from rlt_ros.robots.gripper import ACTION_TYPES, TOPIC_TYPES, ChangesOnly, GripperProfile
 
@@ -40,11 +41,10 @@ class GripperOutput:
         self._node, self._profile, self._changes = node, profile, ChangesOnly(profile)
         self._joint = joint
         self._publisher: Any = None
-        self._client: Any = None
-        self._kind: Any = None
+        self._goals: GripperGoals | None = None
         try:
             if profile.type in ACTION_TYPES:
-                self._client, self._kind = action_client(node, ACTION_TYPES[profile.type], profile.topic)
+                self._goals = GripperGoals(node, profile, joint)
             else:
                 self._kind = message_type(TOPIC_TYPES[profile.type])
                 self._publisher = topics.publisher(self._kind, profile.topic, qos.COMMAND)
@@ -52,27 +52,30 @@ class GripperOutput:
             raise CannotCommandGripper(f"`gripper.type` is {profile.type}: {error}") from error
 
     def send(self, value: float, stamp: int) -> None:
-        """Take a command, in the robot's unit; what has not changed is not sent again."""
-        if not self._changes.passes(value, time.monotonic()):
+        """Take a command, in the robot's unit; what has not changed is not sent again, unless it was lost."""
+        now = time.monotonic()
+        if self._goals is not None and self._goals.was_lost():
+            self._changes.failed(now)
+        if not self._changes.passes(value, now):
             return
-        if self._publisher is not None:
-            self._publisher.publish(self._message(value, stamp))
-        elif self._client.server_is_ready():
-            self._client.send_goal_async(self._goal(value))
+        if self._goals is not None:
+            self._goals.send(value)
         else:
-            self._changes.forget()
-            self._node.get_logger().warning(
-                f"nobody serves the action {self._profile.topic}; the gripper does not move",
-                throttle_duration_sec=5.0,
-            )
+            self._publisher.publish(self._message(value, stamp))
+
+    def report(self) -> Report:
+        """What became of the commands, as far as it can be known."""
+        if self._goals is not None:
+            return self._goals.report()
+        return OK, f"{self._profile.topic} is a topic; nobody answers there", {}
 
     def close(self) -> None:
         """Send no more."""
         if self._publisher is not None:
             self._node.destroy_publisher(self._publisher)
-        if self._client is not None:
-            self._client.destroy()
-        self._publisher = self._client = None
+        if self._goals is not None:
+            self._goals.close()
+        self._publisher = self._goals = None
 
     def _message(self, value: float, stamp: int) -> Any:
         if self._profile.type == "joint_state":
@@ -80,13 +83,3 @@ class GripperOutput:
         if self._profile.type == "forward":
             return self._kind(data=pack(np.array([value])))
         return self._kind(name=self._joint, cmd=value)
-
-    def _goal(self, value: float) -> Any:
-        goal = self._kind.Goal()
-        if self._profile.type == "gripper_command":
-            goal.command.position, goal.command.max_effort = value, self._profile.effort
-        else:
-            goal.command.name, goal.command.position = [self._joint], [value]
-            if self._profile.effort > 0.0:
-                goal.command.effort = [self._profile.effort]
-        return goal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,6 +22,8 @@ ACTION_TYPES = {
     "parallel_gripper_command": "control_msgs/action/ParallelGripperCommand",
 }
 """`gripper.type` → type of its action."""
+RETRY = 1.0
+"""After how many seconds a command that a gripper did not take is sent again."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,18 +121,20 @@ class ChangesOnly:
         self._least = profile.change * abs(profile.closed - profile.open)
         self._pause = 1.0 / profile.rate
         self._sent: float | None = None
-        self._when = 0.0
+        self._not_before = -math.inf
 
     def passes(self, value: float, now: float) -> bool:
         """Whether to send ``value`` at ``now`` s; if so it counts as sent."""
+        if now < self._not_before:
+            return False
         if self._sent is not None:
             change = abs(value - self._sent)
             at_end = value in (self._profile.open, self._profile.closed)
-            if change == 0.0 or (change < self._least and not at_end) or now - self._when < self._pause:
+            if change == 0.0 or (change < self._least and not at_end):
                 return False
-        self._sent, self._when = value, now
+        self._sent, self._not_before = value, now + self._pause
         return True
 
-    def forget(self) -> None:
-        """Send the next command in any case: this one was not delivered."""
-        self._sent = None
+    def failed(self, now: float) -> None:
+        """What was sent last was not taken: after a pause the next command passes, changed or not."""
+        self._sent, self._not_before = None, now + max(RETRY, self._pause)

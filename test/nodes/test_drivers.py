@@ -12,7 +12,7 @@ from rlt_ros.middleware import Node
 from rlt_ros.middleware.choice import IMPLEMENTATION
 from rlt_ros.middleware.messages import Header, JointState, String, Time, message_type
 from rlt_ros.nodes import qos
-from rlt_ros.nodes.diagnostics import Diagnostics, Dropped
+from rlt_ros.nodes.diagnostics import ERROR, Diagnostics, Dropped
 from rlt_ros.nodes.drivers import (
     CommandPublishers,
     command_stamp,
@@ -178,12 +178,15 @@ def test_a_gripper_with_a_topic_hears_changes_only(graph: Any) -> None:
 
 
 @pytest.mark.skipif(IMPLEMENTATION == "rclpy", reason="with ROS 2 the action is there")
-def test_without_ros_a_gripper_action_is_an_error_in_the_log_and_the_arm_works(graph: Any) -> None:
+def test_without_ros_a_gripper_action_is_an_error_in_the_diagnostics_and_the_arm_works(graph: Any) -> None:
     here = Robot(graph, load_profile("franka_fr3"))
     here.connect()
     here.commands.publish(STAMP, np.zeros(7), 0.02)
     graph.until(lambda: here.heard[0], what="a command of the arm")
-    assert here.commands._gripper is None
+    level, text, _ = here.commands.report_gripper()
+    assert level == ERROR
+    assert "franka_gripper/gripper_action" in text
+    assert "source it" in text
 
 
 @INTERBOTIX

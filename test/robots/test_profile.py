@@ -86,8 +86,15 @@ def test_a_gripper_hears_changes_and_both_ends_and_no_more_often_than_it_may() -
     changes = ChangesOnly(profile)
     said = [(0.0, 0.5), (0.2, 0.5), (0.4, 0.55), (0.45, 0.9), (0.5, 0.9), (0.55, 1.0), (0.7, 1.0), (0.9, 1.0)]
     assert [time for time, value in said if changes.passes(value, time)] == [0.0, 0.45, 0.55]
-    changes.forget()
-    assert changes.passes(1.0, 2.0)
+
+
+def test_a_command_that_the_gripper_did_not_take_is_sent_again_but_not_at_once() -> None:
+    changes = ChangesOnly(
+        GripperProfile("finger", open=0.0, closed=1.0, type="forward", topic="g", rate=10.0)
+    )
+    assert changes.passes(1.0, 5.0)
+    changes.failed(5.1)
+    assert [now for now in (5.2, 5.9, 6.2, 6.4) if changes.passes(1.0, now)] == [6.2]
 
 
 def test_every_key_is_explained() -> None:

@@ -1,0 +1,115 @@
+"""Goals of a gripper's action, and what becomes of them. Nothing here waits: answers come as callbacks."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rlt_ros.middleware import Node
+from rlt_ros.middleware.actions import ABORTED, CANCELED, SUCCEEDED, action_client
+from rlt_ros.nodes.diagnostics import OK, WARN, Report
+from rlt_ros.robots.gripper import ACTION_TYPES, RETRY, GripperProfile
+
+_NAMES = {SUCCEEDED: "succeeded", CANCELED: "canceled", ABORTED: "aborted"}
+
+
+class GripperGoals:
+    """Sends goals one after the other; the newest one counts.
+
+    Args:
+        node: whose they are; its callbacks bring the answers.
+        profile: of the gripper; its `type` is an action's.
+        joint: what the driver calls its joint.
+
+    Raises:
+        MiddlewareError: ROS 2 is not there, or the action is not installed.
+    """
+
+    def __init__(self, node: Node, profile: GripperProfile, joint: str) -> None:
+        assert profile.topic is not None
+        self._node, self._profile, self._action, self._joint = node, profile, profile.topic, joint
+        self._client, self._kind = action_client(node, ACTION_TYPES[profile.type], profile.topic)
+        self._counts = {"goals_sent": 0, "goals_unanswered": 0, "goals_refused": 0}
+        self._newest = 0
+        self._unanswered_since: float | None = None  # s
+        self._lost = False
+        self._level, self._what = OK, "no goal was sent yet"
+
+    def was_lost(self) -> bool:
+        """Whether the newest goal did not arrive, or was refused; said once."""
+        if self._unanswered_since is not None and time.monotonic() - self._unanswered_since > RETRY:
+            self._unanswered_since, self._lost = None, True
+            self._counts["goals_unanswered"] += 1
+            self._tell(WARN, f"did not answer within {RETRY:g} s")
+        lost, self._lost = self._lost, False
+        return lost
+
+    def send(self, value: float) -> None:
+        """Send a goal, in the robot's unit, if somebody serves the action."""
+        self._newest += 1
+        if not self._client.server_is_ready():
+            self._lost = True
+            self._tell(WARN, "is served by nobody; the gripper does not move")
+            return
+        self._lost, self._unanswered_since = False, time.monotonic()
+        self._counts["goals_sent"] += 1
+        self._tell(OK, f"was told to go to {value:g}")
+        number = self._newest
+        self._client.send_goal_async(self._goal(value)).add_done_callback(
+            lambda future: self._answered(number, value, future.result())
+        )
+
+    def report(self) -> Report:
+        """What became of the newest goal, and figures of all."""
+        return self._level, self._what, self._counts
+
+    def close(self) -> None:
+        """Send no more, and hear no more answers."""
+        self._newest += 1
+        self._client.destroy()
+
+    def _answered(self, number: int, value: float, handle: Any) -> None:
+        if not handle.accepted:
+            self._counts["goals_refused"] += 1
+        if number == self._newest:
+            self._unanswered_since, self._lost = None, not handle.accepted
+            if self._lost:
+                self._tell(WARN, f"refused to go to {value:g}")
+        if handle.accepted:
+            handle.get_result_async().add_done_callback(
+                lambda future: self._ended(number, value, future.result())
+            )
+
+    def _ended(self, number: int, value: float, response: Any) -> None:
+        status = _NAMES.get(response.status, f"status_{response.status}")
+        self._counts[f"goals_{status}"] = self._counts.get(f"goals_{status}", 0) + 1
+        if number != self._newest:
+            return  # a newer goal took its place
+        result = response.result
+        where = f"{self._position(result):g} on the way to {value:g}"
+        if result.stalled:  # with a thing between its fingers; some drivers call that a failure
+            self._tell(OK, f"holds something at {where}")
+        elif response.status == SUCCEEDED:
+            self._tell(OK, f"went to {value:g}")
+        else:
+            self._tell(WARN, f"{status} at {where}")
+
+    def _position(self, result: Any) -> float:
+        if self._profile.type == "gripper_command":
+            return float(result.position)
+        return float(result.state.position[0]) if result.state.position else float("nan")
+
+    def _tell(self, level: bytes, what: str) -> None:
+        self._level, self._what = level, f"{self._action} {what}"
+        if level != OK:
+            self._node.get_logger().warning(self._what, throttle_duration_sec=5.0)
+
+    def _goal(self, value: float) -> Any:
+        goal = self._kind.Goal()
+        if self._profile.type == "gripper_command":
+            goal.command.position, goal.command.max_effort = value, self._profile.effort
+        else:
+            goal.command.name, goal.command.position = [self._joint], [value]
+            if self._profile.effort > 0.0:
+                goal.command.effort = [self._profile.effort]
+        return goal
