@@ -8,34 +8,23 @@ is stored is safe at once, so that reading may be stopped anywhere; the same bag
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from rlt_ros.episodes.tasks import load_task
 from rlt_ros.nodes import bag_messages as messages
 from rlt_ros.nodes.bag_messages import Commands, Sensors, Way
-from rlt_ros.nodes.conversions import (
-    read_episode,
-    read_lineage,
-    read_observation,
-    read_state,
-    read_step,
-    state_shapes,
-    to_ns,
-)
+from rlt_ros.nodes.bag_readers import Reader, Sampled, Seen, Sink, Stored
+from rlt_ros.nodes.conversions import read_lineage
 from rlt_ros.nodes.parameters import Setup
-from rlt_ros.offline.bag_files import Bag, Recorded
+from rlt_ros.offline.bag_files import Bag
 from rlt_ros.offline.errors import BagError
 from rlt_ros.offline.labels import OUTCOMES, Segment, read_labels, whole
 from rlt_ros.offline.numbers import Numbering, StoredRows
 from rlt_ros.offline.sampling import Sampler, SamplingConfig
-from rlt_ros.offline.states import Record, StateComputer
-from rlt_ros.perception.pictures import resize
+from rlt_ros.offline.states import StateComputer
 from rlt_ros.perception.synchroniser import SyncConfig
 from rlt_ros.rlt.config import RLTConfig
 from rlt_ros.rlt.lineage import FROZEN_PARTS, Lineage, LineageError
@@ -43,20 +32,17 @@ from rlt_ros.rlt.parameters import ConfigError, check, parameter
 from rlt_ros.rlt.replay import ReplayError
 from rlt_ros.rlt.row_store import RowStore, Stream
 from rlt_ros.rlt.run_folder import REPLAY_FILE
-from rlt_ros.rlt.stream import Phase
 from rlt_ros.rlt.transition import Outcome, Source, Window
 from rlt_ros.robots.action_space import ActionSpace
-from rlt_ros.robots.profile import RobotProfile, load_profile
+from rlt_ros.robots.profile import load_profile
 from rlt_ros.vla.fit import require_fit
 from rlt_ros.vla.frozen import FrozenVLA
 from rlt_ros.vla.loading import load_frozen
-from rlt_ros.vla.request import InferenceConfig, Request
+from rlt_ros.vla.request import InferenceConfig
 
 AUTO, RECORDED, COMPUTED = "auto", "recorded", "computed"
 _ACTED = {"human": Source.HUMAN, "vla": Source.VLA}
-_OVERLAP = 1  # `boundary` of a ChunkRequest
 _NS = 1e-9
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -119,23 +105,6 @@ class Settings:
     sync: SyncConfig = field(default_factory=SyncConfig)
     inference: InferenceConfig = field(default_factory=InferenceConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
-
-
-class _Reader(Protocol):
-    """Makes rows of one robot's messages in a bag."""
-
-    @property
-    def topics(self) -> Collection[str]:
-        """Whose messages it takes."""
-        ...
-
-    def take(self, recorded: Recorded) -> None:
-        """Take a message. Raises ValueError where it cannot be used."""
-        ...
-
-    def finish(self) -> None:
-        """The bag is over."""
-        ...
 
 
 class BagImport:
@@ -225,7 +194,7 @@ class BagImport:
 
     def _read(self, bag: Bag) -> Iterator[float]:
         identity = bag.identity()
-        streams, readers = list[Stream](), list[_Reader]()
+        streams, readers = list[Stream](), list[Reader]()
         for namespace in self._namespaces(bag):
             stream = self._join(namespace, identity)
             streams.append(stream)
@@ -351,18 +320,18 @@ class BagImport:
             self._frozen = frozen
         return self._frozen
 
-    def _reader(self, bag: Bag, namespace: str, stream: Stream) -> _Reader:
+    def _reader(self, bag: Bag, namespace: str, stream: Stream) -> Reader:
         way = self._way(bag, namespace)
         self._ways.append({"bag": str(bag.path), "namespace": namespace, "read_as": way.value})
         if way is Way.RECORDED:
-            return _Stored(self.store, stream, namespace, self._profile, self._settings.rlt.chunk)
+            return Stored(self.store, stream, namespace, self._profile, self._settings.rlt.chunk)
         computer = StateComputer(self._vla(), self._settings.rlt, self._settings.inference, self._skip)
-        sink = _Sink(self.store, stream, computer)
+        sink = Sink(self.store, stream, computer)
         size = self._vla().spec.image_size
         sensors = Sensors(self._profile, namespace, size, self._settings.sync, self._skip)
         if way is Way.COMPUTED:
             topics = messages.needed(way, bag, self._profile, namespace)
-            return _Seen(sink, namespace, sensors, topics, self._vla())
+            return Seen(sink, namespace, sensors, topics, self._vla())
         sampler = Sampler(
             round(1e9 / self._profile.control_hz),
             [[self._profile.joints.index(joint) for joint in part.joints] for part in self._profile.drivers],
@@ -373,118 +342,9 @@ class BagImport:
             instruction=self._task.instruction,
             drop=self._skip,
         )
-        return _Sampled(sink, sensors, Commands(self._profile, namespace), sampler)
+        return Sampled(sink, sensors, Commands(self._profile, namespace), sampler)
 
     def _skip(self, kind: str, reason: str) -> None:
         self.skipped[kind] += 1
         self.last_skipped = f"{kind}: {reason}"
         self._examples.setdefault(kind, reason)
-
-
-class _Sink:
-    """Passes records through the state computer into the replay."""
-
-    def __init__(self, store: RowStore, stream: Stream, computer: StateComputer) -> None:
-        self._store, self._stream, self._computer = store, stream, computer
-
-    def put(self, recorded: int, record: Record) -> None:
-        """Take a record of a moment, ns."""
-        for made in self._computer.take(recorded * _NS, record):
-            self._store.add(self._stream, made)
-
-    def finish(self) -> None:
-        """No more comes."""
-        for made in self._computer.finish():
-            self._store.add(self._stream, made)
-
-
-class _Stored:
-    """States, steps and episodes as they are."""
-
-    def __init__(
-        self, store: RowStore, stream: Stream, namespace: str, profile: RobotProfile, chunk: int
-    ) -> None:
-        self._store, self._stream, self._joints, self._chunk = store, stream, profile.dim, chunk
-        names = (messages.STATE, messages.STEP, messages.EPISODE)
-        self.topics = [messages.absolute(name, namespace) for name in names]
-
-    def take(self, recorded: Recorded) -> None:
-        message = messages.read(recorded)
-        if recorded.topic.endswith(messages.STATE):
-            shapes = self._store.shapes or state_shapes(message, self._chunk)
-            self._store.add(self._stream, read_state(message, shapes))
-        elif recorded.topic.endswith(messages.STEP):
-            self._store.add(self._stream, read_step(message, self._joints))
-        else:
-            self._store.add(self._stream, read_episode(message))
-
-    def finish(self) -> None:
-        pass
-
-
-class _Seen:
-    """Observations, steps, episodes and requests, whose states are computed."""
-
-    def __init__(
-        self, sink: _Sink, namespace: str, sensors: Sensors, topics: Collection[str], vla: FrozenVLA
-    ) -> None:
-        self._sink, self._sensors, self.topics = sink, sensors, list(topics)
-        self._vla, self._joints, self._size = vla, vla.action_space.dim, vla.spec.image_size
-        names = (messages.OBSERVATION, messages.STEP, messages.EPISODE, messages.REQUEST)
-        read = (self._observation, self._step, read_episode, _request)
-        self._read = {messages.absolute(name, namespace): one for name, one in zip(names, read, strict=True)}
-
-    def take(self, recorded: Recorded) -> None:
-        read = self._read.get(recorded.topic)
-        records = self._sensors.take(recorded) if read is None else [read(messages.read(recorded))]
-        for record in records:
-            self._sink.put(recorded.time, record)
-
-    def finish(self) -> None:
-        self._sink.finish()
-
-    def _step(self, message: Any) -> Any:
-        return read_step(message, self._joints)
-
-    def _observation(self, message: Any) -> Any:
-        seen = read_observation(message, self._joints)
-        images = {name: resize(picture, *self._size) for name, picture in seen.images.items()}
-        observation = type(seen)(seen.stamp, images, seen.position, seen.velocity)
-        self._vla.check(observation)
-        return observation
-
-
-class _Sampled:
-    """What a robot's drivers said, from which steps and episodes are made."""
-
-    def __init__(self, sink: _Sink, sensors: Sensors, commands: Commands, sampler: Sampler) -> None:
-        self._sink, self._sensors, self._commands, self._sampler = sink, sensors, commands, sampler
-        self.topics = [*sensors.topics, *commands.topics]
-        self._now = 0
-        self._position: Array | None = None
-
-    def take(self, recorded: Recorded) -> None:
-        self._now = recorded.time
-        if recorded.topic in self._commands.topics:
-            if self._position is not None:  # else nobody knows where the arm stands
-                part, stamp, targets = self._commands.take(recorded, self._position)
-                self._sampler.command(recorded.time, part, stamp, targets)
-            return
-        for observation in self._sensors.take(recorded):
-            self._sampler.observe(observation)
-        if self._sensors.position is not None:
-            stamp, self._position = self._sensors.position
-            self._put(self._sampler.joints(recorded.time, stamp, self._position))
-
-    def finish(self) -> None:
-        self._put(self._sampler.finish())
-        self._sink.finish()
-
-    def _put(self, records: list[Record]) -> None:
-        for record in records:
-            self._sink.put(self._now, record)
-
-
-def _request(message: Any) -> Request:
-    overlap = message.boundary == _OVERLAP
-    return Request(to_ns(message.header.stamp), message.episode, message.step, Phase(message.phase), overlap)

@@ -1,0 +1,165 @@
+"""The readers of a bag: messages of one robot to the records that its rows are made of, in one of three ways."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlt_ros.nodes import bag_messages as messages
+from rlt_ros.nodes.bag_messages import Commands, Sensors
+from rlt_ros.nodes.conversions import (
+    read_episode,
+    read_observation,
+    read_state,
+    read_step,
+    state_shapes,
+    to_ns,
+)
+from rlt_ros.offline.bag_files import Recorded
+from rlt_ros.offline.sampling import Sampler
+from rlt_ros.offline.states import Record, StateComputer
+from rlt_ros.perception.pictures import resize
+from rlt_ros.rlt.row_store import RowStore, Stream
+from rlt_ros.rlt.stream import Phase
+from rlt_ros.robots.profile import RobotProfile
+from rlt_ros.vla.frozen import FrozenVLA
+from rlt_ros.vla.request import Request
+
+Array = NDArray[np.float64]
+
+_OVERLAP = 1  # `boundary` of a ChunkRequest
+_NS = 1e-9
+
+
+class Reader(Protocol):
+    """Makes rows of one robot's messages in a bag."""
+
+    @property
+    def topics(self) -> Collection[str]:
+        """Whose messages it takes."""
+        ...
+
+    def take(self, recorded: Recorded) -> None:
+        """Take a message. Raises ValueError where it cannot be used."""
+        ...
+
+    def finish(self) -> None:
+        """The bag is over."""
+        ...
+
+
+class Sink:
+    """Passes records through the state computer into the replay."""
+
+    def __init__(self, store: RowStore, stream: Stream, computer: StateComputer) -> None:
+        self._store, self._stream, self._computer = store, stream, computer
+
+    def put(self, recorded: int, record: Record) -> None:
+        """Take a record of a moment, ns."""
+        for made in self._computer.take(recorded * _NS, record):
+            self._store.add(self._stream, made)
+
+    def finish(self) -> None:
+        """No more comes."""
+        for made in self._computer.finish():
+            self._store.add(self._stream, made)
+
+
+class Stored:
+    """States, steps and episodes as they are."""
+
+    def __init__(
+        self, store: RowStore, stream: Stream, namespace: str, profile: RobotProfile, chunk: int
+    ) -> None:
+        self._store, self._stream, self._joints, self._chunk = store, stream, profile.dim, chunk
+        names = (messages.STATE, messages.STEP, messages.EPISODE)
+        self.topics = [messages.absolute(name, namespace) for name in names]
+
+    def take(self, recorded: Recorded) -> None:
+        """See :class:`Reader`."""
+        message = messages.read(recorded)
+        if recorded.topic.endswith(messages.STATE):
+            shapes = self._store.shapes or state_shapes(message, self._chunk)
+            self._store.add(self._stream, read_state(message, shapes))
+        elif recorded.topic.endswith(messages.STEP):
+            self._store.add(self._stream, read_step(message, self._joints))
+        else:
+            self._store.add(self._stream, read_episode(message))
+
+    def finish(self) -> None:
+        """See :class:`Reader`."""
+
+
+class Seen:
+    """Observations, steps, episodes and requests, whose states are computed."""
+
+    def __init__(
+        self, sink: Sink, namespace: str, sensors: Sensors, topics: Collection[str], vla: FrozenVLA
+    ) -> None:
+        self._sink, self._sensors, self.topics = sink, sensors, list(topics)
+        self._vla, self._joints, self._size = vla, vla.action_space.dim, vla.spec.image_size
+        names = (messages.OBSERVATION, messages.STEP, messages.EPISODE, messages.REQUEST)
+        read = (self._observation, self._step, read_episode, _request)
+        self._read = {messages.absolute(name, namespace): one for name, one in zip(names, read, strict=True)}
+
+    def take(self, recorded: Recorded) -> None:
+        """See :class:`Reader`."""
+        read = self._read.get(recorded.topic)
+        records = self._sensors.take(recorded) if read is None else [read(messages.read(recorded))]
+        for record in records:
+            self._sink.put(recorded.time, record)
+
+    def finish(self) -> None:
+        """See :class:`Reader`."""
+        self._sink.finish()
+
+    def _step(self, message: Any) -> Any:
+        return read_step(message, self._joints)
+
+    def _observation(self, message: Any) -> Any:
+        seen = read_observation(message, self._joints)
+        images = {name: resize(picture, *self._size) for name, picture in seen.images.items()}
+        observation = type(seen)(seen.stamp, images, seen.position, seen.velocity)
+        self._vla.check(observation)
+        return observation
+
+
+class Sampled:
+    """What a robot's drivers said, from which steps and episodes are made."""
+
+    def __init__(self, sink: Sink, sensors: Sensors, commands: Commands, sampler: Sampler) -> None:
+        self._sink, self._sensors, self._commands, self._sampler = sink, sensors, commands, sampler
+        self.topics = [*sensors.topics, *commands.topics]
+        self._now = 0
+        self._position: Array | None = None
+
+    def take(self, recorded: Recorded) -> None:
+        """See :class:`Reader`."""
+        self._now = recorded.time
+        if recorded.topic in self._commands.topics:
+            if self._position is not None:  # else nobody knows where the arm stands
+                part, stamp, targets = self._commands.take(recorded, self._position)
+                self._sampler.command(recorded.time, part, stamp, targets)
+            return
+        for observation in self._sensors.take(recorded):
+            self._sampler.observe(observation)
+        if self._sensors.position is not None:
+            stamp, self._position = self._sensors.position
+            self._put(self._sampler.joints(recorded.time, stamp, self._position))
+
+    def finish(self) -> None:
+        """See :class:`Reader`."""
+        self._put(self._sampler.finish())
+        self._sink.finish()
+
+    def _put(self, records: list[Record]) -> None:
+        for record in records:
+            self._sink.put(self._now, record)
+
+
+def _request(message: Any) -> Request:
+    overlap = message.boundary == _OVERLAP
+    return Request(to_ns(message.header.stamp), message.episode, message.step, Phase(message.phase), overlap)
