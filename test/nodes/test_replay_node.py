@@ -190,7 +190,7 @@ def test_malformed_messages_are_refused_and_said_why(graph: Any, tmp_path: Path)
 
 def test_an_episode_that_lacks_something_is_cut_when_its_time_is_over(graph: Any, tmp_path: Path) -> None:
     robot = Robot(graph)
-    node(graph, tmp_path, patience=0.0)
+    node(graph, tmp_path, patience=2.0)
     robot.meets()
     made = stream(1, steps=30)
     robot.says(*(r for r in made.records if not (isinstance(r, StepRecord) and r.step == 20)))
