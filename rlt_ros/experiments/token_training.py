@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from rlt_ros.data.frames import Frames
 from rlt_ros.experiments.vla_training import VLATrainer
 from rlt_ros.rlt.lineage import fingerprint
-from rlt_ros.rlt.networks import product_dtype
+from rlt_ros.rlt.networks import autocast
 from rlt_ros.rlt.storage import replacing
 from rlt_ros.rlt.token import TokenAutoencoder, TokenConfig
 from rlt_ros.rlt.token_readouts import Readout
@@ -227,9 +227,7 @@ class TokenTrainer:
     def update(self) -> dict[str, Tensor]:
         """One optimiser step; returns the losses."""
         config = self.config
-        device = self.stage.token.encoder.special.device
-        fast = product_dtype(config.compute, device) is torch.bfloat16
-        with torch.autocast(device.type, torch.bfloat16, enabled=fast):
+        with autocast(config.compute, self.stage.token.encoder.special.device):
             losses = self._forward(self.state.generator)
         if self._accelerator is None:
             losses["total"].backward()

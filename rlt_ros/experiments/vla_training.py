@@ -20,7 +20,7 @@ from torch import Tensor
 from rlt_ros.data.demonstrations import Demonstration
 from rlt_ros.data.frames import Frames, displacements
 from rlt_ros.rlt.lineage import fingerprint
-from rlt_ros.rlt.networks import product_dtype
+from rlt_ros.rlt.networks import autocast
 from rlt_ros.rlt.training import Progress, TrainingState, cosine_rate, train_until
 from rlt_ros.vla.builtin.config import VLAConfig, VLATrainingConfig
 from rlt_ros.vla.builtin.policy import Blueprint, BuiltinVLA, Network, stack_images
@@ -100,8 +100,7 @@ class VLATrainer:
         """One optimiser step on a random batch; returns its losses."""
         training, generator = self.training, self.state.generator
         indices = torch.randint(len(self.frames), (training.batch,), generator=generator)
-        fast = product_dtype(training.compute, torch.device("cpu")) is torch.bfloat16
-        with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+        with autocast(training.compute, torch.device("cpu")):
             losses = self.forward(indices, generator).losses
             total = losses["flow"] + training.goal_weight * losses["goal"]
         total.backward()

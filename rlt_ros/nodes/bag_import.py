@@ -8,7 +8,7 @@ is stored is safe at once, so that reading may be stopped anywhere; the same bag
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,15 @@ class Settings:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """How a bag is read: a way for each namespace, and its episodes where it has none of its own."""
+
+    bag: Bag
+    ways: Mapping[str, Way]
+    segments: list[Segment]
+
+
 class BagImport:
     """Reads bags into the replay of a run. Close it in any case.
 
@@ -132,11 +141,8 @@ class BagImport:
         self._ways: list[dict[str, str]] = []
         self._rows = self._moved = 0
         self._robots: dict[str, int] = {}
-        self._bags = [Bag(path, work=self._out) for path in config.bags]
-        for bag in self._bags:  # all of them before anything is written
-            for namespace in self._namespaces(bag):
-                self._way(bag, namespace)
-            self._segments(bag)
+        # All of them before anything is written.
+        self._plans = [self._plan(Bag(path, work=self._out)) for path in config.bags]
         self.store = RowStore(
             self._out / REPLAY_FILE,
             settings.rlt,
@@ -151,7 +157,7 @@ class BagImport:
     @property
     def seconds(self) -> float:
         """Of recording, all bags together."""
-        return sum(bag.seconds for bag in self._bags)
+        return sum(plan.bag.seconds for plan in self._plans)
 
     def run(self) -> Iterator[float]:
         """Read all bags; gives now and then how many seconds of recording are done.
@@ -160,10 +166,10 @@ class BagImport:
             LineageError: a bag's states were made by other parts than the replay's rows.
         """
         done = 0.0
-        for bag in self._bags:
-            for seconds in self._read(bag):
+        for plan in self._plans:
+            for seconds in self._read(plan):
                 yield done + seconds
-            done += bag.seconds
+            done += plan.bag.seconds
             yield done
 
     def close(self) -> None:
@@ -187,18 +193,22 @@ class BagImport:
             "skipped": {
                 kind: {"count": n, "example": self._examples[kind]} for kind, n in self.skipped.items()
             },
-            "damaged": [fault for bag in self._bags for fault in bag.faults],
+            "damaged": [fault for plan in self._plans for fault in plan.bag.faults],
         }
 
     # -- one bag -----------------------------------------------------------------------------------------------------
 
-    def _read(self, bag: Bag) -> Iterator[float]:
-        identity = bag.identity()
+    def _plan(self, bag: Bag) -> _Plan:
+        ways = {namespace: self._way(bag, namespace) for namespace in self._namespaces(bag)}
+        return _Plan(bag, ways, self._segments(bag))
+
+    def _read(self, plan: _Plan) -> Iterator[float]:
+        bag, identity = plan.bag, plan.bag.identity()
         streams, readers = list[Stream](), list[Reader]()
-        for namespace in self._namespaces(bag):
+        for namespace in plan.ways:
             stream = self._join(namespace, identity)
             streams.append(stream)
-            readers.append(self._reader(bag, namespace, stream))
+            readers.append(self._reader(plan, namespace, stream))
         by_topic = {topic: reader for reader in readers for topic in reader.topics}
         told = 0.0
         for recorded in bag.messages(set(by_topic)):
@@ -320,8 +330,8 @@ class BagImport:
             self._frozen = frozen
         return self._frozen
 
-    def _reader(self, bag: Bag, namespace: str, stream: Stream) -> Reader:
-        way = self._way(bag, namespace)
+    def _reader(self, plan: _Plan, namespace: str, stream: Stream) -> Reader:
+        bag, way = plan.bag, plan.ways[namespace]
         self._ways.append({"bag": str(bag.path), "namespace": namespace, "read_as": way.value})
         if way is Way.RECORDED:
             return Stored(self.store, stream, namespace, self._profile, self._settings.rlt.chunk)
@@ -335,7 +345,7 @@ class BagImport:
         sampler = Sampler(
             round(1e9 / self._profile.control_hz),
             [[self._profile.joints.index(joint) for joint in part.joints] for part in self._profile.drivers],
-            self._segments(bag),
+            plan.segments,
             self._settings.sampling,
             source=_ACTED[self._settings.bags.acted_by],
             task=self._task.name,

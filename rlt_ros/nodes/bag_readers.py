@@ -13,24 +13,21 @@ from rlt_ros.nodes.bag_messages import Commands, Sensors
 from rlt_ros.nodes.conversions import (
     read_episode,
     read_observation,
+    read_request,
     read_state,
     read_step,
     state_shapes,
-    to_ns,
 )
 from rlt_ros.offline.bag_files import Recorded
 from rlt_ros.offline.sampling import Sampler
 from rlt_ros.offline.states import Record, StateComputer
 from rlt_ros.perception.pictures import resize
 from rlt_ros.rlt.row_store import RowStore, Stream
-from rlt_ros.rlt.stream import Phase
 from rlt_ros.robots.profile import RobotProfile
 from rlt_ros.vla.frozen import FrozenVLA
-from rlt_ros.vla.request import Request
 
 Array = NDArray[np.float64]
 
-_OVERLAP = 1  # `boundary` of a ChunkRequest
 _NS = 1e-9
 
 
@@ -102,7 +99,7 @@ class Seen:
         self._sink, self._sensors, self.topics = sink, sensors, list(topics)
         self._vla, self._joints, self._size = vla, vla.action_space.dim, vla.spec.image_size
         names = (messages.OBSERVATION, messages.STEP, messages.EPISODE, messages.REQUEST)
-        read = (self._observation, self._step, read_episode, _request)
+        read = (self._observation, self._step, read_episode, read_request)
         self._read = {messages.absolute(name, namespace): one for name, one in zip(names, read, strict=True)}
 
     def take(self, recorded: Recorded) -> None:
@@ -158,8 +155,3 @@ class Sampled:
     def _put(self, records: list[Record]) -> None:
         for record in records:
             self._sink.put(self._now, record)
-
-
-def _request(message: Any) -> Request:
-    overlap = message.boundary == _OVERLAP
-    return Request(to_ns(message.header.stamp), message.episode, message.step, Phase(message.phase), overlap)

@@ -15,7 +15,7 @@ import numpy as np
 
 from rlt_ros.middleware import arrays
 from rlt_ros.middleware.messages import ActionChunk as ActionChunkMessage
-from rlt_ros.middleware.messages import Duration, Header, Image, PolicyUpdate, Time
+from rlt_ros.middleware.messages import ChunkRequest, Duration, Header, Image, PolicyUpdate, Time
 from rlt_ros.middleware.messages import EpisodeState as EpisodeStateMessage
 from rlt_ros.middleware.messages import ExecutedStep as ExecutedStepMessage
 from rlt_ros.middleware.messages import Intervention as InterventionMessage
@@ -29,6 +29,7 @@ from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.stream import ActionChunk, Ending, EpisodeState, Phase, StateRecord, StepRecord
 from rlt_ros.rlt.transition import RLState, Source
 from rlt_ros.robots.intervention import Intervention, TakeOver
+from rlt_ros.vla.request import Request
 
 _SECOND = 1_000_000_000
 
@@ -208,6 +209,12 @@ def write_episode(state: EpisodeState) -> Any:
         reward=float(state.reward),
         steps=state.steps,
     )
+
+
+def read_request(message: Any) -> Request:
+    """The request for a chunk in a message."""
+    overlap = message.boundary == ChunkRequest.BOUNDARY_OVERLAP
+    return Request(to_ns(message.header.stamp), message.episode, message.step, Phase(message.phase), overlap)
 
 
 def read_intervention(message: Any) -> Intervention:

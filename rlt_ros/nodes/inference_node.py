@@ -44,6 +44,7 @@ from rlt_ros.nodes.conversions import (
     read_lineage,
     read_observation,
     read_policy,
+    read_request,
     to_ns,
     write_chunk,
     write_state,
@@ -59,13 +60,12 @@ from rlt_ros.rlt.config import RLTConfig
 from rlt_ros.rlt.parameters import ConfigError, check, parameter
 from rlt_ros.rlt.storage import StorageError
 from rlt_ros.rlt.stream import ActionChunk as Chunk
-from rlt_ros.rlt.stream import Phase
 from rlt_ros.robots.profile import load_profile
 from rlt_ros.vla.fit import require_fit
 from rlt_ros.vla.frozen import FrozenVLA
 from rlt_ros.vla.inference import Inference
 from rlt_ros.vla.loading import load_frozen
-from rlt_ros.vla.request import InferenceConfig, Request
+from rlt_ros.vla.request import InferenceConfig
 
 _LOOK_AGAIN = 0.05  # s; while something is waited for that time alone can decide
 
@@ -223,13 +223,11 @@ class InferenceNode(LifecycleNode):
         if self._inference is None or not self._active:
             return
         try:
-            phase = Phase(message.phase)
+            request = read_request(message)
         except ValueError as error:
             self._dropped.add("bad request", str(error))
             return
-        overlap = message.boundary == ChunkRequest.BOUNDARY_OVERLAP
-        stamp = to_ns(message.header.stamp)
-        self._inference.ask(Request(stamp, message.episode, message.step, phase, overlap))
+        self._inference.ask(request)
         self._work()
 
     def _on_policy(self, message: Any) -> None:

@@ -297,6 +297,12 @@ def frozen(module: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
+def autocast(choice: str, device: torch.device) -> torch.autocast:
+    """A context in which matrix products have the type of a configured ``compute``, and weights stay float32."""
+    low = product_dtype(choice, device) is torch.bfloat16
+    return torch.autocast(device.type, torch.bfloat16, enabled=low)
+
+
 def product_dtype(choice: str, device: torch.device) -> torch.dtype:
     """Type of the matrix products for a configured ``compute`` (``auto``, ``float32``, ``bfloat16``) on a device.
 
