@@ -10,7 +10,7 @@ from typing import Any
 from rlt_ros.cli.options import SubParsers, add_command, add_config_options
 
 ACTIONS = ("inspect", "to-replay")
-_SECTIONS = ("rlt", "sync", "inference", "sampling")
+_OF_BAGS = ("states", "namespace", "labels", "outcome", "acted_by")
 
 
 def add_parser(subparsers: SubParsers) -> None:
@@ -138,38 +138,20 @@ def _to_replay(args: argparse.Namespace) -> dict[str, Any]:
 
 def _settings(args: argparse.Namespace) -> Any:
     from rlt_ros.cli.overrides import read_overrides
-    from rlt_ros.nodes.bag_import import BagConfig, Settings
-    from rlt_ros.nodes.parameters import Setup
-    from rlt_ros.offline.sampling import SamplingConfig
-    from rlt_ros.perception.synchroniser import SyncConfig
-    from rlt_ros.rlt.config import RLTConfig
+    from rlt_ros.nodes.bag_import import Settings
     from rlt_ros.rlt.parameters import ConfigError, build
-    from rlt_ros.vla.request import InferenceConfig
 
     if args.out is None:
         raise ConfigError("`--out` is missing; name the folder of the run that shall learn from the bags")
-    given = read_overrides(args.config, args.set)
-    unknown = sorted(set(given) - set(_SECTIONS))
-    if unknown:
-        raise ConfigError(f"section `{unknown[0]}` is unknown; allowed: {', '.join(_SECTIONS)}")
-    kinds = (RLTConfig, SyncConfig, InferenceConfig, SamplingConfig)
-    sections: dict[str, Any] = {
-        name: build(kind, given.get(name, {}), origin=name)
-        for name, kind in zip(_SECTIONS, kinds, strict=True)
+    options = {
+        "setup": {name: getattr(args, name) for name in ("robot", "task", "vla")},
+        "bags": {
+            "bags": [str(path) for path in args.bags],
+            "out": str(args.out),
+            **{name: getattr(args, name) for name in _OF_BAGS},
+        },
     }
-    return Settings(
-        Setup(robot=args.robot, task=args.task, vla=args.vla),
-        BagConfig(
-            bags=tuple(str(path) for path in args.bags),
-            out=str(args.out),
-            states=args.states,
-            namespace=args.namespace,
-            labels=args.labels,
-            outcome=args.outcome,
-            acted_by=args.acted_by,
-        ),
-        **sections,
-    )
+    return build(Settings, {**read_overrides(args.config, args.set), **options}, origin="bag")
 
 
 def present(result: dict[str, Any]) -> None:

@@ -182,8 +182,8 @@ def read_course(
     if not isinstance(record, Trajectory):
         names, targets = read_command(part, record)
         return names, targets[None]
-    joint = {part.told(one): one for one in part.carried}
-    names = [joint.get(name, name) for name in record.names]
+    named = part.named
+    names = [named.get(name, name) for name in record.names]
     times = [point.time for point in record.points]
     if not times or times[0] < 0 or any(late <= early for early, late in itertools.pairwise(times)):
         raise CommandError(
