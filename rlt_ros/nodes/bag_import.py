@@ -312,7 +312,7 @@ class BagImport:
     def _made_by(self, bag: Bag, namespace: str) -> Lineage | None:
         """Which parts made the first state of a bag; None where it holds none."""
         topics = messages.own_topics(namespace, messages.STATE)
-        message = next(messages.first(bag, topics), None)
+        message = next(messages.readable(bag, topics), None)
         return None if message is None else read_lineage(message.lineage)
 
     def _vla(self) -> FrozenVLA:

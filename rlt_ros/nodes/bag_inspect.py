@@ -54,7 +54,7 @@ def _robot(bag: Bag, profile: RobotProfile, namespace: str) -> dict[str, Any]:
         ways.append(
             {"way": way.value, "open": not lacks, "lacks": lacks, "remedy": _REMEDIES[way] if lacks else ""}
         )
-    state = next(messages.first(bag, messages.own_topics(namespace, messages.STATE)), None)
+    state = next(messages.readable(bag, messages.own_topics(namespace, messages.STATE)), None)
     lineage = None if state is None else read_lineage(state.lineage)
     return {
         "namespace": namespace,
@@ -71,7 +71,7 @@ def _episodes(bag: Bag, namespace: str) -> dict[str, int]:
     begun, ends = set[int](), dict[int, EpisodeState]()
     if messages.lacking(bag, topics):
         return {"begun": 0}
-    for message in messages.first(bag, topics):
+    for message in messages.readable(bag, topics):
         try:
             state = read_episode(message)
         except ValueError:

@@ -16,12 +16,12 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from rlt_ros.middleware.dds.definitions import type_hash
 from rlt_ros.middleware.dds.message import deserialize_message, message_class
-from rlt_ros.nodes.conversions import to_ns
+from rlt_ros.nodes.conversions import read_picture, to_ns
 from rlt_ros.nodes.drivers import command_stamp, read_driver_course
 from rlt_ros.offline.bag_files import Bag, Recorded, Topic
 from rlt_ros.perception import Observation
 from rlt_ros.perception.joints import JointOrder
-from rlt_ros.perception.pictures import PictureError, decode, resize
+from rlt_ros.perception.pictures import resize
 from rlt_ros.perception.synchroniser import SyncConfig, Synchroniser
 from rlt_ros.robots.commands import CommandError
 from rlt_ros.robots.interface import COMMAND_TYPES
@@ -182,13 +182,7 @@ class Sensors:
         return self._sync.add_joints(joints.stamp, position, velocity, None)
 
     def _picture(self, topic: str, message: Any) -> Any:
-        encoding = self._encodings[self._cameras[topic]]
-        if message.encoding != encoding:
-            raise PictureError(
-                f"encoding of {topic} is `{message.encoding}`; the robot's profile says {encoding}"
-            )
-        size = {"height": message.height, "width": message.width, "step": message.step}
-        return resize(decode(message.data, **size, encoding=encoding), *self._size)
+        return resize(read_picture(message, self._encodings[self._cameras[topic]]), *self._size)
 
 
 class Commands:
@@ -225,7 +219,7 @@ class Commands:
         return index, command_stamp(message), targets[:, [names.index(joint) for joint in part.joints]]
 
 
-def first(bag: Bag, topics: Mapping[str, str]) -> Iterator[Any]:
+def readable(bag: Bag, topics: Mapping[str, str]) -> Iterator[Any]:
     """Messages of some topics, read; those that are malformed are left out."""
     for recorded in bag.messages(topics):
         try:

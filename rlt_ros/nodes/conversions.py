@@ -246,6 +246,17 @@ def write_intervention(human: Intervention) -> Any:
     )
 
 
+def read_picture(image: Any, encoding: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """RGB (h, w, 3) of a `sensor_msgs/Image` in one encoding; rows may be padded.
+
+    Raises:
+        PictureError: it has another encoding, or its sizes and data do not fit.
+    """
+    if image.encoding != encoding:
+        raise PictureError(f"encoding is `{image.encoding}`; expected {encoding}")
+    return decode(image.data, height=image.height, width=image.width, step=image.step, encoding=encoding)
+
+
 def read_observation(message: Any, action_dim: int) -> Observation:
     """The observation in a message, of an arm of ``action_dim`` joints."""
     if len(message.cameras) != len(message.images):
@@ -319,12 +330,8 @@ def _floats(values: Any) -> array.array[Any]:
 
 
 def _picture(image: Any, camera: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """(h, w, 3) of an rgb8 image; rows may be padded."""
-    if image.encoding != "rgb8":
-        raise ValueError(f"picture of camera `{camera}` is `{image.encoding}`; observations hold rgb8")
+    """(h, w, 3) of an rgb8 image, which observations hold."""
     try:
-        return decode(
-            image.data, height=image.height, width=image.width, step=image.step, encoding=image.encoding
-        )
+        return read_picture(image, "rgb8")
     except PictureError as error:
         raise ValueError(f"picture of camera `{camera}`: {error}") from error

@@ -11,7 +11,7 @@ from typing import Any
 from rlt_ros.middleware import Duration, JumpThreshold, Node
 from rlt_ros.middleware.messages import EpisodeState, Image, Observation
 from rlt_ros.nodes import qos
-from rlt_ros.nodes.conversions import to_ns, write_observation
+from rlt_ros.nodes.conversions import read_picture, to_ns, write_observation
 from rlt_ros.nodes.diagnostics import OK, STALE, Diagnostics, Dropped, Report
 from rlt_ros.nodes.drivers import subscribe_joints
 from rlt_ros.nodes.parameters import Setup, declare
@@ -20,7 +20,7 @@ from rlt_ros.nodes.run import run_node
 from rlt_ros.nodes.topics import Topics
 from rlt_ros.perception import Observation as Seen
 from rlt_ros.perception.joints import JointOrder, JointStateError
-from rlt_ros.perception.pictures import PictureError, decode, resize
+from rlt_ros.perception.pictures import PictureError, resize
 from rlt_ros.perception.synchroniser import SyncConfig, Synchroniser
 from rlt_ros.rlt.parameters import ConfigError, check, parameter
 from rlt_ros.robots.profile import load_profile
@@ -93,15 +93,7 @@ class PerceptionNode(Node):
 
     def _on_picture(self, camera: str, encoding: str, message: Any) -> None:
         try:
-            if message.encoding != encoding:
-                raise PictureError(f"encoding is `{message.encoding}`; the robot's profile says {encoding}")
-            picture = decode(
-                message.data,
-                height=message.height,
-                width=message.width,
-                step=message.step,
-                encoding=message.encoding,
-            )
+            picture = read_picture(message, encoding)
         except PictureError as error:
             self._dropped.add(f"unusable picture of {camera}", str(error))
             return
