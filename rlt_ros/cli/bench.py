@@ -73,6 +73,13 @@ hold in time, or training did not go on; `bag` does if a row differs.
         action="store_true",
         help="the simulator waits for every command, as it does by default when training; then nothing is to hold",
     )
+    faults.add_argument(
+        "--boundary",
+        choices=("overlap", "block"),
+        default="overlap",
+        help="overlap: the arm goes on while the VLA makes the next chunk; block: it waits, as in lock-step "
+        "(default: overlap)",
+    )
     several = parser.add_argument_group("serve, bag")
     several.add_argument(
         "--episodes",
@@ -102,7 +109,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.name == "latency":
         options = {"seconds": args.seconds, "load": args.load}
     elif args.name == "faults":
-        options = {"rounds": args.rounds, "lock_step": args.lock_step}
+        options = {"rounds": args.rounds, "lock_step": args.lock_step, "boundary": args.boundary}
     elif args.name in ("serve", "bag") and args.episodes:
         options = {"episodes": args.episodes}
     elif args.name == "data":
@@ -156,9 +163,8 @@ def _present_faults(result: dict[str, Any]) -> None:
         )
         for fault in result["faults"]
     ]
-    print_table(
-        columns, rows, title="kill -9 during training" + (", in lock-step" if result["lock_step"] else "")
-    )
+    how = "in lock-step" if result["lock_step"] else f"`boundary: {result['boundary']}`"
+    print_table(columns, rows, title=f"kill -9 during training, {how}")
     if in_use := result["policy_in_use_ms"]:
         print(
             f"a new policy is in use after {sum(in_use) / len(in_use):.0f} ms, at most {max(in_use):.0f} ms"

@@ -105,15 +105,15 @@ class ChunkBuffer:
             raise ChunkRefused("chunk from the future", f"{name} is {ahead:.2f} s ahead; check the clocks")
         if (chunk.stamp, chunk.chunk) == self._newest:
             raise ChunkRefused("duplicate chunk", f"{name} came before")
-        if chunk.stamp < self._newest[0]:
-            raise ChunkRefused("chunk out of order", f"{name} is older than the one in use")
+        if (chunk.stamp, chunk.chunk) < self._newest:
+            raise ChunkRefused("chunk out of order", f"{name} is older than the newest one")
         if self._lineage and not _same_frozen_parts(chunk.lineage, self._lineage):
             raise ChunkRefused(
                 "other lineage", f"{name} is of {chunk.lineage}; the episode began with {self._lineage}"
             )
 
     def place(self, chunk: ActionChunk, first: int, step: int) -> None:
-        """Execute a chunk that was checked.
+        """Execute a chunk that was checked. It takes the place of one for the same step that has not begun.
 
         Args:
             chunk: the chunk.
@@ -121,16 +121,21 @@ class ChunkBuffer:
             step: next control step; a chunk that still has rows for it is finished before the new one begins.
 
         Raises:
-            ChunkRefused: all its rows are in the past.
+            ChunkRefused: all its rows are in the past, or the arm executes another one in its place.
         """
-        placed = _Placed(chunk, first)
+        placed, current = _Placed(chunk, first), self._current
         if placed.end <= step:
             raise ChunkRefused(
                 "late chunk", f"chunk {chunk.chunk} ends at step {placed.end}; it is {step} now"
             )
+        if current and first <= current.first < step < current.end:
+            raise ChunkRefused(
+                "late chunk",
+                f"chunk {chunk.chunk} for step {first} comes when {current.chunk.chunk} has begun there",
+            )
         self._newest = (chunk.stamp, chunk.chunk)
         self._lineage = self._lineage or chunk.lineage
-        if self._current and self._current.end > step and first > self._current.first:
+        if current and current.end > step and first > current.first:
             self._next = placed
         else:
             self._current, self._next = placed, None

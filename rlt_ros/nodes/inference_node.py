@@ -3,7 +3,8 @@
 The model is loaded when the node is configured, and answers once it is active. Without an actor that may act, the VLA's
 own chunk is the answer; why, the diagnostics say.
 
-A new actor is read and checked beside the VLA's pass, and acts in the chunk that the pass is for.
+A new actor is read and checked beside the VLA's pass, and acts in the chunk that the pass is for, or in the newest one
+if the arm has not begun it.
 """
 
 from __future__ import annotations
@@ -231,8 +232,8 @@ class InferenceNode(LifecycleNode):
         self._work()
 
     def _on_policy(self, message: Any) -> None:
-        inference, slot = self._inference, self._slot
-        if inference is None or slot is None:
+        inference, slot, chunks = self._inference, self._slot, self._chunks
+        if inference is None or slot is None or chunks is None:
             return
         try:
             update = slot.put(
@@ -244,7 +245,9 @@ class InferenceNode(LifecycleNode):
         except (StorageError, ValueError, KeyError) as error:
             self._dropped.add("policy update refused", str(error))
             return
-        inference.use(update)
+        chosen_anew = inference.use(update)
+        if chosen_anew is not None and self._active:
+            chunks.publish(write_chunk(chosen_anew))
 
     def _work(self) -> None:
         """Publish what can be computed now, and look again soon while time alone may change what that is."""

@@ -6,11 +6,13 @@ at a chunk border (`block`), the frames inside the last chunk and the one at the
 exactly as :class:`rlt_ros.experiments.rollout.Rollout` has it, and the same seed gives the same numbers. Where it does
 not wait (`overlap`), the chunk comes first and the states follow when there is time.
 
-A new actor is used from the next chunk on, also from one whose VLA pass is running: a chunk is always of one actor.
+A new actor is used from the next chunk on, also from one whose VLA pass is running, and from one that is chosen but
+not begun: a chunk is always of one actor.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -27,7 +29,7 @@ from rlt_ros.rlt.transition import Source
 from rlt_ros.vla.acting import Acting
 from rlt_ros.vla.alignment import Seen, Timeline
 from rlt_ros.vla.frozen import Perceiver
-from rlt_ros.vla.request import InferenceConfig, Request, Run
+from rlt_ros.vla.request import Answer, InferenceConfig, Request, Run
 from rlt_ros.vla.token_watch import TokenWatch
 
 Output: TypeAlias = "StateRecord | ActionChunk"
@@ -75,7 +77,9 @@ class Inference:
         )  # an episode that is not announced yet, and its steps
         self._request: Request | None = None
         self._asked = 0.0
+        self._choosing = threading.Lock()  # around what a choice reads and leaves behind
         self._chunks = 0
+        self._newest: Run | None = None  # that the newest chunk is for
         self._acting = Acting(rlt.sigma, config.stale_after)
         self._ended: deque[int] = deque(maxlen=10)
 
@@ -136,12 +140,30 @@ class Inference:
         elif self._request is None or not self._request.same(request):
             self._request, self._asked = request, self._clock()
 
-    def use(self, update: PolicyUpdate, *, ages: bool = True) -> None:
+    def use(self, update: PolicyUpdate, *, ages: bool = True) -> ActionChunk | None:
         """Act with this actor from the next choice on; one that ``ages`` becomes stale where no newer one follows.
 
         The one method that may be called from another thread, so that the chunk which is being made gets it too.
+
+        Returns:
+            The newest chunk, chosen anew by this actor, where the arm has not begun it; it takes the other's place.
         """
         self._acting.use(update, ages=ages)
+        with self._choosing:
+            run = self._newest
+            answer = run.answer if run is not None else None
+            if (
+                run is None
+                or run.over_since is not None
+                or answer is None
+                or answer.chunk.version == update.version
+            ):
+                return None
+            request = answer.request
+            if request.phase is not Phase.CRITICAL or not request.overlap or run.last >= request.step:
+                return None  # an arm that waits begins at once
+            chunk = self._choose(run, request, answer.record, answer.arrived)
+        return chunk if chunk.version == update.version else None
 
     # -- what it says of itself --------------------------------------------------------------------------------------
 
@@ -189,9 +211,9 @@ class Inference:
         if request is None:
             return []
         run = self._runs.get(request.episode)
-        if run and run.answered and run.answered[0].same(request):
+        if run and run.answer and run.answer.request.same(request):
             self._request = None
-            return [run.answered[1]]
+            return [run.answer.chunk]
         if self._obstacle():
             return []
         assert run is not None
@@ -207,7 +229,8 @@ class Inference:
         states = self._states(run, [*frames, (request.step, seen)])
         if not states:
             return []
-        chunk = self._chunk(run, request, states[-1], seen)
+        with self._choosing:
+            chunk = self._choose(run, request, states[-1], seen.arrived)
         if request.overlap or not critical:
             states = []
         elif run.stored:
@@ -273,7 +296,7 @@ class Inference:
         while last > run.due and not self._is_seen(run.stamps.get(last)):
             last -= 1
         # With `block` the request at the next border asks for them, in one batch with its own.
-        chunks = 1 if run.answered and run.answered[0].overlap else 2
+        chunks = 1 if run.answer and run.answer.request.overlap else 2
         if last - run.due < chunks * self._rlt.chunk:
             return []
         states = self._states(run, self._frames(run, last + 1))
@@ -342,7 +365,7 @@ class Inference:
             )
         ]
 
-    def _chunk(self, run: Run, request: Request, record: StateRecord, seen: Seen) -> ActionChunk:
+    def _choose(self, run: Run, request: Request, record: StateRecord, arrived: float) -> ActionChunk:
         state, acted = record.state, None
         action = state.reference
         if request.phase is Phase.CRITICAL and not self.fallback:
@@ -364,9 +387,9 @@ class Inference:
             action=action,
             version=acted.version if acted else 0,
             lineage=acted.lineage if acted else self.lineage,
-            latency=int((self._clock() - seen.arrived) * _NS),
+            latency=int((self._clock() - arrived) * _NS),
         )
-        run.answered = (request, chunk)
+        run.answer, self._newest = Answer(request, record, arrived, chunk), run
         return chunk
 
     def _is_overdue(self, since: float) -> bool:

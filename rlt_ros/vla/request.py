@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from rlt_ros.rlt.parameters import check, parameter
-from rlt_ros.rlt.stream import ActionChunk, EpisodeState, Phase
+from rlt_ros.rlt.stream import ActionChunk, EpisodeState, Phase, StateRecord
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,23 @@ class Request:
         return (self.episode, self.step, self.phase) == (other.episode, other.step, other.phase)
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What was said to a request.
+
+    Attributes:
+        request: the request.
+        record: the state that the chunk was chosen in.
+        arrived: when its observation came, steady s.
+        chunk: the answer.
+    """
+
+    request: Request
+    record: StateRecord
+    arrived: float
+    chunk: ActionChunk
+
+
 class Run:
     """One episode as the inference sees it."""
 
@@ -79,7 +96,7 @@ class Run:
         self.last = -1  # newest of these steps
         self.start: int | None = None  # first step of the critical phase
         self.due = 0  # step of the next state that is owed to the replay
-        self.answered: tuple[Request, ActionChunk] | None = None  # the newest request, and what was said
+        self.answer: Answer | None = None  # to the newest request
         self.over_since: float | None = None
 
     def executed(self, step: int, stamp: int) -> None:

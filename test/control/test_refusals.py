@@ -70,8 +70,10 @@ def test_a_chunk_of_other_lineage_is_refused_within_an_episode() -> None:
 def test_a_chunk_that_came_before_is_refused() -> None:
     arm = started()
     arm.step()
-    with pytest.raises(ChunkRefused):
-        arm.offer(0, chunk=arm.ids)
+    for chunk, kind in ((arm.ids, "duplicate chunk"), (arm.ids - 1, "chunk out of order")):
+        with pytest.raises(ChunkRefused) as refused:
+            arm.offer(0, chunk=chunk)
+        assert refused.value.kind == kind
 
 
 def test_silent_joint_states_make_the_arm_hold() -> None:

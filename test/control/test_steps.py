@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from control_arm import Arm, record, started
+from control_arm import CHUNK, Arm, record, started
 
 from rlt_ros.control import authority
+from rlt_ros.control.chunks import ChunkRefused
 from rlt_ros.control.config import ControlConfig
 from rlt_ros.control.controller import LOST_COUNT
 from rlt_ros.control.records import Outcome
@@ -132,6 +133,24 @@ def test_overlapping_asks_early_and_drops_the_late_steps() -> None:
     later = executed[10:]
     assert all(step.source is Source.VLA for step in executed)  # without a stop
     assert all(step.row >= 3 for step in later)
+
+
+def test_a_chunk_that_is_chosen_anew_takes_the_place_of_one_that_has_not_begun() -> None:
+    arm = started(boundary="overlap")
+    executed = []
+    for step in range(2 * CHUNK):
+        arm.later()
+        arm.sense()
+        if step == 0:
+            first = arm.offer(0)
+        if step == 2:
+            arm.offer(CHUNK)
+            anew = arm.offer(CHUNK)
+        if step > CHUNK:
+            with pytest.raises(ChunkRefused, match=f"{anew.chunk} has begun"):
+                arm.offer(CHUNK)
+        executed.append(record(arm.tick()).chunk)
+    assert executed == [first.chunk] * CHUNK + [anew.chunk] * CHUNK
 
 
 def test_whoever_joins_in_the_middle_of_an_episode_holds_and_counts_no_steps() -> None:

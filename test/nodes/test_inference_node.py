@@ -93,10 +93,18 @@ class Robot:
             record = StepRecord(step * PERIOD, episode, step, Source.VLA, joints, joints)
             self.steps.publish(write_step(record))
 
-    def asks(self, episode: int, step: int, phase: int = ChunkRequest.PHASE_CRITICAL) -> Any:
+    def asks(
+        self,
+        episode: int,
+        step: int,
+        phase: int = ChunkRequest.PHASE_CRITICAL,
+        boundary: int = ChunkRequest.BOUNDARY_BLOCK,
+    ) -> Any:
         """The chunk that comes for a step."""
         before = len(self.chunks)
-        request = ChunkRequest(header=to_header(step * PERIOD), episode=episode, step=step, phase=phase)
+        request = ChunkRequest(
+            header=to_header(step * PERIOD), episode=episode, step=step, phase=phase, boundary=boundary
+        )
         self.requests.publish(request)
         self.graph.until(lambda: len(self.chunks) > before, what=f"a chunk for step {step}")
         return read_chunk(self.chunks[-1], CHUNK, JOINTS)
@@ -290,6 +298,21 @@ def test_an_actor_that_comes_during_a_pass_acts_in_the_chunk_of_that_pass(
     robot.begins(1)
     robot.sees(0)
     assert robot.asks(1, 0).version == 3
+
+
+def test_an_actor_that_comes_before_the_border_takes_over_the_chunk_after_it(
+    graph: Any, robot: Robot, weights: Path
+) -> None:
+    inference(graph, weights)
+    robot.meets()
+    robot.begins(1)
+    robot.sees(0)
+    of_the_vla = robot.asks(1, 0, boundary=ChunkRequest.BOUNDARY_OVERLAP)
+    robot.sends_actor(policy(robot.frozen, version=3))
+    graph.until(lambda: len(robot.chunks) == 2, what="the chunk that is chosen anew")
+    anew = read_chunk(robot.chunks[-1], CHUNK, JOINTS)
+    assert (of_the_vla.version, anew.version, anew.step) == (0, 3, 0)
+    np.testing.assert_array_equal(anew.reference, of_the_vla.reference)
 
 
 def test_in_the_approach_the_vla_acts_although_there_is_an_actor(

@@ -282,6 +282,35 @@ def test_an_actor_that_comes_during_the_pass_acts_in_that_chunk() -> None:
     np.testing.assert_allclose(chunk.action, 9.0, atol=0.5)
 
 
+def test_an_actor_that_comes_after_the_choice_takes_the_place_of_a_chunk_that_has_not_begun() -> None:
+    robot = Robot()
+    robot.inference.use(actor(1))
+    robot.episode(Phase.CRITICAL)
+    robot.sees(0)
+    first, again = *chunks(robot.asks(0, overlap=True)), robot.inference.use(actor(2, offset=9.0))
+    assert again is not None and (again.version, again.lineage.actor) == (2, "a2")
+    assert again.chunk > first.chunk and (again.step, again.stamp) == (first.step, first.stamp)
+    np.testing.assert_array_equal(again.reference, first.reference)
+    np.testing.assert_allclose(again.action, 9.0, atol=0.5)
+    assert robot.eyes.batches == [[0]]  # from the same pass
+    assert chunks(robot.asks(0, overlap=True)) == [again]
+    robot.executes(0)
+    assert robot.inference.use(actor(3)) is None  # it has begun
+
+
+@pytest.mark.parametrize("case", ["the arm waits", "approach", "over", "not finite"])
+def test_a_chunk_is_not_chosen_anew_where_the_new_actor_has_no_say(case: str) -> None:
+    robot = Robot()
+    robot.inference.use(actor(1))
+    phase = Phase.APPROACH if case == "approach" else Phase.CRITICAL
+    robot.episode(phase)
+    robot.sees(0)
+    robot.asks(0, phase, overlap=case != "the arm waits")
+    if case == "over":
+        robot.done(0)
+    assert robot.inference.use(actor(2, offset=np.nan if case == "not finite" else 5.0)) is None
+
+
 def test_without_an_actor_the_vla_acts() -> None:
     robot = Robot()
     assert {chunk.source for chunk in chunks(robot.runs())} == {Source.VLA}

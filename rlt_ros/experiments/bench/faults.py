@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import yaml
 
+from rlt_ros.control.config import BLOCK, OVERLAP
 from rlt_ros.experiments.bench.domain import use_own_domain
 from rlt_ros.rlt.config import RLTConfig
 from rlt_ros.rlt.replay import Replay, ReplayFormat
@@ -88,7 +89,11 @@ class Held:
 
 
 def run(
-    rounds: int = 1, lock_step: bool = False, nodes: Sequence[str] = NODES, policies: int = 20
+    rounds: int = 1,
+    lock_step: bool = False,
+    nodes: Sequence[str] = NODES,
+    policies: int = 20,
+    boundary: str = OVERLAP,
 ) -> dict[str, Any]:
     """Kill nodes and watch.
 
@@ -97,6 +102,7 @@ def run(
         lock_step: run the simulator in lock-step, where time stands still with the dead; nothing is to hold there.
         nodes: whom to kill, of :data:`NODES`.
         policies: how many new policies' way into use is measured before the first fault.
+        boundary: whether the arm waits for the VLA at the end of a chunk, `block`, or not, `overlap`; lock-step blocks.
 
     Returns:
         ``faults``: for each kill its ``node``, ``rows_before`` and ``lost_rows``, ``held_ms`` after the last input and
@@ -109,10 +115,11 @@ def run(
         FaultError: the graph does not come to learn, or ends by itself.
     """
     use_own_domain()
+    boundary = BLOCK if lock_step else boundary
     faults = []
     with (
         tempfile.TemporaryDirectory(prefix="rlt-faults-") as folder,
-        _graph(Path(folder), lock_step) as graph,
+        _graph(Path(folder), lock_step, boundary) as graph,
     ):
         in_use = [] if lock_step else graph.policies_in_use(policies)
         for node in list(nodes) * rounds:
@@ -121,6 +128,7 @@ def run(
         stopped = graph.stop()
     result = {
         "lock_step": lock_step,
+        "boundary": boundary,
         "rounds": rounds,
         "faults": faults,
         "policy_in_use_ms": in_use,
@@ -343,13 +351,14 @@ def _at_worst_moment(steps: Sequence[Step], *, after: int) -> bool:
 
 
 @contextlib.contextmanager
-def _graph(folder: Path, lock_step: bool) -> Iterator[_Graph]:
+def _graph(folder: Path, lock_step: bool, boundary: str) -> Iterator[_Graph]:
     """Start a graph that learns, and end it in any case."""
     from rlt_ros.nodes.fault_probe import Watch
 
     settings, out, log = folder / "settings.yaml", folder / "run", folder / "log"
+    parameters = {**_PARAMETERS, "/**/executor_node": {"boundary": boundary}}
     settings.write_text(
-        yaml.safe_dump({who: {"ros__parameters": values} for who, values in _PARAMETERS.items()})
+        yaml.safe_dump({who: {"ros__parameters": values} for who, values in parameters.items()})
     )
     options = {
         "robot": ROBOT,
