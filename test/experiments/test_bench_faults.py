@@ -83,7 +83,12 @@ def test_rows_are_lost_when_they_are_gone_or_differ_or_were_claimed_only() -> No
 def test_a_missed_figure_is_said_and_ends_the_command_with_a_status(
     change: dict[str, Any], says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    result: dict[str, Any] = {"lock_step": False, "faults": [GOOD, {**GOOD, **change}], "stopped": 0}
+    result: dict[str, Any] = {
+        "lock_step": False,
+        "boundary": "overlap",
+        "faults": [GOOD, {**GOOD, **change}],
+        "stopped": 0,
+    }
     result["policy_in_use_ms"] = [120.0, 290.0]
     result["missed"] = missed(result)
     (text,) = result["missed"]
