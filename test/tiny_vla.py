@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from rlt_ros.rlt.token_readouts import MeanPool
+from rlt_ros.vla import ObservationBatch
 from rlt_ros.vla.builtin.config import VLAConfig
 from rlt_ros.vla.builtin.policy import Blueprint, BuiltinVLA, Network
 from rlt_ros.vla.builtin.shipped import INDEX, VLA_FILE, checksum, token_file
@@ -49,3 +50,14 @@ def write_tiny_vla(folder: Path, *, seed: int = 0) -> FrozenVLA:
     files = {name: checksum(folder / name) for name in (VLA_FILE, token_file(TASK))}
     (folder / INDEX).write_text(json.dumps({"files": files}))
     return load_frozen(str(folder), TASK)
+
+
+def tiny_observations(count: int = 1) -> ObservationBatch:
+    """What that VLA looks at: pictures and postures of nothing."""
+    random = torch.Generator().manual_seed(0)
+    images = {
+        camera: torch.randint(256, (count, SIDE, SIDE, 3), dtype=torch.uint8, generator=random)
+        for camera in CAMERAS
+    }
+    position = torch.randn(count, JOINTS, generator=random)
+    return ObservationBatch(images, torch.cat([position, 0 * position], dim=1), [INSTRUCTION] * count)

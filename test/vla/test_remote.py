@@ -1,16 +1,13 @@
-"""VLAs behind a network, against real servers on loopback, well-behaved and not."""
+"""VLAs behind a websocket, against real servers on loopback, well-behaved and not."""
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import dataclasses
-import json
 import pickle
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +16,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from tiny_vla import CAMERAS, HORIZON, INSTRUCTION, JOINTS, SIDE, write_tiny_vla
+from tiny_vla import CAMERAS, HORIZON, INSTRUCTION, JOINTS, SIDE, tiny_observations, write_tiny_vla
 from websockets.sync.server import ServerConnection, serve
 
 from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.serving.openpi import OpenPIVLASession
 from rlt_ros.serving.websocket import WebSocketServer
-from rlt_ros.vla import VLA, ObservationBatch
+from rlt_ros.vla import VLA
 from rlt_ros.vla.backends.openpi_client import OpenPIVLA
 from rlt_ros.vla.backends.remote import RemoteVLA
 from rlt_ros.vla.card import ServerCard, VLACard
@@ -82,16 +79,6 @@ def answering(answer: Callable[[ServerConnection, bytes], None], greeting: Any =
         thread.join()
 
 
-def _observations(count: int = 2) -> ObservationBatch:
-    random = torch.Generator().manual_seed(0)
-    images = {
-        camera: torch.randint(256, (count, SIDE, SIDE, 3), dtype=torch.uint8, generator=random)
-        for camera in CAMERAS
-    }
-    position = torch.randn(count, JOINTS, generator=random)
-    return ObservationBatch(images, torch.cat([position, 0 * position], dim=1), [INSTRUCTION] * count)
-
-
 def _good(**fields: Any) -> dict[str, Any]:
     return {
         "actions": np.zeros((HORIZON, JOINTS), np.float32),
@@ -113,7 +100,7 @@ def test_a_vla_behind_a_network_is_the_vla(frozen: FrozenVLA, tmp_path: Path) ->
             sort_keys=False,
         )
     )
-    observations = _observations(1)
+    observations = tiny_observations()
     with serving(frozen.vla) as server:
         remote = load_vla(f"openpi:ws://127.0.0.1:{server.port}@{tmp_path / 'card.yaml'}")
         assert isinstance(remote, VLA)
@@ -141,11 +128,11 @@ def test_it_connects_again_after_the_server_was_away(frozen: FrozenVLA) -> None:
     generator = torch.Generator()
     with serving(frozen.vla) as server:
         vla = OpenPIVLA.connect(f"ws://127.0.0.1:{server.port}", _card())
-        before = vla.act(_observations(1), generator=generator.manual_seed(1))
+        before = vla.act(tiny_observations(), generator=generator.manual_seed(1))
     with pytest.raises(VLAUnavailableError, match=r"broke|no VLA server answers"):
-        vla.act(_observations(1), generator=generator)
+        vla.act(tiny_observations(), generator=generator)
     with serving(frozen.vla, port=server.port):
-        after = vla.act(_observations(1), generator=generator.manual_seed(1))
+        after = vla.act(tiny_observations(), generator=generator.manual_seed(1))
     torch.testing.assert_close(before.embeddings, after.embeddings)
 
 
@@ -155,15 +142,15 @@ def test_other_weights_of_the_same_shape_are_noticed_after_a_break(frozen: Froze
     with serving(frozen.vla) as server:
         vla = OpenPIVLA.connect(f"ws://127.0.0.1:{server.port}", _card())
     with pytest.raises(VLAUnavailableError, match=r"broke|no VLA server answers"):
-        vla.act(_observations(1), generator=generator)
+        vla.act(tiny_observations(), generator=generator)
     with serving(other.vla, port=server.port):
         for _ in range(2):
             with pytest.raises(VLAUnavailableError, match=r"another model is served.*greets otherwise"):
-                vla.act(_observations(1), generator=generator)
+                vla.act(tiny_observations(), generator=generator)
     with pytest.raises(VLAUnavailableError, match=r"broke|no VLA server answers"):
-        vla.act(_observations(1), generator=generator)
+        vla.act(tiny_observations(), generator=generator)
     with serving(frozen.vla, port=server.port):  # the first one again
-        vla.act(_observations(1), generator=generator)
+        vla.act(tiny_observations(), generator=generator)
 
 
 @pytest.mark.parametrize(("factor", "same"), [(1.0, True), (1.02, True), (1.2, False)])
@@ -182,12 +169,12 @@ def test_a_server_that_says_nothing_of_itself_is_known_by_its_embeddings(factor:
 
     vla = RemoteVLA(ask, _card(), who="here")
     with pytest.raises(VLAUnavailableError, match="gone"):
-        vla.act(_observations(1), generator=torch.Generator())
+        vla.act(tiny_observations(), generator=torch.Generator())
     if same:
-        vla.act(_observations(1), generator=torch.Generator())
+        vla.act(tiny_observations(), generator=torch.Generator())
         return
     with pytest.raises(VLAUnavailableError, match="another model is served there now: its embeddings"):
-        vla.act(_observations(1), generator=torch.Generator())
+        vla.act(tiny_observations(), generator=torch.Generator())
 
 
 def test_between_attempts_it_fails_at_once(frozen: FrozenVLA) -> None:
@@ -197,7 +184,7 @@ def test_between_attempts_it_fails_at_once(frozen: FrozenVLA) -> None:
         )
     for expected in ("broke", "no VLA server answers", "the next attempt is in"):
         with pytest.raises(VLAUnavailableError, match=expected):
-            vla.act(_observations(1), generator=torch.Generator())
+            vla.act(tiny_observations(), generator=torch.Generator())
 
 
 @pytest.mark.parametrize(
@@ -270,7 +257,7 @@ def test_a_late_answer_does_not_answer_the_next_question() -> None:
 
     with answering(answer) as address:
         vla = OpenPIVLA.connect(address, _card(dataclasses.replace(QUICK, timeout=1.0)))
-        observations = _observations(1)
+        observations = tiny_observations()
         stalled, fine = observations.proprio.clone(), observations.proprio.clone()
         stalled[0, 0], fine[0, 0] = -1.0, 2.0
         with pytest.raises(VLAUnavailableError, match="stalls"):
@@ -321,134 +308,20 @@ def test_an_answer_that_is_too_old_is_not_used() -> None:
 
     vla = RemoteVLA(ask, _card(dataclasses.replace(QUICK, max_age=1.0)), who="here", clock=clock)
     delay[0] = 0.9
-    vla.act(_observations(1), generator=torch.Generator())
+    vla.act(tiny_observations(), generator=torch.Generator())
     delay[0] = 1.1
     with pytest.raises(VLAUnavailableError, match=r"came after 1.10 s, older than `server.max_age`"):
-        vla.act(_observations(1), generator=torch.Generator())
+        vla.act(tiny_observations(), generator=torch.Generator())
 
 
 def test_another_model_behind_a_running_connection_is_noticed() -> None:
     replies = [_good(), _good(hidden_states=np.ones((6, 5), np.float32))]
     vla = RemoteVLA(lambda *_: replies.pop(0), _card(), who="here")
     with pytest.raises(VLAUnavailableError, match="another model is served"):
-        vla.act(_observations(1), generator=torch.Generator())
+        vla.act(tiny_observations(), generator=torch.Generator())
 
 
 def test_a_card_that_asks_for_more_steps_than_the_server_plans_is_wrong() -> None:
     card = dataclasses.replace(_card(), horizon=HORIZON + 1)
     with pytest.raises(ConfigError, match=f"`horizon` is {HORIZON + 1}, and the model plans {HORIZON} steps"):
         RemoteVLA(lambda *_: _good(), card, who="here")
-
-
-# -- GO-1 ------------------------------------------------------------------------------------------------------------
-
-
-def _json_numpy(value: np.ndarray) -> dict[str, Any]:
-    """As the json_numpy package writes an array."""
-    return {
-        "__numpy__": base64.b64encode(value.tobytes()).decode(),
-        "dtype": np.lib.format.dtype_to_descr(value.dtype),
-        "shape": list(value.shape),
-    }
-
-
-@contextlib.contextmanager
-def go1(answer: Callable[[dict[str, Any]], tuple[int, bytes]]) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            status, data = answer({"path": self.path, **body})
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def _go1_card(folder: Path) -> Path:
-    path = folder / "go1.yaml"
-    path.write_text(
-        yaml.safe_dump(
-            {
-                "joints": JOINTS,
-                "cameras": {"head": "top", "hand_right": "right", "hand_left": "left"},
-                "image_size": [SIDE, SIDE],
-                "action_scale": [0.02] * JOINTS,
-                "state": {"elements": list(range(7, 14)), "size": 16, "fill": {15: 1.0}},
-                "actions": {"elements": list(range(7, 14)), "size": 16},
-                "server": {"timeout": 20.0, "max_age": 20.0},
-            },
-            sort_keys=False,
-        )
-    )
-    return path
-
-
-def test_go1_is_asked_as_its_server_wants_it(tmp_path: Path) -> None:
-    asked: list[dict[str, Any]] = []
-
-    def answer(body: dict[str, Any]) -> tuple[int, bytes]:
-        asked.append(body)
-        actions = np.zeros((30, 16), np.float32)
-        actions[:, 7:14] = 0.5
-        reply = {"actions": _json_numpy(actions), "hidden_states": _json_numpy(np.ones((6, 4), np.float32))}
-        return 200, json.dumps(reply).encode()
-
-    with go1(answer) as address:
-        vla = load_vla(f"go1:{address}@{_go1_card(tmp_path)}")
-        observations = _observations(1)
-        seen = vla.act(observations, generator=torch.Generator())
-    assert vla.spec.horizon == 30
-    position = observations.proprio[0, :JOINTS]
-    torch.testing.assert_close(seen.chunk[0, 0], (0.5 - position) / 0.02, atol=1e-3, rtol=1e-3)
-    body = asked[-1]
-    assert body["path"] == "/act"
-    assert body["instruction"] == INSTRUCTION
-    state = np.frombuffer(base64.b64decode(body["state"]["__numpy__"]), body["state"]["dtype"])
-    assert state.shape == (16,)
-    np.testing.assert_allclose(state[7:14], position, atol=1e-6)
-    assert state[15] == 1.0
-    assert body["top"]["shape"] == [SIDE, SIDE, 3]
-    assert np.frombuffer(base64.b64decode(body["ctrl_freqs"]["__numpy__"]), np.float32).tolist() == [30.0]
-
-
-@pytest.mark.parametrize(
-    ("status", "data", "message"),
-    [
-        (200, json.dumps(_json_numpy(np.zeros((30, 16), np.float32))).encode(), "no `hidden_states`"),
-        (500, b"out of memory", "answers 500: out of memory"),
-        (200, b'{"actions": [[0', "cannot be read"),
-        (200, b"[" * 100_000, "cannot be read"),
-        (200, pickle.dumps([1]), "cannot be read"),
-        (200, json.dumps({"__numpy__": "!!", "dtype": "<f4", "shape": [1]}).encode(), "no base64"),
-        (
-            200,
-            json.dumps({"__numpy__": "AAAA", "dtype": "|O", "shape": [1]}).encode(),
-            "nothing is unpickled",
-        ),
-    ],
-)
-def test_a_go1_server_that_gives_no_embeddings_is_refused(
-    tmp_path: Path, status: int, data: bytes, message: str
-) -> None:
-    with go1(lambda _: (status, data)) as address, pytest.raises(VLAUnavailableError, match=message):
-        load_vla(f"go1:{address}@{_go1_card(tmp_path)}")
-
-
-def test_where_nobody_listens_is_said(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with pytest.raises(VLAUnavailableError, match="start the server, or correct the address"):
-        load_vla(f"go1:http://127.0.0.1:{port}@{_go1_card(tmp_path)}")

@@ -10,7 +10,7 @@ import contextlib
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 
@@ -21,24 +21,15 @@ _PRIORITY = 98  # SCHED_FIFO, above the nodes'
 
 
 class BareTimer:
-    """The ticks so far.
+    """Ticks that were seen.
 
     Args:
-        ticks: where the process puts them when it is told to stop.
+        ticks: (N,) when it ticked, ns of the wall's clock.
         period: s.
     """
 
-    def __init__(self, ticks: Connection, period: float) -> None:
-        self._ticks, self._period = ticks, period
-        self._seen: NDArray[np.int64] | None = None
-
-    @property
-    def ticks(self) -> NDArray[np.int64]:
-        """(N,) when it ticked, ns of the wall's clock; the process ends when this is asked for."""
-        if self._seen is None:
-            self._ticks.send(None)
-            self._seen = np.frombuffer(self._ticks.recv_bytes(), np.int64)
-        return self._seen
+    def __init__(self, ticks: NDArray[np.int64], period: float) -> None:
+        self.ticks, self._period = ticks, period
 
     def missed(self, since: int, until: int) -> int:
         """Ticks between two times, ns of the wall's clock, that came a period late or later."""
@@ -48,15 +39,20 @@ class BareTimer:
 
 
 @contextmanager
-def bare_timer(period: float) -> Iterator[BareTimer]:
-    """Ticks every ``period`` seconds while the context is open."""
+def bare_timer(period: float) -> Iterator[Callable[[], BareTimer]]:
+    """Ticks every ``period`` seconds until it is called, at the latest while the context is open."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_tick, args=(there, period), daemon=True)
     process.start()
     try:
         here.recv()  # it runs
-        yield BareTimer(here, period)
+
+        def stop() -> BareTimer:
+            here.send(None)
+            return BareTimer(np.frombuffer(here.recv_bytes(), np.int64), period)
+
+        yield stop
     finally:
         process.kill()
         process.join()

@@ -9,7 +9,7 @@ import json
 import multiprocessing
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -43,13 +43,13 @@ def run(seconds: float = 30.0, load: int = 0) -> dict[str, Any]:
     """
     use_own_domain()
     with _busy(load):
-        with bare_timer(1.0 / load_profile(ROBOT).control_hz) as bare:
-            punctual = _real_time(seconds, bare)
+        with bare_timer(1.0 / load_profile(ROBOT).control_hz) as stop_bare_timer:
+            punctual = _real_time(seconds, stop_bare_timer)
         path = _lock_step()
     return {"seconds": seconds, "load": load, **punctual, "picture_to_command_ms": path}
 
 
-def _real_time(seconds: float, bare: BareTimer) -> dict[str, Any]:
+def _real_time(seconds: float, stop_bare_timer: Callable[[], BareTimer]) -> dict[str, Any]:
     from rlt_ros.nodes.latency_probe import Bench
 
     profile = load_profile(ROBOT)
@@ -93,6 +93,7 @@ def _real_time(seconds: float, bare: BareTimer) -> dict[str, Any]:
         raise RuntimeError(
             "the executor commanded no steps; run `rlt-ros graph` beside the benchmark to look at it"
         )
+    bare = stop_bare_timer()
     error = np.abs(np.diff(stamps) - period) * 1e-6
     missed = [span for part in (stamps, taken_over) for span in _gaps(part, 2 * period)]
     waited = [float(human[human >= when].min() - when) * 1e-6 for when in pressed if (human >= when).any()]
