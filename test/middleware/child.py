@@ -14,6 +14,7 @@ from rlt_ros.middleware import (
     RCLError,
     ReentrantCallbackGroup,
     ReliabilityPolicy,
+    SingleThreadedExecutor,
     init,
     ok,
     spin,
@@ -86,7 +87,7 @@ def main(role: str, *arguments: str) -> int:
     """Play a role until a signal comes."""
     init(args=list(arguments))
     node = Node(role)
-    executor = MultiThreadedExecutor(2) if role == "busy" else None
+    executor = MultiThreadedExecutor(2) if role == "busy" else SingleThreadedExecutor()
     try:
         globals()[role](node)
         say("ready")
@@ -101,8 +102,7 @@ def main(role: str, *arguments: str) -> int:
             raise
         say("asked to stop")  # between rclpy's look at the context and its wait
     finally:
-        if executor:
-            executor.shutdown(timeout_sec=0.1)
+        executor.shutdown(timeout_sec=0.1)
         node.destroy_node()
         try_shutdown()
     return 0

@@ -9,8 +9,10 @@ from typing import Any
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from stream_source import PERIOD
 
+from rlt_ros.middleware.choice import IMPLEMENTATION
 from rlt_ros.middleware.dds.definitions import type_store
 from rlt_ros.middleware.dds.message import serialize_message
+from rlt_ros.middleware.messages import type_name
 from rlt_ros.nodes.conversions import write_episode, write_state, write_step
 from rlt_ros.rlt.stream import StateRecord, StepRecord
 
@@ -38,10 +40,18 @@ def write_bag(
     connections: dict[str, Any] = {}
     for topic, when, message in messages:
         if topic not in connections:
-            connections[topic] = bag.add_connection(topic, message.TYPE, typestore=type_store())
-        bag.write(connections[topic], START + when, serialize_message(message))
+            connections[topic] = bag.add_connection(topic, type_name(message), typestore=type_store())
+        bag.write(connections[topic], START + when, _cdr(message))
     bag.close()
     return path
+
+
+def _cdr(message: Any) -> bytes:
+    if IMPLEMENTATION != "rclpy":
+        return serialize_message(message)
+    from rclpy.serialization import serialize_message as serialize
+
+    return bytes(serialize(message))
 
 
 def own(records: Iterable[Any], *, namespace: str = "") -> list[tuple[str, int, Any]]:
