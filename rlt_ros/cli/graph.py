@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from typing import Any
 
 from rlt_ros.cli.options import SubParsers, add_command, positive_float
@@ -46,11 +47,16 @@ def present(result: dict[str, Any]) -> None:
             (
                 topic["name"],
                 " | ".join(topic["types"]),
-                "\n".join(topic["publishers"]),
-                "\n".join(topic["subscriptions"]),
+                _counted(topic["publishers"]),
+                _counted(topic["subscriptions"]),
                 number(topic["rate"], 1),
                 number(topic["bytes_per_second"] and topic["bytes_per_second"] / 1e3, 1),
             )
             for topic in result["topics"]
         ],
     )
+
+
+def _counted(nodes: list[str]) -> str:
+    """One line a node, with the number of its endpoints where it has several."""
+    return "\n".join(node if count == 1 else f"{node} ×{count}" for node, count in Counter(nodes).items())

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+_NO_LIMIT = 10_000  # columns of what is no terminal: a line of a file is as long as it has to be
 
 
 def print_json(result: Mapping[str, Any]) -> None:
@@ -37,16 +40,16 @@ def number(value: float | None, digits: int = 2, unit: str = "") -> str:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
-    """Print a table on the standard output: names at the left, values aligned to the right."""
+    """Print a table on the standard output: names at the left, values aligned to the right, nothing cut off."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title or None, title_justify="left", title_style="bold")
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right")
+        table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else _NO_LIMIT).print(table)
 
 
 def print_mapping(result: Mapping[str, Any]) -> None:
