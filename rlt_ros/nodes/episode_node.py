@@ -104,7 +104,7 @@ class EpisodeNode(Node):
         topics.subscription(ChunkRequest, "rlt/chunk_request", self._on_request, qos.CHUNK_REQUEST)
         topics.subscription(ReplayStatus, "rlt/replay_status", self._on_replay, qos.REPLAY_STATUS)
         topics.subscription(LearnerStatus, "rlt/learner_status", self._on_learner, qos.LEARNER_STATUS)
-        topics.subscription(Bool, "rlt/e_stop", self._on_e_stop, qos.E_STOP)
+        topics.subscription(Bool, "rlt/e_stop", self._on_e_stop, qos.E_STOP, from_anybody=True)
         if self._home is not None:
             sensors = qos.sensor(reliable=profile.reliable_sensors)
             subscribe_joints(topics, profile, self._on_joints, sensors, self._dropped)

@@ -101,7 +101,7 @@ class ExecutorNode(LifecycleNode):
         self._timer: Timer | None = None
         self._order = JointOrder(self._profile.joints)
         self._aborted = 0
-        self._why = ""
+        self._why, self._pressed = "", False
         self._late: deque[float] = deque(maxlen=500)
         self._missed = 0
         self._expected = 0
@@ -115,7 +115,7 @@ class ExecutorNode(LifecycleNode):
         self._events = topics.publisher(EpisodeEvent, "rlt/episode_event", qos.EPISODE_EVENT)
         # First, so that it is told before the joint state which the new phase begins with.
         topics.subscription(EpisodeState, "rlt/episode_state", self._on_episode, qos.EPISODE_STATE)
-        topics.subscription(Bool, "rlt/e_stop", self._on_e_stop, qos.E_STOP)
+        topics.subscription(Bool, "rlt/e_stop", self._on_e_stop, qos.E_STOP, from_anybody=True)
         topics.subscription(Intervention, "rlt/intervention", self._on_intervention, qos.INTERVENTION)
         topics.subscription(ActionChunk, "rlt/action_chunk", self._on_chunk, qos.ACTION_CHUNK)
         sensors = qos.sensor(reliable=self._profile.reliable_sensors or self._control.lock_step)
@@ -249,7 +249,9 @@ class ExecutorNode(LifecycleNode):
     def _on_e_stop(self, message: Any) -> None:
         if self._controller is not None:
             self._controller.e_stop(message.data, time.monotonic_ns())
-            self.get_logger().warning("e-stop pressed" if message.data else "e-stop released")
+            if message.data != self._pressed:
+                self.get_logger().warning("e-stop pressed" if message.data else "e-stop released")
+            self._pressed = message.data
             self._answer()
 
     def _on_timer(self) -> None:

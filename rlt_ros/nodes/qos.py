@@ -43,6 +43,10 @@ POLICY_UPDATE = _latched(1)
 REPLAY_STATUS = _latched(1)
 LEARNER_STATUS = _latched(1)
 E_STOP = _latched(1)
+ANYBODY = QoSProfile(
+    depth=10, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE
+)
+"""Hears every publisher, `ros2 topic pub` too, though nothing that was said before."""
 
 DIAGNOSTICS = _reliable(10)
 DEVICE = _reliable(10)

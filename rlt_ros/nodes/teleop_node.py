@@ -81,7 +81,9 @@ class TeleopNode(Node):
         subscribe_joints(topics, self._profile, self._on_joints, qos.SENSOR, self._dropped)
         topics.subscription(ExecutedStep, "rlt/executed_step", self._on_step, qos.EXECUTED_STEP)
         topics.subscription(EpisodeState, "rlt/episode_state", self._on_episode, qos.EPISODE_STATE)
-        topics.subscription(Bool, "rlt/e_stop", lambda m: self._operator.e_stop(m.data), qos.E_STOP)
+        topics.subscription(
+            Bool, "rlt/e_stop", lambda m: self._operator.e_stop(m.data), qos.E_STOP, from_anybody=True
+        )
 
         self._device: Device | None = None
         direct = config.direct == "true" or (config.direct == "auto" and IMPLEMENTATION == "dds")

@@ -20,6 +20,7 @@ from rlt_ros.middleware import (
     Time,
     UnsupportedEventTypeError,
 )
+from rlt_ros.nodes import qos
 from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Report
 
 
@@ -61,10 +62,12 @@ class Topics:
         *,
         callback_group: CallbackGroup | None = None,
         raw: bool = False,
+        from_anybody: bool = False,
     ) -> Subscription:
         """A subscription. Messages with a header have their age measured on the node's clock.
 
-        With ``raw`` the callback gets serialised bytes.
+        With ``raw`` the callback gets serialised bytes. ``from_anybody`` adds a second one, for publishers that promise
+        less than ``profile`` asks for; messages of the others come twice.
         """
         traffic = self._traffic[topic] = _Traffic()
 
@@ -84,6 +87,11 @@ class Topics:
                 **events,
             )
 
+        if from_anybody:
+            self._node.create_subscription(
+                msg_type, topic, count, qos.ANYBODY, callback_group=callback_group, raw=raw
+            )
+            return attempt()  # whoever does not fit is heard by the other one
         told = SubscriptionEventCallbacks(incompatible_qos=self._misfit(topic, "publisher"))
         return _with_events(attempt, told)
 

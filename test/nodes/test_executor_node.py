@@ -60,13 +60,14 @@ class Others:
         self._states = node.create_publisher(EpisodeState, "rlt/episode_state", qos.EPISODE_STATE)
         self._human = node.create_publisher(Intervention, "rlt/intervention", qos.INTERVENTION)
         self._e_stop = node.create_publisher(Bool, "rlt/e_stop", qos.E_STOP)
+        self._bare_e_stop = node.create_publisher(Bool, "rlt/e_stop", qos.ANYBODY)
         self.stamp = PERIOD
         self.chunk_id = 0
         self.pump = True  # whether the robot publishes on its own
 
     def meet(self) -> None:
         """Wait until messages pass both ways."""
-        outs = (self._joints, self._chunks, self._states, self._human, self._e_stop)
+        outs = (self._joints, self._chunks, self._states, self._human, self._e_stop, self._bare_e_stop)
         self.graph.until(lambda: all(p.get_subscription_count() for p in outs), what="the executor listens")
         self.graph.until(lambda: self.node.count_publishers("/joint_command"), what="the executor is active")
 
@@ -120,8 +121,8 @@ class Others:
             Intervention(header=header, phase=phase, share=1.0, command=command, device="test", **gripper)
         )
 
-    def stop(self, pressed: bool) -> None:
-        self._e_stop.publish(Bool(data=pressed))
+    def stop(self, pressed: bool, *, latched: bool = True) -> None:
+        (self._e_stop if latched else self._bare_e_stop).publish(Bool(data=pressed))
 
     def step(self, source: int, after: int) -> Any:
         """The first executed step of a source after the first `after` ones."""
@@ -245,10 +246,11 @@ def test_human_and_e_stop_come_before_the_policy_and_silence_means_hold(
     assert set(since) == {ExecutedStep.SOURCE_HOLD}
     others.engage(Intervention.PHASE_RELEASED)
     others.step(ExecutedStep.SOURCE_VLA, len(others.steps))
-    others.stop(True)
-    graph.until(lambda: others.diagnostics.get("control message") == "holds: e-stop", what="e-stop")
-    others.stop(False)
-    others.step(ExecutedStep.SOURCE_VLA, len(others.steps))
+    for latched in (True, False):
+        others.stop(True, latched=latched)
+        graph.until(lambda: others.diagnostics.get("control message") == "holds: e-stop", what="e-stop")
+        others.stop(False, latched=latched)
+        others.step(ExecutedStep.SOURCE_VLA, len(others.steps))
     # The robot falls silent.
     others.pump = False
     graph.until(lambda: "joint states" in others.diagnostics.get("control message", ""), what="hold")

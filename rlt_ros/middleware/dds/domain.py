@@ -91,7 +91,8 @@ def configuration(environment: Mapping[str, str]) -> str:
     """Cyclone's configuration, from the variables that ROS 2 and Cyclone read.
 
     Unlike in ROS 2, this host is always a peer, so that processes find each other on a machine whose network does not
-    let multicast through.
+    let multicast through. Where no other may take part, the loopback interface is the only one: through it ROS 2 looks
+    for this host's processes, and Cyclone 11 drops what comes by an interface that it does not use.
     """
     chosen = environment.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "").upper() or "SUBNET"
     if environment.get("ROS_LOCALHOST_ONLY") == "1":
@@ -112,9 +113,14 @@ def configuration(environment: Mapping[str, str]) -> str:
             f"<MaxAutoParticipantIndex>{_LAST_PARTICIPANT}</MaxAutoParticipantIndex>"
             "<Peers>" + "".join(f'<Peer address="{peer.strip()}"/>' for peer in peers) + "</Peers>"
         )
-    multicast = "" if chosen == "SUBNET" else "<General><AllowMulticast>false</AllowMulticast></General>"
+    general = "" if chosen == "SUBNET" else "<AllowMulticast>false</AllowMulticast>"
+    if chosen == "LOCALHOST" and not environment.get("ROS_STATIC_PEERS"):
+        general += '<Interfaces><NetworkInterface address="127.0.0.1"/></Interfaces>'
     # Fragments are merged in order, so what the user gives in CYCLONEDDS_URI wins.
-    return f"<CycloneDDS><Domain>{multicast}<Discovery>{discovery}</Discovery></Domain></CycloneDDS>,{users}"
+    return (
+        f"<CycloneDDS><Domain><General>{general}</General><Discovery>{discovery}</Discovery></Domain></CycloneDDS>,"
+        f"{users}"
+    )
 
 
 def user_data(type_name: str) -> Any:

@@ -100,6 +100,10 @@ def test_the_variables_of_ros_configure_discovery() -> None:
     assert '<Peer address="localhost"/>' in configuration({})
     assert "<AllowMulticast>false" in configuration({"ROS_LOCALHOST_ONLY": "1"})
     peers = configuration({"ROS_STATIC_PEERS": "10.0.0.2;robot"})
+    alone = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    loopback = '<NetworkInterface address="127.0.0.1"/>'
+    assert loopback in configuration(alone)
+    assert loopback not in configuration({**alone, "ROS_STATIC_PEERS": "10.0.0.2"})
     assert '<Peer address="10.0.0.2"/><Peer address="robot"/>' in peers
     assert "<Peer " not in configuration({"ROS_AUTOMATIC_DISCOVERY_RANGE": "OFF"})
     uri = "file:///etc/cyclone.xml"
