@@ -151,19 +151,14 @@ class Inference:
         self._acting.use(update, ages=ages)
         with self._choosing:
             run = self._newest
-            answer = run.answer if run is not None else None
-            if (
-                run is None
-                or run.over_since is not None
-                or answer is None
-                or answer.chunk.version == update.version
-            ):
+            before = run.unbegun if run else None
+            if run is None or before is None or before.chunk.version == update.version:
                 return None
-            request = answer.request
-            if request.phase is not Phase.CRITICAL or not request.overlap or run.last >= request.step:
-                return None  # an arm that waits begins at once
-            chunk = self._choose(run, request, answer.record, answer.arrived)
-        return chunk if chunk.version == update.version else None
+            chunk = self._choose(run, before.request, before.record, before.arrived)
+            if chunk.version == update.version:
+                return chunk
+            run.answer = before
+        return None
 
     # -- what it says of itself --------------------------------------------------------------------------------------
 

@@ -105,6 +105,15 @@ class Run:
         self.last = max(self.last, step)
 
     @property
+    def unbegun(self) -> Answer | None:
+        """The newest answer, if another may take its place; an arm that waits begins at once."""
+        if self.answer is None or self.over_since is not None:
+            return None
+        request = self.answer.request
+        replaceable = request.overlap and request.phase is Phase.CRITICAL and self.last < request.step
+        return self.answer if replaceable else None
+
+    @property
     def stored(self) -> bool:
         """Whether the replay takes its rows."""
         return not (self.state.eval or self.state.discarded)

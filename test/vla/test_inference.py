@@ -305,10 +305,12 @@ def test_a_chunk_is_not_chosen_anew_where_the_new_actor_has_no_say(case: str) ->
     phase = Phase.APPROACH if case == "approach" else Phase.CRITICAL
     robot.episode(phase)
     robot.sees(0)
-    robot.asks(0, phase, overlap=case != "the arm waits")
+    first = chunks(robot.asks(0, phase, overlap=case != "the arm waits"))
     if case == "over":
         robot.done(0)
     assert robot.inference.use(actor(2, offset=np.nan if case == "not finite" else 5.0)) is None
+    if case != "over":
+        assert chunks(robot.asks(0, phase)) == first  # who asks again is told the same
 
 
 def test_without_an_actor_the_vla_acts() -> None:
