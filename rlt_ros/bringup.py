@@ -248,6 +248,7 @@ def _check(mode: str, arguments: Arguments) -> None:
 
 def _robots(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
     """What each robot has for itself, those of one robot after those of the other."""
+    episodes = _episodes_folder(mode, arguments)
     for index, namespace in enumerate(arguments.namespaces):
         if arguments.sim:
             yield _sim_node(mode, arguments, namespace)
@@ -262,7 +263,7 @@ def _robots(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
             namespace,
             ends_graph=True,
             # Each robot has episodes of its own; with one robot they are where the report looks for them.
-            out=str(Path(arguments.out) / namespace) if len(arguments.namespaces) > 1 else arguments.out,
+            out=str(episodes / namespace) if len(arguments.namespaces) > 1 else str(episodes),
             seed=arguments.seed + index,
             plan=_plan(mode, arguments),
             **_reset(arguments),
@@ -352,6 +353,16 @@ def _plan(mode: str, arguments: Arguments) -> list[str]:
         return [f"eval_base:{evaluations}", train, f"eval_rlt:{evaluations}"] if evaluations else [train]
     phase = "eval_rlt" if mode == "deploy" else "warmup"
     return [f"{phase}:{arguments.episodes}"]
+
+
+def _episodes_folder(mode: str, arguments: Arguments) -> Path:
+    """Where the episodes are written down: a deployment begins anew each time, all else goes on."""
+    out = Path(arguments.out)
+    if mode != "deploy":
+        return out
+    from rlt_ros.rlt.run_folder import DEPLOY_FOLDER, unused  # not before: as below
+
+    return unused(out / DEPLOY_FOLDER)
 
 
 def _policy(mode: str, arguments: Arguments) -> dict[str, Any]:

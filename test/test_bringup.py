@@ -45,6 +45,18 @@ def test_the_learner_is_there_when_learning_only() -> None:
     assert not {"learner_node", "replay_node"} & set(executables("deploy"))
 
 
+def test_each_deployment_of_a_run_has_a_folder_of_its_own_and_all_else_goes_on(tmp_path: Path) -> None:
+    def folder(mode: str, namespace: str = "") -> str:
+        nodes = graph(mode, Arguments(out=str(tmp_path), namespace=namespace))
+        return next(str(spec.parameters["out"]) for spec in nodes if spec.executable == "episode_node")
+
+    assert folder("train") == folder("collect") == str(tmp_path)
+    assert folder("deploy") == str(tmp_path / "deploy")
+    (tmp_path / "deploy").mkdir()
+    assert folder("deploy") == str(tmp_path / "deploy_1")
+    assert folder("deploy", "left,right") == str(tmp_path / "deploy_1" / "left")
+
+
 def test_offline_there_are_bags_and_a_learner_and_no_robot() -> None:
     assert executables("offline", **OFFLINE) == ["bag_node", "learner_node"]
     bags, learner = graph("offline", Arguments(**OFFLINE, out="runs/c"))

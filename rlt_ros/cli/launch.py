@@ -99,13 +99,17 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     done = all(outcomes[spec.label].status == 0 for spec in specs if spec.ends_graph)
     if args.mode == "train" and done and _has_report(arguments):
         result["summary"] = _conclude(arguments, time.monotonic() - started)
+    if args.mode == "deploy":
+        result["deployed"] = {
+            spec.namespace or arguments.robot: _outcome(spec, arguments) for spec in specs if spec.ends_graph
+        }
     return result
 
 
 def present(result: dict[str, Any]) -> None:
     """Show how the nodes went, or with ``--list`` which there are."""
     from rlt_ros.cli.output import print_table
-    from rlt_ros.cli.summary import present_summary
+    from rlt_ros.cli.summary import present_outcomes, present_summary
 
     if isinstance(result["nodes"], list):
         for node in result["nodes"]:
@@ -121,6 +125,8 @@ def present(result: dict[str, Any]) -> None:
         print_table(("node", "restarts"), [(name, str(count)) for name, count in restarts.items()])
     if "summary" in result:
         present_summary(result["summary"])
+    if deployed := {robot: outcome for robot, outcome in result.get("deployed", {}).items() if outcome}:
+        present_outcomes(deployed, title="without help")
 
 
 def command(spec: NodeSpec) -> list[str]:
@@ -156,6 +162,32 @@ def _conclude(arguments: Arguments, wall_seconds: float) -> dict[str, Any]:
     out = Path(arguments.out).expanduser()
     print(f"writes {out / 'report.html'}", file=sys.stderr)
     return conclude(out, robot_minutes=arguments.robot_minutes, wall_seconds=wall_seconds)
+
+
+def _outcome(episode_node: NodeSpec, arguments: Arguments) -> dict[str, Any] | None:
+    """How a robot's episodes went; None where there were none."""
+    from rlt_ros.experiments.statistics import summarise
+    from rlt_ros.rlt.journal import Journal
+    from rlt_ros.rlt.run_folder import EPISODES_FILE, unaided
+    from rlt_ros.robots.profile import load_profile
+
+    folder = Path(episode_node.parameters["out"]).expanduser()
+    if not (folder / EPISODES_FILE).exists():
+        return None
+    journal = Journal(folder / EPISODES_FILE)
+    records = journal.records
+    journal.close()
+    longest = max((record["steps"] for record in records), default=0)
+    if not longest:
+        return None
+    steps = [
+        record["steps"] or longest for record in records
+    ]  # an approach that failed took as long as a time-out
+    hz = load_profile(arguments.robot).control_hz
+    return {
+        **summarise([unaided(record) for record in records], steps, hz=hz).as_dict(),
+        "folder": str(folder),
+    }
 
 
 def _printer(labels: Sequence[str]) -> Callable[[Line], None]:

@@ -33,6 +33,7 @@ _REORDERED = (
 )
 _JOINED_LATE = 300_000_000  # ns into the critical phase; whoever begins to count steps there counts wrongly
 _OLDER_STATES = 300_000_000  # ns in which those episode states come that were latched before the newest
+_REMEMBERED = 100  # steps; a chunk with as many late rows has none that is not
 _LATENCIES = 10  # newest answers of the inference from which its latency is taken
 _FIRST_LATENCY = 4  # steps; before any was measured
 
@@ -79,6 +80,9 @@ class Controller:
         self._episode_seen = 0
         self._step = 0
         self._lost: int | None = None  # when it was found that steps cannot be numbered
+        self._moved: deque[int] = deque(
+            maxlen=_REMEMBERED
+        )  # when the newest rows of chunks were sent, ROS time
         self._asked: tuple[int, int] | None = None  # when, and at which step, the newest request was made
         self._asked_for: set[int] = set()
         self._stepped_in: int | None = None
@@ -145,6 +149,7 @@ class Controller:
             return
         if state.episode != self._episode_seen:
             self._chunks.begin(state.episode)
+            self._moved.clear()
             self._episode_seen, self._step, self._lost, self._anchor = state.episode, 0, None, True
 
     def chunk(self, chunk: ActionChunk, stamp: int, now: int) -> None:
@@ -159,7 +164,6 @@ class Controller:
             raise ChunkRefused(
                 "actor outside its phase", f"chunk {chunk.chunk} is the actor's; the VLA acts now"
             )
-        first = chunk.step
         if self._config.boundary == BLOCK:
             if chunk.step not in self._asked_for:
                 asked = sorted(self._asked_for) or "none"
@@ -167,6 +171,9 @@ class Controller:
                     "unasked chunk", f"chunk {chunk.chunk} for step {chunk.step}; asked for {asked}"
                 )
             first = self._step  # the arm has waited for it
+        else:
+            # Its rows begin where the arm was when it was seen. Those that belong to what it has done since are late.
+            first = self._step - sum(sent >= chunk.stamp for sent in self._moved)
         self._chunks.place(chunk, first, self._step)
         if self._asked:
             self._latencies.append(self._step - self._asked[1])
@@ -320,6 +327,7 @@ class Controller:
         )
         if choice.row is None:
             return step
+        self._moved.append(stamp)
         chunk = choice.row.chunk
         return dataclasses.replace(
             step,
@@ -367,6 +375,7 @@ class Controller:
     def _restart_clocks(self) -> None:
         """The robot's clock was set back: what was planned is of another time."""
         self._forget_plan()
+        self._moved.clear()
         self._anchor = True
         self._joints_watch.reset()
         self._human_watch.reset()

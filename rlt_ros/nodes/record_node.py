@@ -8,7 +8,6 @@ and `ros2 bag reindex` makes a new summary.
 
 from __future__ import annotations
 
-import itertools
 import sys
 import time
 from collections import Counter
@@ -49,6 +48,7 @@ from rlt_ros.nodes.parameters import Setup, declare
 from rlt_ros.nodes.run import run_node
 from rlt_ros.nodes.topics import Topics
 from rlt_ros.rlt.parameters import check, parameter
+from rlt_ros.rlt.run_folder import unused
 from rlt_ros.robots.profile import RobotProfile, load_profile
 
 _DEEP = 1000  # messages that may wait: who records may be late, but leaves nothing out
@@ -73,7 +73,7 @@ class RecordNode(Node):
     def __init__(self) -> None:
         super().__init__("record_node")
         setup, config = declare(self, "", Setup), declare(self, "", RecordConfig)
-        path = _free(Path(config.out) / "bag")
+        path = unused(Path(config.out) / "bag")
         # 9 is the form of Iron and later.
         self._bag = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
         self._bag.open()
@@ -151,16 +151,6 @@ def _offered(profile: QoSProfile) -> Qos:
         liveliness_lease_duration=_FOR_EVER,
         avoid_ros_namespace_conventions=False,
     )
-
-
-def _free(path: Path) -> Path:
-    """``path``, or the first of ``path_1``, ``path_2``, … that is not there."""
-    tried = path
-    for number in itertools.count(1):
-        if not tried.exists():
-            return tried
-        tried = path.with_name(f"{path.name}_{number}")
-    raise AssertionError
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,8 +18,17 @@ REPLAY_FILE = "replay.rlt"
 CHECKPOINT_FILE = "learner.safetensors"
 SUMMARY_FILE = "summary.json"
 
+DEPLOY_FOLDER = "deploy"
+"""Episodes of a deployment, each in a folder of its own: what a policy does later is no part of its training."""
+
 TRAINING_PHASES = ("warmup", "online")
 """`phase` of training episodes: the VLA acted in the critical phase, or the actor."""
+
+
+def unused(path: Path) -> Path:
+    """``path``, or the first of ``path_1``, ``path_2``, … that is not there."""
+    numbered = (path.with_name(f"{path.name}_{number}") for number in itertools.count(1))
+    return next(one for one in itertools.chain([path], numbered) if not one.exists())
 
 
 def episode_line(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from control_arm import CHUNK, Arm, record, started
+from control_arm import Arm, record, started
 
 from rlt_ros.control import authority
 from rlt_ros.control.chunks import ChunkRefused
@@ -135,22 +135,46 @@ def test_overlapping_asks_early_and_drops_the_late_steps() -> None:
     assert all(step.row >= 3 for step in later)
 
 
+def test_the_rows_of_a_chunk_follow_on_what_was_seen_and_holding_makes_none_late() -> None:
+    arm = started(boundary="overlap")
+    long = np.full((10, 2), 0.01, np.float32)
+    executed = []
+    for step in range(24):
+        arm.later()
+        arm.sense()
+        if step in (
+            0,
+            6,
+            18,
+        ):  # at 10 the first one is at its end, at 16 the second one: the arm holds for two steps
+            seen = arm.stamp if step < 18 else seen_before
+            arm.offer(step, stamp=seen, action=long, reference=long)
+        if step == 13:
+            seen_before = arm.stamp
+        executed.append(record(arm.tick()))
+    rows = [(one.source, one.row) for one in executed]
+    vla = [(Source.VLA, row) for row in range(10)]
+    assert rows == [*vla, *vla[4:], *[(Source.HOLD, 0)] * 2, *vla[3:9]]
+
+
 def test_a_chunk_that_is_chosen_anew_takes_the_place_of_one_that_has_not_begun() -> None:
     arm = started(boundary="overlap")
+    long = np.full((8, 2), 0.01, np.float32)
     executed = []
-    for step in range(2 * CHUNK):
+    for step in range(10):
         arm.later()
         arm.sense()
         if step == 0:
-            first = arm.offer(0)
+            first = arm.offer(0, action=long, reference=long)
         if step == 2:
-            arm.offer(CHUNK)
-            anew = arm.offer(CHUNK)
-        if step > CHUNK:
+            seen = arm.stamp
+            arm.offer(8, stamp=seen, action=long, reference=long)
+            anew = arm.offer(8, stamp=seen, action=long, reference=long)
+        if step == 9:
             with pytest.raises(ChunkRefused, match=f"{anew.chunk} has begun"):
-                arm.offer(CHUNK)
+                arm.offer(8, stamp=seen, action=long, reference=long)
         executed.append(record(arm.tick()).chunk)
-    assert executed == [first.chunk] * CHUNK + [anew.chunk] * CHUNK
+    assert executed == [first.chunk] * 8 + [anew.chunk] * 2
 
 
 def test_whoever_joins_in_the_middle_of_an_episode_holds_and_counts_no_steps() -> None:
