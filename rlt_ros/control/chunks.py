@@ -146,12 +146,17 @@ class ChunkBuffer:
             self._current, self._next = self._next, None
         return self._current.row(step) if self._current else None
 
-    def end(self, step: int) -> int:
-        """First control step from `step` on for which nothing is planned."""
-        for placed in (self._current, self._next):
-            if placed and placed.row(step):
-                step = placed.end
-        return step
+    @property
+    def complete(self) -> bool:
+        """Whether the chunk after the one that is executed is there."""
+        return self._next is not None
+
+    def end(self, step: int) -> tuple[int, Array | None]:
+        """First control step from `step` on for which nothing is planned, and the target before it, if there is one."""
+        row = self.row(step)
+        if row is None or self._current is None:
+            return step, None
+        return self._current.end, self._current.targets[-1]
 
 
 def _same_frozen_parts(one: Lineage, other: Lineage) -> bool:

@@ -21,7 +21,8 @@ class ControlConfig:
     boundary: str = parameter(
         BLOCK,
         help="At the end of a chunk, `block`: the arm holds until the next one, made from what is seen there, has "
-        "come. `overlap`: the next one is asked for early, and its late steps are dropped. Lock-step blocks.",
+        "come. `overlap`: the next one is asked for early, for where the arm will be then, and the arm goes on. "
+        "Lock-step blocks.",
         choices=(BLOCK, OVERLAP),
     )
     chunk_timeout: float = parameter(
@@ -61,7 +62,7 @@ class ControlConfig:
     )
     request_margin: int = parameter(
         1,
-        help="In `overlap`, ask for the next chunk this much earlier than the measured latency.",
+        help="In `overlap`, ask for the next chunk this much earlier than the usual latency.",
         unit="steps",
         low=0,
         source="ours",

@@ -33,7 +33,6 @@ _REORDERED = (
 )
 _JOINED_LATE = 300_000_000  # ns into the critical phase; whoever begins to count steps there counts wrongly
 _OLDER_STATES = 300_000_000  # ns in which those episode states come that were latched before the newest
-_REMEMBERED = 100  # steps; a chunk with as many late rows has none that is not
 _LATENCIES = 10  # newest answers of the inference from which its latency is taken
 _FIRST_LATENCY = 4  # steps; before any was measured
 
@@ -80,9 +79,6 @@ class Controller:
         self._episode_seen = 0
         self._step = 0
         self._lost: int | None = None  # when it was found that steps cannot be numbered
-        self._moved: deque[int] = deque(
-            maxlen=_REMEMBERED
-        )  # when the newest rows of chunks were sent, ROS time
         self._asked: tuple[int, int] | None = None  # when, and at which step, the newest request was made
         self._asked_for: set[int] = set()
         self._stepped_in: int | None = None
@@ -149,7 +145,6 @@ class Controller:
             return
         if state.episode != self._episode_seen:
             self._chunks.begin(state.episode)
-            self._moved.clear()
             self._episode_seen, self._step, self._lost, self._anchor = state.episode, 0, None, True
 
     def chunk(self, chunk: ActionChunk, stamp: int, now: int) -> None:
@@ -171,9 +166,10 @@ class Controller:
                     "unasked chunk", f"chunk {chunk.chunk} for step {chunk.step}; asked for {asked}"
                 )
             first = self._step  # the arm has waited for it
+        elif self._chunks.row(self._step) is None:
+            first = max(chunk.step, self._step)  # it comes late: the arm holds where the chunk begins
         else:
-            # Its rows begin where the arm was when it was seen. Those that belong to what it has done since are late.
-            first = self._step - sum(sent >= chunk.stamp for sent in self._moved)
+            first = chunk.step
         self._chunks.place(chunk, first, self._step)
         if self._asked:
             self._latencies.append(self._step - self._asked[1])
@@ -327,7 +323,6 @@ class Controller:
         )
         if choice.row is None:
             return step
-        self._moved.append(stamp)
         chunk = choice.row.chunk
         return dataclasses.replace(
             step,
@@ -340,21 +335,25 @@ class Controller:
 
     def _request(self, row: Row | None, now: int) -> Request | None:
         """The chunk to ask for at this step, unless an answer is awaited."""
-        block = self._config.boundary == BLOCK
+        block, expected = self._config.boundary == BLOCK, None
         if block:
             if row is not None:
                 return None
             step = self._step
+        elif self._chunks.complete:
+            return None
         else:
-            step = self._chunks.end(self._step)
-            latency = max(self._latencies, default=_FIRST_LATENCY)
+            step, target = self._chunks.end(self._step)
+            if target is not None and self._safety.last is not None and self._position is not None:
+                expected = self._position + (target - self._safety.last)
+            latency = round(float(np.median(self._latencies or [_FIRST_LATENCY])))
             if step - self._step > latency + self._config.request_margin:
                 return None
         if self._asked is not None and now - self._asked[0] < self._timeout:
             return None
         self._asked = (now, self._step)
         self._asked_for.add(step)
-        return Request(self._episode.episode, step, self._episode.phase, block, self._stamp)
+        return Request(self._episode.episode, step, self._episode.phase, block, self._stamp, expected)
 
     def _anchored(self, position: Array) -> Array:
         """The last command (A,) rad, moved to where the arm is if it was put elsewhere."""
@@ -375,7 +374,6 @@ class Controller:
     def _restart_clocks(self) -> None:
         """The robot's clock was set back: what was planned is of another time."""
         self._forget_plan()
-        self._moved.clear()
         self._anchor = True
         self._joints_watch.reset()
         self._human_watch.reset()

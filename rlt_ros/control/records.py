@@ -36,6 +36,7 @@ class Request:
         phase: APPROACH or CRITICAL.
         block: the answer must be from the observation at `stamp`; otherwise from the newest.
         stamp: of the joint state, ns.
+        expected: (A,) rad, where the arm will be at that step; None where it is there.
     """
 
     episode: int
@@ -43,6 +44,7 @@ class Request:
     phase: Phase
     block: bool
     stamp: int
+    expected: Array | None = None
 
 
 class Command(NamedTuple):

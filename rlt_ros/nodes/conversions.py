@@ -212,9 +212,22 @@ def write_episode(state: EpisodeState) -> Any:
 
 
 def read_request(message: Any) -> Request:
-    """The request for a chunk in a message."""
-    overlap = message.boundary == ChunkRequest.BOUNDARY_OVERLAP
-    return Request(to_ns(message.header.stamp), message.episode, message.step, Phase(message.phase), overlap)
+    """The request for a chunk in a message.
+
+    Raises:
+        ValueError: the phase is unknown, or an expected position is not finite.
+    """
+    expected = np.array(message.expected, dtype=np.float64)
+    if not np.isfinite(expected).all():
+        raise ValueError(f"the expected position is {expected}; it must be finite")
+    return Request(
+        to_ns(message.header.stamp),
+        message.episode,
+        message.step,
+        Phase(message.phase),
+        message.boundary == ChunkRequest.BOUNDARY_OVERLAP,
+        expected if expected.size else None,
+    )
 
 
 def read_intervention(message: Any) -> Intervention:

@@ -295,6 +295,7 @@ class ExecutorNode(LifecycleNode):
                 step=request.step,
                 phase=int(request.phase),
                 boundary=boundary,
+                expected=[] if request.expected is None else request.expected.tolist(),
             )
         )
 

@@ -16,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
@@ -135,6 +136,12 @@ class Inference:
         """Take a request; one that is asked again while it is answered changes nothing."""
         if request.phase not in (Phase.APPROACH, Phase.CRITICAL):
             self._drop("malformed request", f"a chunk was asked for in phase {request.phase.name}")
+        elif request.expected is not None and request.expected.shape != (self.shapes.action_dim,):
+            dims = self.shapes.action_dim
+            self._drop(
+                "malformed request",
+                f"{request.expected.size} joints are expected somewhere; the arm has {dims}",
+            )
         elif request.episode in self._ended:
             return  # the executor had not heard of the end yet
         elif self._request is None or not self._request.same(request):
@@ -254,7 +261,11 @@ class Inference:
         if newest is None:
             return None
         if request.overlap:
-            return newest if abs(request.stamp - newest.observation.stamp) <= self._max_age else None
+            if abs(request.stamp - newest.observation.stamp) > self._max_age:
+                return None
+            if request.expected is None:
+                return newest
+            return replace(newest, observation=replace(newest.observation, position=request.expected))
         exact = self._timeline.after(request.stamp - _TOLERANCE, at_most=self._max_age)
         if exact:
             return exact

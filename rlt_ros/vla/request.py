@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from rlt_ros.rlt.parameters import check, parameter
 from rlt_ros.rlt.stream import ActionChunk, EpisodeState, Phase, StateRecord
@@ -52,6 +54,7 @@ class Request:
         step: control step that the chunk is needed for.
         phase: APPROACH or CRITICAL.
         overlap: the arm still executes the chunk before.
+        expected: (A,) rad, where the arm will be at that step; None where it is there.
     """
 
     stamp: int
@@ -59,6 +62,7 @@ class Request:
     step: int
     phase: Phase
     overlap: bool = False
+    expected: NDArray[np.float64] | None = None
 
     def same(self, other: Request) -> bool:
         """Whether both ask for the same chunk, perhaps at another time."""

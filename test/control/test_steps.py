@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from control_arm import Arm, record, started
+from control_arm import CHUNK, Arm, record, started
 
 from rlt_ros.control import authority
 from rlt_ros.control.chunks import ChunkRefused
@@ -115,66 +115,58 @@ def test_blocking_holds_until_the_chunk_is_there_and_executes_all_of_it() -> Non
     assert rows[2:6] == [0, 1, 2, 3]
 
 
-def test_overlapping_asks_early_and_drops_the_late_steps() -> None:
+def test_overlapping_asks_early_for_where_the_arm_will_be_and_goes_on_without_a_stop() -> None:
     arm = started(boundary="overlap", request_margin=0)
-    long = np.full((10, 2), 0.01, np.float32)
-    arm.offer(0, action=long, reference=long)
+    rising = np.linspace(0.001, 0.01, 10, dtype=np.float32)[:, None].repeat(2, axis=1)
+    arm.offer(0, action=rising, reference=rising)
     executed, asked = [], []
     for _ in range(30):
         arm.later()
-        arm.sense()
+        arm.sense(arm.commands[-1].target if arm.commands else (0.0, 0.0))
         outcome = arm.tick()
         executed.append(record(outcome))
         if outcome.request:
-            asked.append((executed[-1].step, arm.stamp))
-        if asked and executed[-1].step - asked[0][0] == 2:  # the answer takes two steps
-            arm.offer(asked[0][0], stamp=asked[0][1], action=long, reference=long)
-            asked.clear()
-    later = executed[10:]
-    assert all(step.source is Source.VLA for step in executed)  # without a stop
-    assert all(step.row >= 3 for step in later)
+            asked.append((executed[-1].step, outcome.request))
+        if asked and executed[-1].step - asked[-1][0] == 2:
+            request = asked[-1][1]
+            anchor = request.expected.astype(np.float32)
+            arm.offer(request.step, anchor=anchor, action=rising, reference=rising)
+    assert [step.row for step in executed] == [*range(10)] * 3
+    assert [request.step for _, request in asked][:2] == [10, 20]
+    for border, (step, request) in zip((10, 20), asked, strict=False):
+        np.testing.assert_allclose(request.expected, executed[border - 1].command, atol=1e-6)
+        assert border - step <= 4
 
 
-def test_the_rows_of_a_chunk_follow_on_what_was_seen_and_holding_makes_none_late() -> None:
+def test_a_chunk_that_comes_late_begins_where_the_arm_holds() -> None:
     arm = started(boundary="overlap")
-    long = np.full((10, 2), 0.01, np.float32)
-    executed = []
-    for step in range(24):
-        arm.later()
-        arm.sense()
-        if step in (
-            0,
-            6,
-            18,
-        ):  # at 10 the first one is at its end, at 16 the second one: the arm holds for two steps
-            seen = arm.stamp if step < 18 else seen_before
-            arm.offer(step, stamp=seen, action=long, reference=long)
-        if step == 13:
-            seen_before = arm.stamp
-        executed.append(record(arm.tick()))
-    rows = [(one.source, one.row) for one in executed]
-    vla = [(Source.VLA, row) for row in range(10)]
-    assert rows == [*vla, *vla[4:], *[(Source.HOLD, 0)] * 2, *vla[3:9]]
-
-
-def test_a_chunk_that_is_chosen_anew_takes_the_place_of_one_that_has_not_begun() -> None:
-    arm = started(boundary="overlap")
-    long = np.full((8, 2), 0.01, np.float32)
     executed = []
     for step in range(10):
         arm.later()
         arm.sense()
+        if step in (0, 6):
+            arm.offer(0 if step == 0 else CHUNK)
+        executed.append(record(arm.tick()))
+    vla = [(Source.VLA, row) for row in range(CHUNK)]
+    assert [(one.source, one.row) for one in executed] == [*vla, *[(Source.HOLD, 0)] * 2, *vla]
+
+
+def test_a_chunk_that_is_chosen_anew_takes_the_place_of_one_that_has_not_begun() -> None:
+    arm = started(boundary="overlap")
+    executed = []
+    for step in range(2 * CHUNK):
+        arm.later()
+        arm.sense()
         if step == 0:
-            first = arm.offer(0, action=long, reference=long)
+            first = arm.offer(0)
         if step == 2:
-            seen = arm.stamp
-            arm.offer(8, stamp=seen, action=long, reference=long)
-            anew = arm.offer(8, stamp=seen, action=long, reference=long)
-        if step == 9:
+            arm.offer(CHUNK)
+            anew = arm.offer(CHUNK)
+        if step > CHUNK:
             with pytest.raises(ChunkRefused, match=f"{anew.chunk} has begun"):
-                arm.offer(8, stamp=seen, action=long, reference=long)
+                arm.offer(CHUNK)
         executed.append(record(arm.tick()).chunk)
-    assert executed == [first.chunk] * 8 + [anew.chunk] * 2
+    assert executed == [first.chunk] * CHUNK + [anew.chunk] * CHUNK
 
 
 def test_whoever_joins_in_the_middle_of_an_episode_holds_and_counts_no_steps() -> None:

@@ -84,10 +84,17 @@ class Robot:
             self.inference.executed(episode, step, step * PERIOD)
 
     def asks(
-        self, step: int, phase: Phase = Phase.CRITICAL, *, at: int | None = None, overlap: bool = False
+        self,
+        step: int,
+        phase: Phase = Phase.CRITICAL,
+        *,
+        at: int | None = None,
+        overlap: bool = False,
+        expected: Sequence[float] | None = None,
     ) -> list[Output]:
         stamp = (step if at is None else at) * PERIOD
-        self.inference.ask(Request(stamp, 1, step, phase, overlap))
+        place = None if expected is None else np.array(expected)
+        self.inference.ask(Request(stamp, 1, step, phase, overlap, place))
         return self.inference.work()
 
     def runs(self, *, chunks: int = 2, start: int = 0, **fields: object) -> list[Output]:
@@ -445,6 +452,20 @@ def test_where_the_arm_does_not_wait_the_chunk_comes_first_from_the_newest_pictu
     assert robot.inference.work() == []  # what was seen at step 4 has not come
     robot.sees(4)
     assert states(robot.inference.work()) == [0, 2, 4]
+
+
+def test_a_chunk_begins_where_the_arm_will_be_and_the_states_are_of_where_it_was() -> None:
+    robot = Robot()
+    robot.episode(Phase.CRITICAL)
+    robot.sees(0)
+    (chunk,) = chunks(robot.asks(0, overlap=True, expected=[0.5, 0.6, 0.7]))
+    np.testing.assert_allclose(chunk.anchor, [0.5, 0.6, 0.7])
+    robot.executes(*range(6))
+    robot.sees(*range(1, 6))
+    records = [one for one in robot.inference.work() if isinstance(one, StateRecord)]
+    np.testing.assert_allclose(records[0].state.anchor, 0.0)
+    assert robot.asks(8, overlap=True, expected=[0.5]) == []
+    assert robot.dropped[-1][0] == "malformed request"
 
 
 def test_a_clock_that_was_set_back_starts_a_new_timeline() -> None:
