@@ -85,7 +85,7 @@ def test_a_missed_figure_is_said_and_ends_the_command_with_a_status(
 ) -> None:
     result: dict[str, Any] = {
         "lock_step": False,
-        "boundary": "overlap",
+        "boundary": "block",
         "faults": [GOOD, {**GOOD, **change}],
         "stopped": 0,
     }
@@ -100,7 +100,12 @@ def test_a_missed_figure_is_said_and_ends_the_command_with_a_status(
 
 def test_nothing_is_missed_where_all_is_well() -> None:
     harmless = {**GOOD, "node": "monitor", "holds": False, "held_ms": None, "kill_to_hold_ms": None}
-    result: dict[str, Any] = {"faults": [GOOD, harmless], "policy_in_use_ms": [290.0], "stopped": 0}
+    result: dict[str, Any] = {
+        "boundary": "block",
+        "faults": [GOOD, harmless],
+        "policy_in_use_ms": [290.0],
+        "stopped": 0,
+    }
     assert missed(result) == []
     assert bench.status({**result, "missed": []}) == 0
     assert missed({**result, "stopped": 2}) == ["the graph ended with status 2"]
