@@ -6,8 +6,8 @@ The graph is that of ``rlt-ros launch train`` with a simulated robot, started as
 What a dead node means for the arm differs. The executor moves it by two inputs, joint states and chunks. When joint
 states fall silent (`sim`), it shall hold within 100 ms of the last one. A chunk is accepted and checked as a whole, so
 when nobody makes a next one (`perception`, `inference`), the arm may do the rest of it, and with `overlap` one more
-that was there already or is made from the last picture; it shall hold within 100 ms of the last row. When the executor itself
-is dead, no command may follow within 100 ms, and the robot holds the last one.
+that was there already or is made from the last picture; it shall hold within 100 ms of the last row. When the executor
+itself is dead, no command may follow within 100 ms, and the robot holds the last one.
 The other nodes move nothing.
 """
 
