@@ -166,7 +166,7 @@ def _conclude(arguments: Arguments, wall_seconds: float) -> dict[str, Any]:
 
 def _outcome(episode_node: NodeSpec, arguments: Arguments) -> dict[str, Any] | None:
     """How a robot's episodes went; None where there were none."""
-    from rlt_ros.experiments.statistics import summarise
+    from rlt_ros.experiments.statistics import as_long_as_a_timeout, summarise
     from rlt_ros.rlt.journal import Journal
     from rlt_ros.rlt.run_folder import EPISODES_FILE, unaided
     from rlt_ros.robots.profile import load_profile
@@ -177,12 +177,9 @@ def _outcome(episode_node: NodeSpec, arguments: Arguments) -> dict[str, Any] | N
     journal = Journal(folder / EPISODES_FILE)
     records = journal.records
     journal.close()
-    longest = max((record["steps"] for record in records), default=0)
-    if not longest:
+    if not records:
         return None
-    steps = [
-        record["steps"] or longest for record in records
-    ]  # an approach that failed took as long as a time-out
+    steps = as_long_as_a_timeout([record["steps"] for record in records])
     hz = load_profile(arguments.robot).control_hz
     return {
         **summarise([unaided(record) for record in records], steps, hz=hz).as_dict(),

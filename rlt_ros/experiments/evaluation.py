@@ -13,7 +13,7 @@ from rlt_ros.episodes.plan import EVALUATION_SEED
 from rlt_ros.experiments.drivers import base_policy, learned_policy
 from rlt_ros.experiments.policy import open_policy
 from rlt_ros.experiments.rollout import Driver, End, Episode, Rollout, Sight
-from rlt_ros.experiments.statistics import Outcome, summarise
+from rlt_ros.experiments.statistics import Outcome, as_long_as_a_timeout, summarise
 from rlt_ros.perception import Observation
 from rlt_ros.sim.demonstrator import Demonstrator
 from rlt_ros.sim.workcell import Start, Workcell
@@ -52,8 +52,7 @@ def outcome(episodes: Sequence[Episode]) -> Outcome:
 
     An approach that never reached the critical phase counts as a failure that lasted as long as a time-out would.
     """
-    longest = max((episode.steps for episode in episodes), default=0) or 1
-    return summarise([e.success for e in episodes], [e.steps or longest for e in episodes])
+    return summarise([e.success for e in episodes], as_long_as_a_timeout([e.steps for e in episodes]))
 
 
 def blank(observation: Observation) -> Observation:

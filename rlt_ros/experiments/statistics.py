@@ -55,6 +55,12 @@ class Outcome:
         return asdict(self)
 
 
+def as_long_as_a_timeout(steps: Sequence[int]) -> list[int]:
+    """Control steps of each episode; one whose approach failed, 0, counts as the longest of them, or 1."""
+    longest = max(steps, default=0) or 1
+    return [taken or longest for taken in steps]
+
+
 def summarise(
     success: npt.ArrayLike, steps: npt.ArrayLike, *, hz: float = CONTROL_HZ, seed: int = 0
 ) -> Outcome:

@@ -188,6 +188,14 @@ def inference(graph: Any, weights: Path, *, active: bool = True, **parameters: A
     return node
 
 
+def begun(graph: Any, robot: Robot, weights: Path) -> None:
+    """An inference in the critical phase of episode 1, which has seen its first step."""
+    inference(graph, weights)
+    robot.meets()
+    robot.begins(1)
+    robot.sees(0)
+
+
 def test_states_and_chunks_are_those_of_one_process(graph: Any, robot: Robot, weights: Path) -> None:
     inference(graph, weights)
     robot.meets()
@@ -223,10 +231,7 @@ def test_states_and_chunks_are_those_of_one_process(graph: Any, robot: Robot, we
 def test_a_published_actor_acts_and_nothing_wrong_takes_its_place(
     graph: Any, robot: Robot, weights: Path
 ) -> None:
-    inference(graph, weights)
-    robot.meets()
-    robot.begins(1)
-    robot.sees(0)
+    begun(graph, robot, weights)
     assert robot.asks(1, 0).source is Source.VLA
     robot.sends_actor(policy(robot.frozen, version=3))
     robot.hears_of_version(3)
@@ -303,10 +308,7 @@ def test_an_actor_that_comes_during_a_pass_acts_in_the_chunk_of_that_pass(
 def test_an_actor_that_comes_before_the_border_takes_over_the_chunk_after_it(
     graph: Any, robot: Robot, weights: Path
 ) -> None:
-    inference(graph, weights)
-    robot.meets()
-    robot.begins(1)
-    robot.sees(0)
+    begun(graph, robot, weights)
     of_the_vla = robot.asks(1, 0, boundary=ChunkRequest.BOUNDARY_OVERLAP)
     robot.sends_actor(policy(robot.frozen, version=3))
     graph.until(lambda: len(robot.chunks) == 2, what="the chunk that is chosen anew")

@@ -1,130 +1,16 @@
-"""Requests, observations and steps in; chunks and states out: what belongs together, what is waited for, who acts."""
+"""Requests, observations and steps in; chunks and states out: what belongs together, and what is waited for."""
 
 from __future__ import annotations
-
-import dataclasses
-from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 import torch
+from inference_robot import CHUNK, HORIZON, JOINTS, PERIOD, Eyes, Robot, actor, chunks, states
 
 from rlt_ros.perception import Observation
-from rlt_ros.rlt.checkpoint import PolicyUpdate
-from rlt_ros.rlt.config import RLTConfig, Shapes
-from rlt_ros.rlt.lineage import Lineage
-from rlt_ros.rlt.networks import Actor
-from rlt_ros.rlt.stream import ActionChunk, Ending, EpisodeState, Phase, StateRecord
+from rlt_ros.rlt.stream import Ending, Phase, StateRecord
 from rlt_ros.rlt.transition import Source
-from rlt_ros.robots.action_space import ActionSpace
 from rlt_ros.vla.frozen import Perceived
-from rlt_ros.vla.inference import Inference, Output
-from rlt_ros.vla.request import InferenceConfig, Request
-
-PERIOD = 20_000_000  # ns
-CHUNK, HORIZON, STRIDE, JOINTS, Z = 4, 6, 2, 3, 5
-SHAPES = Shapes(z_dim=Z, proprio_dim=2 * JOINTS, chunk=CHUNK, action_dim=JOINTS)
-CONFIG = RLTConfig(chunk=CHUNK, stride=STRIDE, hidden=(8,), sigma=0.1)
-
-
-class Eyes:
-    """A frozen half that says what it was shown: the token is the stamp, the chunk noise."""
-
-    action_space = ActionSpace(np.array([0.1, 0.2, 0.3]))
-    z_dim = Z
-    lineage = Lineage(vla="v", token="t", stats=action_space.fingerprint)
-
-    def __init__(self) -> None:
-        self.batches: list[list[int]] = []
-        self.blind = False
-        self.meanwhile: Callable[[], None] | None = None  # what another thread does during a pass
-
-    def perceive(
-        self, observations: Sequence[Observation], instruction: str, generator: torch.Generator
-    ) -> Perceived:
-        self.batches.append([round(o.stamp / PERIOD) for o in observations])
-        if self.meanwhile:
-            self.meanwhile()
-        count = len(observations)
-        z = np.array([[0.0 if self.blind else o.stamp / PERIOD] * Z for o in observations], np.float32)
-        proprio = np.stack([o.proprio for o in observations]).astype(np.float32)
-        return Perceived(z, proprio, torch.randn(count, HORIZON, JOINTS, generator=generator).numpy())
-
-
-class Robot:
-    """An inference, and what it is told. Step k is commanded at k periods."""
-
-    def __init__(self, **options: float) -> None:
-        self.now = 0.0
-        self.eyes = Eyes()
-        self.dropped: list[tuple[str, str]] = []
-        self.inference = Inference(
-            self.eyes,
-            CONFIG,
-            InferenceConfig(**options),  # type: ignore[arg-type]
-            lambda kind, reason: self.dropped.append((kind, reason)),
-            clock=lambda: self.now,
-        )
-
-    def episode(self, phase: Phase, number: int = 1, **fields: object) -> None:
-        state = EpisodeState(number, phase, instruction="go", seed=7, **fields)  # type: ignore[arg-type]
-        self.inference.follow(state)
-
-    def done(self, steps: int, ending: Ending = Ending.SUCCESS, **fields: object) -> list[Output]:
-        self.episode(Phase.DONE, steps=steps, ending=ending, **fields)
-        return self.inference.work()
-
-    def sees(self, *steps: int) -> None:
-        for step in steps:
-            position = np.full(JOINTS, 0.01 * step)
-            self.inference.observe(Observation(step * PERIOD, {}, position, np.zeros(JOINTS)))
-
-    def executes(self, *steps: int, episode: int = 1) -> None:
-        for step in steps:
-            self.inference.executed(episode, step, step * PERIOD)
-
-    def asks(
-        self,
-        step: int,
-        phase: Phase = Phase.CRITICAL,
-        *,
-        at: int | None = None,
-        overlap: bool = False,
-        expected: Sequence[float] | None = None,
-    ) -> list[Output]:
-        stamp = (step if at is None else at) * PERIOD
-        place = None if expected is None else np.array(expected)
-        self.inference.ask(Request(stamp, 1, step, phase, overlap, place))
-        return self.inference.work()
-
-    def runs(self, *, chunks: int = 2, start: int = 0, **fields: object) -> list[Output]:
-        """The first ``chunks`` of a critical phase, with a picture at every window start."""
-        self.episode(Phase.CRITICAL, **fields)
-        output: list[Output] = []
-        for border in range(start, start + chunks * CHUNK, CHUNK):
-            self.sees(border)
-            output += self.asks(border)
-            self.executes(*range(border, border + CHUNK))
-            self.sees(*range(border + STRIDE, border + CHUNK, STRIDE))
-        return output
-
-
-def actor(version: int = 1, *, offset: float = 5.0) -> PolicyUpdate:
-    """An actor whose actions are far from the VLA's."""
-    made = Actor(SHAPES, (8,), dtype=torch.float32, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        made.body.biases[-1].fill_(offset)
-    return PolicyUpdate(
-        made.requires_grad_(False), version, dataclasses.replace(Eyes.lineage, actor=f"a{version}")
-    )
-
-
-def states(output: Sequence[Output]) -> list[int]:
-    return [record.state.step for record in output if isinstance(record, StateRecord)]
-
-
-def chunks(output: Sequence[Output]) -> list[ActionChunk]:
-    return [record for record in output if isinstance(record, ActionChunk)]
 
 
 def test_in_the_approach_the_vla_acts_and_no_state_is_made() -> None:
@@ -248,102 +134,6 @@ def test_a_hand_over_at_a_step_that_has_a_chunk_asks_anew() -> None:
     robot.asks(0, Phase.APPROACH)
     robot.episode(Phase.CRITICAL)
     assert states(robot.asks(0)) == [0]
-
-
-def test_the_actor_acts_in_the_critical_phase_and_explores_from_the_seed() -> None:
-    robot, again = Robot(), Robot()
-    for one in (robot, again):
-        one.inference.use(actor(3))
-    (chunk, _), other = chunks(robot.runs()), chunks(again.runs())
-    assert chunk.source is Source.ACTOR and chunk.version == 3 and chunk.lineage.actor == "a3"
-    assert float(np.abs(chunk.action - 5.0).max()) > 0.01  # explored
-    np.testing.assert_array_equal(chunk.action, other[0].action)
-
-
-def test_an_evaluation_uses_the_mean_action_and_makes_no_states_between_borders() -> None:
-    robot = Robot()
-    robot.inference.use(actor())
-    output = robot.runs(eval=True)
-    assert robot.eyes.batches == [[0], [4]] and states(output) == [0, 4]
-    first, second = chunks(output)
-    np.testing.assert_allclose(first.action, second.action, atol=0.3)
-    np.testing.assert_allclose(first.action, 5.0, atol=0.2)
-    assert robot.done(8, eval=True) == []
-
-
-def test_a_new_actor_acts_from_the_next_chunk_on() -> None:
-    robot = Robot()
-    robot.inference.use(actor(1))
-    first = chunks(robot.runs(chunks=1))
-    robot.inference.use(actor(2))
-    robot.sees(4)
-    assert [c.version for c in first + chunks(robot.asks(4))] == [1, 2]
-
-
-def test_an_actor_that_comes_during_the_pass_acts_in_that_chunk() -> None:
-    robot = Robot()
-    robot.inference.use(actor(1))
-    robot.eyes.meanwhile = lambda: robot.inference.use(actor(2, offset=9.0))
-    (chunk,) = chunks(robot.runs(chunks=1))
-    assert chunk.version == 2 and chunk.lineage.actor == "a2"
-    np.testing.assert_allclose(chunk.action, 9.0, atol=0.5)
-
-
-def test_an_actor_that_comes_after_the_choice_takes_the_place_of_a_chunk_that_has_not_begun() -> None:
-    robot = Robot()
-    robot.inference.use(actor(1))
-    robot.episode(Phase.CRITICAL)
-    robot.sees(0)
-    first, again = *chunks(robot.asks(0, overlap=True)), robot.inference.use(actor(2, offset=9.0))
-    assert again is not None and (again.version, again.lineage.actor) == (2, "a2")
-    assert again.chunk > first.chunk and (again.step, again.stamp) == (first.step, first.stamp)
-    np.testing.assert_array_equal(again.reference, first.reference)
-    np.testing.assert_allclose(again.action, 9.0, atol=0.5)
-    assert robot.eyes.batches == [[0]]  # from the same pass
-    assert chunks(robot.asks(0, overlap=True)) == [again]
-    robot.executes(0)
-    assert robot.inference.use(actor(3)) is None  # it has begun
-
-
-@pytest.mark.parametrize("case", ["the arm waits", "approach", "over", "not finite"])
-def test_a_chunk_is_not_chosen_anew_where_the_new_actor_has_no_say(case: str) -> None:
-    robot = Robot()
-    robot.inference.use(actor(1))
-    phase = Phase.APPROACH if case == "approach" else Phase.CRITICAL
-    robot.episode(phase)
-    robot.sees(0)
-    first = chunks(robot.asks(0, phase, overlap=case != "the arm waits"))
-    if case == "over":
-        robot.done(0)
-    assert robot.inference.use(actor(2, offset=np.nan if case == "not finite" else 5.0)) is None
-    if case != "over":
-        assert chunks(robot.asks(0, phase)) == first  # who asks again is told the same
-
-
-def test_without_an_actor_the_vla_acts() -> None:
-    robot = Robot()
-    assert {chunk.source for chunk in chunks(robot.runs())} == {Source.VLA}
-    assert robot.inference.fallback == "no actor has come"
-
-
-def test_an_actor_that_no_update_follows_becomes_stale_and_one_from_a_file_does_not() -> None:
-    for ages, source in ((True, Source.VLA), (False, Source.ACTOR)):
-        robot = Robot(stale_after=1)
-        robot.inference.use(actor(), ages=ages)
-        robot.runs(chunks=1)
-        robot.done(4)
-        robot.episode(Phase.CRITICAL, number=2)
-        robot.inference.ask(Request(4 * PERIOD, 2, 0, Phase.CRITICAL))
-        robot.sees(4)
-        assert {chunk.source for chunk in chunks(robot.inference.work())} == {source}
-    assert "stale" not in robot.inference.fallback
-
-
-def test_an_action_that_is_not_finite_is_never_sent() -> None:
-    robot = Robot()
-    robot.inference.use(actor(offset=float("nan")))
-    assert {chunk.source for chunk in chunks(robot.runs())} == {Source.VLA}
-    assert {kind for kind, _ in robot.dropped} == {"not finite"}
 
 
 def test_a_token_that_is_the_same_everywhere_is_neither_acted_on_nor_stored() -> None:
