@@ -40,7 +40,6 @@ _EXTRAS = {
     "accelerate": "train",
     "av": "sim",
     "backports": "dds",
-    "PIL": "remote",
     "cyclonedds": "dds",
     "lerobot": "lerobot",
     "lz4": "dds",

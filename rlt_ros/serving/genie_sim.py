@@ -21,7 +21,7 @@ from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.robots.profile import RobotProfile
 from rlt_ros.serving.errors import RequestError
 from rlt_ros.serving.instruction import read_prompt
-from rlt_ros.serving.pictures import from_jpeg
+from rlt_ros.serving.pictures import from_file
 from rlt_ros.serving.policy import ServedPolicy
 from rlt_ros.serving.websocket import Message
 from rlt_ros.vla.wire import WireError, pack, unpack
@@ -154,7 +154,7 @@ class GenieSimSession:
             image = _mapping(images, name)
             if image.get("encoding") != "JPEG":
                 raise RequestError(f"picture `{name}` has encoding {image.get('encoding')!r}; expected JPEG")
-            return from_jpeg(image.get("image_data"), self._policy.image_size, name=name)
+            return from_file(image.get("image_data"), self._policy.image_size, name=name)
 
         cameras = self._policy.cameras
         begun = time.perf_counter()

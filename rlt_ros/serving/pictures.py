@@ -2,53 +2,30 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rlt_ros.perception.pictures import resize
+from rlt_ros.perception.compressed import MOST_PIXELS, decode_file
+from rlt_ros.perception.pictures import PictureError, resize
 from rlt_ros.serving.errors import RequestError
 
 Pixels = NDArray[np.uint8]
 
-_MOST_PIXELS = 40_000_000
-"""Of one picture. The largest camera in use has 2 million; a small file can claim billions."""
 
-_REDUCED = 2
-"""Least size of a picture decoded smaller than it is, as a multiple of the one wanted. With 1 some pixels are 25 levels
-off at sharp edges, for the decoder's own scaling is no mean over an area."""
-
-
-def from_jpeg(data: Any, size: tuple[int, int], *, name: str) -> Pixels:
-    """RGB (h, w, 3) of a JPEG, resized to ``size``.
-
-    A picture far larger than needed is decoded at a half, quarter or eighth of its size, which costs less; of what is
-    resized each side is still twice as long as wanted, or the whole one. So no pixel is more than 6 levels, and none on
-    average more than 1, from what `rlt_ros.perception.pictures.resize` makes of the whole picture.
+def from_file(data: Any, size: tuple[int, int], *, name: str) -> Pixels:
+    """RGB (h, w, 3) of a JPEG or PNG file, resized to ``size``; see `rlt_ros.perception.compressed.decode_file`.
 
     Raises:
-        RequestError: it is no JPEG, cut off, or too large.
+        RequestError: it is neither, cut off, or too large.
     """
-    from PIL import Image, UnidentifiedImageError
-
     if not isinstance(data, bytes):
         raise RequestError(f"picture `{name}` is {type(data).__name__}; expected the bytes of a JPEG")
     try:
-        with Image.open(io.BytesIO(data), formats=("JPEG",)) as picture:
-            if picture.width * picture.height > _MOST_PIXELS:
-                raise RequestError(f"picture `{name}` claims {picture.width}×{picture.height} pixels")
-            picture.draft("RGB", (_REDUCED * size[1], _REDUCED * size[0]))
-            # The same weights as in `resize`, within one level; and other threads run meanwhile.
-            fitted = picture.convert("RGB").resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    except Image.DecompressionBombError as error:
-        raise RequestError(f"picture `{name}` claims far too many pixels: {error}") from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        if isinstance(error, RequestError):
-            raise
-        raise RequestError(f"picture `{name}` is no JPEG that can be read: {error}") from error
-    return np.array(fitted)
+        return decode_file(data, size)
+    except PictureError as error:
+        raise RequestError(f"picture `{name}` cannot be read: {error}") from error
 
 
 def from_array(value: Any, size: tuple[int, int], *, name: str) -> Pixels:
@@ -65,7 +42,7 @@ def from_array(value: Any, size: tuple[int, int], *, name: str) -> Pixels:
         pixels = pixels[0]
     if pixels.ndim == 3 and pixels.shape[2] != 3 and pixels.shape[0] == 3:
         pixels = pixels.transpose(1, 2, 0)
-    if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size or pixels.size > 3 * _MOST_PIXELS:
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size or pixels.size > 3 * MOST_PIXELS:
         raise RequestError(f"picture `{name}` has shape {pixels.shape}; expected (h, w, 3) or (3, h, w)")
     if pixels.dtype.kind == "f":
         if not np.isfinite(pixels).all() or pixels.min() < 0 or pixels.max() > 1:

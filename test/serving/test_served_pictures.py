@@ -10,7 +10,7 @@ from PIL import Image
 
 from rlt_ros.perception.pictures import resize
 from rlt_ros.serving.errors import RequestError
-from rlt_ros.serving.pictures import from_jpeg
+from rlt_ros.serving.pictures import from_file
 
 
 def natural(height: int, width: int) -> np.ndarray:
@@ -42,7 +42,7 @@ def test_a_picture_that_is_decoded_small_is_the_whole_one_resized(
     file = io.BytesIO()
     Image.fromarray(make(*shape)).save(file, "JPEG", quality=95)
     whole = np.asarray(Image.open(file).convert("RGB"))
-    fitted = from_jpeg(file.getvalue(), size, name="head")
+    fitted = from_file(file.getvalue(), size, name="head")
     assert (fitted.shape, fitted.dtype) == ((*size, 3), np.uint8)
     difference = np.abs(fitted.astype(int) - resize(whole, *size))
     assert difference.max() <= 6
@@ -55,5 +55,5 @@ def test_a_picture_that_claims_too_much_is_not_decoded() -> None:
     data = bytearray(file.getvalue())
     frame = data.index(b"\xff\xc0")
     data[frame + 5 : frame + 9] = b"\xff\xff\xff\xff"  # height and width
-    with pytest.raises(RequestError, match="`head` claims"):
-        from_jpeg(bytes(data), (64, 64), name="head")
+    with pytest.raises(RequestError, match=r"`head` cannot be read: it claims"):
+        from_file(bytes(data), (64, 64), name="head")
