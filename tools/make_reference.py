@@ -130,6 +130,9 @@ _PROFILE_TOPICS = {
     "camera.topic": "`topic` of each camera of the robot profile",
 }
 
+_PROFILE_TYPES = {"camera_type(camera)": "that of its `encoding`"}
+"""Expression for a message type → what the profile says of it."""
+
 
 def _nodes() -> str:
     parts = [_GENERATED, _NODES_HEAD, *_rows(Setup)]
@@ -177,7 +180,7 @@ def _topics(calls: list[ast.Call], assigned: dict[str, ast.expr]) -> Iterator[st
             cells = (
                 kind,
                 _topic(call.args[1]),
-                f"`{ast.unparse(call.args[0])}`",
+                _PROFILE_TYPES.get(kind_of := ast.unparse(call.args[0]), f"`{kind_of}`"),
                 _quality(profile, assigned),
             )
             yield f"| {' | '.join(cells)} |\n"

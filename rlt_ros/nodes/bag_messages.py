@@ -16,12 +16,12 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from rlt_ros.middleware.dds.definitions import type_hash
 from rlt_ros.middleware.dds.message import deserialize_message, message_class
-from rlt_ros.nodes.conversions import read_picture, to_ns
+from rlt_ros.nodes.cameras import read_camera
+from rlt_ros.nodes.conversions import to_ns
 from rlt_ros.nodes.drivers import command_stamp, read_driver_course
 from rlt_ros.offline.bag_files import Bag, Recorded, Topic
 from rlt_ros.perception import Observation
 from rlt_ros.perception.joints import JointOrder
-from rlt_ros.perception.pictures import resize
 from rlt_ros.perception.synchroniser import SyncConfig, Synchroniser
 from rlt_ros.robots.commands import CommandError
 from rlt_ros.robots.interface import COMMAND_TYPES
@@ -40,7 +40,8 @@ _OWN = {
     REQUEST: "rlt_ros/msg/ChunkRequest",
     OBSERVATION: "rlt_ros/msg/Observation",
 }
-_IMAGE, _JOINTS = "sensor_msgs/msg/Image", "sensor_msgs/msg/JointState"
+_JOINTS = "sensor_msgs/msg/JointState"
+_PICTURES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 
 class Way(enum.Enum):
@@ -67,7 +68,7 @@ def namespaces(bag: Bag) -> list[str]:
 
 def sensor_topics(profile: RobotProfile, namespace: str) -> dict[str, str]:
     """Topic → type of a robot's cameras and joint states."""
-    topics = {absolute(camera.topic, namespace): _IMAGE for camera in profile.cameras.values()}
+    topics = {absolute(camera.topic, namespace): camera.message_type for camera in profile.cameras.values()}
     topics.update({absolute(part.joint_states, namespace): _JOINTS for part in profile.drivers})
     return topics
 
@@ -106,7 +107,8 @@ def _fault(topic: Topic | None, name: str, kind: str) -> str:
     if topic is None:
         return f"{name} ({kind}) is not in it"
     if topic.type != kind:
-        return f"{name} is {topic.type}, expected {kind}"
+        remedy = "; `encoding` of the camera in the profile says which" if topic.type in _PICTURES else ""
+        return f"{name} is {topic.type}, expected {kind}{remedy}"
     if kind.startswith("rlt_ros/") and _digest(topic) not in ("", type_hash(kind)):
         return f"{name} was recorded with another definition of {kind}; read it with the version that recorded it"
     return ""
@@ -150,8 +152,7 @@ class Sensors:
         self._size, self._drop = size, drop
         self._sync = Synchroniser(config, list(profile.cameras), drop)
         self._reader, self._order = JointStateReader(profile.drivers), JointOrder(profile.joints)
-        self._cameras = {absolute(one.topic, namespace): name for name, one in profile.cameras.items()}
-        self._encodings = {name: camera.encoding for name, camera in profile.cameras.items()}
+        self._cameras = {absolute(one.topic, namespace): (name, one) for name, one in profile.cameras.items()}
         self._parts = {absolute(part.joint_states, namespace): i for i, part in enumerate(profile.drivers)}
         self.topics = {**sensor_topics(profile, namespace)}
         self.position: tuple[int, Array] | None = (
@@ -168,9 +169,8 @@ class Sensors:
         message = read(recorded)
         stamp = to_ns(message.header.stamp)
         if recorded.topic in self._cameras:
-            return self._sync.add_picture(
-                self._cameras[recorded.topic], stamp, self._picture(recorded.topic, message), None
-            )
+            name, camera = self._cameras[recorded.topic]
+            return self._sync.add_picture(name, stamp, read_camera(message, camera, self._size), None)
         positions, velocities = np.array(message.position), np.array(message.velocity)
         joints = self._reader.read(self._parts[recorded.topic], stamp, message.name, positions, velocities)
         if joints is None:
@@ -180,9 +180,6 @@ class Sensors:
         )
         self.position = joints.stamp, position
         return self._sync.add_joints(joints.stamp, position, velocity, None)
-
-    def _picture(self, topic: str, message: Any) -> Any:
-        return resize(read_picture(message, self._encodings[self._cameras[topic]]), *self._size)
 
 
 class Commands:

@@ -19,12 +19,12 @@ from rlt_ros.middleware.messages import (
     ChunkRequest,
     EpisodeState,
     ExecutedStep,
-    Image,
     JointState,
     Joy,
     Observation,
 )
 from rlt_ros.nodes import qos
+from rlt_ros.nodes.cameras import camera_type, write_camera
 from rlt_ros.nodes.conversions import to_header, to_ns
 from rlt_ros.nodes.punctual import be_ordinary, be_punctual
 from rlt_ros.rlt.stream import Phase
@@ -32,6 +32,7 @@ from rlt_ros.robots.profile import RobotProfile
 
 CHUNK = 10
 SIDE = 64  # pixels, as the built-in VLA takes pictures
+_BLACK = np.zeros((SIDE, SIDE, 3), np.uint8)
 _CAMERA_EVERY = 2  # control steps
 _DEAD_MAN, _BUTTONS = 10, 21  # of a game pad
 _PRIORITY = 40  # a robot's driver is not what shall be measured
@@ -62,10 +63,9 @@ class Probe(Node):
         self._seen = 0  # stamp of the newest observation
         self._joints = self.create_publisher(JointState, profile.joint_states, qos.SENSOR_RELIABLE)
         self._images = [
-            self.create_publisher(Image, camera.topic, qos.SENSOR_RELIABLE)
+            self.create_publisher(camera_type(camera), camera.topic, qos.SENSOR_RELIABLE)
             for camera in profile.cameras.values()
         ]
-        self._encodings = [camera.encoding for camera in profile.cameras.values()]
         self._states = self.create_publisher(EpisodeState, "rlt/episode_state", qos.EPISODE_STATE)
         self._chunks = self.create_publisher(ActionChunk, "rlt/action_chunk", qos.ACTION_CHUNK)
         self._pad = self.create_publisher(Joy, "joy", qos.DEVICE)
@@ -91,12 +91,9 @@ class Probe(Node):
         names = [*self._profile.joints, *(f"other_{i}" for i in range(27))]
         values = pack(np.concatenate([self._home, np.zeros(27)]))
         self._joints.publish(JointState(header=header, name=names, position=values, velocity=values))
-        for publisher, encoding in zip(self._images, self._encodings, strict=True):
-            if pictures:
-                channels = {"rgba8": 4, "bgra8": 4, "mono8": 1}.get(encoding, 3)
-                image = Image(header=header, height=SIDE, width=SIDE, encoding=encoding, step=channels * SIDE)
-                image.data = pack(np.zeros(channels * SIDE * SIDE, np.uint8))
-                publisher.publish(image)
+        if pictures:
+            for publisher, camera in zip(self._images, self._profile.cameras.values(), strict=True):
+                publisher.publish(write_camera(_BLACK, camera, header))
 
     def pad(self, *, held: bool) -> None:
         """Publish the game pad's state."""

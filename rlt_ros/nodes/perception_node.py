@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from rlt_ros.middleware import Duration, JumpThreshold, Node
-from rlt_ros.middleware.messages import EpisodeState, Image, Observation
+from rlt_ros.middleware.messages import EpisodeState, Observation
 from rlt_ros.nodes import qos
-from rlt_ros.nodes.conversions import read_picture, to_ns, write_observation
+from rlt_ros.nodes.cameras import camera_type, read_camera
+from rlt_ros.nodes.conversions import to_ns, write_observation
 from rlt_ros.nodes.diagnostics import OK, STALE, Diagnostics, Dropped, Report
 from rlt_ros.nodes.drivers import subscribe_joints
 from rlt_ros.nodes.parameters import Setup, declare
@@ -20,9 +20,10 @@ from rlt_ros.nodes.run import run_node
 from rlt_ros.nodes.topics import Topics
 from rlt_ros.perception import Observation as Seen
 from rlt_ros.perception.joints import JointOrder, JointStateError
-from rlt_ros.perception.pictures import PictureError, resize
+from rlt_ros.perception.pictures import PictureError
 from rlt_ros.perception.synchroniser import SyncConfig, Synchroniser
 from rlt_ros.rlt.parameters import ConfigError, check, parameter
+from rlt_ros.robots.interface import CameraProfile
 from rlt_ros.robots.profile import load_profile
 
 
@@ -62,7 +63,8 @@ class PerceptionNode(Node):
         self._dropped = Dropped(diagnostics)
         diagnostics.add("observations", self._report)
         self._sync = Synchroniser(declare(self, "", SyncConfig), list(profile.cameras), self._dropped.add)
-        self._profile, self._size = profile, config.image_size
+        self._profile = profile
+        self._size = (config.image_size[0], config.image_size[1]) if config.image_size else None
         self._order = JointOrder(profile.joints)
         self._number = 0  # of the episode that runs
         self._reported = 0
@@ -72,7 +74,8 @@ class PerceptionNode(Node):
         topics.subscription(EpisodeState, "rlt/episode_state", self._on_episode, qos.EPISODE_STATE)
         subscribe_joints(topics, profile, self._on_joints, sensors, self._dropped)
         for name, camera in profile.cameras.items():
-            topics.subscription(Image, camera.topic, self._on_picture_of(name, camera.encoding), sensors)
+            take = partial(self._on_picture, name, camera)
+            topics.subscription(camera_type(camera), camera.topic, take, sensors)
         back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
         be_punctual(self, config.realtime_priority)
         self._jumps = self.get_clock().create_jump_callback(back, post_callback=lambda _: self._sync.reset())
@@ -88,18 +91,13 @@ class PerceptionNode(Node):
             return
         self._publish(self._sync.add_joints(to_ns(message.header.stamp), position, velocity, self._time()))
 
-    def _on_picture_of(self, camera: str, encoding: str) -> Callable[[Any], None]:
-        return partial(self._on_picture, camera, encoding)
-
-    def _on_picture(self, camera: str, encoding: str, message: Any) -> None:
+    def _on_picture(self, name: str, camera: CameraProfile, message: Any) -> None:
         try:
-            picture = read_picture(message, encoding)
+            picture = read_camera(message, camera, self._size)
         except PictureError as error:
-            self._dropped.add(f"unusable picture of {camera}", str(error))
+            self._dropped.add(f"unusable picture of {name}", str(error))
             return
-        if self._size:
-            picture = resize(picture, *self._size)
-        self._publish(self._sync.add_picture(camera, to_ns(message.header.stamp), picture, self._time()))
+        self._publish(self._sync.add_picture(name, to_ns(message.header.stamp), picture, self._time()))
 
     def _publish(self, observations: list[Seen]) -> None:
         for observation in observations:

@@ -31,7 +31,6 @@ from rlt_ros.middleware.messages import (
     EpisodeEvent,
     EpisodeState,
     ExecutedStep,
-    Image,
     Intervention,
     JointState,
     LearnerStatus,
@@ -42,6 +41,7 @@ from rlt_ros.middleware.messages import (
     type_name,
 )
 from rlt_ros.nodes import qos
+from rlt_ros.nodes.cameras import camera_type
 from rlt_ros.nodes.diagnostics import OK, Diagnostics, Report
 from rlt_ros.nodes.drivers import command_type
 from rlt_ros.nodes.parameters import Setup, declare
@@ -125,7 +125,7 @@ def _wanted(robot: RobotProfile, config: RecordConfig) -> Iterator[tuple[Any, st
         (Bool, "rlt/e_stop", qos.E_STOP),
     ]
     if config.pictures:
-        of_a_robot += [(Image, camera.topic, sensors) for camera in robot.cameras.values()]
+        of_a_robot += [(camera_type(camera), camera.topic, sensors) for camera in robot.cameras.values()]
         of_a_robot.append((Observation, "rlt/observation", qos.OBSERVATION))
     for namespace in config.robots:
         prefix = f"/{namespace}/" if namespace else "/"

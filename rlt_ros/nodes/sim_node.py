@@ -27,18 +27,17 @@ from rlt_ros.middleware.messages import (
     EpisodeEvent,
     EpisodeState,
     ExecutedStep,
-    Image,
     Intervention,
     JointState,
 )
 from rlt_ros.nodes import qos
+from rlt_ros.nodes.cameras import camera_type, write_camera
 from rlt_ros.nodes.conversions import read_episode, to_header, to_ns, to_time, write_intervention
 from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Dropped, Report
 from rlt_ros.nodes.drivers import command_stamp, read_driver_command, subscribe_commands
 from rlt_ros.nodes.parameters import Setup, declare
 from rlt_ros.nodes.run import run_node
 from rlt_ros.nodes.topics import Topics
-from rlt_ros.perception.pictures import encode
 from rlt_ros.rlt.parameters import ConfigError, check, parameter
 from rlt_ros.rlt.stream import EpisodeState as Episode
 from rlt_ros.rlt.stream import Phase
@@ -121,7 +120,7 @@ class SimNode(Node):
         self._clock_out = topics.publisher(Clock, "/clock", qos.CLOCK)
         self._joints_out = topics.publisher(JointState, self._profile.joint_states, qos.SENSOR_RELIABLE)
         self._images_out = {
-            name: topics.publisher(Image, camera.topic, qos.SENSOR_RELIABLE)
+            name: topics.publisher(camera_type(camera), camera.topic, qos.SENSOR_RELIABLE)
             for name, camera in self._profile.cameras.items()
         }
         self._events_out = topics.publisher(EpisodeEvent, "rlt/episode_event", qos.EPISODE_EVENT)
@@ -338,18 +337,8 @@ class SimNode(Node):
         self._pictures_sent = self._session.stamp
         pictures = self._session.pictures()
         for name, publisher in self._images_out.items():
-            encoding = self._profile.cameras[name].encoding
-            pixels = encode(pictures[name], encoding)
-            publisher.publish(
-                Image(
-                    header=to_header(self._session.stamp, f"{name}_optical_frame"),
-                    height=pixels.shape[0],
-                    width=pixels.shape[1],
-                    encoding=encoding,
-                    step=pixels.shape[2] * pixels.shape[1],
-                    data=pack(pixels),
-                )
-            )
+            header = to_header(self._session.stamp, f"{name}_optical_frame")
+            publisher.publish(write_camera(pictures[name], self._profile.cameras[name], header))
 
     def _say_human(self) -> None:
         command = self._session.human_command()

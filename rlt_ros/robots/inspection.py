@@ -54,7 +54,7 @@ def inspect(name_or_path: str | Path) -> list[Finding]:
             problems = [*_limits(profile, limits), *_home(profile, arm, limits)]
         except ConfigError as error:
             problems = [Finding("limits", "error", str(error))]
-    return [*findings, *problems, *_posture(profile, body), *_drivers(profile, body)]
+    return [*findings, *problems, *_posture(profile, body), *_drivers(profile, body), *_cameras(profile)]
 
 
 def _frames(profile: RobotProfile, body: Body) -> Iterator[Finding]:
@@ -129,6 +129,18 @@ def _drivers(profile: RobotProfile, body: Body) -> Iterator[Finding]:
         unknown = [joint for joint in part.carried if joint not in body.joints]
         if unknown:
             yield Finding("command.order", "error", f"the URDF has no joint {', '.join(unknown)}")
-    yield Finding(
-        "cameras", "ok", ", ".join(f"{name} on {camera.topic}" for name, camera in profile.cameras.items())
-    )
+
+
+def _cameras(profile: RobotProfile) -> Iterator[Finding]:
+    told = [f"{name} on {camera.topic} ({camera.encoding})" for name, camera in profile.cameras.items()]
+    yield Finding("cameras", "ok", ", ".join(told))
+    for name, camera in profile.cameras.items():
+        key, transport = f"cameras.{name}", camera.topic.rpartition("/")[2]
+        if transport == "compressedDepth":
+            yield Finding(key, "error", f"{camera.topic} is image_transport's for depth; name one of colours")
+        elif transport == "compressed" and not camera.is_compressed:
+            yield Finding(
+                key,
+                "warning",
+                f"{camera.topic} is image_transport's name for JPEG and PNG; then set `encoding: compressed`",
+            )

@@ -17,8 +17,11 @@ COMMAND_TYPES = {
 }
 """`command.type` → message type on the topic."""
 
-ENCODINGS = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8")
+RAW_ENCODINGS = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8")
 """Encodings of `sensor_msgs/Image` that can be made RGB; `rlt_ros.perception.pictures` reads them."""
+
+COMPRESSED = "compressed"
+"""Encoding of cameras that send files, as `sensor_msgs/CompressedImage`; `rlt_ros.perception.compressed` reads them."""
 
 _UNITS = {"rad": 1.0, "deg": math.pi / 180}
 _TOPIC = re.compile(r"^(~/|/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*$")
@@ -37,17 +40,31 @@ class CameraProfile:
     """One camera."""
 
     topic: str = parameter(
-        dataclasses.MISSING, help="Topic of its `sensor_msgs/Image`, relative to the namespace of the robot."
+        dataclasses.MISSING,
+        help="Topic of its pictures, relative to the namespace of the robot. That of image_transport's compressed "
+        "ones ends in `/compressed`.",
     )
     encoding: str = parameter(
         "rgb8",
-        help="Encoding that its driver is expected to send; pictures in another one are dropped and counted.",
-        choices=ENCODINGS,
+        help="What its driver sends. `compressed`: JPEG or PNG, 8 bits a channel, as `sensor_msgs/CompressedImage`; "
+        "transparency and the orientation in EXIF are not looked at. Any other: `sensor_msgs/Image` in this encoding. "
+        "Pictures that are something else are dropped and counted.",
+        choices=(*RAW_ENCODINGS, COMPRESSED),
     )
 
     def __post_init__(self) -> None:
         check(self)
         check_topic("topic", self.topic)
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether it sends files."""
+        return self.encoding == COMPRESSED
+
+    @property
+    def message_type(self) -> str:
+        """Type of its messages."""
+        return "sensor_msgs/msg/CompressedImage" if self.is_compressed else "sensor_msgs/msg/Image"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,7 +28,8 @@ command:
   # (!) joint_state, joint_trajectory (JointTrajectoryController), forward (ForwardCommandController) or interbotix
   type: joint_trajectory
   topic: joint_trajectory_controller/joint_trajectory
-# (!) Names as your VLA knows its cameras; the first one sets the pace.
+# (!) Names as your VLA knows its cameras; the first one sets the pace. Encodings of sensor_msgs/Image, or, for
+# JPEG and PNG as sensor_msgs/CompressedImage: {{topic: camera/color/image_raw/compressed, encoding: compressed}}
 cameras:
   head: {{topic: camera/color/image_raw, encoding: rgb8}}
 safety:

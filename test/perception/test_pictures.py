@@ -43,7 +43,7 @@ def test_grey_becomes_three_equal_channels() -> None:
 
 
 def test_the_encodings_of_profiles_are_those_that_can_be_read() -> None:
-    assert set(interface.ENCODINGS) == set(pictures.ENCODINGS)
+    assert set(interface.RAW_ENCODINGS) == set(pictures.ENCODINGS)
 
 
 @pytest.mark.parametrize(

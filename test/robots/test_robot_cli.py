@@ -151,6 +151,7 @@ def altered(into: Path, **changes: tuple[str, str]) -> Path:
             "`command.order` lacks",
         ),
         ({"profile": ("control_hz: 50", "control_hz: 50\nposture: {tail: 1}")}, "tail"),
+        ({"profile": ("image_raw}", "image_raw/compressedDepth, encoding: compressed}")}, "for depth"),
     ],
 )
 def test_check_finds_what_is_wrong(
@@ -160,6 +161,22 @@ def test_check_finds_what_is_wrong(
     errors = [one["text"] for one in result["findings"] if one["verdict"] == "error"]
     assert not result["usable"]
     assert any(words in text for text in errors), result["findings"]
+
+
+def test_check_says_what_the_cameras_send_and_doubts_a_compressed_topic_that_is_read_raw(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def cameras(topic: str) -> dict[str, tuple[str, str]]:
+        result = said(capsys, "check", str(altered(tmp_path, profile=("camera/color/image_raw}", topic))))
+        found = (one for one in result["findings"] if one["what"].startswith("cameras"))
+        return {one["what"]: (one["verdict"], one["text"]) for one in found}
+
+    right = cameras("a/compressed, encoding: compressed}")
+    assert right == {
+        "cameras": ("ok", "head on a/compressed (compressed), hand on hand_camera/color/image_raw (rgb8)")
+    }
+    verdict, text = cameras("a/compressed}")["cameras.head"]
+    assert (verdict, "set `encoding: compressed`" in text) == ("warning", True)
 
 
 def test_joints_that_turn_without_end_are_one_angle_each(
