@@ -347,6 +347,7 @@ class BagImport:
             [[self._profile.joints.index(joint) for joint in part.joints] for part in self._profile.drivers],
             plan.segments,
             self._settings.sampling,
+            sight=round(1e9 * self._settings.inference.max_observation_age),
             source=_ACTED[self._settings.bags.acted_by],
             task=self._task.name,
             instruction=self._task.instruction,

@@ -76,6 +76,8 @@ class Sampler:
         parts: places of each driver's joints in the arm's.
         segments: the episodes, in their order, on the clock of the recording.
         config: what counts as a gap.
+        sight: ns; oldest observation that a state is computed from. The critical phase, whose rows count from its first
+            state on, begins when there is one.
         source: whose commands they are.
         task, instruction: what was to be done.
         drop: told of everything that is not used: its kind in two or three words, and this one with its values.
@@ -88,12 +90,13 @@ class Sampler:
         segments: Sequence[Segment],
         config: SamplingConfig,
         *,
+        sight: int,
         source: Source,
         task: str,
         instruction: str,
         drop: Callable[[str, str], None],
     ) -> None:
-        self._period, self._segments, self._source = period, list(segments), source
+        self._period, self._segments, self._sight, self._source = period, list(segments), sight, source
         self._task, self._instruction, self._drop = task, instruction, drop
         self._command_gap, self._joint_gap, self._jump = (
             round(seconds * _NS) for seconds in (config.command_gap, config.joint_gap, config.clock_jump)
@@ -170,6 +173,7 @@ class Sampler:
     def _forget(self) -> None:
         self._commands, self._joints = [_Track() for _ in self._parts], _Track()
         self._next: int | None = None  # when the next step is, ns
+        self._seen: int | None = None  # stamp of the newest observation that was said
 
     @property
     def _tracks(self) -> Iterator[tuple[_Track, int]]:
@@ -263,7 +267,8 @@ class Sampler:
 
     def _follow(self, piece: _Piece, moment: int) -> None:
         """Say where the episode is, and have the states of its critical phase computed."""
-        critical = moment + self._ahead >= piece.segment.critical
+        sees = self._seen is not None and moment - self._seen <= self._sight
+        critical = moment + self._ahead >= piece.segment.critical and sees
         if piece.steps == 0 and not critical:
             self._say(piece, Phase.APPROACH, moment)
         if critical and piece.start is None:
@@ -290,8 +295,10 @@ class Sampler:
     def _release(self, moment: int) -> None:
         """Say the observations up to ``moment``."""
         count = sum(1 for one in self._observations if one.stamp <= moment)
-        self._out += self._observations[:count]
-        del self._observations[:count]
+        if count:
+            self._seen = self._observations[count - 1].stamp
+            self._out += self._observations[:count]
+            del self._observations[:count]
 
     def _pause(self) -> None:
         if self._piece is not None:
@@ -303,7 +310,10 @@ class Sampler:
         if piece is None:
             return
         if piece.start is None:
-            self._drop("not critical", f"{piece.segment.name}: a part of it ends before its critical phase")
+            self._drop(
+                "not critical",
+                f"{piece.segment.name}: a part of it ends before its critical phase, or before anything was seen",
+            )
         elif goes_on:
             self._drop(
                 "cut by a gap", f"{piece.segment.name}: after {piece.steps} steps nothing came for a while"
@@ -311,7 +321,7 @@ class Sampler:
         final = piece.last + self._period
         self._release(final)
         if self._observations:  # one that is later shows that none before it is missing
-            self._out.append(self._observations.pop(0))
+            self._release(self._observations[0].stamp)
         ending, reward = (Ending.ABORTED, 0.0) if goes_on else (piece.segment.ending, piece.segment.reward)
         self._say(piece, Phase.DONE, final, ending, reward)
 

@@ -9,6 +9,7 @@ import pytest
 
 from rlt_ros.offline.labels import Segment
 from rlt_ros.offline.sampling import Sampler, SamplingConfig
+from rlt_ros.perception import Observation
 from rlt_ros.rlt.stream import Ending, EpisodeState, Phase, StepRecord
 from rlt_ros.rlt.transition import Source
 from rlt_ros.vla.request import Request
@@ -30,16 +31,19 @@ class Recording:
             [[0], [1]],
             segments or (EVER,),
             SamplingConfig(),
+            sight=100_000_000,
             source=Source.HUMAN,
             task="t",
             instruction="i",
             drop=lambda kind, reason: self.dropped.append((kind, reason)),
         )
 
-    def plays(self, start: int, stop: int, *, commands: bool = True) -> Recording:
+    def plays(self, start: int, stop: int, *, commands: bool = True, pictures: bool = True) -> Recording:
         """From ``start`` to ``stop`` ms."""
         for moment in range(start * 10**6, stop * 10**6, JOINT_PERIOD):
             value = moment / 1e6
+            if pictures and moment % PERIOD == 0:
+                self.sampler.observe(Observation(moment, {}, np.zeros(2), np.zeros(2)))
             said = self.sampler.joints(moment + AHEAD, moment, np.array([value, value + 1]))
             self.records += said
             if commands and moment % PERIOD == 0:
@@ -88,6 +92,18 @@ def test_the_critical_phase_begins_where_the_label_says() -> None:
     assert made.endings == [(1, Ending.FAILURE, 5)]
     phases = [record.phase for record in made.records if isinstance(record, EpisodeState)]
     assert phases == [Phase.APPROACH, Phase.CRITICAL, Phase.DONE]
+
+
+def test_the_critical_phase_begins_when_something_is_seen() -> None:
+    made = Recording().plays(100, 160, pictures=False).plays(160, 300).ends()
+    assert [record.step for record in made.records if isinstance(record, Request)] == [3]
+    assert made.endings == [(1, Ending.SUCCESS, 7)] and not made.dropped
+
+
+def test_what_was_seen_before_a_gap_does_not_begin_the_critical_phase_after_it() -> None:
+    made = Recording().plays(100, 300).plays(1500, 1600, pictures=False).plays(1600, 1700).ends()
+    assert made.endings == [(1, Ending.ABORTED, 15), (2, Ending.SUCCESS, 5)]
+    assert [record.step for record in made.records if isinstance(record, Request)] == [0, 5]
 
 
 def test_a_gap_cuts_and_the_last_part_has_the_outcome() -> None:
