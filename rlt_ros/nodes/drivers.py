@@ -47,7 +47,10 @@ def subscribe_joints(
     quality: QoSProfile,
     dropped: Dropped,
 ) -> list[Subscription]:
-    """Joint states of all drivers: ``callback`` gets `JointState` with the robot's own joint names, in rad."""
+    """Joint states of all drivers: ``callback`` gets `JointState` with the robot's own joint names, in rad.
+
+    Velocities are those of the driver: none, or NaN for some joints, where it says none.
+    """
     reader = JointStateReader(profile.drivers)
     if reader.is_plain:
         return [topics.subscription(JointState, profile.drivers[0].joint_states, callback, quality)]

@@ -1,8 +1,11 @@
-"""Joint states: the arm's joints found by name, and their positions at any moment by interpolation."""
+"""Joint states: the arm's joints found by name, their velocities where the driver says none, and both at any moment.
+
+A velocity that is not known is NaN: never 0, which would say that the arm stands.
+"""
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,13 +14,18 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+BASELINE = 18_000_000
+"""ns; a velocity is derived over at least so much. Over one period of a fast driver it would be mostly the steps of the
+encoder (0.0015 rad for 4096 a turn) and the jitter of stamps; over much more, that of long ago. It is just under 20 ms,
+so that a driver at 50 Hz whose stamps jitter is compared with its last state."""
+
 
 class JointStateError(ValueError):
     """A joint state that cannot be used; the message says why."""
 
 
 class JointSample(NamedTuple):
-    """The arm at one moment: positions (A,) rad and velocities (A,) rad/s."""
+    """The arm at one moment: positions (A,) rad and velocities (A,) rad/s, NaN where they are not known."""
 
     stamp: int
     position: Array
@@ -39,20 +47,32 @@ class JointOrder:
     def pick(
         self, names: Sequence[str], position: Sequence[float], velocity: Sequence[float]
     ) -> tuple[Array, Array]:
-        """Positions (A,) and velocities (A,) of the arm.
+        """Positions (A,) and velocities (A,) of the arm, NaN where the driver says none.
+
+        It says none where the velocities are left out, and where one is NaN: the joint_state_broadcaster of
+        ros2_control puts that in for what the hardware does not measure.
 
         Raises:
             JointStateError: a joint is missing, the lengths differ, or a value is not finite.
         """
-        return self._values(names, position, "positions"), self._values(names, velocity, "velocities")
+        measured = self.positions(names, position)
+        if not len(velocity):
+            return measured, np.full(measured.shape, np.nan)
+        speeds = self._values(names, velocity, "velocities")
+        if np.isinf(speeds).any():
+            raise JointStateError(f"velocities {speeds} must be finite")
+        return measured, speeds
 
     def positions(self, names: Sequence[str], position: Sequence[float]) -> Array:
-        """Positions (A,) of the arm alone; not every driver sends velocities.
+        """Positions (A,) of the arm alone.
 
         Raises:
             JointStateError: a joint is missing, the lengths differ, or a value is not finite.
         """
-        return self._values(names, position, "positions")
+        picked = self._values(names, position, "positions")
+        if not np.isfinite(picked).all():
+            raise JointStateError(f"positions {picked} must be finite")
+        return picked
 
     def _values(self, names: Sequence[str], values: Sequence[float], what: str) -> Array:
         if len(values) != len(names):
@@ -61,10 +81,7 @@ class JointOrder:
             )
         if tuple(names) != self._names:  # the same in almost every message
             self._find(tuple(names))
-        picked = np.asarray(values)[self._places]
-        if not np.isfinite(picked).all():
-            raise JointStateError(f"{what} {picked} must be finite")
-        return picked
+        return np.asarray(values, dtype=np.float64)[self._places]
 
     def _find(self, names: tuple[str, ...]) -> None:
         missing = [joint for joint in self._joints if joint not in names]
@@ -76,7 +93,10 @@ class JointOrder:
 
 
 class JointTrack:
-    """The newest joint states, in order.
+    """The newest joint states, in order, with velocities.
+
+    A velocity that is not known is derived: the difference to the newest position that is at least `BASELINE` older,
+    over the time between, so it is late by half of that. Where there is none, as of the first states, it stays NaN.
 
     Args:
         length: how many are kept.
@@ -94,6 +114,10 @@ class JointTrack:
 
     def add(self, sample: JointSample) -> None:
         """Keep one more, newer than all."""
+        unknown = np.isnan(sample.velocity)
+        if unknown.any():
+            derived = self._derived(sample.stamp, sample.position)
+            sample = sample._replace(velocity=np.where(unknown, derived, sample.velocity))
         self._samples.append(sample)
         del self._samples[: -self._length]
 
@@ -120,3 +144,10 @@ class JointTrack:
             before.position + share * (after.position - before.position),
             before.velocity + share * (after.velocity - before.velocity),
         )
+
+    def _derived(self, stamp: int, position: Array) -> Array:
+        index = bisect_right(self._samples, stamp - BASELINE, key=lambda sample: sample.stamp)
+        if index == 0 or stamp - self._samples[index - 1].stamp > self._gap:
+            return np.full(position.shape, np.nan)
+        before = self._samples[index - 1]
+        return (position - before.position) / ((stamp - before.stamp) * 1e-9)

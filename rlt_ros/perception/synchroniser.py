@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from rlt_ros.perception.joints import Array, JointSample, JointTrack
 from rlt_ros.perception.observation import Observation
 from rlt_ros.perception.pictures import Pixels
@@ -53,7 +55,11 @@ class SyncConfig:
         0.3, help="What is stamped further ahead of the node's clock is dropped.", unit="s", low=0.0
     )
     max_gap: float = parameter(
-        0.1, help="Joint states further apart are not interpolated.", unit="s", low=0.001
+        0.1,
+        help="Joint states further apart are not interpolated, nor are velocities derived from them where the driver "
+        "says none.",
+        unit="s",
+        low=0.001,
     )
     clock_jump: float = parameter(
         1.0,
@@ -94,7 +100,11 @@ class Synchroniser:
         """Observations."""
 
     def add_joints(self, stamp: int, position: Array, velocity: Array, now: int | None) -> list[Observation]:
-        """Take in positions (A,) rad and velocities (A,) rad/s; returns the observations that this completes."""
+        """Take in positions (A,) rad and velocities (A,) rad/s; returns the observations that this completes.
+
+        A velocity that is NaN is derived from positions. Until that is possible there are no observations: what a
+        policy makes of an invented one would move the arm.
+        """
         newest = self._joints.newest
         if not self._is_usable("joint state", stamp, newest.stamp if newest else None, now):
             return []
@@ -189,6 +199,9 @@ class Synchroniser:
             joints = newest
         if joints is None:
             self._give_up("no joint states around it")
+            return None
+        if np.isnan(joints.velocity).any():
+            self._give_up("no joint velocities, nor an earlier joint state that they can be derived from")
             return None
         return Observation(stamp, images, joints.position, joints.velocity)
 

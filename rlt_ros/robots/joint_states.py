@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Joints:
-    """Positions (J,) rad or m and velocities (J,) or (0,), of joints ``names`` at ``stamp`` ns."""
+    """Joints ``names`` at ``stamp`` ns: positions (J,) rad or m and velocities (J,), NaN where the driver says none."""
 
     stamp: int
     names: tuple[str, ...]
@@ -65,6 +65,10 @@ class JointStateReader:
                 raise ValueError(
                     f"{len(told)} names with {len(positions)} positions; one is needed for every name"
                 )
+        if len(velocities) not in (0, len(told)):
+            raise ValueError(
+                f"{len(told)} joints with {len(velocities)} velocities; one is needed for each, or none"
+            )
         # Joints that the policy does not move may be prismatic; only the part's own ones are angles in its unit.
         angles = set(part.carried)
         factor = np.array([part.scale if name in angles else 1.0 for name in told])
@@ -72,7 +76,7 @@ class JointStateReader:
             stamp,
             told,
             positions * factor,
-            velocities * factor if len(velocities) == len(told) else velocities,
+            velocities * factor if len(velocities) else np.full(len(told), np.nan),
         )
         if len(self._parts) == 1:
             return joints
@@ -95,12 +99,11 @@ class JointStateReader:
             for name in joints.names
         ]
         keep = [i for i, name in enumerate(names) if known[i] or told.count(told[i]) == 1]
-        complete = all(len(joints.velocities) == len(joints.names) for joints in parts)
         positions = np.concatenate([joints.positions for joints in parts])
-        velocities = np.concatenate([joints.velocities for joints in parts]) if complete else np.zeros(0)
+        velocities = np.concatenate([joints.velocities for joints in parts])
         return Joints(
             min(joints.stamp for joints in parts),
             tuple(names[i] for i in keep),
             positions[keep],
-            velocities[keep] if complete else velocities,
+            velocities[keep],
         )

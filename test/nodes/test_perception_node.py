@@ -165,6 +165,30 @@ def test_a_clock_that_jumps_back_starts_anew(robot: Robot, start_node: Callable[
     assert read_observation(robot.observations[1], 7).stamp == 20 * MS
 
 
+def test_velocities_that_the_driver_does_not_say_are_derived(
+    robot: Robot, start_node: Callable[..., Any]
+) -> None:
+    start_node("perception_node", use_sim_time=True)
+    robot.meet(clock=True)
+    joints = len(PROFILE.joints) + 1
+    for start, velocity in ((500_000, []), (20, [float("nan")] * joints)):  # the clock steps back between
+        robot.clock(start)
+        robot.joints(start - 10, velocity=array("d", [1.0]))
+        for ms in (start, start + 10, start + 20, start + 30):
+            robot.joints(ms, velocity=array("d", velocity))
+        for ms in (start, start + 10, start + 25):
+            robot.pictures(ms)
+        robot.graph.until(lambda: robot.observations, what="the one whose velocity is known")
+        seen = read_observation(robot.observations.pop(), 7)
+        assert seen.stamp == (start + 25) * MS
+        np.testing.assert_allclose(seen.position, seen.stamp * 1e-9)
+        np.testing.assert_allclose(seen.velocity, 1.0)
+        assert robot.observations == []
+    robot.graph.until(lambda: robot.counted("input", "incomplete observation") == 4)
+    assert robot.counted("input", "unusable joint state") == 2
+    assert robot.counted("observations", "clock_resets") >= 1
+
+
 def test_a_wrong_setting_is_told(start_node: Callable[..., Any], tmp_path: Path) -> None:
     process = start_node("perception_node", policy="sometimes")
     assert process.process.wait(30) == 2

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlt_ros.perception.joints import JointOrder, JointSample, JointStateError, JointTrack
+from rlt_ros.perception.joints import BASELINE, JointOrder, JointSample, JointStateError, JointTrack
 
 
 @given(st.permutations(["base", "a", "b", "c", "gripper"]))
@@ -27,7 +27,7 @@ def test_joints_are_found_in_any_order(names: list[str]) -> None:
     [
         (["a"], [1.0], [1.0], "lacks b"),
         (["a", "b"], [1.0], [1.0, 2.0], "2 names with 1 positions"),
-        (["a", "b"], [1.0, 2.0], [], "0 velocities"),
+        (["a", "b"], [1.0, 2.0], [1.0], "2 names with 1 velocities"),
         (["a", "b"], [1.0, np.nan], [1.0, 2.0], "finite"),
         (["a", "b"], [1.0, 2.0], [np.inf, 2.0], "finite"),
     ],
@@ -42,6 +42,14 @@ def test_a_joint_state_that_says_too_little_is_refused(
 def test_nan_of_a_joint_outside_the_arm_does_not_matter() -> None:
     position, _ = JointOrder(["a"]).pick(["a", "finger"], [1.0, np.nan], [0.0, np.nan])
     assert position.tolist() == [1.0]
+
+
+def test_velocities_that_the_driver_does_not_say_are_not_known() -> None:
+    order = JointOrder(["a", "b"])
+    _, left_out = order.pick(["b", "a"], [1.0, 2.0], [])
+    _, partly = order.pick(["b", "a"], [1.0, 2.0], [np.nan, 5.0])
+    np.testing.assert_array_equal(left_out, [np.nan, np.nan])
+    np.testing.assert_array_equal(partly, [5.0, np.nan])
 
 
 def track(*stamps: int) -> JointTrack:
@@ -76,3 +84,77 @@ def test_old_samples_are_let_go() -> None:
         kept.add(JointSample(stamp, np.zeros(1), np.zeros(1)))
     assert kept.at(10) is None
     assert kept.at(25) is not None
+
+
+MS = 1_000_000
+
+
+def driven(*times: float, gap: float = 100.0) -> JointTrack:
+    """States of a joint that turns at 2 rad/s, without velocities, at times in ms."""
+    kept = JointTrack(1000, gap=round(gap * MS))
+    for ms in times:
+        kept.add(JointSample(round(ms * MS), np.array([2e-3 * ms]), np.array([np.nan])))
+    return kept
+
+
+def speed(kept: JointTrack) -> float:
+    newest = kept.newest
+    assert newest is not None
+    return float(newest.velocity[0])
+
+
+@given(st.lists(st.floats(1.0, 30.0), min_size=1, max_size=60))
+def test_a_steady_motion_has_its_velocity_as_soon_as_it_can_be_known(periods: list[float]) -> None:
+    times = np.cumsum([1000.0, *periods])
+    known = round(times[-1] * MS) - round(times[0] * MS) >= BASELINE
+    assert speed(driven(*times)) == (
+        pytest.approx(2.0, rel=1e-4) if known else pytest.approx(np.nan, nan_ok=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("times", "over"),
+    [
+        ([0, 8, 16, 24, 32], 24),  # 125 Hz: 16 ms would be too short
+        ([0, 20, 39], 19),  # 50 Hz with jitter
+        ([0, 20, 37], 37),
+        ([0, 90], 90),
+    ],
+)
+def test_a_velocity_is_the_mean_since_the_newest_state_that_is_old_enough(
+    times: list[float], over: float
+) -> None:
+    kept = JointTrack(100, gap=100 * MS)
+    for ms in times:  # position: the square of the time
+        kept.add(JointSample(round(ms * MS), np.array([1e-6 * ms * ms]), np.array([np.nan])))
+    before = times[-1] - over
+    assert speed(kept) == pytest.approx((times[-1] ** 2 - before**2) * 1e-6 / (over * 1e-3))
+
+
+@pytest.mark.parametrize("times", [[0], [0, 10], [0, 101], [0, 5, 10, 120]])
+def test_no_velocity_is_made_up_where_no_state_is_near_enough(times: list[float]) -> None:
+    assert np.isnan(speed(driven(*times)))
+
+
+def test_after_it_forgot_all_no_velocity_is_known() -> None:
+    kept = driven(0, 20)
+    kept.clear()
+    kept.add(JointSample(40 * MS, np.ones(1), np.array([np.nan])))
+    assert np.isnan(speed(kept))
+
+
+def test_velocities_of_the_driver_are_kept_and_only_the_others_derived() -> None:
+    kept = JointTrack(100, gap=100 * MS)
+    for ms in (10, 30):
+        position = np.array([1e-3 * ms, 2e-3 * ms])
+        kept.add(JointSample(ms * MS, position, np.array([7.0, np.nan])))
+    newest = kept.newest
+    assert newest is not None
+    np.testing.assert_allclose(newest.velocity, [7.0, 2.0])
+
+
+def test_between_a_known_velocity_and_an_unknown_one_none_is_known() -> None:
+    sample = driven(0, 10, 20).at(15 * MS)
+    assert sample is not None
+    assert np.isnan(sample.velocity).all()
+    assert sample.position[0] == pytest.approx(0.03)

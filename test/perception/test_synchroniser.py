@@ -24,9 +24,10 @@ class Bench:
         self.dropped: Counter[str] = Counter()
         self.sync = Synchroniser(SyncConfig(**config), CAMERAS, lambda kind, _: self.dropped.update([kind]))
 
-    def joints(self, ms: float, now: float | None = None) -> list[Observation]:
+    def joints(self, ms: float, now: float | None = None, velocity: float | None = None) -> list[Observation]:
         value = np.array([ms])
-        return self.sync.add_joints(round(ms * MS), value, 10 * value, _ns(now))
+        speed = 10 * value if velocity is None else np.array([velocity])
+        return self.sync.add_joints(round(ms * MS), value, speed, _ns(now))
 
     def picture(self, camera: str, ms: float, now: float | None = None) -> list[Observation]:
         pixels = np.full((2, 2, 3), round(ms) % 256, np.uint8)
@@ -215,3 +216,35 @@ def test_who_comes_first_does_not_change_the_observations(turns: list[str], seed
         assert position == pytest.approx(stamp, abs=1e-6)
         assert min(abs(ms - stamp) for ms in times["hand"]) <= 15
         assert hand == round(min(times["hand"], key=lambda ms, stamp=stamp: abs(ms - stamp))) % 256
+
+
+@pytest.mark.parametrize("policy", ["exact", "latest"])
+def test_there_is_no_observation_before_a_velocity_is_known(policy: str) -> None:
+    bench = Bench(policy=policy)
+    made = []
+    for ms in range(10, 60, 10):
+        bench.joints(ms, velocity=float("nan"))
+        made += bench.both(ms)
+    assert [shown(observation)[0] for observation in made] == [30, 40, 50]
+    assert [float(observation.velocity[0]) for observation in made] == [pytest.approx(1000.0)] * 3
+    assert bench.dropped["incomplete observation"] == 2
+
+
+def test_no_velocity_is_derived_across_a_clock_that_was_set_back() -> None:
+    bench = Bench()
+    for ms in (5000, 5020, 20):
+        bench.joints(ms, velocity=float("nan"))
+    assert bench.sync.resets == 1
+    assert bench.both(20) == []
+    bench.joints(40, velocity=float("nan"))
+    (observation,) = bench.both(40)
+    assert observation.velocity[0] == pytest.approx(1000.0)
+
+
+def test_a_state_that_is_not_used_is_nothing_that_a_velocity_is_derived_from() -> None:
+    bench = Bench()
+    bench.joints(20, velocity=float("nan"))
+    bench.sync.add_joints(20 * MS, np.array([9.0]), np.array([np.nan]), None)  # a duplicate
+    bench.joints(40, velocity=float("nan"))
+    (observation,) = bench.both(40)
+    assert observation.velocity[0] == pytest.approx(1000.0)

@@ -32,9 +32,24 @@ def test_the_order_counts_where_the_profile_says_so(names: list[str]) -> None:
     joints = reader.read(0, 1, names, np.arange(4.0), np.zeros(0))
     assert joints is not None
     assert joints.names == ("a", "b", "c", "d")
-    assert len(joints.velocities) == 0
+    assert np.isnan(joints.velocities).tolist() == [True] * 4
     with pytest.raises(ValueError, match=r"3 joints; `joint_order` of the profile has 4"):
         reader.read(0, 1, names[:3], np.arange(3.0), np.zeros(0))
+
+
+@pytest.mark.parametrize("velocities", [np.zeros(1), np.zeros(3)])
+def test_velocities_are_as_many_as_joints_or_none(velocities: np.ndarray) -> None:
+    for parts in ([part("a", "b")], [part("a", "b"), part("c")]):
+        with pytest.raises(ValueError, match=f"2 joints with {len(velocities)} velocities"):
+            JointStateReader(parts).read(0, 1, ["a", "b"], np.zeros(2), velocities)
+
+
+def test_one_driver_may_say_velocities_where_the_other_says_none() -> None:
+    reader = JointStateReader([part("a"), part("b", unit="deg")])
+    assert reader.read(0, 1, ["a"], np.zeros(1), np.zeros(0)) is None
+    joints = reader.read(1, 1, ["b"], np.zeros(1), np.array([180.0]))
+    assert joints is not None
+    np.testing.assert_allclose(joints.velocities, [np.nan, np.pi])
 
 
 def test_two_drivers_make_one_state_once_both_have_said_something_new() -> None:
