@@ -12,12 +12,12 @@ from bags import START, write_bag
 from tiny_vla import CAMERAS, SIDE, TASK, write_tiny_vla
 
 from rlt_ros.middleware.arrays import pack
-from rlt_ros.middleware.messages import Image, JointState, message_type
+from rlt_ros.middleware.messages import JointState, message_type
 from rlt_ros.nodes.bag_import import BagConfig, BagImport, Settings
+from rlt_ros.nodes.cameras import write_camera
 from rlt_ros.nodes.conversions import to_duration, to_header
 from rlt_ros.nodes.parameters import Setup
 from rlt_ros.offline.errors import BagError
-from rlt_ros.perception.pictures import encode
 from rlt_ros.rlt.config import RLTConfig
 from rlt_ros.rlt.replay import Replay, ReplayFormat
 from rlt_ros.rlt.transition import Outcome, Window
@@ -55,7 +55,9 @@ def joints_at(ms: int) -> np.ndarray:
     return 0.1 * np.sin(0.002 * ms + np.arange(7))
 
 
-def robot_alone(profile: RobotProfile, *, seconds: float = 2.0) -> Iterator[tuple[str, int, Any]]:
+def robot_alone(
+    profile: RobotProfile, *, seconds: float = 2.0, velocities: bool = True
+) -> Iterator[tuple[str, int, Any]]:
     """Pictures at 25 Hz, joint states at 100 Hz, commands at 50 Hz: where the arm will be 20 ms later."""
     rng = np.random.default_rng(0)
     part = profile.drivers[0]
@@ -63,20 +65,12 @@ def robot_alone(profile: RobotProfile, *, seconds: float = 2.0) -> Iterator[tupl
         header = to_header(START + ms * MS)
         if ms % 40 == 0:
             for camera in profile.cameras.values():
-                pixels = encode(rng.integers(0, 256, (2 * SIDE, SIDE, 3), dtype=np.uint8), camera.encoding)
-                picture = Image(
-                    header=header,
-                    height=2 * SIDE,
-                    width=SIDE,
-                    encoding=camera.encoding,
-                    step=SIDE * pixels.shape[2],
-                    data=pack(pixels),
-                )
-                yield f"/{camera.topic}", ms * MS, picture
+                pixels = rng.integers(0, 256, (2 * SIDE, SIDE, 3), dtype=np.uint8)
+                yield f"/{camera.topic}", ms * MS, write_camera(pixels, camera, header)
         names = list(part.joints)
-        state = JointState(
-            header=header, name=names, position=pack(joints_at(ms)), velocity=pack(np.zeros(7))
-        )
+        state = JointState(header=header, name=names, position=pack(joints_at(ms)))
+        if velocities:
+            state.velocity = pack(np.zeros(7))
         yield f"/{part.joint_states}", ms * MS, state
         if ms % 20 == 0:
             yield f"/{part.command.topic}", ms * MS + 1, command(profile, joints_at(ms + 20))
@@ -126,6 +120,40 @@ def test_a_robot_alone_becomes_an_episode(tmp_path: Path, weights: Path, other: 
         np.testing.assert_allclose(
             row.action[1] * scale + joints_at(seen), joints_at(20 * row.step + 40), atol=1e-5
         )
+
+
+def test_pictures_may_be_files_and_velocities_left_out(tmp_path: Path, weights: Path, other: Path) -> None:
+    other.write_text(
+        XARM.replace("topic: left/image", "topic: left/image/compressed, encoding: compressed").replace(
+            "bgr8", "compressed"
+        )
+    )
+    profile = load_profile(other)
+    bag = write_bag(tmp_path / "bag", robot_alone(profile, velocities=False))
+    report, found = take(tmp_path / "out", bag, str(other), weights, outcome="success")
+    assert (report["episodes"], report["successes"]) == (1, 1)
+    # The first picture comes with the first joint state, whose velocity nobody can know: the second begins the rows.
+    assert [row.step for row in found] == list(range(2, 100, 2))
+    assert {kind: one["count"] for kind, one in report["skipped"].items()} == {"incomplete observation": 1}
+    assert found[-1].outcome is Outcome.SUCCESS
+    for row in found:
+        seen = 40 * (20 * row.step // 40)  # ms of the observation before the step
+        np.testing.assert_allclose(row.proprio[:7], joints_at(seen), atol=1e-6)
+        np.testing.assert_allclose(
+            row.proprio[7:], (joints_at(seen) - joints_at(seen - 20)) / 0.02, atol=1e-6
+        )
+
+
+def test_a_camera_that_was_recorded_otherwise_is_told_with_the_key(tmp_path: Path, weights: Path) -> None:
+    profile = load_profile("agibot_g1_geniesim")
+    path = tmp_path / "g1.yaml"
+    path.write_text(
+        "name: g1\nextends: agibot_g1_geniesim\n"
+        "cameras: {head: {topic: genie_sim/head_camera_rgb, encoding: compressed}}\n"
+    )
+    bag = write_bag(tmp_path / "bag", robot_alone(profile, seconds=0.2))
+    with pytest.raises(BagError, match="expected sensor_msgs/msg/CompressedImage; `encoding` of the camera"):
+        take(tmp_path / "out", bag, str(path), weights)
 
 
 def test_labels_say_episodes_and_outcomes(tmp_path: Path, weights: Path) -> None:
