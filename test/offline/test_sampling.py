@@ -38,18 +38,20 @@ class Recording:
             drop=lambda kind, reason: self.dropped.append((kind, reason)),
         )
 
-    def plays(self, start: int, stop: int, *, commands: bool = True, pictures: bool = True) -> Recording:
+    def plays(
+        self, start: int, stop: int, *, commands: bool = True, pictures: bool = True, ahead: int = AHEAD
+    ) -> Recording:
         """From ``start`` to ``stop`` ms."""
         for moment in range(start * 10**6, stop * 10**6, JOINT_PERIOD):
             value = moment / 1e6
             if pictures and moment % PERIOD == 0:
                 self.sampler.observe(Observation(moment, {}, np.zeros(2), np.zeros(2)))
-            said = self.sampler.joints(moment + AHEAD, moment, np.array([value, value + 1]))
+            said = self.sampler.joints(moment + ahead, moment, np.array([value, value + 1]))
             self.records += said
             if commands and moment % PERIOD == 0:
                 for part in (0, 1):
                     target = np.array([[value + 10 + part]])
-                    self.sampler.command(moment + AHEAD, part, moment if self.stamped else 0, target)
+                    self.sampler.command(moment + ahead, part, moment if self.stamped else 0, target)
         return self
 
     def ends(self) -> Recording:
@@ -92,6 +94,12 @@ def test_the_critical_phase_begins_where_the_label_says() -> None:
     assert made.endings == [(1, Ending.FAILURE, 5)]
     phases = [record.phase for record in made.records if isinstance(record, EpisodeState)]
     assert phases == [Phase.APPROACH, Phase.CRITICAL, Phase.DONE]
+
+
+def test_an_episode_that_is_over_does_not_begin_again_where_the_recording_lags_a_little() -> None:
+    segment = Segment(AHEAD + 200 * 10**6, AHEAD + 400 * 10**6, 0, Ending.ABORTED, "labels x: entry 1")
+    made = Recording(segment).plays(100, 460).plays(460, 600, ahead=AHEAD - 60 * 10**6).ends()
+    assert made.endings == [(1, Ending.ABORTED, 10)] and not made.dropped
 
 
 def test_the_critical_phase_begins_when_something_is_seen() -> None:

@@ -162,6 +162,15 @@ def test_a_cut_episode_owes_the_state_after_its_last_step_too(ending: Ending) ->
     assert states(robot.inference.work()) == [6, 8]
 
 
+def test_it_owes_that_state_also_where_it_lies_between_window_starts_and_those_were_made() -> None:
+    robot = Robot()
+    robot.runs(chunks=1)
+    robot.executes(*range(4, 11))
+    robot.sees(*range(4, 12))
+    assert states(robot.inference.work())[-1] == 10
+    assert states(robot.done(11, Ending.ABORTED)) == [11]
+
+
 def test_an_end_waits_for_the_picture_before_its_last_window() -> None:
     robot = Robot()
     robot.episode(Phase.CRITICAL)
