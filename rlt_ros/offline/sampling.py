@@ -196,7 +196,8 @@ class Sampler:
         segment = self._segment(moment)
         piece = self._piece
         if piece is not None and segment is not piece.segment:
-            self._segments.remove(piece.segment)  # it is over, even where the two clocks drift and meet it again
+            # It is over, also where the two clocks drift and meet it again.
+            self._segments.remove(piece.segment)
             self._pause()
             self._close(goes_on=False)
             self._next = moment

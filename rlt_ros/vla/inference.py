@@ -316,7 +316,8 @@ class Inference:
             del self._runs[number]
             return []
         stop = run.start + steps
-        told = run.due > stop and (stop - run.start) % self._rlt.stride == 0  # a request was for just that step
+        # A state of just that step is there where a request was for it.
+        told = run.due > stop and (stop - run.start) % self._rlt.stride == 0
         cut = not run.state.ending.terminated and not told
         owed = range(run.due, stop, self._rlt.stride)
         missing = any(step not in run.stamps for step in range(run.due, stop))
