@@ -33,8 +33,10 @@ _REORDERED = (
 )
 _JOINED_LATE = 300_000_000  # ns into the critical phase; whoever begins to count steps there counts wrongly
 _OLDER_STATES = 300_000_000  # ns in which those episode states come that were latched before the newest
-_LATENCIES = 10  # newest answers of the inference from which its latency is taken
+_LATENCIES = 20  # newest answers of the inference from which its latency is taken
+_ON_TIME = 90  # percentile of them that is allowed for: where a chunk comes late, the arm stops
 _FIRST_LATENCY = 4  # steps; before any was measured
+_SENT = 50  # newest commands that are remembered; a joint state is seldom older than the first of them
 
 _STEP_IN_PERIOD = 500_000_000  # ns
 
@@ -83,6 +85,8 @@ class Controller:
         self._asked_for: set[int] = set()
         self._stepped_in: int | None = None
         self._latencies: deque[int] = deque(maxlen=_LATENCIES)
+        self._sent: deque[tuple[int, Array]] = deque(maxlen=_SENT)  # stamps and targets
+        self._period = round(1e9 / hz)
         self.why_held = authority.NO_EPISODE
         """Why the arm holds, in words; empty while it is commanded."""
         self.sources: Counter[str] = Counter()
@@ -308,6 +312,7 @@ class Controller:
         return self._command(target, stamp, record)
 
     def _command(self, target: Array, stamp: int, record: StepRecord | None) -> Command:
+        self._sent.append((stamp, target))
         return Command(target, stamp, record, None if self._gripper is None else self._gripper.command)
 
     def _record(self, choice: Choice, target: Array, stamp: int) -> StepRecord:
@@ -344,9 +349,9 @@ class Controller:
             return None
         else:
             step, target = self._chunks.end(self._step)
-            if target is not None and self._safety.last is not None and self._position is not None:
-                expected = self._position + (target - self._safety.last)
-            latency = round(float(np.median(self._latencies or [_FIRST_LATENCY])))
+            if target is not None and self._sent and self._position is not None:
+                expected = self._position + (target - self._followed)
+            latency = round(float(np.percentile(self._latencies or [_FIRST_LATENCY], _ON_TIME)))
             if step - self._step > latency + self._config.request_margin:
                 return None
         if self._asked is not None and now - self._asked[0] < self._timeout:
@@ -355,11 +360,20 @@ class Controller:
         self._asked_for.add(step)
         return Request(self._episode.episode, step, self._episode.phase, block, self._stamp, expected)
 
+    @property
+    def _followed(self) -> Array:
+        """The newest command (A,) rad that the arm had a period to follow when it was measured; the last if none had."""
+        measured = self._stamp - self._period
+        return next(
+            (target for stamp, target in reversed(self._sent) if stamp <= measured), self._sent[-1][1]
+        )
+
     def _anchored(self, position: Array) -> Array:
         """The last command (A,) rad, moved to where the arm is if it was put elsewhere."""
         last = self._safety.last
         if self._anchor or last is None:
             self._anchor = False
+            self._sent.clear()
             # A real arm that lags a little behind its command must not be told to jump back to where it is.
             if last is None or self._config.lock_step or (np.abs(position - last) > self._limits.lead).any():
                 self._safety.reset(position)

@@ -4,7 +4,7 @@ It answers a request for a chunk from the observation that belongs to it. In the
 state of every window start, from the observation that precedes that control step, for the replay. Where the arm waits
 at a chunk border (`block`), the frames inside the last chunk and the one at the border go through the VLA in one batch,
 exactly as :class:`rlt_ros.experiments.rollout.Rollout` has it, and the same seed gives the same numbers. Where it does
-not wait (`overlap`), the chunk comes first and the states follow when there is time.
+not wait (`overlap`), the chunk comes first, and the states follow while the next request is some steps away.
 
 A new actor is used from the next chunk on, also from one whose VLA pass is running, and from one that is chosen but
 not begun: a chunk is always of one actor.
@@ -199,10 +199,12 @@ class Inference:
     def work(self) -> list[Output]:
         """Do what can be done now. States come in the order of their steps."""
         output = self._answer()
+        if output and self._newest and self._newest.has_time:
+            return output  # a moving arm waits for it; what is owed comes next
         for number, run in list(self._runs.items()):
             if run.over_since is not None:
                 output += self._close(number, run)
-            elif self._request is None or self._request.overlap:
+            elif self._request is None:
                 output += self._catch_up(run)
         if self._tokens.verdict:  # rows without information would be there for good
             return [record for record in output if isinstance(record, ActionChunk)]
@@ -233,6 +235,7 @@ class Inference:
             return []
         with self._choosing:
             chunk = self._choose(run, request, states[-1], seen.arrived)
+        run.has_time = request.overlap
         if request.overlap or not critical:
             states = []
         elif run.stored:
@@ -302,9 +305,9 @@ class Inference:
         while last > run.due and not self._is_seen(run.stamps.get(last)):
             last -= 1
         # With `block` the request at the next border asks for them, in one batch with its own.
-        chunks = 1 if run.answer and run.answer.request.overlap else 2
-        if last - run.due < chunks * self._rlt.chunk:
+        if last - run.due < (self._rlt.stride if run.has_time else 2 * self._rlt.chunk):
             return []
+        run.has_time = False
         states = self._states(run, self._frames(run, last + 1))
         return [*self._owed(run, states, last)]
 

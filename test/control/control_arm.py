@@ -33,8 +33,11 @@ class Arm:
         self.ids = 0
         self.commands: list[Command] = []
 
-    def sense(self, position: Any = (0.0, 0.0)) -> None:
-        self.controller.joint_state(self.stamp, np.array(position, dtype=np.float64), self.now)
+    def sense(self, position: Any = (0.0, 0.0), *, late: int = 0) -> None:
+        """A joint state of now, or of ``late`` periods ago."""
+        self.controller.joint_state(
+            self.stamp - late * PERIOD, np.array(position, dtype=np.float64), self.now
+        )
 
     def later(self, periods: float = 1.0) -> None:
         self.now += round(periods * PERIOD)

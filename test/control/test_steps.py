@@ -115,14 +115,16 @@ def test_blocking_holds_until_the_chunk_is_there_and_executes_all_of_it() -> Non
     assert rows[2:6] == [0, 1, 2, 3]
 
 
-def test_overlapping_asks_early_for_where_the_arm_will_be_and_goes_on_without_a_stop() -> None:
+@pytest.mark.parametrize("late", [0, 1, 3])
+def test_overlapping_asks_early_for_where_the_arm_will_be_and_goes_on_without_a_stop(late: int) -> None:
     arm = started(boundary="overlap", request_margin=0)
     rising = np.linspace(0.001, 0.01, 10, dtype=np.float32)[:, None].repeat(2, axis=1)
+    arm.later(late)
     arm.offer(0, action=rising, reference=rising)
     executed, asked = [], []
     for _ in range(30):
         arm.later()
-        arm.sense(arm.commands[-1].target if arm.commands else (0.0, 0.0))
+        arm.sense(arm.commands[-1 - late].target if len(arm.commands) > late else (0.0, 0.0), late=late)
         outcome = arm.tick()
         executed.append(record(outcome))
         if outcome.request:

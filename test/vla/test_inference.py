@@ -248,9 +248,12 @@ def test_where_the_arm_does_not_wait_the_chunk_comes_first_from_the_newest_pictu
     output = robot.asks(4, at=3, overlap=True)
     assert [chunk.stamp for chunk in chunks(output)] == [2 * PERIOD] and states(output) == []
     robot.executes(2, 3, 4)
-    assert robot.inference.work() == []  # what was seen at step 4 has not come
-    robot.sees(4)
-    assert states(robot.inference.work()) == [0, 2, 4]
+    assert states(robot.inference.work()) == [0, 2]  # what was seen at step 4 has not come
+    robot.sees(4, 6)
+    robot.executes(5, 6)
+    assert robot.inference.work() == []  # the next request is near, and shall not wait
+    assert states(robot.asks(8, at=6, overlap=True)) == []
+    assert states(robot.inference.work()) == [4, 6]
 
 
 def test_a_chunk_begins_where_the_arm_will_be_and_the_states_are_of_where_it_was() -> None:
