@@ -362,7 +362,7 @@ class Controller:
 
     @property
     def _followed(self) -> Array:
-        """The newest command (A,) rad that the arm had a period to follow when it was measured; the last if none had."""
+        """The newest command (A,) rad that the arm had a period to follow when it was measured, or the last of all."""
         measured = self._stamp - self._period
         return next(
             (target for stamp, target in reversed(self._sent) if stamp <= measured), self._sent[-1][1]
