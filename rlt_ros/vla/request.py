@@ -101,7 +101,7 @@ class Run:
         self.start: int | None = None  # first step of the critical phase
         self.due = 0  # step of the next state that is owed to the replay
         self.answer: Answer | None = None  # to the newest request
-        self.has_time = False  # an answer just went out while the arm moves; the next request is some steps away
+        self.has_time = False  # overlap: an answer just went out, and the next request is some steps away
         self.over_since: float | None = None
 
     def executed(self, step: int, stamp: int) -> None:
