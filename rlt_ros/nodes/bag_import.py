@@ -335,7 +335,9 @@ class BagImport:
         self._ways.append({"bag": str(bag.path), "namespace": namespace, "read_as": way.value})
         if way is Way.RECORDED:
             return Stored(self.store, stream, namespace, self._profile, self._settings.rlt.chunk)
-        computer = StateComputer(self._vla(), self._settings.rlt, self._settings.inference, self._skip)
+        computer = StateComputer(
+            self._vla(), self._settings.rlt, self._settings.inference, self._profile.control_hz, self._skip
+        )
         sink = Sink(self.store, stream, computer)
         size = self._vla().spec.image_size
         sensors = Sensors(self._profile, namespace, size, self._settings.sync, self._skip)

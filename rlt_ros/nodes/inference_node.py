@@ -169,14 +169,15 @@ class InferenceNode(LifecycleNode):
         setup = self._setup
         task = load_task(setup.task)
         frozen = load_frozen(setup.vla, task.name, setup.robot)
+        profile = load_profile(setup.robot)
         require_fit(
             frozen.vla,
-            load_profile(setup.robot),
+            profile,
             chunk=self._rlt.chunk,
             instruction=task.instruction,
             token=frozen.token,
         )
-        inference = Inference(frozen, self._rlt, self._config, self._dropped.add)
+        inference = Inference(frozen, self._rlt, self._config, profile.control_hz, self._dropped.add)
         slot = ActorSlot(inference.shapes, inference.lineage)
         if self._policy.policy:
             path = Path(self._policy.policy).expanduser()

@@ -32,6 +32,7 @@ class StateComputer:
         perceiver: the frozen half.
         rlt: chunk and stride.
         config: waiting and ageing.
+        hz: control rate, 1/s.
         drop: told of everything that is not used: its kind in two or three words, and this one with its values.
     """
 
@@ -40,10 +41,11 @@ class StateComputer:
         perceiver: Perceiver,
         rlt: RLTConfig,
         config: InferenceConfig,
+        hz: float,
         drop: Callable[[str, str], None],
     ) -> None:
         self._now, self._drop = 0.0, drop
-        self._inference = Inference(perceiver, rlt, config, drop, clock=lambda: self._now)
+        self._inference = Inference(perceiver, rlt, config, hz, drop, clock=lambda: self._now)
         self._evaluations: set[int] = set()
         self._said = ""
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rlt_ros.perception import Observation
+
+Array = NDArray[np.float64]
 
 _JUMP = 1_000_000_000
 """ns by which a stamp lies behind the newest when the clock was set back; less is a message out of order."""
@@ -20,6 +25,23 @@ class Seen:
 
     observation: Observation
     arrived: float
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the state of a control step is made from.
+
+    Attributes:
+        step: control step.
+        seen: what was seen before it, or some steps earlier.
+        ahead: how many.
+        position: (A,) rad, where the arm is at the step; None where that is ``seen``.
+    """
+
+    step: int
+    seen: Seen
+    ahead: int = 0
+    position: Array | None = None
 
 
 class Timeline:
@@ -67,3 +89,16 @@ class Timeline:
                 break
             found = seen
         return found if found and found.observation.stamp - stamp <= at_most else None
+
+    def position(self, stamp: int) -> Array | None:
+        """Where the arm was at ``stamp``, (A,) rad: between the observations around it, or the newest one's."""
+        later: Observation | None = None
+        for seen in reversed(self._seen):
+            one = seen.observation
+            if one.stamp <= stamp:
+                if later is None:
+                    return one.position
+                share = (stamp - one.stamp) / (later.stamp - one.stamp)
+                return one.position + share * (later.position - one.position)
+            later = one
+        return None

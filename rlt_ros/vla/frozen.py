@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -46,6 +47,38 @@ class Perceived:
             )
             for i, (step, observation) in enumerate(zip(steps, observations, strict=True))
         ]
+
+    def later(
+        self,
+        index: int,
+        state: RLState,
+        ahead: int,
+        position: NDArray[np.float64],
+        space: ActionSpace,
+        hz: float,
+    ) -> RLState:
+        """The state of a control step that is ``ahead`` steps after what was seen.
+
+        What was seen stays as it was, and so does the token. The reference is the VLA's plan from the step on, or its
+        end, as seen from where the arm is then; velocities are the mean ones until there, so they say how far that is.
+
+        Args:
+            index: of the observation in the batch.
+            state: of the observation, for the step.
+            ahead: at least 1.
+            position: (A,) rad, where the arm is at the step.
+            space: of the actions.
+            hz: control rate, 1/s.
+        """
+        rows = np.minimum(ahead + np.arange(len(state.reference)), self.chunk.shape[1] - 1)
+        targets = space.decode(state.anchor.astype(np.float64), self.chunk[index, rows].astype(np.float64))
+        velocity = (position - state.anchor) * hz / ahead
+        return dataclasses.replace(
+            state,
+            proprio=np.concatenate([position, velocity]).astype(np.float32),
+            reference=space.encode(position, targets).astype(np.float32),
+            anchor=position.astype(np.float32),
+        )
 
 
 class Perceiver(Protocol):

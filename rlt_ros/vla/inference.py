@@ -16,7 +16,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
@@ -28,7 +27,7 @@ from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.stream import ActionChunk, EpisodeState, Phase, StateRecord
 from rlt_ros.rlt.transition import Source
 from rlt_ros.vla.acting import Acting
-from rlt_ros.vla.alignment import Seen, Timeline
+from rlt_ros.vla.alignment import Frame, Seen, Timeline
 from rlt_ros.vla.frozen import Perceiver
 from rlt_ros.vla.request import Answer, InferenceConfig, Request, Run
 from rlt_ros.vla.token_watch import TokenWatch
@@ -46,6 +45,7 @@ class Inference:
         perceiver: the frozen half.
         rlt: chunk, stride and exploration.
         config: waiting and ageing.
+        hz: control rate, 1/s.
         drop: told of everything that is not used: its kind in two or three words, and this one with its values.
         clock: steady seconds.
 
@@ -59,11 +59,12 @@ class Inference:
         perceiver: Perceiver,
         rlt: RLTConfig,
         config: InferenceConfig,
+        hz: float,
         drop: Callable[[str, str], None],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._perceiver, self._rlt, self._config = perceiver, rlt, config
+        self._perceiver, self._rlt, self._config, self._hz = perceiver, rlt, config, hz
         self._drop, self._clock = drop, clock
         self._scale = perceiver.action_space.scale.astype(np.float32)
         dim = perceiver.action_space.dim
@@ -227,10 +228,11 @@ class Inference:
         critical = request.phase is Phase.CRITICAL
         if critical and run.start is None:
             run.start = run.due = request.step
-        frames: list[tuple[int, Seen]] = []
+        frames: list[Frame] = []
         if critical and run.stored and not request.overlap:
             frames = self._frames(run, request.step)
-        states = self._states(run, [*frames, (request.step, seen)])
+        ahead = run.view(request, seen.observation.stamp)
+        states = self._states(run, [*frames, Frame(request.step, seen, ahead, request.expected)])
         if not states:
             return []
         with self._choosing:
@@ -264,11 +266,7 @@ class Inference:
         if newest is None:
             return None
         if request.overlap:
-            if abs(request.stamp - newest.observation.stamp) > self._max_age:
-                return None
-            if request.expected is None:
-                return newest
-            return replace(newest, observation=replace(newest.observation, position=request.expected))
+            return newest if abs(request.stamp - newest.observation.stamp) <= self._max_age else None
         exact = self._timeline.after(request.stamp - _TOLERANCE, at_most=self._max_age)
         if exact:
             return exact
@@ -277,18 +275,21 @@ class Inference:
             return self._timeline.before(request.stamp, at_most=self._max_age)
         return None
 
-    def _frames(self, run: Run, stop: int) -> list[tuple[int, Seen]]:
-        """Observations before those steps whose states are owed, from ``run.due`` up to, not with, ``stop``."""
-        frames = []
-        for step in range(run.due, stop, self._rlt.stride):
-            seen = None
-            if step in run.stamps:
-                seen = self._timeline.before(run.stamps[step] + _TOLERANCE, at_most=self._max_age)
+    def _frames(self, run: Run, stop: int) -> list[Frame]:
+        """What those steps' states are made from that are owed, from ``run.due`` up to, not with, ``stop``."""
+        steps = range(run.due, stop, self._rlt.stride)
+        return [frame for step in steps if (frame := self._frame(run, step, run.stamps.get(step)))]
+
+    def _frame(self, run: Run, step: int, stamp: int | None) -> Frame | None:
+        """What the state of a step is made from whose command was sent at ``stamp``, ns; None where it is not there."""
+        ahead = run.ahead(step)
+        moment = stamp if ahead == 0 else run.stamps.get(step - ahead)
+        if stamp is not None and moment is not None:
+            seen = self._timeline.before(moment + _TOLERANCE, at_most=self._max_age)
             if seen:
-                frames.append((step, seen))
-            else:
-                self._drop("state left out", f"step {step} of episode {run.state.episode} has no observation")
-        return frames
+                return Frame(step, seen, ahead, self._timeline.position(stamp) if ahead else None)
+        self._drop("state left out", f"step {step} of episode {run.state.episode} has no observation")
+        return None
 
     def _owed(self, run: Run, states: list[StateRecord], stop: int) -> list[StateRecord]:
         """Those of the states up to and with step ``stop`` that windows start at; the next one is due after them."""
@@ -332,8 +333,8 @@ class Inference:
         stop = min(stop, run.last + 1)  # what nobody heard of has no state
         frames = self._frames(run, stop)
         if final is not None:
-            seen = self._timeline.before(final + _TOLERANCE, at_most=self._max_age)
-            frames += [(stop, seen)] if seen else []
+            last = self._frame(run, stop, final)
+            frames += [last] if last else []
         del self._runs[number]
         return [*self._states(run, frames)]
 
@@ -347,22 +348,31 @@ class Inference:
         last, before = run.stamps.get(stop - 1), run.stamps.get(stop - 2)
         return None if last is None or before is None else 2 * last - before
 
-    def _states(self, run: Run, frames: list[tuple[int, Seen]]) -> list[StateRecord]:
+    def _states(self, run: Run, frames: list[Frame]) -> list[StateRecord]:
         """States from one pass of the VLA over ``frames``; none where it fails."""
         if not frames:
             return []
-        observations = [seen.observation for _, seen in frames]
+        observations = [frame.seen.observation for frame in frames]
         try:
             seen = self._perceiver.perceive(observations, run.state.instruction, run.noise)
         except ValueError as error:
-            self._drop("refused by the VLA", f"step {frames[-1][0]} of episode {run.state.episode}: {error}")
+            self._drop(
+                "refused by the VLA", f"step {frames[-1].step} of episode {run.state.episode}: {error}"
+            )
             return []
         if not (np.isfinite(seen.z).all() and np.isfinite(seen.chunk).all()):
-            self._drop("not finite", f"token or chunk of step {frames[-1][0]} of episode {run.state.episode}")
+            self._drop(
+                "not finite", f"token or chunk of step {frames[-1].step} of episode {run.state.episode}"
+            )
             return []
         for z, observation in zip(seen.z, observations, strict=True):
             self._tokens.add(z, observation.position)
-        steps = [step for step, _ in frames]
+        states = seen.states([frame.step for frame in frames], observations, self._rlt.chunk)
+        for index, frame in enumerate(frames):
+            if frame.ahead and frame.position is not None:
+                states[index] = seen.later(
+                    index, states[index], frame.ahead, frame.position, self._perceiver.action_space, self._hz
+                )
         return [
             StateRecord(
                 stamp=observation.stamp,
@@ -371,9 +381,7 @@ class Inference:
                 state=state,
                 scale=self._scale,
             )
-            for observation, state in zip(
-                observations, seen.states(steps, observations, self._rlt.chunk), strict=True
-            )
+            for observation, state in zip(observations, states, strict=True)
         ]
 
     def _choose(self, run: Run, request: Request, record: StateRecord, arrived: float) -> ActionChunk:

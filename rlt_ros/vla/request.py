@@ -100,6 +100,7 @@ class Run:
         self.last = -1  # newest of these steps
         self.start: int | None = None  # first step of the critical phase
         self.due = 0  # step of the next state that is owed to the replay
+        self.views: list[tuple[int, int]] = []  # overlap: from which step on, states are how many steps ahead
         self.answer: Answer | None = None  # to the newest request
         self.has_time = False  # overlap: an answer just went out, and the next request is some steps away
         self.over_since: float | None = None
@@ -108,6 +109,20 @@ class Run:
         """Note when the command of a step was sent, ns."""
         self.stamps[step] = stamp
         self.last = max(self.last, step)
+
+    def view(self, request: Request, stamp: int) -> int:
+        """How many steps a request's is ahead of what was seen at ``stamp``, ns; from there on, so are the states."""
+        ahead = 0
+        if request.expected is not None:
+            step = min((step for step, sent in self.stamps.items() if sent >= stamp), default=self.last + 1)
+            ahead = max(request.step - step, 0)
+        if request.overlap:
+            self.views.append((request.step, ahead))
+        return ahead
+
+    def ahead(self, step: int) -> int:
+        """How many steps the state of a step is ahead of what it is made from."""
+        return next((ahead for start, ahead in reversed(self.views) if start <= step), 0)
 
     @property
     def unbegun(self) -> Answer | None:

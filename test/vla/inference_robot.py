@@ -60,6 +60,7 @@ class Robot:
             self.eyes,
             CONFIG,
             InferenceConfig(**options),  # type: ignore[arg-type]
+            1e9 / PERIOD,
             lambda kind, reason: self.dropped.append((kind, reason)),
             clock=lambda: self.now,
         )

@@ -238,38 +238,6 @@ def test_states_are_made_also_while_nobody_asks_for_chunks() -> None:
     assert states(robot.inference.work()) == [2, 4, 6, 8, 10]
 
 
-def test_where_the_arm_does_not_wait_the_chunk_comes_first_from_the_newest_picture() -> None:
-    robot = Robot()
-    robot.episode(Phase.CRITICAL)
-    robot.sees(0)
-    robot.asks(0, overlap=True)
-    robot.executes(0, 1)
-    robot.sees(2)
-    output = robot.asks(4, at=3, overlap=True)
-    assert [chunk.stamp for chunk in chunks(output)] == [2 * PERIOD] and states(output) == []
-    robot.executes(2, 3, 4)
-    assert states(robot.inference.work()) == [0, 2]  # what was seen at step 4 has not come
-    robot.sees(4, 6)
-    robot.executes(5, 6)
-    assert robot.inference.work() == []  # the next request is near, and shall not wait
-    assert states(robot.asks(8, at=6, overlap=True)) == []
-    assert states(robot.inference.work()) == [4, 6]
-
-
-def test_a_chunk_begins_where_the_arm_will_be_and_the_states_are_of_where_it_was() -> None:
-    robot = Robot()
-    robot.episode(Phase.CRITICAL)
-    robot.sees(0)
-    (chunk,) = chunks(robot.asks(0, overlap=True, expected=[0.5, 0.6, 0.7]))
-    np.testing.assert_allclose(chunk.anchor, [0.5, 0.6, 0.7])
-    robot.executes(*range(6))
-    robot.sees(*range(1, 6))
-    records = [one for one in robot.inference.work() if isinstance(one, StateRecord)]
-    np.testing.assert_allclose(records[0].state.anchor, 0.0)
-    assert robot.asks(8, overlap=True, expected=[0.5]) == []
-    assert robot.dropped[-1][0] == "malformed request"
-
-
 def test_a_clock_that_was_set_back_starts_a_new_timeline() -> None:
     robot = Robot()
     robot.sees(1000, 0)

@@ -1,0 +1,114 @@
+"""The inference of an arm that does not wait at chunk borders: when states come, and what moment they are of."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from inference_robot import HORIZON, JOINTS, PERIOD, Eyes, Robot, chunks, states
+
+from rlt_ros.rlt.stream import ActionChunk, Ending, Phase, StateRecord
+from rlt_ros.vla.inference import Output
+
+
+def test_where_the_arm_does_not_wait_the_chunk_comes_first_from_the_newest_picture() -> None:
+    robot = Robot()
+    robot.episode(Phase.CRITICAL)
+    robot.sees(0)
+    robot.asks(0, overlap=True)
+    robot.executes(0, 1)
+    robot.sees(2)
+    output = robot.asks(4, at=3, overlap=True)
+    assert [chunk.stamp for chunk in chunks(output)] == [2 * PERIOD] and states(output) == []
+    robot.executes(2, 3, 4)
+    assert states(robot.inference.work()) == [0, 2]  # what was seen at step 4 has not come
+    robot.sees(4, 6)
+    robot.executes(5, 6)
+    assert robot.inference.work() == []  # the next request is near, and shall not wait
+    assert states(robot.asks(8, at=6, overlap=True)) == []
+    assert states(robot.inference.work()) == [4, 6]
+
+
+def moving(*, last: int, until: int, expected: float = 0.9) -> tuple[Robot, ActionChunk]:
+    """A robot whose second chunk, for step 4, was asked for when step ``last`` was seen and step 3 executed.
+
+    It stands at 0.01 rad times the step.
+    """
+    robot = Robot()
+    robot.episode(Phase.CRITICAL)
+    robot.sees(0)
+    robot.asks(0, overlap=True)
+    robot.sees(*range(1, last + 1))
+    robot.executes(*range(4))
+    (chunk,) = chunks(robot.asks(4, at=3, overlap=True, expected=[expected] * JOINTS))
+    robot.sees(*range(last + 1, until))
+    robot.executes(*range(4, until))
+    return robot, chunk
+
+
+def plan(chunk: ActionChunk) -> np.ndarray:
+    """Joint targets (C, A) rad of the VLA."""
+    return Eyes.action_space.decode(chunk.anchor.astype(float), chunk.reference.astype(float))
+
+
+def records(output: list[Output]) -> dict[int, StateRecord]:
+    return {one.state.step: one for one in output if isinstance(one, StateRecord)}
+
+
+@pytest.mark.parametrize("expected", [0.9, 0.3])
+@pytest.mark.parametrize(("last", "rows"), [(3, [1, 2, 3, 4]), (2, [2, 3, 4, 5]), (0, [4, 5, 5, 5])])
+def test_a_chunk_begins_where_the_arm_will_be_and_follows_the_plan_from_what_was_seen(
+    expected: float, last: int, rows: list[int]
+) -> None:
+    _, chunk = moving(last=last, until=5, expected=expected)
+    assert (chunk.step, chunk.stamp) == (4, last * PERIOD)
+    np.testing.assert_allclose(chunk.anchor, expected, rtol=1e-6)
+    noise = torch.Generator().manual_seed(7)
+    _, proposed = (torch.randn(1, HORIZON, JOINTS, generator=noise)[0].numpy() for _ in range(2))
+    targets = (
+        0.01 * last + proposed[rows] * Eyes.action_space.scale
+    )  # a plan that ends too early stays at its end
+    np.testing.assert_allclose(plan(chunk), targets, atol=1e-5)
+
+
+def test_states_are_as_far_ahead_of_what_was_seen_as_their_chunk() -> None:
+    robot, chunk = moving(last=2, until=9)
+    made = records(robot.inference.work())
+    assert list(made) == [0, 2, 4, 6, 8]
+    assert [round(one.stamp / PERIOD) for one in made.values()] == [0, 2, 2, 4, 6]
+    for step, record in made.items():
+        np.testing.assert_allclose(record.state.anchor, 0.01 * step, rtol=1e-6)
+        np.testing.assert_allclose(record.state.proprio[:JOINTS], 0.01 * step, rtol=1e-6)
+        velocity = (
+            0.0 if step < 4 else 0.01 / (PERIOD * 1e-9)
+        )  # measured there, the mean since what was seen here
+        np.testing.assert_allclose(record.state.proprio[JOINTS:], velocity, rtol=1e-5)
+        assert record.state.z[0] == record.stamp / PERIOD
+    border = made[4].state
+    assert (border.z == made[2].state.z).all() and chunk.stamp == made[4].stamp
+
+
+def test_an_arm_that_waits_for_its_chunk_sees_what_is() -> None:
+    robot, _ = moving(last=2, until=9)
+    robot.inference.work()
+    robot.sees(9)
+    (chunk,) = chunks(robot.asks(9, overlap=True))  # nothing was planned any more
+    np.testing.assert_allclose(chunk.anchor, 0.09, rtol=1e-6)
+    robot.executes(9, 10, 11, 12)
+    robot.sees(10, 11, 12)
+    assert records(robot.inference.work())[10].stamp == 10 * PERIOD
+
+
+def test_the_state_after_a_cut_is_ahead_too() -> None:
+    robot, _ = moving(last=2, until=7)
+    robot.inference.work()
+    robot.sees(7, 8)
+    made = records(robot.done(7, Ending.ABORTED))
+    assert list(made) == [7] and made[7].stamp == 5 * PERIOD
+    np.testing.assert_allclose(made[7].state.anchor, 0.07, rtol=1e-6)
+
+
+def test_an_expected_position_has_all_joints() -> None:
+    robot, _ = moving(last=2, until=5)
+    assert chunks(robot.asks(8, overlap=True, expected=[0.5])) == []
+    assert robot.dropped[-1][0] == "malformed request"
