@@ -38,6 +38,7 @@ _ON_TIME = 90  # percentile of them that is allowed for: where a chunk comes lat
 _FIRST_LATENCY = 4  # steps; before any was measured
 _SENT = 50  # newest commands that are remembered; a joint state is seldom older than the first of them
 
+_SAG = 0.02  # rad; an arm that is further from its command, and was not when measured last, was moved
 _STEP_IN_PERIOD = 500_000_000  # ns
 
 LOST_COUNT = "the executor started in the middle of the episode"
@@ -77,6 +78,10 @@ class Controller:
         self._stamp = 0
         self._due: int | None = None  # when the joint state came that lock-step has to answer
         self._anchor = True  # start anew from the measured position
+        self._lag: Array = np.zeros(
+            limits.dim
+        )  # rad, of the arm behind its command when it was measured last
+        self._unseen = False  # nothing was measured since the episode began; a reset may have moved the arm
         self._episode = EpisodeState(0, Phase.IDLE)
         self._episode_seen = 0
         self._step = 0
@@ -130,7 +135,7 @@ class Controller:
                 )
             if stamp < self._stamp:
                 self._restart_clocks()
-        self._position, self._stamp = position, stamp
+        self._position, self._stamp, self._unseen = position, stamp, False
         if self._gripper is not None and gripper is not None:
             self._gripper.measure(gripper)
         self._joints_watch.feed(self._robot_time(now))
@@ -150,6 +155,7 @@ class Controller:
         if state.episode != self._episode_seen:
             self._chunks.begin(state.episode)
             self._episode_seen, self._step, self._lost, self._anchor = state.episode, 0, None, True
+            self._unseen = not self._config.lock_step  # there, `_due` says so
 
     def chunk(self, chunk: ActionChunk, stamp: int, now: int) -> None:
         """Take in a chunk that came at ROS time `stamp`.
@@ -224,9 +230,12 @@ class Controller:
         if self._position is None or (config.lock_step and (self._due is None or not running)):
             return Outcome()
         stamp = self._stamp if config.lock_step else stamp
-        last = self._anchored(self._position)
         if running and self._lost is None and self._joined_late(stamp):
             self._lost = now
+        if self._unseen:
+            self.why_held = authority.BLIND
+            return Outcome()
+        last = self._anchored(self._position)
         running = running and self._lost is None
         row = self._chunks.row(self._step) if running else None
         stopped = self._pressed or self._e_stop_watch.silent(now)
@@ -255,7 +264,7 @@ class Controller:
         where the e-stop or silence has a say, and where this happened a moment ago: steps out of turn are rare.
         """
         out_of_turn = self._stepped_in is None or now - self._stepped_in > _STEP_IN_PERIOD
-        running = self._running and self._lost is None
+        running = self._running and self._lost is None and not self._unseen
         silent = self._e_stop_watch.silent(now) or self._joints_watch.silent(now)
         if not running or not out_of_turn or silent or self._pressed or self._position is None:
             return None
@@ -339,46 +348,52 @@ class Controller:
         )
 
     def _request(self, row: Row | None, now: int) -> Request | None:
-        """The chunk to ask for at this step, unless an answer is awaited."""
-        block, expected = self._config.boundary == BLOCK, None
-        if block:
+        """The chunk to ask for at this step, unless an answer is awaited.
+
+        An arm for which nothing is planned waits, so its chunk is made from what is seen there, in `overlap` too.
+        """
+        step, target, expected = self._step, None, None
+        if self._config.boundary == BLOCK:
             if row is not None:
                 return None
-            step = self._step
         elif self._chunks.complete:
             return None
         else:
             step, target = self._chunks.end(self._step)
-            if target is not None and self._sent and self._position is not None:
-                expected = self._position + (target - self._followed)
             latency = round(float(np.percentile(self._latencies or [_FIRST_LATENCY], _ON_TIME)))
             if step - self._step > latency + self._config.request_margin:
                 return None
         if self._asked is not None and now - self._asked[0] < self._timeout:
             return None
+        if target is not None and self._position is not None:
+            expected = self._position + (target - self._followed)
         self._asked = (now, self._step)
         self._asked_for.add(step)
-        return Request(self._episode.episode, step, self._episode.phase, block, self._stamp, expected)
+        return Request(
+            self._episode.episode, step, self._episode.phase, expected is None, self._stamp, expected
+        )
 
     @property
     def _followed(self) -> Array:
         """The newest command (A,) rad that the arm had a period to follow when it was measured, or the last of all."""
         measured = self._stamp - self._period
-        return next(
-            (target for stamp, target in reversed(self._sent) if stamp <= measured), self._sent[-1][1]
-        )
+        done = (target for stamp, target in reversed(self._sent) if stamp <= measured)
+        return next(done, self._sent[-1][1])
 
     def _anchored(self, position: Array) -> Array:
         """The last command (A,) rad, moved to where the arm is if it was put elsewhere."""
         last = self._safety.last
         if self._anchor or last is None:
-            self._anchor = False
-            self._sent.clear()
             # A real arm that lags a little behind its command must not be told to jump back to where it is.
-            if last is None or self._config.lock_step or (np.abs(position - last) > self._limits.lead).any():
+            moved = last is None or (np.abs(position - last) > np.maximum(self._lag, _SAG)).any()
+            if moved or self._config.lock_step:
                 self._safety.reset(position)
-        last = self._safety.last
-        assert last is not None
+            self._anchor = False
+            last = self._safety.last
+            assert last is not None
+            self._sent.clear()
+            self._sent.append((0, last))
+        self._lag = np.abs(position - last)
         return last
 
     def _joined_late(self, stamp: int) -> bool:

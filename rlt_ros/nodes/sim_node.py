@@ -128,6 +128,7 @@ class SimNode(Node):
 
         self._episode = Episode(0, Phase.IDLE)
         self._scene = 0  # episode that the scene was set up for; 0 before the first
+        self._untouched = False  # a reset put the arm somewhere, and nobody acts yet
         self._reset_done = (0, 0)  # episode and stamp of the newest reset order that was carried out
         self._joined: float | None = None  # when the first episode state came, s
         self._settled = False
@@ -177,6 +178,7 @@ class SimNode(Node):
 
     def _follow(self, before: Episode) -> None:
         state = self._episode
+        self._untouched = self._untouched and state.phase not in _ACTING
         if state.phase is Phase.RESETTING:
             if (state.episode, state.stamp) != self._reset_done:
                 self._reset(state)
@@ -195,7 +197,7 @@ class SimNode(Node):
                 self._go_on()
 
     def _reset(self, state: Episode) -> None:
-        self._waiting, self._asked, self._actor_acts = False, None, False
+        self._waiting, self._asked, self._actor_acts, self._untouched = False, None, False, True
         self._session.reset(state.seed)
         self._scene, self._reset_done = state.episode, (state.episode, state.stamp)
         self._say_time()
@@ -206,6 +208,8 @@ class SimNode(Node):
         stamp = command_stamp(message) or now  # who sends no stamp means now
         if self._config.lock_step and not self._waiting:
             return  # between episodes, or an event's answer is waited for: time stands still
+        if self._untouched:
+            return  # it holds the arm where it was before the reset
         if self._config.lock_step and stamp != now:
             self._dropped.add("command for another step", f"stamp {stamp} ns at {now} ns")
             return

@@ -100,7 +100,7 @@ class Run:
         self.last = -1  # newest of these steps
         self.start: int | None = None  # first step of the critical phase
         self.due = 0  # step of the next state that is owed to the replay
-        self.views: list[tuple[int, int]] = []  # overlap: from which step on, states are how many steps ahead
+        self.views: list[tuple[int, int]] = []  # from which step on states are how many steps ahead
         self.answer: Answer | None = None  # to the newest request
         self.has_time = False  # overlap: an answer just went out, and the next request is some steps away
         self.over_since: float | None = None
@@ -116,8 +116,7 @@ class Run:
         if request.expected is not None:
             step = min((step for step, sent in self.stamps.items() if sent >= stamp), default=self.last + 1)
             ahead = max(request.step - step, 0)
-        if request.overlap:
-            self.views.append((request.step, ahead))
+        self.views.append((request.step, ahead))
         return ahead
 
     def ahead(self, step: int) -> int:

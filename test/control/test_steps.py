@@ -200,6 +200,8 @@ def test_whoever_joins_hears_of_older_episodes_first_and_aborts_only_the_one_tha
     assert not arm.controller.must_abort(arm.now + 10**9)
     arm.controller.episode_state(EpisodeState(4, Phase.CRITICAL, stamp=arm.stamp - 10**9))
     assert not arm.controller.must_abort(arm.now + 10**9)  # nothing is known of it yet
+    arm.later()
+    arm.sense()
     arm.tick()
     assert not arm.controller.must_abort(arm.now)
     assert arm.controller.must_abort(arm.now + 10**9)
@@ -210,13 +212,38 @@ def test_a_real_arm_that_lags_is_not_told_to_jump_back_when_an_episode_begins() 
     arm = started()
     for _ in range(5):
         arm.step()
+    arm.later()
+    arm.sense(arm.commands[-1].target - 0.05)
+    arm.tick()
     before = arm.commands[-1].target
     arm.phase(Phase.DONE, ending=Ending.FAILURE)
     arm.phase(Phase.APPROACH, 2)
     arm.later()
-    arm.sense(before - 0.05)
+    arm.sense(before - 0.04)
     arm.tick()
     np.testing.assert_array_equal(arm.commands[-1].target, before)
+
+
+@pytest.mark.parametrize("boundary", ["block", "overlap"])
+def test_an_arm_that_was_moved_between_episodes_is_not_told_to_go_back(boundary: str) -> None:
+    arm = started(boundary=boundary)
+    for _ in range(5):
+        arm.step()
+    arm.phase(Phase.DONE, ending=Ending.FAILURE)
+    arm.later()
+    arm.sense(arm.commands[-1].target)
+    arm.tick()
+    arm.phase(Phase.RESETTING, 2)
+    arm.phase(Phase.APPROACH, 2)
+    sent = len(arm.commands)
+    arm.later()
+    assert arm.tick() == Outcome()  # where it is now has not been measured
+    assert arm.controller.step_in(arm.now, arm.stamp) is None
+    arm.later()
+    arm.sense((0.1, 0.04))
+    outcome = arm.tick()
+    np.testing.assert_allclose(arm.commands[sent].target, (0.1, 0.04))
+    assert outcome.request is not None and outcome.request.block
 
 
 def test_lock_step_cannot_overlap() -> None:
