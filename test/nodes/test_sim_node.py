@@ -343,6 +343,29 @@ def test_without_lock_step_time_runs_by_itself(others: Others, start_node: Calla
     assert set(np.diff(stamps)) == {PERIOD}
 
 
+def test_after_a_reset_nobody_holds_the_arm_where_it_was_before(
+    others: Others, start_node: Callable[..., Any]
+) -> None:
+    start_node("sim_node", lock_step=False)
+    others.meet()
+    others.begin()
+    moved = others.arm(others.joints[0]) + 10 * WRIST
+    others.send(to_ns(others.joints[-1].header.stamp), moved)
+    others.graph.until(lambda: np.abs(others.arm(others.joints[-1]) - moved).max() < 0.005)
+    others.say(1, DONE)
+    others.say(2, RESETTING)
+    others.event(EpisodeEvent.RESET_DONE)
+    others.joints.clear()
+    others.send(0, moved)  # an executor that holds the arm as it did
+    others.graph.until(lambda: len(others.joints) > 5)
+    start = others.arm(others.joints[-1])
+    assert np.abs(start - moved).max() > 0.1
+    others.say(2, APPROACH)
+    others.graph.until(lambda: len(others.joints) > 10)
+    others.send(0, start + WRIST)
+    others.graph.until(lambda: np.abs(others.arm(others.joints[-1]) - start - WRIST).max() < 0.005)
+
+
 def test_a_task_that_there_is_not_is_told(start_node: Callable[..., Any]) -> None:
     process = start_node("sim_node", task="juggle")
     assert process.process.wait(30) == 2
