@@ -1,4 +1,4 @@
-"""For nodes that must not be late: real-time priority where the system grants it, no long pauses of Python's own."""
+"""Who goes first on a busy computer: nodes that must not be late, and one that can wait."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from rlt_ros.middleware import Node
 def be_punctual(node: Node, priority: int) -> None:
     """Give all threads of this process a real-time priority (SCHED_FIFO); 0 leaves them as they are.
 
-    Without the right to it (`ulimit -r`, CAP_SYS_NICE) nothing changes, and the log says so.
+    Python's own long pauses are avoided as well. Without the right to it (`ulimit -r`, CAP_SYS_NICE) nothing else
+    changes, and the log says so.
     """
     gc.collect()
     gc.freeze()  # what is loaded by now stays; looking through it again takes milliseconds
@@ -28,6 +29,11 @@ def be_ordinary() -> None:
     gc.unfreeze()
     if hasattr(os, "sched_setscheduler"):
         _schedule(os.SCHED_OTHER, 0)
+
+
+def step_back(steps: int) -> None:
+    """Let others go first by ``steps`` of `nice`: this thread, and those that it starts."""
+    os.setpriority(os.PRIO_PROCESS, 0, max(steps, os.getpriority(os.PRIO_PROCESS, 0)))
 
 
 def _schedule(policy: int, priority: int) -> None:

@@ -48,8 +48,8 @@ class RLState:
         step: control step, counted without gaps.
         z: (Z,) RL token.
         proprio: (P,) joint positions, then velocities, as the networks take them.
-        reference: (C, A) first C steps of the VLA's chunk, policy units.
-        anchor: (A,) observed joint positions that the actions of this window are relative to, rad.
+        reference: (C, A) C steps of the VLA's chunk from this step on, policy units.
+        anchor: (A,) joint positions at this step that the actions of this window are relative to, rad.
     """
 
     step: int

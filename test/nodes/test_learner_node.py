@@ -79,8 +79,8 @@ def station(graph: Any, tmp_path: Path) -> Station:
 
 
 def learner(graph: Any, out: Path, **parameters: Any) -> LearnerNode:
-    """A learner node in this process."""
-    values = {**PARAMETERS, "out": str(out), **parameters}
+    """A learner node in this process, which keeps its priority."""
+    values = {**PARAMETERS, "out": str(out), "niceness": 0, **parameters}
     overrides = [Parameter(name, value=value) for name, value in values.items()]
     return graph.add(LearnerNode(parameter_overrides=overrides))
 

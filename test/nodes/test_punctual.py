@@ -1,0 +1,31 @@
+"""Who goes first: a process that steps back, as far as the operating system says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+_PROGRAM = """
+import os, threading
+from rlt_ros.nodes.punctual import step_back
+os.nice({already})
+step_back({steps})
+found = []
+thread = threading.Thread(target=lambda: found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))
+thread.start()
+thread.join()
+print(os.getpriority(os.PRIO_PROCESS, 0), *found)
+"""
+
+
+@pytest.mark.parametrize(("already", "steps"), [(0, 10), (0, 0), (15, 10)])
+def test_a_process_and_the_threads_that_it_starts_step_back_and_never_forward(
+    already: int, steps: int
+) -> None:
+    program = _PROGRAM.format(already=already, steps=steps)
+    out = subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.PIPE, text=True)
+    before = min(os.getpriority(os.PRIO_PROCESS, 0) + already, 19)
+    assert out.stdout.split() == [str(max(steps, before))] * 2
