@@ -147,6 +147,12 @@ class ChunkBuffer:
         return self._current.row(step) if self._current else None
 
     @property
+    def newest_step(self) -> int | None:
+        """Control step that the newest chunk was asked for; another may take its place until it has begun."""
+        newest = self._next or self._current
+        return newest.chunk.step if newest else None
+
+    @property
     def complete(self) -> bool:
         """Whether the chunk after the one that is executed is there."""
         return self._next is not None

@@ -169,22 +169,21 @@ class Controller:
             raise ChunkRefused(
                 "actor outside its phase", f"chunk {chunk.chunk} is the actor's; the VLA acts now"
             )
+        if chunk.step not in self._asked_for and chunk.step != self._chunks.newest_step:
+            asked = sorted(self._asked_for) or "none"
+            raise ChunkRefused(
+                "unasked chunk", f"chunk {chunk.chunk} for step {chunk.step}; asked for {asked}"
+            )
+        if self._asked and chunk.step in self._asked_for:
+            self._latencies.append(self._step - self._asked[1])
+            self._asked = None  # also where it comes too late: then another one is asked for at once
+            self._asked_for.clear()
+        first = chunk.step
         if self._config.boundary == BLOCK:
-            if chunk.step not in self._asked_for:
-                asked = sorted(self._asked_for) or "none"
-                raise ChunkRefused(
-                    "unasked chunk", f"chunk {chunk.chunk} for step {chunk.step}; asked for {asked}"
-                )
             first = self._step  # the arm has waited for it
         elif self._chunks.row(self._step) is None:
             first = max(chunk.step, self._step)  # it comes late: the arm holds where the chunk begins
-        else:
-            first = chunk.step
         self._chunks.place(chunk, first, self._step)
-        if self._asked:
-            self._latencies.append(self._step - self._asked[1])
-        self._asked = None
-        self._asked_for.clear()
 
     def intervention(self, human: Intervention, now: int) -> bool:
         """Take in what the human commands; returns whether this is a take-over.

@@ -117,9 +117,11 @@ def test_blocking_holds_until_the_chunk_is_there_and_executes_all_of_it() -> Non
 
 @pytest.mark.parametrize("late", [0, 1, 3])
 def test_overlapping_asks_early_for_where_the_arm_will_be_and_goes_on_without_a_stop(late: int) -> None:
-    arm = started(boundary="overlap", request_margin=0)
+    arm = started(boundary="overlap", request_margin=3)
     rising = np.linspace(0.001, 0.01, 10, dtype=np.float32)[:, None].repeat(2, axis=1)
-    arm.later(late)
+    arm.later(late + 1)
+    arm.sense(late=late)
+    arm.tick()
     arm.offer(0, action=rising, reference=rising)
     executed, asked = [], []
     for _ in range(30):
@@ -134,41 +136,65 @@ def test_overlapping_asks_early_for_where_the_arm_will_be_and_goes_on_without_a_
             anchor = request.expected.astype(np.float32)
             arm.offer(request.step, anchor=anchor, action=rising, reference=rising)
     assert [step.row for step in executed] == [*range(10)] * 3
-    assert [request.step for _, request in asked][:2] == [10, 20]
-    for border, (step, request) in zip((10, 20), asked, strict=False):
-        np.testing.assert_allclose(request.expected, executed[border - 1].command, atol=1e-6)
-        assert border - step <= 4
+    assert [request.step for _, request in asked][:2] == [11, 21]
+    for border, (step, request) in zip((11, 21), asked, strict=False):
+        np.testing.assert_allclose(request.expected, executed[border - 2].command, atol=1e-6)
+        assert border - step <= 6  # two of latency, three of margin, and one that is rounded up
 
 
 def test_a_chunk_that_comes_late_begins_where_the_arm_holds() -> None:
     arm = started(boundary="overlap")
-    executed = []
-    for step in range(10):
+    executed = [record(arm.step())]
+    for step in range(1, 11):
         arm.later()
         arm.sense()
-        if step in (0, 6):
-            arm.offer(0 if step == 0 else CHUNK)
+        if step == 7:
+            arm.offer(1 + CHUNK)
         executed.append(record(arm.tick()))
     vla = [(Source.VLA, row) for row in range(CHUNK)]
-    assert [(one.source, one.row) for one in executed] == [*vla, *[(Source.HOLD, 0)] * 2, *vla]
+    hold = (Source.HOLD, 0)
+    assert [(one.source, one.row) for one in executed] == [hold, *vla, hold, hold, *vla]
 
 
 def test_a_chunk_that_is_chosen_anew_takes_the_place_of_one_that_has_not_begun() -> None:
-    arm = started(boundary="overlap")
-    executed = []
-    for step in range(2 * CHUNK):
+    arm = started(boundary="overlap", request_margin=3)
+    arm.later()
+    arm.sense()
+    arm.tick()
+    first, border, executed = arm.offer(0), 1 + CHUNK, []
+    for step in range(1, border + CHUNK):
         arm.later()
         arm.sense()
-        if step == 0:
-            first = arm.offer(0)
-        if step == 2:
-            arm.offer(CHUNK)
-            anew = arm.offer(CHUNK)
-        if step > CHUNK:
+        if step == 3:
+            arm.offer(border)
+            anew = arm.offer(border)
+        if step > border:
             with pytest.raises(ChunkRefused, match=f"{anew.chunk} has begun"):
-                arm.offer(CHUNK)
+                arm.offer(border)
         executed.append(record(arm.tick()).chunk)
     assert executed == [first.chunk] * CHUNK + [anew.chunk] * CHUNK
+
+
+def test_a_chunk_that_was_asked_for_before_the_hand_over_is_not_executed_after_it() -> None:
+    arm = started(boundary="overlap", request_margin=3)
+    arm.step()
+    early: list[int] = []
+    while not early:
+        arm.later()
+        arm.sense()
+        outcome = arm.tick()
+        early += [outcome.request.step] if outcome.request else []
+    arm.phase(Phase.CRITICAL)
+    arm.later()
+    arm.sense()
+    request = arm.tick().request
+    assert request is not None and request.block
+    with pytest.raises(ChunkRefused, match=f"for step {early[0]}; asked for"):
+        arm.offer(early[0])
+    arm.offer(request.step)
+    arm.later()
+    arm.sense()
+    assert record(arm.tick()).source is Source.VLA
 
 
 def test_whoever_joins_in_the_middle_of_an_episode_holds_and_counts_no_steps() -> None:
