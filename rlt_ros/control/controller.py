@@ -78,9 +78,7 @@ class Controller:
         self._stamp = 0
         self._due: int | None = None  # when the joint state came that lock-step has to answer
         self._anchor = True  # start anew from the measured position
-        self._lag: Array = np.zeros(
-            limits.dim
-        )  # rad, of the arm behind its command when it was measured last
+        self._lag: Array = np.zeros(limits.dim)  # rad, behind the command when measured last
         self._unseen = False  # nothing was measured since the episode began; a reset may have moved the arm
         self._episode = EpisodeState(0, Phase.IDLE)
         self._episode_seen = 0
@@ -90,6 +88,7 @@ class Controller:
         self._asked_for: set[int] = set()
         self._stepped_in: int | None = None
         self._latencies: deque[int] = deque(maxlen=_LATENCIES)
+        self._latency = _FIRST_LATENCY  # steps that nearly all answers take
         self._sent: deque[tuple[int, Array]] = deque(maxlen=_SENT)  # stamps and targets
         self._period = round(1e9 / hz)
         self.why_held = authority.NO_EPISODE
@@ -176,6 +175,7 @@ class Controller:
             )
         if self._asked and chunk.step in self._asked_for:
             self._latencies.append(self._step - self._asked[1])
+            self._latency = round(float(np.percentile(self._latencies, _ON_TIME)))
             self._asked = None  # also where it comes too late: then another one is asked for at once
             self._asked_for.clear()
         first = chunk.step
@@ -239,7 +239,9 @@ class Controller:
         row = self._chunks.row(self._step) if running else None
         stopped = self._pressed or self._e_stop_watch.silent(now)
         given_up = config.lock_step and self._due is not None and now - self._due >= self._timeout
-        request = self._request(row, now) if running and not stopped and not given_up else None
+        request = (
+            self._request(row, self._position, now) if running and not stopped and not given_up else None
+        )
         if config.lock_step and running and not stopped and self._waits(row, now):
             return Outcome(None, request)
         time = self._robot_time(now)
@@ -346,7 +348,7 @@ class Controller:
             lineage=chunk.lineage,
         )
 
-    def _request(self, row: Row | None, now: int) -> Request | None:
+    def _request(self, row: Row | None, position: Array, now: int) -> Request | None:
         """The chunk to ask for at this step, unless an answer is awaited.
 
         An arm for which nothing is planned waits, so its chunk is made from what is seen there, in `overlap` too.
@@ -359,13 +361,12 @@ class Controller:
             return None
         else:
             step, target = self._chunks.end(self._step)
-            latency = round(float(np.percentile(self._latencies or [_FIRST_LATENCY], _ON_TIME)))
-            if step - self._step > latency + self._config.request_margin:
+            if step - self._step > self._latency + self._config.request_margin:
                 return None
         if self._asked is not None and now - self._asked[0] < self._timeout:
             return None
-        if target is not None and self._position is not None:
-            expected = self._position + (target - self._followed)
+        if target is not None:
+            expected = position + (target - self._followed)
         self._asked = (now, self._step)
         self._asked_for.add(step)
         return Request(

@@ -231,7 +231,7 @@ class Inference:
         frames: list[Frame] = []
         if critical and run.stored and not request.overlap:
             frames = self._frames(run, request.step)
-        ahead = run.view(request, seen.observation.stamp)
+        ahead = run.look_ahead(request, seen.observation.stamp)
         states = self._states(run, [*frames, Frame(request.step, seen, ahead, request.expected)])
         if not states:
             return []

@@ -110,8 +110,11 @@ class Run:
         self.stamps[step] = stamp
         self.last = max(self.last, step)
 
-    def view(self, request: Request, stamp: int) -> int:
-        """How many steps a request's is ahead of what was seen at ``stamp``, ns; from there on, so are the states."""
+    def look_ahead(self, request: Request, stamp: int) -> int:
+        """Note by how many steps a request is ahead of what was seen at ``stamp``, ns, and return it.
+
+        The states from its step on are as far ahead.
+        """
         ahead = 0
         if request.expected is not None:
             step = min((step for step, sent in self.stamps.items() if sent >= stamp), default=self.last + 1)
