@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import atexit
 import os
-import signal
-import socket
 import sys
 import threading
 import weakref
 from collections.abc import Sequence
-from types import FrameType
 from typing import Any, Protocol
 
 from rlt_ros.middleware.dds.arguments import Arguments, parse
 from rlt_ros.middleware.dds.domain import Participant, domain_id_from_environment
 from rlt_ros.middleware.dds.graph import Graph
+from rlt_ros.middleware.dds.signals import Signals
 
 _PATIENCE = 1.0  # s, for callbacks that run while the process leaves the graph
 
@@ -44,7 +42,7 @@ class Context:
         self._lock = threading.RLock()
         self._ok = False
         self._open: tuple[Participant, Graph] | None = None
-        self._signals = _Signals(self)
+        self._signals = Signals(self.stop, self.wake_all)
         self._sleepers: weakref.WeakSet[Any] = weakref.WeakSet()
         self._sleepers_lock = threading.RLock()  # a signal may come while this thread holds it
         self.arguments = Arguments()
@@ -116,55 +114,6 @@ class Context:
         if not self._open:
             raise NotInitializedException
         return self._open
-
-
-class _Signals:
-    """SIGINT and SIGTERM end the work.
-
-    Python runs signal handlers in the main thread, when it is back from C code. While it waits for DDS it is not, so a
-    thread that the signal reaches through a socket wakes it.
-    """
-
-    _HANDLED = (signal.SIGINT, signal.SIGTERM)
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._before: dict[int, Any] = {}
-        self._sockets: tuple[socket.socket, socket.socket] | None = None
-
-    def install(self) -> None:
-        """Take over the signals, if this is the main thread."""
-        if threading.current_thread() is not threading.main_thread() or self._sockets:
-            return
-        self._sockets = receive, send = socket.socketpair()
-        send.setblocking(False)
-        signal.set_wakeup_fd(send.fileno(), warn_on_full_buffer=False)
-        for number in self._HANDLED:
-            self._before[number] = signal.signal(number, self._handle)
-        threading.Thread(target=self._forward, args=(receive,), name="signals", daemon=True).start()
-
-    def uninstall(self) -> None:
-        """Give the signals back."""
-        if self._sockets is None or threading.current_thread() is not threading.main_thread():
-            return
-        _, send = self._sockets
-        self._sockets = None
-        signal.set_wakeup_fd(-1)
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before.clear()
-        send.close()
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        self._context.stop()
-        before = self._before.get(number)
-        if number == signal.SIGINT and callable(before):
-            before(number, frame)  # Python's own raises KeyboardInterrupt
-
-    def _forward(self, receive: socket.socket) -> None:
-        with receive:
-            while receive.recv(64):
-                self._context.wake_all()
 
 
 _context = Context()

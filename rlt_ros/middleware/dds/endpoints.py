@@ -22,6 +22,7 @@ from rlt_ros.middleware.dds.qos import (
     policy_kind,
     to_dds,
 )
+from rlt_ros.middleware.dds.signals import uninterrupted
 from rlt_ros.middleware.dds.time import Duration
 
 _FOR_EVER = 2**63 - 1  # ns
@@ -146,7 +147,9 @@ class Subscription:
 
     def take(self) -> Callable[[], Any] | None:
         """Take the next message; returns the call that handles it, or None if there is none."""
-        for sample in self._reader.take(1, condition=self.entity):
+        with uninterrupted:
+            samples = self._reader.take(1, condition=self.entity)
+        for sample in samples:
             if sample.sample_info.valid_data:
                 return lambda: self._handle(sample.payload)
         return None

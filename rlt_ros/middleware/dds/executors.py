@@ -53,6 +53,7 @@ class Executor:
         self._guard, self._waitset = GuardCondition(participant), NamingWaitSet(participant)
         self._waitset.attach(self._guard)
         self._using_dds = threading.Lock()  # so that nothing is deleted under a thread that waits or polls
+        self._waking = threading.RLock()  # nor under one that wakes; reentrant, for signals
         self._is_shutdown = False
         self._turn = 0  # whose turn it is; without it, a busy topic would starve those behind it
         self._context.add_sleeper(self)
@@ -79,8 +80,9 @@ class Executor:
 
     def wake(self) -> None:
         """Look around, if it waits."""
-        if not self._is_shutdown:
-            self._guard.set(True)
+        with self._waking:
+            if not self._is_shutdown:
+                self._guard.set(True)
 
     def refresh(self) -> None:
         """Learn that a node or a waitable came or went."""
@@ -104,8 +106,9 @@ class Executor:
         """Stop calling back, wait for callbacks that run; returns whether they ended in time."""
         if self._is_shutdown:
             return True
-        self._is_shutdown = True
-        self._guard.set(True)
+        with self._waking:
+            self._is_shutdown = True
+            self._guard.set(True)
         for node in self.get_nodes():
             self.remove_node(node)
         with self._using_dds:

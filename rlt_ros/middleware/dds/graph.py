@@ -22,6 +22,7 @@ from cyclonedds.sub import DataReader
 from rlt_ros.middleware.dds.domain import Participant, delete, user_data
 from rlt_ros.middleware.dds.message import deserialize_message, message_class, serialize_message
 from rlt_ros.middleware.dds.qos import DurabilityPolicy, QoSProfile, from_dds, to_dds
+from rlt_ros.middleware.dds.signals import uninterrupted
 
 _TOPIC, _TYPE = "ros_discovery_info", "rmw_dds_common/msg/ParticipantEntitiesInfo"
 _PREFIX = "rt"  # of the DDS names of ROS topics
@@ -200,7 +201,9 @@ class Graph:
     def _words(self) -> list[_Word]:
         """What every participant that is alive told last about its nodes."""
         with self._lock:
-            for sample in self._reader.take(_MOST):
+            with uninterrupted:
+                samples = self._reader.take(_MOST)
+            for sample in samples:
                 if sample.sample_info.valid_data:
                     told: Any = deserialize_message(sample.payload, message_class(_TYPE))
                     self._told[bytes(told.gid.data)] = _Word.of(told)
@@ -234,7 +237,8 @@ class Graph:
 
             reader._cqos_conv = int  # leaves the pointer as it is
             reader._constructor = participant if kind is BuiltinTopicDcpsParticipant else endpoint
-            reader.read(_MOST, condition)
+            with uninterrupted:
+                reader.read(_MOST, condition)
             return made
 
 
