@@ -48,8 +48,8 @@ class ControlConfig:
     )
     e_stop_timeout: float = parameter(
         0.0,
-        help="Without a message on the e-stop topic for this long the arm is stopped; 0 for an e-stop that speaks only "
-        "when it is pressed or released.",
+        help="Without a message on `rlt/hardware_e_stop` for this long the arm is stopped; 0 where the robot's e-stop "
+        "speaks only when it is pressed or released, or not at all.",
         unit="s",
         low=0.0,
     )

@@ -208,11 +208,14 @@ class Controller:
         self._human_watch.feed(self._robot_time(now))
         return human.phase.commands and not acted
 
-    def e_stop(self, pressed: bool, now: int) -> None:
+    def e_stop(self, pressed: bool) -> None:
         """Take in the e-stop. Releasing it does not continue old plans."""
         if pressed or self._pressed:
             self._forget_plan()
         self._pressed = pressed
+
+    def e_stop_speaks(self, now: int) -> None:
+        """The robot's own e-stop was heard, whatever it says."""
         self._e_stop_watch.feed(now)
 
     def tick(self, now: int, stamp: int = 0) -> Outcome:

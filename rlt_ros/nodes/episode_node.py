@@ -34,6 +34,7 @@ from rlt_ros.nodes import qos
 from rlt_ros.nodes.conversions import to_ns, write_episode
 from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Dropped, Report
 from rlt_ros.nodes.drivers import subscribe_joints
+from rlt_ros.nodes.e_stop import EStop
 from rlt_ros.nodes.parameters import Setup, declare
 from rlt_ros.nodes.run import CannotStart, Finished, run_node
 from rlt_ros.nodes.topics import Topics
@@ -104,7 +105,9 @@ class EpisodeNode(Node):
         topics.subscription(ChunkRequest, "rlt/chunk_request", self._on_request, qos.CHUNK_REQUEST)
         topics.subscription(ReplayStatus, "rlt/replay_status", self._on_replay, qos.REPLAY_STATUS)
         topics.subscription(LearnerStatus, "rlt/learner_status", self._on_learner, qos.LEARNER_STATUS)
-        topics.subscription(Bool, "rlt/e_stop", self._on_e_stop, qos.E_STOP, from_anybody=True)
+        e_stop = EStop(self._on_e_stop)
+        topics.subscription(Bool, "rlt/e_stop", e_stop.on_button, qos.E_STOP, from_anybody=True)
+        topics.subscription(Bool, "rlt/hardware_e_stop", e_stop.on_hardware, qos.E_STOP, from_anybody=True)
         if self._home is not None:
             sensors = qos.sensor(reliable=profile.reliable_sensors)
             subscribe_joints(topics, profile, self._on_joints, sensors, self._dropped)
@@ -172,8 +175,8 @@ class EpisodeNode(Node):
         busy = message.state == LearnerStatus.LEARNING
         self._progress.learner(owed=message.owed, busy=busy, rows=message.rows, version=message.version)
 
-    def _on_e_stop(self, message: Any) -> None:
-        self._machine.e_stop(message.data)
+    def _on_e_stop(self, pressed: bool) -> None:
+        self._machine.e_stop(pressed)
         self._tell()
 
     def _on_joints(self, message: Any) -> None:

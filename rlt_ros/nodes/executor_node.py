@@ -47,6 +47,7 @@ from rlt_ros.nodes.conversions import (
 )
 from rlt_ros.nodes.diagnostics import ERROR, OK, STALE, WARN, Diagnostics, Dropped, Report
 from rlt_ros.nodes.drivers import CommandPublishers, subscribe_joints
+from rlt_ros.nodes.e_stop import EStop
 from rlt_ros.nodes.parameters import Setup, declare
 from rlt_ros.nodes.punctual import be_punctual
 from rlt_ros.nodes.run import CannotStart, explained, run_node
@@ -115,7 +116,11 @@ class ExecutorNode(LifecycleNode):
         self._events = topics.publisher(EpisodeEvent, "rlt/episode_event", qos.EPISODE_EVENT)
         # First, so that it is told before the joint state which the new phase begins with.
         topics.subscription(EpisodeState, "rlt/episode_state", self._on_episode, qos.EPISODE_STATE)
-        topics.subscription(Bool, "rlt/e_stop", self._on_e_stop, qos.E_STOP, from_anybody=True)
+        self._e_stop = EStop(self._on_e_stop)
+        topics.subscription(Bool, "rlt/e_stop", self._e_stop.on_button, qos.E_STOP, from_anybody=True)
+        topics.subscription(
+            Bool, "rlt/hardware_e_stop", self._on_hardware_e_stop, qos.E_STOP, from_anybody=True
+        )
         topics.subscription(Intervention, "rlt/intervention", self._on_intervention, qos.INTERVENTION)
         topics.subscription(ActionChunk, "rlt/action_chunk", self._on_chunk, qos.ACTION_CHUNK)
         sensors = qos.sensor(reliable=self._profile.reliable_sensors or self._control.lock_step)
@@ -134,6 +139,7 @@ class ExecutorNode(LifecycleNode):
         self._controller = Controller(
             self._control, self._profile.limits(arm), self._profile.control_hz, arm, self._profile.gripper
         )
+        self._controller.e_stop(self._e_stop.pressed)
         return super().on_configure(state)
 
     @explained
@@ -246,12 +252,17 @@ class ExecutorNode(LifecycleNode):
             self._expected = now + round(1e9 / self._profile.control_hz)
             self._send(command)
 
-    def _on_e_stop(self, message: Any) -> None:
+    def _on_hardware_e_stop(self, message: Any) -> None:
         if self._controller is not None:
-            self._controller.e_stop(message.data, time.monotonic_ns())
-            if message.data != self._pressed:
-                self.get_logger().warning("e-stop pressed" if message.data else "e-stop released")
-            self._pressed = message.data
+            self._controller.e_stop_speaks(time.monotonic_ns())
+        self._e_stop.on_hardware(message)
+
+    def _on_e_stop(self, pressed: bool) -> None:
+        if pressed != self._pressed:
+            self.get_logger().warning("e-stop pressed" if pressed else "e-stop released")
+        self._pressed = pressed
+        if self._controller is not None:
+            self._controller.e_stop(pressed)
             self._answer()
 
     def _on_timer(self) -> None:

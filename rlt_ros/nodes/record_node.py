@@ -123,6 +123,7 @@ def _wanted(robot: RobotProfile, config: RecordConfig) -> Iterator[tuple[Any, st
         (EpisodeEvent, "rlt/episode_event", qos.EPISODE_EVENT),
         (EpisodeState, "rlt/episode_state", qos.EPISODE_STATE),
         (Bool, "rlt/e_stop", qos.E_STOP),
+        (Bool, "rlt/hardware_e_stop", qos.E_STOP),
     ]
     if config.pictures:
         of_a_robot += [(camera_type(camera), camera.topic, sensors) for camera in robot.cameras.values()]

@@ -25,6 +25,7 @@ from rlt_ros.nodes import qos
 from rlt_ros.nodes.conversions import read_episode, read_step, to_header, write_intervention
 from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Dropped, Report
 from rlt_ros.nodes.drivers import subscribe_joints
+from rlt_ros.nodes.e_stop import EStop
 from rlt_ros.nodes.parameters import Setup, declare
 from rlt_ros.nodes.punctual import be_punctual
 from rlt_ros.nodes.run import CannotStart, run_node
@@ -81,9 +82,9 @@ class TeleopNode(Node):
         subscribe_joints(topics, self._profile, self._on_joints, qos.SENSOR, self._dropped)
         topics.subscription(ExecutedStep, "rlt/executed_step", self._on_step, qos.EXECUTED_STEP)
         topics.subscription(EpisodeState, "rlt/episode_state", self._on_episode, qos.EPISODE_STATE)
-        topics.subscription(
-            Bool, "rlt/e_stop", lambda m: self._operator.e_stop(m.data), qos.E_STOP, from_anybody=True
-        )
+        e_stop = EStop(lambda pressed: self._operator.e_stop(pressed))
+        topics.subscription(Bool, "rlt/e_stop", e_stop.on_button, qos.E_STOP, from_anybody=True)
+        topics.subscription(Bool, "rlt/hardware_e_stop", e_stop.on_hardware, qos.E_STOP, from_anybody=True)
 
         self._device: Device | None = None
         direct = config.direct == "true" or (config.direct == "auto" and IMPLEMENTATION == "dds")

@@ -84,7 +84,7 @@ def test_under_the_e_stop_it_stays_where_it_is() -> None:
     assert sent(one) == pytest.approx(OPEN)
     say(one, 1.0)
     assert sent(one) == pytest.approx(0.9 * OPEN)
-    one.controller.e_stop(True, one.now)
+    one.controller.e_stop(True)
     assert [sent(one) for _ in range(3)] == pytest.approx([0.9 * OPEN] * 3)
 
 

@@ -83,7 +83,7 @@ def test_a_take_over_stops_the_policys_motion_out_of_turn_but_not_again_and_agai
 def test_with_the_e_stop_pressed_a_take_over_changes_nothing() -> None:
     arm = started()
     arm.step()
-    arm.controller.e_stop(True, arm.now)
+    arm.controller.e_stop(True)
     engaged(arm)
     assert arm.controller.step_in(arm.now, arm.stamp) is None
 
@@ -109,10 +109,10 @@ def test_an_e_stop_holds_and_its_release_does_not_continue_the_old_plan() -> Non
     arm = started()
     arm.step()
     arm.step()
-    arm.controller.e_stop(True, arm.now)
+    arm.controller.e_stop(True)
     stopped = arm.step()
     assert (record(stopped).source, stopped.request) == (Source.HOLD, None)
-    arm.controller.e_stop(False, arm.now)
+    arm.controller.e_stop(False)
     arm.later()
     arm.sense()
     outcome = arm.tick()
@@ -124,7 +124,9 @@ def test_an_e_stop_that_must_speak_and_does_not_stops_the_arm() -> None:
     arm = started(e_stop_timeout=0.1)
     assert record(arm.step()).source is Source.HOLD
     assert arm.controller.why_held == authority.E_STOP
-    arm.controller.e_stop(False, arm.now)
+    arm.controller.e_stop(False)  # a button is not what must speak
+    assert record(arm.step()).source is Source.HOLD
+    arm.controller.e_stop_speaks(arm.now)
     arm.step()
     assert record(arm.step()).source is Source.VLA
 

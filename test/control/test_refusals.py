@@ -174,6 +174,6 @@ def _send(arm: Arm, what: str, values: np.ndarray) -> None:
         arm.phase(Phase.RESETTING)
         arm.phase(Phase.APPROACH)
     elif what == "stop":
-        arm.controller.e_stop(bool(values[0] > 0), arm.now)
+        arm.controller.e_stop(bool(values[0] > 0))
     elif what == "wait":
         arm.later(5)

@@ -51,7 +51,10 @@ class World:
         self._events = node.create_publisher(EpisodeEvent, "rlt/episode_event", qos.EPISODE_EVENT)
         self._steps = node.create_publisher(ExecutedStep, "rlt/executed_step", qos.EXECUTED_STEP)
         self._requests = node.create_publisher(ChunkRequest, "rlt/chunk_request", qos.CHUNK_REQUEST)
-        self._stop = node.create_publisher(Bool, "rlt/e_stop", qos.E_STOP)
+        self._stops = {
+            topic: node.create_publisher(Bool, f"rlt/{topic}", qos.E_STOP)
+            for topic in ("e_stop", "hardware_e_stop")
+        }
         self._learner = node.create_publisher(LearnerStatus, "rlt/learner_status", qos.LEARNER_STATUS)
         self._replay = node.create_publisher(ReplayStatus, "rlt/replay_status", qos.REPLAY_STATUS)
         node.create_publisher(Observation, "rlt/observation", qos.OBSERVATION)
@@ -68,7 +71,7 @@ class World:
 
     def listens(self) -> None:
         """Wait until the node hears everything."""
-        out = (self._events, self._steps, self._requests, self._learner, self._replay, self._stop)
+        out = (self._events, self._steps, self._requests, self._learner, self._replay, *self._stops.values())
         self.graph.until(lambda: all(p.get_subscription_count() for p in out), what="the node listens")
 
     def reaches(self, phase: int, episode: int) -> Any:
@@ -115,9 +118,9 @@ class World:
         self._replay.publish(ReplayStatus(rows=3, robots=list(newest), last_episodes=list(newest.values())))
         self._learner.publish(LearnerStatus(state=LearnerStatus.CAUGHT_UP, rows=3, version=1))
 
-    def e_stop(self, pressed: bool) -> None:
-        """The e-stop is pressed, or released."""
-        self._stop.publish(Bool(data=pressed))
+    def e_stop(self, pressed: bool, by: str) -> None:
+        """An e-stop is pressed, or released."""
+        self._stops[by].publish(Bool(data=pressed))
 
     def joints(self, value: float) -> None:
         """All joints of the arm at one position."""
@@ -193,8 +196,9 @@ def test_a_node_that_was_killed_goes_on_and_closes_what_it_had_begun(
     assert again.seed == 1  # the second one of training, since the first one is done
 
 
+@pytest.mark.parametrize("e_stop", ["e_stop", "hardware_e_stop"])
 def test_the_next_episode_waits_for_the_learner_and_for_the_e_stop(
-    world: World, start_node: Callable[..., Any], tmp_path: Path
+    world: World, start_node: Callable[..., Any], tmp_path: Path, e_stop: str
 ) -> None:
     world.complete()
     start_node("episode_node", out=str(tmp_path), plan=["train:5"], max_debt=100)
@@ -206,9 +210,9 @@ def test_the_next_episode_waits_for_the_learner_and_for_the_e_stop(
     assert all(state.episode == 1 for state in world.states)
     world.learner(50.0)
     world.reaches(RESETTING, 2)
-    world.e_stop(True)
+    world.e_stop(True, by=e_stop)
     assert world.reaches(DONE, 2).outcome == EpisodeState.OUTCOME_ABORTED
-    world.e_stop(False)
+    world.e_stop(False, by=e_stop)
     world.reaches(RESETTING, 3)
 
 

@@ -61,13 +61,22 @@ class Others:
         self._human = node.create_publisher(Intervention, "rlt/intervention", qos.INTERVENTION)
         self._e_stop = node.create_publisher(Bool, "rlt/e_stop", qos.E_STOP)
         self._bare_e_stop = node.create_publisher(Bool, "rlt/e_stop", qos.ANYBODY)
+        self._circuit = node.create_publisher(Bool, "rlt/hardware_e_stop", qos.ANYBODY)
         self.stamp = PERIOD
         self.chunk_id = 0
         self.pump = True  # whether the robot publishes on its own
 
     def meet(self) -> None:
         """Wait until messages pass both ways."""
-        outs = (self._joints, self._chunks, self._states, self._human, self._e_stop, self._bare_e_stop)
+        outs = (
+            self._joints,
+            self._chunks,
+            self._states,
+            self._human,
+            self._e_stop,
+            self._bare_e_stop,
+            self._circuit,
+        )
         self.graph.until(lambda: all(p.get_subscription_count() for p in outs), what="the executor listens")
         self.graph.until(lambda: self.node.count_publishers("/joint_command"), what="the executor is active")
 
@@ -123,6 +132,9 @@ class Others:
 
     def stop(self, pressed: bool, *, latched: bool = True) -> None:
         (self._e_stop if latched else self._bare_e_stop).publish(Bool(data=pressed))
+
+    def stop_by_circuit(self, pressed: bool) -> None:
+        self._circuit.publish(Bool(data=pressed))
 
     def step(self, source: int, after: int) -> Any:
         """The first executed step of a source after the first `after` ones."""
@@ -251,6 +263,16 @@ def test_human_and_e_stop_come_before_the_policy_and_silence_means_hold(
         graph.until(lambda: others.diagnostics.get("control message") == "holds: e-stop", what="e-stop")
         others.stop(False, latched=latched)
         others.step(ExecutedStep.SOURCE_VLA, len(others.steps))
+    # Releasing one does not release the other.
+    others.stop_by_circuit(True)
+    graph.until(lambda: others.diagnostics.get("control message") == "holds: e-stop", what="e-stop")
+    others.stop(True)
+    others.stop(False)
+    place = len(others.steps)
+    graph.until(lambda: len(others.steps) > place + 10)
+    assert {s.source for s in others.steps[place:]} == {ExecutedStep.SOURCE_HOLD}
+    others.stop_by_circuit(False)
+    others.step(ExecutedStep.SOURCE_VLA, len(others.steps))
     # The robot falls silent.
     others.pump = False
     graph.until(lambda: "joint states" in others.diagnostics.get("control message", ""), what="hold")

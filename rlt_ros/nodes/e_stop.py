@@ -1,0 +1,33 @@
+"""The e-stop of people and that of the robot: either stops the arm, and releasing one does not release the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+class EStop:
+    """Hears `rlt/e_stop`, a button that speaks when it is pressed or released, and `rlt/hardware_e_stop`, a circuit.
+
+    Args:
+        told: called when either spoke, with whether any is pressed.
+    """
+
+    def __init__(self, told: Callable[[bool], None]) -> None:
+        self._told = told
+        self._button = self._hardware = False
+
+    @property
+    def pressed(self) -> bool:
+        """Whether any is."""
+        return self._button or self._hardware
+
+    def on_button(self, message: Any) -> None:
+        """Take in what a person says (`std_msgs/Bool`)."""
+        self._button = message.data
+        self._told(self.pressed)
+
+    def on_hardware(self, message: Any) -> None:
+        """Take in what the robot says (`std_msgs/Bool`)."""
+        self._hardware = message.data
+        self._told(self.pressed)
