@@ -18,9 +18,9 @@ from rlt_ros.control.authority import Choice, Inputs
 from rlt_ros.control.chunks import ChunkBuffer, ChunkRefused, Row
 from rlt_ros.control.config import BLOCK, ControlConfig
 from rlt_ros.control.gripper import Gripper
-from rlt_ros.control.records import Command, InputRefused, Outcome, Request
+from rlt_ros.control.records import Command, InputRefused, Outcome
 from rlt_ros.control.watchdog import Watchdog
-from rlt_ros.rlt.stream import ActionChunk, EpisodeState, Phase, StepRecord
+from rlt_ros.rlt.stream import ActionChunk, ChunkRequest, EpisodeState, Phase, StepRecord
 from rlt_ros.rlt.transition import Source
 from rlt_ros.robots.gripper import GripperProfile
 from rlt_ros.robots.intervention import Intervention, TakeOver
@@ -351,7 +351,7 @@ class Controller:
             lineage=chunk.lineage,
         )
 
-    def _request(self, row: Row | None, position: Array, now: int) -> Request | None:
+    def _request(self, row: Row | None, position: Array, now: int) -> ChunkRequest | None:
         """The chunk to ask for at this step, unless an answer is awaited.
 
         An arm for which nothing is planned waits, so its chunk is made from what is seen there, in `overlap` too.
@@ -372,8 +372,9 @@ class Controller:
             expected = position + (target - self._followed)
         self._asked = (now, self._step)
         self._asked_for.add(step)
-        return Request(
-            self._episode.episode, step, self._episode.phase, expected is None, self._stamp, expected
+        episode = self._episode
+        return ChunkRequest(
+            self._stamp, episode.episode, step, episode.phase, overlap=expected is not None, expected=expected
         )
 
     @property

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rlt_ros.rlt.stream import Phase, StepRecord
+from rlt_ros.rlt.stream import ChunkRequest, StepRecord
 
 Array = NDArray[np.float64]
 
@@ -24,27 +23,6 @@ class InputRefused(ValueError):
     def __init__(self, kind: str, reason: str) -> None:
         super().__init__(reason)
         self.kind = kind
-
-
-@dataclass(frozen=True)
-class Request:
-    """A chunk that is needed.
-
-    Attributes:
-        episode: running episode.
-        step: control step that it is needed for.
-        phase: APPROACH or CRITICAL.
-        block: the answer must be from the observation at `stamp`; otherwise from the newest.
-        stamp: of the joint state, ns.
-        expected: (A,) rad, where the arm will be at that step; None where it is there.
-    """
-
-    episode: int
-    step: int
-    phase: Phase
-    block: bool
-    stamp: int
-    expected: Array | None = None
 
 
 class Command(NamedTuple):
@@ -67,4 +45,4 @@ class Outcome(NamedTuple):
     """What comes of a tick: nothing while lock-step waits for a chunk."""
 
     command: Command | None = None
-    request: Request | None = None
+    request: ChunkRequest | None = None

@@ -15,7 +15,8 @@ import numpy as np
 
 from rlt_ros.middleware import arrays
 from rlt_ros.middleware.messages import ActionChunk as ActionChunkMessage
-from rlt_ros.middleware.messages import ChunkRequest, Duration, Header, Image, PolicyUpdate, Time
+from rlt_ros.middleware.messages import ChunkRequest as ChunkRequestMessage
+from rlt_ros.middleware.messages import Duration, Header, Image, PolicyUpdate, Time
 from rlt_ros.middleware.messages import EpisodeState as EpisodeStateMessage
 from rlt_ros.middleware.messages import ExecutedStep as ExecutedStepMessage
 from rlt_ros.middleware.messages import Intervention as InterventionMessage
@@ -26,10 +27,9 @@ from rlt_ros.perception import Observation
 from rlt_ros.perception.pictures import PictureError, decode
 from rlt_ros.rlt.config import Shapes
 from rlt_ros.rlt.lineage import Lineage
-from rlt_ros.rlt.stream import ActionChunk, Ending, EpisodeState, Phase, StateRecord, StepRecord
+from rlt_ros.rlt.stream import ActionChunk, ChunkRequest, Ending, EpisodeState, Phase, StateRecord, StepRecord
 from rlt_ros.rlt.transition import RLState, Source
 from rlt_ros.robots.intervention import Intervention, TakeOver
-from rlt_ros.vla.request import Request
 
 _SECOND = 1_000_000_000
 
@@ -211,7 +211,7 @@ def write_episode(state: EpisodeState) -> Any:
     )
 
 
-def read_request(message: Any) -> Request:
+def read_request(message: Any) -> ChunkRequest:
     """The request for a chunk in a message.
 
     Raises:
@@ -220,13 +220,26 @@ def read_request(message: Any) -> Request:
     expected = np.array(message.expected, dtype=np.float64)
     if not np.isfinite(expected).all():
         raise ValueError(f"the expected position is {expected}; it must be finite")
-    return Request(
+    return ChunkRequest(
         to_ns(message.header.stamp),
         message.episode,
         message.step,
         Phase(message.phase),
-        message.boundary == ChunkRequest.BOUNDARY_OVERLAP,
+        message.boundary == ChunkRequestMessage.BOUNDARY_OVERLAP,
         expected if expected.size else None,
+    )
+
+
+def write_request(request: ChunkRequest) -> Any:
+    """The request for a chunk as a message."""
+    message = ChunkRequestMessage
+    return message(
+        header=to_header(request.stamp),
+        episode=request.episode,
+        step=request.step,
+        phase=int(request.phase),
+        boundary=message.BOUNDARY_OVERLAP if request.overlap else message.BOUNDARY_BLOCK,
+        expected=[] if request.expected is None else request.expected.tolist(),
     )
 
 

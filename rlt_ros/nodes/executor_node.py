@@ -17,7 +17,7 @@ import numpy as np
 from rlt_ros.control.chunks import ChunkRefused
 from rlt_ros.control.config import ControlConfig
 from rlt_ros.control.controller import LOST_COUNT, Controller
-from rlt_ros.control.records import Command, InputRefused, Request
+from rlt_ros.control.records import Command, InputRefused
 from rlt_ros.middleware import (
     Clock,
     ClockType,
@@ -43,6 +43,7 @@ from rlt_ros.nodes.conversions import (
     read_intervention,
     to_header,
     to_ns,
+    write_request,
     write_step,
 )
 from rlt_ros.nodes.diagnostics import ERROR, OK, STALE, WARN, Diagnostics, Dropped, Report
@@ -283,7 +284,7 @@ class ExecutorNode(LifecycleNode):
             self._send(outcome.command)
             self._tell_why()
         if outcome.request is not None:
-            self._ask(outcome.request)
+            self._requests.publish(write_request(outcome.request))
         lost = self._controller.must_abort(time.monotonic_ns())
         if lost and self._aborted != self._controller.episode.episode:
             self._abort(self._controller.episode.episode)
@@ -296,19 +297,6 @@ class ExecutorNode(LifecycleNode):
             return
         if command.record is not None:
             self._steps.publish(write_step(command.record))
-
-    def _ask(self, request: Request) -> None:
-        boundary = ChunkRequest.BOUNDARY_BLOCK if request.block else ChunkRequest.BOUNDARY_OVERLAP
-        self._requests.publish(
-            ChunkRequest(
-                header=to_header(request.stamp),
-                episode=request.episode,
-                step=request.step,
-                phase=int(request.phase),
-                boundary=boundary,
-                expected=[] if request.expected is None else request.expected.tolist(),
-            )
-        )
 
     def _abort(self, episode: int) -> None:
         self._aborted = episode

@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 from rlt_ros.offline.labels import Segment
 from rlt_ros.perception import Observation
 from rlt_ros.rlt.parameters import check, parameter
-from rlt_ros.rlt.stream import Ending, EpisodeState, Phase, StepRecord
+from rlt_ros.rlt.stream import ChunkRequest, Ending, EpisodeState, Phase, StepRecord
 from rlt_ros.rlt.transition import Source
-from rlt_ros.vla.request import Request
 
 Array = NDArray[np.float64]
-Record: TypeAlias = "Observation | StepRecord | EpisodeState | Request"
+Record: TypeAlias = "Observation | StepRecord | EpisodeState | ChunkRequest"
 
 _NS = 1e9
 _SETTLE = 50_000_000  # ns that a step waits for what was recorded after it and is older
@@ -276,7 +275,7 @@ class Sampler:
         if critical and piece.start is None:
             piece.start = piece.steps
             self._say(piece, Phase.CRITICAL, moment)
-            self._out.append(Request(moment, piece.number, piece.steps, Phase.CRITICAL, overlap=True))
+            self._out.append(ChunkRequest(moment, piece.number, piece.steps, Phase.CRITICAL, overlap=True))
 
     def _say(
         self, piece: _Piece, phase: Phase, moment: int, ending: Ending = Ending.NONE, reward: float = 0.0

@@ -14,12 +14,12 @@ from typing import TypeAlias
 from rlt_ros.perception import Observation
 from rlt_ros.rlt.config import RLTConfig
 from rlt_ros.rlt.lineage import Lineage
-from rlt_ros.rlt.stream import EpisodeState, StateRecord, StepRecord
+from rlt_ros.rlt.stream import ChunkRequest, EpisodeState, StateRecord, StepRecord
 from rlt_ros.vla.frozen import Perceiver
 from rlt_ros.vla.inference import Inference
-from rlt_ros.vla.request import InferenceConfig, Request
+from rlt_ros.vla.request import InferenceConfig
 
-Record: TypeAlias = "Observation | StepRecord | EpisodeState | Request"
+Record: TypeAlias = "Observation | StepRecord | EpisodeState | ChunkRequest"
 Made: TypeAlias = "StateRecord | StepRecord | EpisodeState"
 
 _AFTER_THE_END = 1e9  # s; nothing is waited for any more

@@ -165,6 +165,32 @@ class StepRecord:
 
 
 @dataclasses.dataclass(frozen=True)
+class ChunkRequest:
+    """A chunk that the executor needs.
+
+    Attributes:
+        stamp: of the joint state at the step (block), or of the newest one (overlap), ns.
+        episode: id.
+        step: control step that the chunk is needed for.
+        phase: APPROACH or CRITICAL.
+        overlap: the arm still executes the chunk before, so the newest observation serves; otherwise the answer must be
+            from the one at ``stamp``.
+        expected: (A,) rad, where the arm will be at that step; None where it is there.
+    """
+
+    stamp: int
+    episode: int
+    step: int
+    phase: Phase
+    overlap: bool = False
+    expected: np.ndarray[Any, np.dtype[np.float64]] | None = None
+
+    def same(self, other: ChunkRequest) -> bool:
+        """Whether both ask for the same chunk, perhaps at another time."""
+        return (self.episode, self.step, self.phase) == (other.episode, other.step, other.phase)
+
+
+@dataclasses.dataclass(frozen=True)
 class ActionChunk:
     """C control steps to execute: what was chosen, beside what the VLA proposed.
 

@@ -24,12 +24,12 @@ from rlt_ros.perception import Observation
 from rlt_ros.rlt.checkpoint import PolicyUpdate
 from rlt_ros.rlt.config import RLTConfig, Shapes
 from rlt_ros.rlt.lineage import Lineage
-from rlt_ros.rlt.stream import ActionChunk, EpisodeState, Phase, StateRecord
+from rlt_ros.rlt.stream import ActionChunk, ChunkRequest, EpisodeState, Phase, StateRecord
 from rlt_ros.rlt.transition import Source
 from rlt_ros.vla.acting import Acting
 from rlt_ros.vla.alignment import Frame, Seen, Timeline
 from rlt_ros.vla.frozen import Perceiver
-from rlt_ros.vla.request import Answer, InferenceConfig, Request, Run
+from rlt_ros.vla.request import Answer, InferenceConfig, Run
 from rlt_ros.vla.token_watch import TokenWatch
 
 Output: TypeAlias = "StateRecord | ActionChunk"
@@ -77,7 +77,7 @@ class Inference:
             0,
             {},
         )  # an episode that is not announced yet, and its steps
-        self._request: Request | None = None
+        self._request: ChunkRequest | None = None
         self._asked = 0.0
         self._choosing = threading.Lock()  # around what a choice reads and leaves behind
         self._chunks = 0
@@ -133,7 +133,7 @@ class Inference:
         for old in list(self._runs)[:-2]:  # one that runs, and one whose last states are still computed
             del self._runs[old]
 
-    def ask(self, request: Request) -> None:
+    def ask(self, request: ChunkRequest) -> None:
         """Take a request; one that is asked again while it is answered changes nothing."""
         if request.phase not in (Phase.APPROACH, Phase.CRITICAL):
             self._drop("malformed request", f"a chunk was asked for in phase {request.phase.name}")
@@ -260,7 +260,7 @@ class Inference:
                 return f"step {missing}"
         return ""
 
-    def _observation(self, request: Request) -> Seen | None:
+    def _observation(self, request: ChunkRequest) -> Seen | None:
         """The observation that a request is to be answered from; None while it has not come."""
         newest = self._timeline.newest
         if newest is None:
@@ -384,7 +384,7 @@ class Inference:
             for observation, state in zip(observations, states, strict=True)
         ]
 
-    def _choose(self, run: Run, request: Request, record: StateRecord, arrived: float) -> ActionChunk:
+    def _choose(self, run: Run, request: ChunkRequest, record: StateRecord, arrived: float) -> ActionChunk:
         state, acted = record.state, None
         action = state.reference
         if request.phase is Phase.CRITICAL and not self.fallback:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from rlt_ros.rlt.parameters import check, parameter
-from rlt_ros.rlt.stream import ActionChunk, EpisodeState, Phase, StateRecord
+from rlt_ros.rlt.stream import ActionChunk, ChunkRequest, EpisodeState, Phase, StateRecord
 
 
 @dataclass(frozen=True)
@@ -45,31 +43,6 @@ class InferenceConfig:
 
 
 @dataclass(frozen=True)
-class Request:
-    """The executor needs a chunk.
-
-    Attributes:
-        stamp: of the joint state at the step (block), or of the newest one (overlap), ns.
-        episode: id.
-        step: control step that the chunk is needed for.
-        phase: APPROACH or CRITICAL.
-        overlap: the arm still executes the chunk before.
-        expected: (A,) rad, where the arm will be at that step; None where it is there.
-    """
-
-    stamp: int
-    episode: int
-    step: int
-    phase: Phase
-    overlap: bool = False
-    expected: NDArray[np.float64] | None = None
-
-    def same(self, other: Request) -> bool:
-        """Whether both ask for the same chunk, perhaps at another time."""
-        return (self.episode, self.step, self.phase) == (other.episode, other.step, other.phase)
-
-
-@dataclass(frozen=True)
 class Answer:
     """What was said to a request.
 
@@ -80,7 +53,7 @@ class Answer:
         chunk: the answer.
     """
 
-    request: Request
+    request: ChunkRequest
     record: StateRecord
     arrived: float
     chunk: ActionChunk
@@ -110,7 +83,7 @@ class Run:
         self.stamps[step] = stamp
         self.last = max(self.last, step)
 
-    def look_ahead(self, request: Request, stamp: int) -> int:
+    def look_ahead(self, request: ChunkRequest, stamp: int) -> int:
         """Note by how many steps a request is ahead of what was seen at ``stamp``, ns, and return it.
 
         The states from its step on are as far ahead.

@@ -23,7 +23,7 @@ def test_lock_step_answers_each_joint_state_once_after_its_chunk_has_come() -> N
     waiting = arm.tick()
     assert waiting.command is None
     assert waiting.request is not None
-    assert (waiting.request.step, waiting.request.stamp, waiting.request.block) == (0, arm.stamp, True)
+    assert (waiting.request.step, waiting.request.stamp, waiting.request.overlap) == (0, arm.stamp, False)
     assert arm.tick() == Outcome()  # it asks once
     chunk = arm.offer(0)
     done = record(arm.tick())
@@ -188,7 +188,7 @@ def test_a_chunk_that_was_asked_for_before_the_hand_over_is_not_executed_after_i
     arm.later()
     arm.sense()
     request = arm.tick().request
-    assert request is not None and request.block
+    assert request is not None and not request.overlap
     with pytest.raises(ChunkRefused, match=f"for step {early[0]}; asked for"):
         arm.offer(early[0])
     arm.offer(request.step)
@@ -269,7 +269,7 @@ def test_an_arm_that_was_moved_between_episodes_is_not_told_to_go_back(boundary:
     arm.sense((0.1, 0.04))
     outcome = arm.tick()
     np.testing.assert_allclose(arm.commands[sent].target, (0.1, 0.04))
-    assert outcome.request is not None and outcome.request.block
+    assert outcome.request is not None and not outcome.request.overlap
 
 
 def test_lock_step_cannot_overlap() -> None:

@@ -14,7 +14,7 @@ from rlt_ros.middleware import deserialize_message, serialize_message
 from rlt_ros.middleware.messages import Intervention as InterventionMessage
 from rlt_ros.nodes import conversions
 from rlt_ros.perception import Observation
-from rlt_ros.rlt.stream import ActionChunk, Ending, EpisodeState, Phase
+from rlt_ros.rlt.stream import ActionChunk, ChunkRequest, Ending, EpisodeState, Phase
 from rlt_ros.rlt.transition import Source
 from rlt_ros.robots.intervention import Intervention, TakeOver
 
@@ -79,6 +79,12 @@ def test_a_chunk_comes_out_as_it_went_in() -> None:
     record = chunk()
     found = conversions.read_chunk(sent(conversions.write_chunk(record)), SHAPES.chunk, SHAPES.action_dim)
     assert same(found, record)
+
+
+@pytest.mark.parametrize("expected", [None, np.array([0.1, -0.2])], ids=["block", "overlap"])
+def test_a_request_comes_out_as_it_went_in(expected: Any) -> None:
+    request = ChunkRequest(10**18 + 1, 3, 40, Phase.CRITICAL, expected is not None, expected)
+    assert same(conversions.read_request(sent(conversions.write_request(request))), request)
 
 
 def test_the_state_of_an_episode_comes_out_as_it_went_in() -> None:

@@ -10,9 +10,8 @@ import pytest
 from rlt_ros.offline.labels import Segment
 from rlt_ros.offline.sampling import Sampler, SamplingConfig
 from rlt_ros.perception import Observation
-from rlt_ros.rlt.stream import Ending, EpisodeState, Phase, StepRecord
+from rlt_ros.rlt.stream import ChunkRequest, Ending, EpisodeState, Phase, StepRecord
 from rlt_ros.rlt.transition import Source
-from rlt_ros.vla.request import Request
 
 PERIOD, JOINT_PERIOD = 20_000_000, 10_000_000  # ns
 AHEAD = 5_000_000_000  # ns by which the recording's clock is ahead of the robot's
@@ -90,7 +89,7 @@ def test_the_critical_phase_begins_where_the_label_says() -> None:
         Recording(Segment(start, end, critical, Ending.FAILURE, "labels x: entry 1")).plays(100, 600).ends()
     )
     assert [step.stamp // 10**6 for step in made.steps] == list(range(200, 400, 20))
-    assert [record.step for record in made.records if isinstance(record, Request)] == [5]
+    assert [record.step for record in made.records if isinstance(record, ChunkRequest)] == [5]
     assert made.endings == [(1, Ending.FAILURE, 5)]
     phases = [record.phase for record in made.records if isinstance(record, EpisodeState)]
     assert phases == [Phase.APPROACH, Phase.CRITICAL, Phase.DONE]
@@ -104,14 +103,14 @@ def test_an_episode_that_is_over_does_not_begin_again_where_the_recording_lags_a
 
 def test_the_critical_phase_begins_when_something_is_seen() -> None:
     made = Recording().plays(100, 160, pictures=False).plays(160, 300).ends()
-    assert [record.step for record in made.records if isinstance(record, Request)] == [3]
+    assert [record.step for record in made.records if isinstance(record, ChunkRequest)] == [3]
     assert made.endings == [(1, Ending.SUCCESS, 7)] and not made.dropped
 
 
 def test_what_was_seen_before_a_gap_does_not_begin_the_critical_phase_after_it() -> None:
     made = Recording().plays(100, 300).plays(1500, 1600, pictures=False).plays(1600, 1700).ends()
     assert made.endings == [(1, Ending.ABORTED, 15), (2, Ending.SUCCESS, 5)]
-    assert [record.step for record in made.records if isinstance(record, Request)] == [0, 5]
+    assert [record.step for record in made.records if isinstance(record, ChunkRequest)] == [0, 5]
 
 
 def test_a_gap_cuts_and_the_last_part_has_the_outcome() -> None:

@@ -13,11 +13,11 @@ from rlt_ros.rlt.checkpoint import PolicyUpdate
 from rlt_ros.rlt.config import RLTConfig, Shapes
 from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.networks import Actor
-from rlt_ros.rlt.stream import ActionChunk, Ending, EpisodeState, Phase, StateRecord
+from rlt_ros.rlt.stream import ActionChunk, ChunkRequest, Ending, EpisodeState, Phase, StateRecord
 from rlt_ros.robots.action_space import ActionSpace
 from rlt_ros.vla.frozen import Perceived
 from rlt_ros.vla.inference import Inference, Output
-from rlt_ros.vla.request import InferenceConfig, Request
+from rlt_ros.vla.request import InferenceConfig
 
 PERIOD = 20_000_000  # ns
 CHUNK, HORIZON, STRIDE, JOINTS, Z = 4, 6, 2, 3, 5
@@ -93,7 +93,7 @@ class Robot:
     ) -> list[Output]:
         stamp = (step if at is None else at) * PERIOD
         place = None if expected is None else np.array(expected)
-        self.inference.ask(Request(stamp, 1, step, phase, overlap, place))
+        self.inference.ask(ChunkRequest(stamp, 1, step, phase, overlap, place))
         return self.inference.work()
 
     def runs(self, *, chunks: int = 2, start: int = 0, **fields: object) -> list[Output]:

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from inference_robot import PERIOD, Robot, actor, chunks, states
 
-from rlt_ros.rlt.stream import Phase
+from rlt_ros.rlt.stream import ChunkRequest, Phase
 from rlt_ros.rlt.transition import Source
-from rlt_ros.vla.request import Request
 
 
 def test_the_actor_acts_in_the_critical_phase_and_explores_from_the_seed() -> None:
@@ -94,7 +93,7 @@ def test_an_actor_that_no_update_follows_becomes_stale_and_one_from_a_file_does_
         robot.runs(chunks=1)
         robot.done(4)
         robot.episode(Phase.CRITICAL, number=2)
-        robot.inference.ask(Request(4 * PERIOD, 2, 0, Phase.CRITICAL))
+        robot.inference.ask(ChunkRequest(4 * PERIOD, 2, 0, Phase.CRITICAL))
         robot.sees(4)
         assert {chunk.source for chunk in chunks(robot.inference.work())} == {source}
     assert "stale" not in robot.inference.fallback
