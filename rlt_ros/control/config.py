@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rlt_ros.rlt.parameters import ConfigError, check, parameter
+from rlt_ros.rlt.parameters import check, parameter
 
 BLOCK, OVERLAP = "block", "overlap"
 
@@ -21,8 +21,7 @@ class ControlConfig:
     boundary: str = parameter(
         BLOCK,
         help="At the end of a chunk, `block`: the arm holds until the next one, made from what is seen there, has "
-        "come. `overlap`: the next one is asked for early, for where the arm will be then, and the arm goes on. "
-        "Lock-step blocks.",
+        "come. `overlap`: the next one is asked for early, for where the arm will be then, and the arm goes on.",
         choices=(BLOCK, OVERLAP),
     )
     chunk_timeout: float = parameter(
@@ -60,17 +59,15 @@ class ControlConfig:
         low=0.01,
         source="ours; a VLA's pass takes 0.05 to 0.3 s",
     )
-    request_margin: int = parameter(
-        1,
-        help="In `overlap`, ask for the next chunk this much earlier than the usual latency.",
-        unit="steps",
-        low=0,
-        source="ours",
+    overlap_delay: float = parameter(
+        0.12,
+        help="In `overlap`, ask for a chunk so long before it begins: its picture is then as old. At least what "
+        "camera, VLA, token and actor take; `/diagnostics` says if chunks come late. It never varies: the actor "
+        "learns to act with it, and is worse with another one.",
+        unit="s",
+        low=0.001,
+        source="ours; a VLA's pass takes 0.05 to 0.3 s",
     )
 
     def __post_init__(self) -> None:
         check(self)
-        if self.lock_step and self.boundary != BLOCK:
-            raise ConfigError(
-                f"`boundary` is {self.boundary}; lock-step needs {BLOCK}, for it waits for every chunk"
-            )

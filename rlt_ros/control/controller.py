@@ -8,6 +8,7 @@ so there joint states and human are measured on the stamps of the joint states.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter, deque
 
 import numpy as np
@@ -33,9 +34,7 @@ _REORDERED = (
 )
 _JOINED_LATE = 300_000_000  # ns into the critical phase; whoever begins to count steps there counts wrongly
 _OLDER_STATES = 300_000_000  # ns in which those episode states come that were latched before the newest
-_LATENCIES = 20  # newest answers of the inference from which its latency is taken
-_ON_TIME = 90  # percentile of them that is allowed for: where a chunk comes late, the arm stops
-_FIRST_LATENCY = 4  # steps; before any was measured
+_LATENCIES = 100  # newest chunks that overlap of which the latency is told
 _SENT = 50  # newest commands that are remembered; a joint state is seldom older than the first of them
 
 _SAG = 0.02  # rad; an arm that is further from its command, and was not when measured last, was moved
@@ -87,8 +86,8 @@ class Controller:
         self._asked: tuple[int, int] | None = None  # when, and at which step, the newest request was made
         self._asked_for: set[int] = set()
         self._stepped_in: int | None = None
-        self._latencies: deque[int] = deque(maxlen=_LATENCIES)
-        self._latency = _FIRST_LATENCY  # steps that nearly all answers take
+        self._ahead = math.ceil(config.overlap_delay * hz - 1e-6)  # steps
+        self._latencies: deque[int] = deque(maxlen=_LATENCIES)  # ns
         self._sent: deque[tuple[int, Array]] = deque(maxlen=_SENT)  # stamps and targets
         self._period = round(1e9 / hz)
         self.why_held = authority.NO_EPISODE
@@ -174,8 +173,8 @@ class Controller:
                 "unasked chunk", f"chunk {chunk.chunk} for step {chunk.step}; asked for {asked}"
             )
         if self._asked and chunk.step in self._asked_for:
-            self._latencies.append(self._step - self._asked[1])
-            self._latency = round(float(np.percentile(self._latencies, _ON_TIME)))
+            if chunk.step > self._asked[1]:
+                self._latencies.append(now - self._asked[0])
             self._asked = None  # also where it comes too late: then another one is asked for at once
             self._asked_for.clear()
         first = chunk.step
@@ -289,6 +288,11 @@ class Controller:
         return self._command(self._safety.hold(), stamp, None)
 
     @property
+    def latencies(self) -> Array:
+        """What the newest chunks that overlap took, s."""
+        return 1e-9 * np.array(self._latencies, dtype=np.float64)
+
+    @property
     def _running(self) -> bool:
         """Whether an episode runs in which a policy acts."""
         return self._episode.phase in (Phase.APPROACH, Phase.CRITICAL)
@@ -364,7 +368,7 @@ class Controller:
             return None
         else:
             step, target = self._chunks.end(self._step)
-            if step - self._step > self._latency + self._config.request_margin:
+            if step - self._step > self._ahead:
                 return None
         if self._asked is not None and now - self._asked[0] < self._timeout:
             return None

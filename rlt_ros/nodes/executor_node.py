@@ -58,6 +58,8 @@ from rlt_ros.rlt.parameters import check, parameter
 from rlt_ros.robots.commands import CommandError
 from rlt_ros.robots.profile import RobotProfile, load_profile
 
+_ON_TIME = 95  # percentile of the chunks' latencies that `overlap_delay` must allow for
+_ENOUGH = 20  # latencies, to judge by
 _LOCK_STEP_WATCH = 0.02  # s between two looks whether something has been waited for too long
 
 
@@ -378,6 +380,11 @@ class ExecutorNode(LifecycleNode):
             return ERROR, "inactive: commands nothing", figures
         if controller.why_held:
             return WARN, f"holds: {controller.why_held}", figures
+        if len(controller.latencies) >= _ENOUGH and not self._control.lock_step:
+            nearly_all = float(np.percentile(controller.latencies, _ON_TIME))
+            figures[f"chunk_latency_p{_ON_TIME}_ms"] = 1e3 * nearly_all
+            if nearly_all > self._control.overlap_delay:
+                return WARN, f"chunks come late: raise `overlap_delay` to {nearly_all:.2f} s", figures
         return OK, "acts", figures
 
 

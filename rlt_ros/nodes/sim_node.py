@@ -76,7 +76,7 @@ class SimConfig:
     spare_pictures: bool = parameter(
         True,
         help="In lock-step, take pictures only of the moments that a chunk is asked for, except where the moments "
-        "between are stored: drawing is what costs most. False takes them always.",
+        "between are stored: drawing is what costs most. False takes them always, and so does `boundary: overlap`.",
     )
     image_size: int = parameter(
         64, help="Side of the square pictures, as the built-in VLA takes them.", unit="pixels", low=8
@@ -137,6 +137,7 @@ class SimNode(Node):
         self._since = time.monotonic()  # of either
         self._clock_sent = 0.0
         self._pictures_sent = 0  # stamp
+        self._asked_ahead = False  # chunks are asked for while the arm goes on: a picture would come too late
         self._actor_acts = False
         self._steps = self._unanswered = 0
         self._reported = (0, time.monotonic())
@@ -224,15 +225,18 @@ class SimNode(Node):
             self._step()
 
     def _on_request(self, message: Any) -> None:
-        """The policy decides anew. In lock-step it needs pictures of just this moment."""
+        """The policy decides anew. In lock-step it needs pictures of just this moment, where the arm waits for it."""
         lock_step, stamp = self._config.lock_step, self._session.stamp
         if message.episode != self._episode.episode:
             return
-        if lock_step and (not self._waiting or to_ns(message.header.stamp) != stamp):
+        goes_on = message.boundary == ChunkRequest.BOUNDARY_OVERLAP
+        if lock_step and not goes_on and (not self._waiting or to_ns(message.header.stamp) != stamp):
             return  # asked again, of a moment that is gone
-        if lock_step and self._pictures_sent != stamp:
+        lacking = self._on_request_only if goes_on else lock_step
+        if lacking and self._pictures_sent != stamp:
             self._session.renew_pictures()
             self._say_pictures()
+        self._asked_ahead = self._asked_ahead or goes_on
         if self._actor_acts and not self._episode.eval and not self._session.human_acts:
             self._session.help_if_stuck()
             if self._session.human_acts and lock_step:
@@ -286,7 +290,8 @@ class SimNode(Node):
     def _on_request_only(self) -> bool:
         """Whether nobody looks at a picture that was not asked for."""
         stored = self._episode.phase is Phase.CRITICAL and not self._episode.eval
-        return self._config.lock_step and self._config.spare_pictures and not stored
+        spares = self._config.spare_pictures and not self._asked_ahead
+        return self._config.lock_step and spares and not stored
 
     def _run(self) -> None:
         """One control period without lock-step."""

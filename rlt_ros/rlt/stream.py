@@ -169,12 +169,11 @@ class ChunkRequest:
     """A chunk that the executor needs.
 
     Attributes:
-        stamp: of the joint state at the step (block), or of the newest one (overlap), ns.
+        stamp: of the joint state that it was asked for at, ns; the answer is from what was seen then.
         episode: id.
         step: control step that the chunk is needed for.
         phase: APPROACH or CRITICAL.
-        overlap: the arm still executes the chunk before, so the newest observation serves; otherwise the answer must be
-            from the one at ``stamp``.
+        overlap: the arm goes on meanwhile; otherwise it waits.
         expected: (A,) rad, where the arm will be at that step; None where it is there.
     """
 

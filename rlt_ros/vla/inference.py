@@ -265,8 +265,6 @@ class Inference:
         newest = self._timeline.newest
         if newest is None:
             return None
-        if request.overlap:
-            return newest if abs(request.stamp - newest.observation.stamp) <= self._max_age else None
         exact = self._timeline.after(request.stamp - _TOLERANCE, at_most=self._max_age)
         if exact:
             return exact

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from control_arm import CHUNK, Arm, record, started
+from control_arm import CHUNK, PERIOD, Arm, record, started
 
 from rlt_ros.control import authority
 from rlt_ros.control.chunks import ChunkRefused
-from rlt_ros.control.config import ControlConfig
 from rlt_ros.control.controller import LOST_COUNT
 from rlt_ros.control.records import Outcome
-from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.rlt.stream import Ending, EpisodeState, Phase
 from rlt_ros.rlt.transition import Source
 
@@ -117,7 +115,7 @@ def test_blocking_holds_until_the_chunk_is_there_and_executes_all_of_it() -> Non
 
 @pytest.mark.parametrize("late", [0, 1, 3])
 def test_overlapping_asks_early_for_where_the_arm_will_be_and_goes_on_without_a_stop(late: int) -> None:
-    arm = started(boundary="overlap", request_margin=3)
+    arm = started(boundary="overlap", overlap_delay=0.12)
     rising = np.linspace(0.001, 0.01, 10, dtype=np.float32)[:, None].repeat(2, axis=1)
     arm.later(late + 1)
     arm.sense(late=late)
@@ -139,7 +137,27 @@ def test_overlapping_asks_early_for_where_the_arm_will_be_and_goes_on_without_a_
     assert [request.step for _, request in asked][:2] == [11, 21]
     for border, (step, request) in zip((11, 21), asked, strict=False):
         np.testing.assert_allclose(request.expected, executed[border - 2].command, atol=1e-6)
-        assert border - step <= 6  # two of latency, three of margin, and one that is rounded up
+        assert border - step == 6
+    np.testing.assert_allclose(arm.controller.latencies, 2 * PERIOD * 1e-9)
+
+
+def test_lock_step_asks_early_too_and_waits_at_the_border() -> None:
+    arm = started(lock_step=True, boundary="overlap", overlap_delay=0.06)
+    arm.step()
+    asked, waited = [], 0
+    for step in range(1, 10):
+        arm.later()
+        arm.sense()
+        outcome = arm.tick()
+        if outcome.request:
+            asked.append((step, outcome.request.step))
+        if outcome.command is None:
+            waited += 1
+            arm.offer(step)
+            outcome = arm.tick()
+        assert (record(outcome).source, record(outcome).row) == (Source.VLA, step % CHUNK)
+    assert asked == [(1, 4), (5, 8), (9, 12)]
+    assert waited == 2
 
 
 def test_a_chunk_that_comes_late_begins_where_the_arm_holds() -> None:
@@ -157,7 +175,7 @@ def test_a_chunk_that_comes_late_begins_where_the_arm_holds() -> None:
 
 
 def test_a_chunk_that_is_chosen_anew_takes_the_place_of_one_that_has_not_begun() -> None:
-    arm = started(boundary="overlap", request_margin=3)
+    arm = started(boundary="overlap", overlap_delay=0.12)
     arm.later()
     arm.sense()
     arm.tick()
@@ -176,7 +194,7 @@ def test_a_chunk_that_is_chosen_anew_takes_the_place_of_one_that_has_not_begun()
 
 
 def test_a_chunk_that_was_asked_for_before_the_hand_over_is_not_executed_after_it() -> None:
-    arm = started(boundary="overlap", request_margin=3)
+    arm = started(boundary="overlap", overlap_delay=0.12)
     arm.step()
     early: list[int] = []
     while not early:
@@ -270,8 +288,3 @@ def test_an_arm_that_was_moved_between_episodes_is_not_told_to_go_back(boundary:
     outcome = arm.tick()
     np.testing.assert_allclose(arm.commands[sent].target, (0.1, 0.04))
     assert outcome.request is not None and not outcome.request.overlap
-
-
-def test_lock_step_cannot_overlap() -> None:
-    with pytest.raises(ConfigError, match="lock-step needs block"):
-        ControlConfig(lock_step=True, boundary="overlap")

@@ -11,14 +11,14 @@ from rlt_ros.rlt.stream import ActionChunk, Ending, Phase, StateRecord
 from rlt_ros.vla.inference import Output
 
 
-def test_where_the_arm_does_not_wait_the_chunk_comes_first_from_the_newest_picture() -> None:
+def test_where_the_arm_does_not_wait_the_chunk_comes_first_and_states_later() -> None:
     robot = Robot()
     robot.episode(Phase.CRITICAL)
     robot.sees(0)
     robot.asks(0, overlap=True)
     robot.executes(0, 1)
     robot.sees(2)
-    output = robot.asks(4, at=3, overlap=True)
+    output = robot.asks(4, at=2, overlap=True)
     assert [chunk.stamp for chunk in chunks(output)] == [2 * PERIOD] and states(output) == []
     robot.executes(2, 3, 4)
     assert states(robot.inference.work()) == [0, 2]  # what was seen at step 4 has not come
@@ -29,8 +29,21 @@ def test_where_the_arm_does_not_wait_the_chunk_comes_first_from_the_newest_pictu
     assert states(robot.inference.work()) == [4, 6]
 
 
+def test_the_picture_is_of_the_moment_that_the_chunk_was_asked_for_at() -> None:
+    robot = Robot()
+    robot.episode(Phase.CRITICAL)
+    robot.sees(0)
+    robot.asks(0, overlap=True)
+    robot.executes(*range(3))
+    robot.sees(1)  # new enough, but were it taken, pictures would be of another age in every chunk
+    assert robot.asks(4, at=2, overlap=True) == []
+    robot.executes(3)
+    robot.sees(3)
+    assert [chunk.stamp for chunk in chunks(robot.inference.work())] == [3 * PERIOD]
+
+
 def moving(*, last: int, until: int, expected: float = 0.9) -> tuple[Robot, ActionChunk]:
-    """A robot whose second chunk, for step 4, was asked for when step ``last`` was seen and step 3 executed.
+    """A robot whose second chunk, for step 4, was asked for at step ``last`` and is made after step 3.
 
     It stands at 0.01 rad times the step.
     """
@@ -40,7 +53,7 @@ def moving(*, last: int, until: int, expected: float = 0.9) -> tuple[Robot, Acti
     robot.asks(0, overlap=True)
     robot.sees(*range(1, last + 1))
     robot.executes(*range(4))
-    (chunk,) = chunks(robot.asks(4, at=3, overlap=True, expected=[expected] * JOINTS))
+    (chunk,) = chunks(robot.asks(4, at=last, overlap=True, expected=[expected] * JOINTS))
     robot.sees(*range(last + 1, until))
     robot.executes(*range(4, until))
     return robot, chunk
