@@ -104,11 +104,11 @@ class Others:
         self.send(to_ns(newest.header.stamp), self.arm(newest) if positions is None else positions)
         self.graph.until(lambda: self.joints[-1] is not newest, what="next joint state")
 
-    def ask(self, episode: int, step: int = 0) -> None:
+    def ask(self, episode: int, step: int = 0, *, boundary: int = ChunkRequest.BOUNDARY_BLOCK) -> None:
         """Request a chunk."""
-        stamp = self.joints[-1].header.stamp
+        header = to_header(to_ns(self.joints[-1].header.stamp))
         self._request.publish(
-            ChunkRequest(header=to_header(to_ns(stamp)), episode=episode, step=step, phase=CRITICAL)
+            ChunkRequest(header=header, episode=episode, step=step, phase=CRITICAL, boundary=boundary)
         )
 
     def act(self, episode: int) -> None:
@@ -294,6 +294,23 @@ def test_pictures_that_nobody_needs_are_not_taken(others: Others, start_node: Ca
     others.ask(2)
     others.graph.until(lambda: all(len(images) == 4 for images in others.images.values()))
     assert others.images["head"][-1].header.stamp == others.joints[-1].header.stamp
+
+
+def test_who_asks_while_the_arm_goes_on_finds_pictures_there(
+    others: Others, start_node: Callable[..., Any]
+) -> None:
+    start_node("sim_node", command_timeout=1000.0)
+    others.meet()
+    others.begin()
+    others.answer()
+    others.ask(1, 6, boundary=ChunkRequest.BOUNDARY_OVERLAP)
+    others.graph.until(lambda: all(len(images) == 1 for images in others.images.values()))
+    asked = to_ns(others.joints[-1].header.stamp)
+    for _ in range(4):
+        others.answer()
+    others.graph.until(lambda: all(len(images) == 3 for images in others.images.values()))
+    stamps = [to_ns(image.header.stamp) for image in others.images["head"]]
+    assert stamps == [asked, asked + 2 * PERIOD, asked + 4 * PERIOD]
 
 
 def test_the_scripted_human_takes_over_from_an_actor_that_is_stuck(
