@@ -9,10 +9,15 @@ import textwrap
 import threading
 
 import pytest
+
+pytest.importorskip("cyclonedds")
+
 from cyclonedds.core import GuardCondition
 
 from rlt_ros.middleware import SingleThreadedExecutor, init, try_shutdown
+from rlt_ros.middleware.choice import IMPLEMENTATION
 
+pytestmark = pytest.mark.skipif(IMPLEMENTATION != "dds", reason="signals are rclpy's own here")
 PATIENCE = 60.0
 
 BEGIN = """
