@@ -28,6 +28,9 @@ _DISAGREEMENT_RATE = 0.01
 _SUCCESS_SLACK = 0.15
 """Points of success rate below the base at which a success-gated beta is at its strongest."""
 
+_SECURE = 0.9
+"""Success rate above which a success-gated beta yields speed: it is at its weakest where every episode succeeds."""
+
 
 class NonFiniteError(ArithmeticError):
     """Updates were refused because losses or gradients were NaN or infinite. The weights are still good."""
@@ -196,8 +199,12 @@ class Learner:
 
     def report_success(self, policy: float, base: float) -> None:
         """Tell a success-gated beta the success rates, 0 to 1, of the policy lately and of the base."""
-        gap = max(-1.0, min(1.0, (base - policy) / _SUCCESS_SLACK))
-        self.success_factor.fill_(self.config.beta_span**gap)
+        secure = max(_SECURE, base)
+        if policy > secure:
+            pull = -(policy - secure) / (1.0 - secure)
+        else:
+            pull = max(0.0, min(1.0, (base - policy) / _SUCCESS_SLACK))
+        self.success_factor.fill_(self.config.beta_span**pull)
 
     def check(self, batch: Batch) -> None:
         """Raise if updates have been refused; call where metrics are logged, as it waits for the GPU.

@@ -95,7 +95,7 @@ def test_parameters_are_described_and_fixed(graph: Any) -> None:
     assert described.read_only
     (result,) = node.set_parameters([Parameter("rlt.gamma", value=0.5)])
     assert not result.successful
-    assert node.describe_parameter("rlt.beta_mode").additional_constraints == "success | fixed | disagreement"
+    assert node.describe_parameter("rlt.beta_mode").additional_constraints == "fixed | disagreement | success"
 
 
 class Arm:

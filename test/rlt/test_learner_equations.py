@@ -199,6 +199,15 @@ def test_beta_follows_the_success_rate() -> None:
     learner = make_learner(beta=0.1, beta_mode="success", beta_span=4.0)
     batch = make_batch(5)
     x = learner.actor.state(batch.z, batch.proprio)
-    for policy, beta in ((0.4, 0.1), (0.1, 0.4), (0.9, 0.025), (0.325, 0.2)):
-        learner.report_success(policy=policy, base=0.4)
+    for policy, base, beta in (
+        (0.4, 0.4, 0.1),
+        (0.1, 0.4, 0.4),
+        (0.325, 0.4, 0.2),
+        (0.9, 0.4, 0.1),
+        (0.95, 0.4, 0.05),
+        (1.0, 0.4, 0.025),
+        (0.95, 0.95, 0.1),  # no more often than the base
+        (1.0, 1.0, 0.1),
+    ):
+        learner.report_success(policy, base)
         assert learner.actor_loss(x, batch)[1]["beta"] == pytest.approx(beta, rel=1e-5)
