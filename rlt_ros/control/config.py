@@ -62,8 +62,8 @@ class ControlConfig:
     overlap_delay: float = parameter(
         0.12,
         help="In `overlap`, ask for a chunk so long before it begins: its picture is then as old. At least what "
-        "camera, VLA, token and actor take; `/diagnostics` says if chunks come late. It never varies: the actor "
-        "learns to act with it, and is worse with another one.",
+        "camera, VLA, token and actor take, of which `/diagnostics` tells; more than a chunk lasts is of no use. It "
+        "never varies: the actor learns to act with it, and is worse with another one.",
         unit="s",
         low=0.001,
         source="ours; a VLA's pass takes 0.05 to 0.3 s",

@@ -208,13 +208,13 @@ class Controller:
         return human.phase.commands and not acted
 
     def e_stop(self, pressed: bool) -> None:
-        """Take in the e-stop. Releasing it does not continue old plans."""
+        """Take in whether any e-stop is pressed. Releasing it does not continue old plans."""
         if pressed or self._pressed:
             self._forget_plan()
         self._pressed = pressed
 
     def e_stop_speaks(self, now: int) -> None:
-        """The robot's own e-stop was heard, whatever it says."""
+        """The robot's own e-stop was heard at steady time ``now``, ns, whatever it says."""
         self._e_stop_watch.feed(now)
 
     def tick(self, now: int, stamp: int = 0) -> Outcome:
@@ -289,7 +289,7 @@ class Controller:
 
     @property
     def latencies(self) -> Array:
-        """What the newest chunks that overlap took, s."""
+        """(n,) s that the newest chunks which overlap took from request to arrival, at most 100."""
         return 1e-9 * np.array(self._latencies, dtype=np.float64)
 
     @property

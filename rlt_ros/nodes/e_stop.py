@@ -10,7 +10,7 @@ class EStop:
     """Hears `rlt/e_stop`, a button that speaks when it is pressed or released, and `rlt/hardware_e_stop`, a circuit.
 
     Args:
-        told: called when either spoke, with whether any is pressed.
+        told: called with whether any is pressed, when that changes.
     """
 
     def __init__(self, told: Callable[[bool], None]) -> None:
@@ -24,10 +24,13 @@ class EStop:
 
     def on_button(self, message: Any) -> None:
         """Take in what a person says (`std_msgs/Bool`)."""
-        self._button = message.data
-        self._told(self.pressed)
+        self._take(button=message.data, hardware=self._hardware)
 
     def on_hardware(self, message: Any) -> None:
         """Take in what the robot says (`std_msgs/Bool`)."""
-        self._hardware = message.data
-        self._told(self.pressed)
+        self._take(button=self._button, hardware=message.data)
+
+    def _take(self, *, button: bool, hardware: bool) -> None:
+        before, self._button, self._hardware = self.pressed, button, hardware
+        if self.pressed != before:
+            self._told(self.pressed)

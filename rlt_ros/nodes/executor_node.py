@@ -6,6 +6,7 @@ is sent.
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import deque
@@ -105,7 +106,7 @@ class ExecutorNode(LifecycleNode):
         self._timer: Timer | None = None
         self._order = JointOrder(self._profile.joints)
         self._aborted = 0
-        self._why, self._pressed = "", False
+        self._why = ""
         self._late: deque[float] = deque(maxlen=500)
         self._missed = 0
         self._expected = 0
@@ -261,9 +262,7 @@ class ExecutorNode(LifecycleNode):
         self._e_stop.on_hardware(message)
 
     def _on_e_stop(self, pressed: bool) -> None:
-        if pressed != self._pressed:
-            self.get_logger().warning("e-stop pressed" if pressed else "e-stop released")
-        self._pressed = pressed
+        self.get_logger().warning("e-stop pressed" if pressed else "e-stop released")
         if self._controller is not None:
             self._controller.e_stop(pressed)
             self._answer()
@@ -380,11 +379,13 @@ class ExecutorNode(LifecycleNode):
             return ERROR, "inactive: commands nothing", figures
         if controller.why_held:
             return WARN, f"holds: {controller.why_held}", figures
-        if len(controller.latencies) >= _ENOUGH and not self._control.lock_step:
-            nearly_all = float(np.percentile(controller.latencies, _ON_TIME))
+        latencies = controller.latencies
+        if len(latencies) >= _ENOUGH and not self._control.lock_step:
+            nearly_all = float(np.percentile(latencies, _ON_TIME))
             figures[f"chunk_latency_p{_ON_TIME}_ms"] = 1e3 * nearly_all
             if nearly_all > self._control.overlap_delay:
-                return WARN, f"chunks come late: raise `overlap_delay` to {nearly_all:.2f} s", figures
+                enough = math.ceil(1e2 * nearly_all) / 1e2
+                return WARN, f"chunks come late: raise `overlap_delay` to {enough:.2f} s", figures
         return OK, "acts", figures
 
 

@@ -279,6 +279,21 @@ def test_human_and_e_stop_come_before_the_policy_and_silence_means_hold(
     assert [s.step for s in others.steps] == list(range(len(others.steps)))
 
 
+def test_an_overlap_that_is_too_short_is_told(graph: Any, start_node: Any, others: Others) -> None:
+    start_node("executor_node", boundary="overlap", overlap_delay=0.02, **QUICK)
+    others.meet()
+    others.run_robot()
+    others.say(APPROACH, stamp=others.now())
+
+    def answer_late() -> None:
+        request = others.requests[0] if others.requests else None
+        if request and others.now() - to_ns(request.header.stamp) > 2 * PERIOD:
+            others.answer(others.requests.pop(0), header=to_header(others.now()))
+
+    others.node.create_timer(0.005, answer_late)
+    graph.until(lambda: "raise `overlap_delay`" in others.diagnostics.get("control message", ""))
+
+
 def test_the_gripper_is_commanded_from_the_humans_first_wish_on(
     graph: Any, start_node: Any, others: Others
 ) -> None:

@@ -22,13 +22,13 @@ class _Uninterrupted:
         self._late: deque[Callable[[], Any]] = deque()
 
     def __enter__(self) -> None:
-        if threading.current_thread() is threading.main_thread():
+        if _in_main_thread():
             self._depth += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if threading.current_thread() is threading.main_thread():
+        if _in_main_thread():
             self._depth -= 1
             while self._late and not self._depth:
                 self._late.popleft()()
@@ -65,7 +65,7 @@ class Signals:
 
     def install(self) -> None:
         """Take over the signals, if this is the main thread."""
-        if threading.current_thread() is not threading.main_thread() or self._sockets:
+        if not _in_main_thread() or self._sockets:
             return
         self._sockets = receive, send = socket.socketpair()
         send.setblocking(False)
@@ -76,7 +76,7 @@ class Signals:
 
     def uninstall(self) -> None:
         """Give the signals back."""
-        if self._sockets is None or threading.current_thread() is not threading.main_thread():
+        if self._sockets is None or not _in_main_thread():
             return
         _, send = self._sockets
         self._sockets = None
@@ -96,3 +96,7 @@ class Signals:
         with receive:
             while receive.recv(64):
                 self._wake()
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
