@@ -11,7 +11,8 @@ import numpy as np
 import pinocchio as pin
 from numpy.typing import NDArray
 
-from rlt_ros.robots.urdf_model import KinematicsError, find_link, link_name, read_urdf
+from rlt_ros.robots.urdf_joints import KinematicsError
+from rlt_ros.robots.urdf_model import find_link, link_name, read_urdf
 
 
 @dataclass(frozen=True)

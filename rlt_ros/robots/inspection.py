@@ -14,7 +14,8 @@ from rlt_ros.robots.kinematics import Kinematics
 from rlt_ros.robots.plausible import implausible_limits, outside
 from rlt_ros.robots.profile import RobotProfile, load_profile
 from rlt_ros.robots.safety import Limits
-from rlt_ros.robots.urdf_model import KinematicsError
+from rlt_ros.robots.turns import TURN
+from rlt_ros.robots.urdf_joints import KinematicsError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +55,7 @@ def inspect(name_or_path: str | Path) -> list[Finding]:
             problems = [*_limits(profile, limits), *_home(profile, arm, limits)]
         except ConfigError as error:
             problems = [Finding("limits", "error", str(error))]
+    problems += _turns(profile)
     return [*findings, *problems, *_posture(profile, body), *_drivers(profile, body), *_cameras(profile)]
 
 
@@ -102,6 +104,33 @@ def _home(profile: RobotProfile, arm: Kinematics, limits: Limits) -> Iterator[Fi
         )
     else:
         yield Finding("home", "ok", place)
+
+
+def _turns(profile: RobotProfile) -> Iterator[Finding]:
+    """Joints that turn without end, and those that might."""
+    key = "continuous_joints"
+    try:
+        joints = profile.tracked_joints
+    except ConfigError as error:
+        yield Finding(key, "error", str(error))
+        return
+    named = [name for name, endless in zip(joints.names, joints.continuous, strict=True) if endless]
+    if named:
+        yield Finding(key, "ok", f"{', '.join(named)}: unwrapped when read, compared modulo a turn")
+    if profile.continuous_joints is not None:
+        return
+    wide = [
+        name
+        for name, span in zip(joints.names, joints.upper - joints.lower, strict=True)
+        if span > 1.5 * TURN and name not in named
+    ]
+    if wide:
+        yield Finding(
+            key,
+            "warning",
+            f"{', '.join(wide)} can turn more than once: name them if the driver reports them in (-π, π], else set it "
+            "to []",
+        )
 
 
 def _posture(profile: RobotProfile, body: Body) -> Iterator[Finding]:

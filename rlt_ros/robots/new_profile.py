@@ -10,6 +10,7 @@ import pinocchio as pin
 
 from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.robots.kinematics import Kinematics
+from rlt_ros.robots.urdf_joints import read_joints
 from rlt_ros.robots.urdf_model import find_link, link_name, read_urdf
 
 _TEXT = """\
@@ -22,6 +23,8 @@ urdf: {urdf}
 # Joints that the policy moves, in the order in which your VLA gives its actions (!)
 joints:
 {joints}
+# (!) Joints that turn without end and that the driver reports in (-π, π]; [] where it counts turns
+continuous_joints: {continuous}
 control_hz: 50  # (!) rate of commands; your VLA's own rate
 joint_states: joint_states
 command:
@@ -71,6 +74,8 @@ def new_profile(name: str, urdf: Path, file: Path, *, tip: str | None, joints: S
     bounded = np.abs(arm.upper - arm.lower) < 6 * np.pi
     middle[bounded] = (arm.lower + arm.upper)[bounded] / 2
     at = arm.forward(middle)[:3, 3]
+    kinds = read_joints(urdf)
+    continuous = ", ".join(joint for joint in joints if kinds[joint].kind == "continuous")
     velocity = [max(round(float(speed) / 2, 3), 0.1) for speed in arm.velocity_limit]
     return _TEXT.format(
         name=name,
@@ -80,6 +85,7 @@ def new_profile(name: str, urdf: Path, file: Path, *, tip: str | None, joints: S
         base=link_name(links[0].name),
         tip=tip,
         joints="\n".join(f"  - {joint}" for joint in joints),
+        continuous=f"[{continuous}]",
         velocity=velocity,
         workspace=[round(float(value), 3) for value in (*(at - 0.3), *(at + 0.3))],
         home=[round(float(value), 4) for value in middle],

@@ -20,6 +20,9 @@ from rlt_ros.robots.interface import CameraProfile, CommandProfile, PartProfile
 from rlt_ros.robots.safety import Array, Limits
 from rlt_ros.robots.safety_profile import SafetyProfile
 from rlt_ros.robots.simulation_profile import SimulationProfile
+from rlt_ros.robots.tracked_joints import TrackedJoints, build_tracked_joints
+from rlt_ros.robots.turns import Mask
+from rlt_ros.robots.urdf_joints import KinematicsError, read_joints
 from rlt_ros.share import shipped, yaml_file
 
 DEFAULT_ROBOT = "agibot_g1_geniesim"
@@ -81,6 +84,12 @@ class RobotProfile:
         help="Drivers of a robot that has several, such as one for each of two arms; they stand in for "
         "`joint_states`, `command`, `message_names`, `joint_order` and `unit`.",
     )
+    continuous_joints: tuple[str, ...] | None = parameter(
+        None,
+        help="Joints that turn without end and that the driver may report in any turn, as in (-π, π]; positions are "
+        "unwrapped and compared modulo a turn. Left out, those whose type in the URDF is `continuous`; an empty list "
+        "where the driver counts turns. Each must turn more than once within its limits.",
+    )
     safety: SafetyProfile = dataclasses.field(default_factory=SafetyProfile)
     gripper: GripperProfile | None = parameter(
         None, help="The gripper, as far as a human shall open and close it; left out, nobody commands one."
@@ -118,6 +127,11 @@ class RobotProfile:
                 "human's alone"
             )
         self._check_drivers()
+        foreign = [name for name in self.continuous_joints or () if name not in (*self.joints, *self.held)]
+        if foreign:
+            raise ConfigError(
+                f"`continuous_joints` names {', '.join(foreign)}; it can name those of `joints` and of `command.order`"
+            )
         for name in ("position_margin", "velocity", "acceleration", "lead", "step"):
             self._per_joint(name)
         if self.home is not None and len(self.home) != self.dim:
@@ -138,6 +152,11 @@ class RobotProfile:
             return tuple(self.parts.values())
         names, order = self.message_names, self.joint_order
         return (PartProfile(self.joints, self.joint_states, self.command, names, order, self.unit),)
+
+    @cached_property
+    def held(self) -> tuple[str, ...]:
+        """Joints H that commands must have and that the policy does not move, driver by driver."""
+        return tuple(joint for part in self.drivers for joint in part.held)
 
     @property
     def gripper_told(self) -> str | None:
@@ -208,6 +227,25 @@ class RobotProfile:
             f"profile {self.name}: `urdf` is {self.urdf}, and there is neither {tried[0]} nor {tried[1]}"
         )
 
+    @cached_property
+    def tracked_joints(self) -> TrackedJoints:
+        """Limits of `joints` and `held` joints (A + H) for the joint tracker, from the URDF alone.
+
+        Raises:
+            ConfigError: the URDF cannot be read or lacks a joint of the arm, or `continuous_joints` does not fit it.
+        """
+        try:
+            urdf = read_joints(self.urdf_path)
+            home = dict(zip(self.joints, self.home or (), strict=False))
+            return build_tracked_joints((*self.joints, *self.held), urdf, self.continuous_joints, home)
+        except ValueError as error:
+            raise ConfigError(f"profile {self.name}: {error}") from error
+
+    @property
+    def continuous(self) -> Mask:
+        """Joints (A,) that turn without end."""
+        return self.tracked_joints.continuous[: self.dim]
+
     def kinematics(self) -> Kinematics:
         """Kinematics of the arm, the rest of the robot in its posture.
 
@@ -215,7 +253,7 @@ class RobotProfile:
             ConfigError: the URDF lacks a joint or link that the profile names.
         """
         # Pinocchio is an optional dependency: a machine that only looks at cameras does without.
-        from rlt_ros.robots.kinematics import Kinematics, KinematicsError
+        from rlt_ros.robots.kinematics import Kinematics
 
         try:
             return Kinematics(self.urdf_path, self.joints, self.tip_frame, self.posture or {})

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pinocchio as pin
 
+from rlt_ros.robots.urdf_joints import KinematicsError, read_tree
+
 _ENDLESS = 1e3
 """rad; limit of a joint that turns without end. Pinocchio would make it a cosine and a sine, drivers tell an angle."""
 
@@ -15,26 +17,13 @@ _LINK = " (link)"
 """Pinocchio does not always tell a link from a joint of the same name; such a link's frame gets this at its end."""
 
 
-class KinematicsError(ValueError):
-    """A URDF that cannot be read, a joint or link that it lacks, or a pose that no joint position reaches."""
-
-
 def read_urdf(path: Path) -> pin.Model:
     """The model in a URDF file; its joints' positions are rad or m, one each.
 
     Raises:
         KinematicsError: it is no URDF, or is not complete.
     """
-    if path.suffix == ".xacro":
-        raise KinematicsError(
-            f"{path} is a xacro file; make a URDF of it first: xacro {path.name} -o robot.urdf"
-        )
-    try:
-        tree = ElementTree.fromstring(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ElementTree.ParseError) as error:
-        raise KinematicsError(f"{path} cannot be read as a URDF: {error}") from error
-    if tree.tag != "robot":
-        raise KinematicsError(f"{path} is no URDF: its root element is `{tree.tag}`, not `robot`")
+    tree = read_tree(path)
     for joint in tree.findall("joint"):
         if joint.get("type") == "continuous":
             _limit(joint)

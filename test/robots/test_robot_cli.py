@@ -151,6 +151,14 @@ def altered(into: Path, **changes: tuple[str, str]) -> Path:
             "`command.order` lacks",
         ),
         ({"profile": ("control_hz: 50", "control_hz: 50\nposture: {tail: 1}")}, "tail"),
+        (
+            {"profile": ("continuous_joints: .*", "continuous_joints: [elbow_joint]")},
+            "limits to -3.142 … 3.142",
+        ),
+        (
+            {"profile": ("continuous_joints: .*", "continuous_joints: [knee]")},
+            "`continuous_joints` names knee",
+        ),
         ({"profile": ("image_raw}", "image_raw/compressedDepth, encoding: compressed}")}, "for depth"),
     ],
 )
@@ -189,3 +197,35 @@ def test_joints_that_turn_without_end_are_one_angle_each(
     np.testing.assert_allclose(arm.forward(q), bounded.forward(q), atol=1e-9)
     assert arm.upper[-1] > 100
     assert said(capsys, "check", str(file))["usable"]
+    told = yaml.safe_load((tmp_path / "mine.yaml").read_text())
+    del told["continuous_joints"]
+    file.write_text(yaml.safe_dump(told))
+    assert load_profile(file).continuous.tolist() == [False] * 5 + [True]
+
+
+def test_check_doubts_a_joint_that_turns_more_than_once(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def findings(change: str) -> list[tuple[str, str]]:
+        file = altered(tmp_path, profile=("continuous_joints: .*", change))
+        found = said(capsys, "check", str(file))["findings"]
+        return [(one["verdict"], one["text"]) for one in found if one["what"] == "continuous_joints"]
+
+    assert findings("continuous_joints: []") == []
+    assert findings("continuous_joints: [wrist_3_joint]") == [
+        ("ok", "wrist_3_joint: unwrapped when read, compared modulo a turn")
+    ]
+    ((verdict, text),) = findings("")
+    assert verdict == "warning"
+    assert text.startswith(
+        "shoulder_pan_joint, shoulder_lift_joint, wrist_1_joint, wrist_2_joint, wrist_3_joint can"
+    )
+
+
+def test_a_new_profile_names_the_joints_that_turn_without_end(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    altered(tmp_path, urdf=('(name="wrist_3_joint" type=)"revolute"', r'\1"continuous"'))
+    file = tmp_path / "new.yaml"
+    said(capsys, "new", str(file), "--urdf", str(tmp_path / "mine.urdf"), "--tip", "tool0")
+    assert load_profile(file).continuous_joints == ("wrist_3_joint",)
