@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ stopped and repeated: no row is stored twice. `rlt-ros launch offline` then also
         help="whose commands they are (default: %(default)s)",
     )
     add_config_options(parser)
-    parser.set_defaults(run=run, present=present)
+    parser.set_defaults(run=run, present=present, status=status)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -152,6 +153,17 @@ def _settings(args: argparse.Namespace) -> Any:
         },
     }
     return build(Settings, {**read_overrides(args.config, args.set), **options}, origin="bag")
+
+
+def status(result: Mapping[str, Any]) -> int:
+    """Exit status of a result: 3, with the reasons, where the bags gave no rows."""
+    from rlt_ros.cli.output import exit_empty
+
+    if result.get("rows", 1):
+        return 0
+    skipped = sorted(result["skipped"].items(), key=lambda item: -item[1]["count"])
+    reasons = [f"{one['count']} × {kind}, e.g. {one['example']}" for kind, one in skipped]
+    return exit_empty("no rows were made of the bags", [*reasons, *result["damaged"]])
 
 
 def present(result: dict[str, Any]) -> None:

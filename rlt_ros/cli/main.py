@@ -2,8 +2,8 @@
 
 A sub-command is a module with ``add_parser(subparsers)`` that sets two functions: ``run(args) -> dict``
 does the work and returns what ``--json`` prints, ``present(result)`` shows the same to a person. Where a result can be
-bad, ``status(result) -> int`` says the exit status. Heavy imports (torch, MuJoCo) happen inside ``run``, so that
-``rlt-ros --help`` answers at once.
+bad or empty, ``status(result) -> int`` gives the exit status. Heavy imports (torch, MuJoCo) happen inside ``run``, so
+that ``rlt-ros --help`` answers at once.
 """
 
 from __future__ import annotations

@@ -9,6 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+EXIT_EMPTY = 3
+"""Exit status of a command that made no rows from its input: nothing failed, and nothing came of it."""
+
+_REASONS = 3
+"""Reasons of an empty result in its message; all of them are in the report."""
+
 _NO_LIMIT = 10_000  # columns of what is no terminal: a line of a file is as long as it has to be
 
 
@@ -55,6 +61,19 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title:
 def print_mapping(result: Mapping[str, Any]) -> None:
     """Print named figures as a table of two columns; what is nested gets a dotted name."""
     print_table(("", "value"), [(name, _text(value)) for name, value in _flat(jsonable(result))])
+
+
+def exit_empty(what: str, reasons: Sequence[str]) -> int:
+    """Print on the standard error that there are no rows, and the reasons; returns `EXIT_EMPTY`.
+
+    Args:
+        what: input and what it did not give, e.g. ``no rows from bag``.
+        reasons: the most important first.
+    """
+    rest = len(reasons) - _REASONS
+    shown = "; ".join(reasons[:_REASONS]) or "the input holds nothing that could be used"
+    print(f"error: {what}: {shown}{f'; and {rest} more' if rest > 0 else ''}", file=sys.stderr)
+    return EXIT_EMPTY
 
 
 def _flat(result: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
