@@ -1,4 +1,4 @@
-"""Who commands a control step: e-stop over human over actor over VLA; and where nobody can, the arm holds."""
+"""Authority over a control step: e-stop over human over actor over VLA; where none of them can act, the arm holds."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ HUMAN_SILENT = "the human acts and fell silent"
 HOLD_OFF = "the human just let go"
 NO_EPISODE = "no episode runs"
 NO_CHUNK = "no action chunk"
+OUT_OF_REACH = "the arm is not where the last command left it"
+OUTSIDE = "a joint comes back inside its limits"
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Inputs:
         human_silent: it is not new enough.
         running: an episode runs in which a policy acts.
         row: what the policy planned for this step; None without a plan.
+        out_of_reach: nothing can be commanded from where the setpoint is.
+        inside: (A,) rad, nearest setpoint inside the position limits, where it is outside; None otherwise.
     """
 
     stopped: bool
@@ -41,11 +45,23 @@ class Inputs:
     human_silent: bool
     running: bool
     row: Row | None
+    out_of_reach: bool = False
+    inside: Array | None = None
+
+    @property
+    def may_act(self) -> bool:
+        """Whether policy or human can command the arm in an episode, as far as the arm goes."""
+        return self.running and not self.stopped and not self.blind and not self.out_of_reach
+
+    @property
+    def may_plan(self) -> bool:
+        """Whether a chunk is of use."""
+        return self.running and not self.stopped and not self.out_of_reach and self.inside is None
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Who commands, and what.
+    """Command of one control step, and its source.
 
     Attributes:
         source: who.
@@ -54,6 +70,7 @@ class Choice:
         row: of the chunk that acts; None unless one does.
         why: the arm holds, in words; empty otherwise.
         gripper: where the human wants the gripper, 0 open to 1 closed; None to leave it as it is.
+        is_idle: nobody has the arm. It is left alone, and its setpoint follows if it is moved.
     """
 
     source: Source
@@ -62,35 +79,48 @@ class Choice:
     row: Row | None = None
     why: str = ""
     gripper: float | None = None
+    is_idle: bool = False
 
 
 def decide(inputs: Inputs, last: Array) -> Choice:
-    """Who commands this step.
+    """Decide on the authority over a control step.
 
     Args:
         inputs: what is known.
-        last: (A,) rad, last command; where a human takes over from nobody, the way begins there.
+        last: (A,) rad, last command; the way of a human who takes over from nobody begins there.
     """
+    idle = not inputs.running
     if inputs.stopped:
-        return _hold(E_STOP)
+        return _hold(E_STOP, idle=True)
     if inputs.blind:
-        return _hold(BLIND)
+        return _hold(BLIND, idle=idle)
     human, row = inputs.human, inputs.row if inputs.running else None
     if human is not None and human.phase is not TakeOver.RELEASED:
-        if inputs.human_silent:
-            return _hold(HUMAN_SILENT)
-        if not human.phase.commands:
-            return _hold(HOLD_OFF)
-        policy = last if row is None else row.target
-        target = human.share * human.command + (1.0 - human.share) * policy
-        return Choice(Source.HUMAN, target, gripper=human.gripper)
-    if not inputs.running:
-        return _hold(NO_EPISODE)
+        return _of_human(inputs, human, last if row is None else row.target)
+    if idle:
+        return _hold(NO_EPISODE, idle=True)
+    if inputs.out_of_reach:
+        return _hold(OUT_OF_REACH)
+    if inputs.inside is not None:
+        return Choice(Source.HOLD, inputs.inside, why=OUTSIDE)
     if row is None:
         return _hold(NO_CHUNK)
     source = row.chunk.source
     return Choice(source, row.target, row.reference if source is Source.ACTOR else None, row)
 
 
-def _hold(why: str) -> Choice:
-    return Choice(Source.HOLD, why=why)
+def _of_human(inputs: Inputs, human: Intervention, policy: Array) -> Choice:
+    """Decide for a human who has the arm; `policy` (A,) rad is the target without one."""
+    idle = not inputs.running
+    if inputs.human_silent:
+        return _hold(HUMAN_SILENT, idle=idle)
+    if not human.phase.commands:
+        return _hold(HOLD_OFF, idle=idle)
+    if inputs.out_of_reach:
+        return _hold(OUT_OF_REACH)
+    target = human.share * human.command + (1.0 - human.share) * policy
+    return Choice(Source.HUMAN, target, gripper=human.gripper)
+
+
+def _hold(why: str, *, idle: bool = False) -> Choice:
+    return Choice(Source.HOLD, why=why, is_idle=idle)

@@ -1,46 +1,45 @@
-"""The executor's core: records of messages in, one command and one executed step a control step out.
+"""Core of the executor: messages in as records, one command and one executed step per control step out.
 
-There are two clocks. `now` is steady and never jumps: time-outs are measured on it. `stamp` is ROS time: it says when
-an observation was made and when a command was sent. In lock-step the robot's time goes on only when a command is sent,
-so there joint states and human are measured on the stamps of the joint states.
+There are two clocks. `now` is steady and never jumps: time-outs are measured on it. `stamp` is ROS time: the time of an
+observation or a command. In lock-step the robot's time advances only when a command is sent, so there joint states and
+human are measured on the stamps of the joint states.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections import Counter, deque
+from collections import Counter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rlt_ros.control import authority
 from rlt_ros.control.authority import Choice, Inputs
-from rlt_ros.control.chunks import ChunkBuffer, ChunkRefused, Row
+from rlt_ros.control.chunks import ChunkBuffer, ChunkRefused
 from rlt_ros.control.config import BLOCK, ControlConfig
+from rlt_ros.control.episode import RunningEpisode
 from rlt_ros.control.gripper import Gripper
+from rlt_ros.control.lock_step import LockStep
+from rlt_ros.control.measured import MeasuredJoints
 from rlt_ros.control.records import Command, InputRefused, Outcome
+from rlt_ros.control.requests import ChunkRequester
+from rlt_ros.control.setpoint import Setpoint
+from rlt_ros.control.stop import Stop
 from rlt_ros.control.watchdog import Watchdog
 from rlt_ros.rlt.stream import ActionChunk, ChunkRequest, EpisodeState, Phase, StepRecord
 from rlt_ros.rlt.transition import Source
 from rlt_ros.robots.gripper import GripperProfile
 from rlt_ros.robots.intervention import Intervention, TakeOver
-from rlt_ros.robots.safety import ForwardKinematics, Limit, Limits, SafetyFilter
+from rlt_ros.robots.safety import ForwardKinematics, Limit, Limits
 
 Array = NDArray[np.float64]
 
-_REORDERED = (
-    1_000_000_000  # ns; a joint state that is older by less came late, by more the clock was set back
-)
-_JOINED_LATE = 300_000_000  # ns into the critical phase; whoever begins to count steps there counts wrongly
-_OLDER_STATES = 300_000_000  # ns in which those episode states come that were latched before the newest
-_LATENCIES = 100  # newest chunks that overlap of which the latency is told
-_SENT = 50  # newest commands that are remembered; a joint state is seldom older than the first of them
+# ns for which a pushed arm may be out of reach of its command before its episode is aborted.
+_PATIENCE = 100_000_000
+# ns
+_STEP_IN_PERIOD = 500_000_000
 
-_SAG = 0.02  # rad; an arm that is further from its command, and was not when measured last, was moved
-_STEP_IN_PERIOD = 500_000_000  # ns
-
-LOST_COUNT = "the executor started in the middle of the episode"
+AWAY = "the arm was further from its command than `safety.lead`"
+MOVED = "the arm was moved, or its driver restarted"
 
 
 class Controller:
@@ -52,6 +51,7 @@ class Controller:
         hz: control rate, 1/s.
         kinematics: of the arm; needed for a workspace limit.
         gripper: of the arm; None for one without.
+        held: number of joints H that commands must hold besides the arm's.
     """
 
     def __init__(
@@ -61,99 +61,121 @@ class Controller:
         hz: float,
         kinematics: ForwardKinematics | None = None,
         gripper: GripperProfile | None = None,
+        held: int = 0,
     ) -> None:
         self._config, self._limits = config, limits
-        self._safety = SafetyFilter(limits, hz, kinematics)
+        self._setpoint = Setpoint(limits, hz, kinematics, held=held, teleports=config.lock_step)
         self._gripper = None if gripper is None else Gripper(gripper, hz)
         self._chunks = ChunkBuffer(limits.dim, config.max_chunk_age)
-        self._timeout = round(config.chunk_timeout * 1e9)
-        self._human_patience = round(config.intervention_timeout * 1e9)
-        self._joints_watch = Watchdog(config.joint_state_timeout)
+        self._requests = ChunkRequester(config, self._chunks, hz)
+        self._lock_step = LockStep(config) if config.lock_step else None
+        self._joints = MeasuredJoints(
+            limits.dim + held, config.joint_state_timeout, lock_step=config.lock_step
+        )
         self._human_watch = Watchdog(config.intervention_timeout)
-        self._e_stop_watch = Watchdog(config.e_stop_timeout)
-        self._pressed = False
+        self._stop = Stop(config.e_stop_timeout)
         self._human: Intervention | None = None
-        self._position: Array | None = None
-        self._stamp = 0
-        self._due: int | None = None  # when the joint state came that lock-step has to answer
-        self._anchor = True  # start anew from the measured position
-        self._lag: Array = np.zeros(limits.dim)  # rad, behind the command when measured last
-        self._unseen = False  # nothing was measured since the episode began; a reset may have moved the arm
-        self._episode = EpisodeState(0, Phase.IDLE)
-        self._episode_seen = 0
-        self._step = 0
-        self._lost: int | None = None  # when it was found that steps cannot be numbered
-        self._asked: tuple[int, int] | None = None  # when, and at which step, the newest request was made
-        self._asked_for: set[int] = set()
+        # The setpoint begins at the next measured position.
+        self._begins = True
+        # Nothing was measured since the episode began; a reset may have moved the arm.
+        self._unseen = False
+        self._away_since: int | None = None
+        self._episode = RunningEpisode()
         self._stepped_in: int | None = None
-        self._ahead = math.ceil(config.overlap_delay * hz - 1e-6)  # steps
-        self._latencies: deque[int] = deque(maxlen=_LATENCIES)  # ns
-        self._sent: deque[tuple[int, Array]] = deque(maxlen=_SENT)  # stamps and targets
-        self._period = round(1e9 / hz)
         self.why_held = authority.NO_EPISODE
         """Why the arm holds, in words; empty while it is commanded."""
         self.sources: Counter[str] = Counter()
         """Executed steps of each source."""
         self.limit_hits: Counter[str] = Counter()
         """Commands that each limit changed."""
+        self.unsent = 0
+        """Control steps in which nothing could be sent: the arm was out of reach, or not seen."""
 
-    def must_abort(self, now: int) -> bool:
-        """Whether the episode that runs must be aborted: this began in its middle, so its steps cannot be numbered.
-
-        Not at once. Whoever joins late hears of the latest episodes one after the other, and only the last may run.
-        """
-        return self._lost is not None and self._running and now - self._lost > _OLDER_STATES
+    def must_abort(self, now: int) -> str:
+        """Reason for which the running episode must be aborted at steady time `now`, ns; empty for none."""
+        return self._episode.must_abort(now)
 
     @property
     def episode(self) -> EpisodeState:
         """The newest state of the episode."""
-        return self._episode
+        return self._episode.state
 
     @property
     def refused_targets(self) -> int:
         """Targets that the safety filter could not read."""
-        return self._safety.refused
+        return self._setpoint.safety.refused
 
-    def joint_state(self, stamp: int, position: Array, now: int, gripper: float | None = None) -> None:
-        """Take in measured positions (A,) rad, and of the gripper if it is known: 0 open to 1 closed.
+    @property
+    def limits(self) -> Limits:
+        """Limits of the arm."""
+        return self._limits
+
+    @property
+    def measured(self) -> Array | None:
+        """Newest measured positions (A,) rad of the arm; None before the first."""
+        joints = self._joints.positions
+        return None if joints is None else joints[: self._limits.dim]
+
+    @property
+    def commanding(self) -> bool:
+        """Whether a policy or a human commands the arm, or may in the next step.
+
+        A joint state that cannot follow from the one before is accepted only while this is False.
+        """
+        human = self._human is not None and self._human.phase.commands
+        return not self._stop.pressed and (human or self._episode.acts)
+
+    def joint_state(
+        self, stamp: int, positions: Array, now: int, gripper: float | None = None, *, relocated: bool = False
+    ) -> None:
+        """Take in a joint state.
+
+        Args:
+            stamp: ROS time, ns; 0 from drivers that leave it empty.
+            positions: (A + H,) rad, of the arm and of the joints that commands must hold.
+            now: steady time, ns.
+            gripper: 0 open to 1 closed; None where it is not known.
+            relocated: the arm cannot have moved here from the position before: its driver restarted, or it was moved
+                unseen. Nothing is sent then before somebody acts, and a running episode is aborted.
 
         Raises:
             InputRefused: not finite, of a wrong shape, repeated or out of order.
         """
-        if np.shape(position) != (self._limits.dim,) or not np.isfinite(position).all():
-            raise InputRefused(
-                "unusable joint state", f"positions {position}; need {self._limits.dim} finite numbers"
-            )
-        if stamp and self._stamp:  # some drivers leave the stamp empty
-            if stamp == self._stamp:
-                raise InputRefused("repeated joint state", f"the stamp {stamp} ns came before")
-            if 0 < self._stamp - stamp < _REORDERED:
-                raise InputRefused(
-                    "joint state out of order", f"{(self._stamp - stamp) * 1e-9:.3f} s behind the newest"
-                )
-            if stamp < self._stamp:
-                self._restart_clocks()
-        self._position, self._stamp, self._unseen = position, stamp, False
+        self._joints.check(stamp, positions)
+        if self._joints.is_restart(stamp):
+            # What was planned is of another time.
+            self._requests.forget()
+            self._human_watch.reset()
+            self._begins = True
+        if not self._joints.take(stamp, positions, now):
+            self._setpoint.lose_track()
+        self._unseen = False
+        if relocated:
+            self._setpoint.lose_track()
+            self._begins = True
+            self.arm_moved(now)
         if self._gripper is not None and gripper is not None:
             self._gripper.measure(gripper)
-        self._joints_watch.feed(self._robot_time(now))
-        self._due = now
+        if self._lock_step is not None:
+            self._lock_step.sense(now)
+
+    def arm_moved(self, now: int) -> None:
+        """Joint states say that the arm is where it cannot have moved to: a running episode is aborted."""
+        self._break(now, MOVED)
 
     def episode_state(self, state: EpisodeState) -> None:
         """Take in where the episode is."""
-        before, self._episode = self._episode, state
-        if (state.episode, state.phase) == (before.episode, before.phase):
-            return
-        self._forget_plan()
-        if not self._running:
-            self._due = (
-                None  # between episodes simulated time stands still; what is measured now is of the past
-            )
-            return
-        if state.episode != self._episode_seen:
+        changed, is_new = self._episode.take(state)
+        if changed:
+            self._requests.forget()
+        if not self._episode.runs and self._lock_step is not None:
+            # Between episodes simulated time stands still; what is measured now is of the past.
+            self._lock_step.answer()
+        if is_new:
             self._chunks.begin(state.episode)
-            self._episode_seen, self._step, self._lost, self._anchor = state.episode, 0, None, True
-            self._unseen = not self._config.lock_step  # there, `_due` says so
+            self._begins, self._away_since = True, None
+            # In lock-step the simulator presents the arm after the reset.
+            self._unseen = self._lock_step is None
 
     def chunk(self, chunk: ActionChunk, stamp: int, now: int) -> None:
         """Take in a chunk that came at ROS time `stamp`.
@@ -161,28 +183,21 @@ class Controller:
         Raises:
             ChunkRefused: it may not be executed.
         """
-        stamp = self._stamp if self._config.lock_step else stamp
+        stamp = stamp if self._lock_step is None else self._joints.stamp
         self._chunks.check(chunk, stamp)
-        if chunk.source is Source.ACTOR and self._episode.phase is not Phase.CRITICAL:
+        if chunk.source is Source.ACTOR and self.episode.phase is not Phase.CRITICAL:
             raise ChunkRefused(
                 "actor outside its phase", f"chunk {chunk.chunk} is the actor's; the VLA acts now"
             )
-        if chunk.step not in self._asked_for and chunk.step != self._chunks.newest_step:
-            asked = sorted(self._asked_for) or "none"
-            raise ChunkRefused(
-                "unasked chunk", f"chunk {chunk.chunk} for step {chunk.step}; asked for {asked}"
-            )
-        if self._asked and chunk.step in self._asked_for:
-            if chunk.step > self._asked[1]:
-                self._latencies.append(now - self._asked[0])
-            self._asked = None  # also where it comes too late: then another one is asked for at once
-            self._asked_for.clear()
-        first = chunk.step
+        self._requests.accept(chunk, now)
+        first, step = chunk.step, self._episode.step
         if self._config.boundary == BLOCK:
-            first = self._step  # the arm has waited for it
-        elif self._chunks.row(self._step) is None:
-            first = max(chunk.step, self._step)  # it comes late: the arm holds where the chunk begins
-        self._chunks.place(chunk, first, self._step)
+            # The arm has waited for it.
+            first = step
+        elif self._chunks.row(step) is None:
+            # It comes late: the arm holds where the chunk begins.
+            first = max(chunk.step, step)
+        self._chunks.place(chunk, first, step)
 
     def intervention(self, human: Intervention, now: int) -> bool:
         """Take in what the human commands; returns whether this is a take-over.
@@ -202,20 +217,21 @@ class Controller:
             )
         acted = self._human is not None and self._human.phase is not TakeOver.RELEASED
         if acted and human.phase is TakeOver.RELEASED:
-            self._forget_plan()  # it was made for where the arm was before
+            # It was made for where the arm was before.
+            self._requests.forget()
         self._human = human
-        self._human_watch.feed(self._robot_time(now))
+        self._human_watch.feed(self._joints.time(now))
         return human.phase.commands and not acted
 
     def e_stop(self, pressed: bool) -> None:
         """Take in whether any e-stop is pressed. Releasing it does not continue old plans."""
-        if pressed or self._pressed:
-            self._forget_plan()
-        self._pressed = pressed
+        if pressed or self._stop.pressed:
+            self._requests.forget()
+        self._stop.pressed = pressed
 
-    def e_stop_speaks(self, now: int) -> None:
-        """The robot's own e-stop was heard at steady time ``now``, ns, whatever it says."""
-        self._e_stop_watch.feed(now)
+    def e_stop_speaks(self, now: int, pressed: bool = False) -> None:
+        """Take in a message of the robot's own e-stop at steady time ``now``, ns: that it cuts the power, or not."""
+        self._stop.hear(now, pressed)
 
     def tick(self, now: int, stamp: int = 0) -> Outcome:
         """Decide the control step that is due.
@@ -227,198 +243,162 @@ class Controller:
         Returns:
             The command to send, and the chunk to ask for; neither where there is nothing to do.
         """
-        config, running = self._config, self._running
-        if self._position is None or (config.lock_step and (self._due is None or not running)):
+        lock_step = self._lock_step
+        if self._joints.positions is None:
             return Outcome()
-        stamp = self._stamp if config.lock_step else stamp
-        if running and self._lost is None and self._joined_late(stamp):
-            self._lost = now
-        if self._unseen:
-            self.why_held = authority.BLIND
+        if lock_step is not None:
+            if not lock_step.is_due or not self._episode.runs:
+                return Outcome()
+            stamp = self._joints.stamp
+        self._episode.join(now, stamp)
+        inputs = self._inputs(now)
+        if inputs is None:
             return Outcome()
-        last = self._anchored(self._position)
-        running = running and self._lost is None
-        row = self._chunks.row(self._step) if running else None
-        stopped = self._pressed or self._e_stop_watch.silent(now)
-        given_up = config.lock_step and self._due is not None and now - self._due >= self._timeout
-        request = (
-            self._request(row, self._position, now) if running and not stopped and not given_up else None
-        )
-        if config.lock_step and running and not stopped and self._waits(row, now):
-            return Outcome(None, request)
-        time = self._robot_time(now)
-        choice = authority.decide(
-            Inputs(
-                stopped=stopped,
-                blind=self._joints_watch.silent(time),
-                human=self._human,
-                human_silent=self._human_watch.silent(time),
-                running=running,
-                row=row,
-            ),
-            last,
-        )
-        return Outcome(self._execute(choice, stamp, running), request)
+        request = self._request(inputs, now)
+        if lock_step is not None and inputs.may_plan:
+            has_plan = inputs.row is not None
+            if lock_step.waits(now, has_plan=has_plan, human=self._human, stamp=stamp):
+                return Outcome(None, request)
+        choice = authority.decide(inputs, self._last)
+        return Outcome(self._execute(choice, inputs.out_of_reach, now, stamp), request)
 
     def step_in(self, now: int, stamp: int) -> Command | None:
         """A step out of turn, in which the arm stops where it is because a human just took it.
 
         The human's way begins at the last command, so nothing is lost, and the policy moves the arm no further. None
-        where the e-stop or silence has a say, and where this happened a moment ago: steps out of turn are rare.
+        where anything else keeps the arm from acting, and where this happened a moment ago: steps out of turn are rare.
         """
         out_of_turn = self._stepped_in is None or now - self._stepped_in > _STEP_IN_PERIOD
-        running = self._running and self._lost is None and not self._unseen
-        silent = self._e_stop_watch.silent(now) or self._joints_watch.silent(now)
-        if not running or not out_of_turn or silent or self._pressed or self._position is None:
+        if not self._episode.acts or not out_of_turn or self._begins:
+            return None
+        inputs = self._inputs(now)
+        if inputs is None or not inputs.may_act:
             return None
         self._stepped_in = now
-        return self._execute(Choice(Source.HUMAN), stamp, running)
+        return self._execute(Choice(Source.HUMAN), False, now, stamp)
 
     def begin(self) -> None:
         """Commanding begins, perhaps again: others may have moved arm and gripper meanwhile."""
-        self._anchor = True
+        self._begins = True
+        self._requests.forget()
+        self._setpoint.forget()
         if self._gripper is not None:
             self._gripper.forget()
 
-    def hold(self, stamp: int) -> Command | None:
-        """The command of an arm that is left alone; None before the first joint state."""
-        if self._position is None:
+    def end(self, now: int, stamp: int) -> Command | None:
+        """Command with which commanding ends; None where the arm stands already, or is not seen."""
+        joints = self._joints.positions
+        if joints is None or self._begins or self._unseen or self._joints.silent(now):
             return None
-        self._anchored(self._position)
-        return self._command(self._safety.hold(), stamp, None)
+        target = self._setpoint.brake(joints, now)
+        return None if target is None else self._command(target, stamp, None)
 
     @property
     def latencies(self) -> Array:
-        """(n,) s that the newest chunks which overlap took from request to arrival, at most 100."""
-        return 1e-9 * np.array(self._latencies, dtype=np.float64)
+        """Time (n,) s from request to arrival of the newest chunks that overlap, at most 100."""
+        return self._requests.latencies
 
     @property
-    def _running(self) -> bool:
-        """Whether an episode runs in which a policy acts."""
-        return self._episode.phase in (Phase.APPROACH, Phase.CRITICAL)
+    def _last(self) -> Array:
+        """Setpoint (A,) rad of the arm."""
+        return self._setpoint.position[: self._limits.dim]
 
-    def _waits(self, row: Row | None, now: int) -> bool:
-        """Whether lock-step shall wait for the chunk, or for what a human who acts commands at just this moment."""
-        assert self._due is not None
-        human = self._human
-        acts = human is not None and human.phase is not TakeOver.RELEASED and human.stamp < self._stamp
-        patience = self._timeout if row is None else self._human_patience if acts else 0
-        return now - self._due < patience
+    def _inputs(self, now: int) -> Inputs | None:
+        """Everything that the decision is made from; None where it is not known where the arm is."""
+        joints, blind = self._joints.positions, self._joints.silent(now)
+        stopped = self._stop.active(now)
+        if self._stop.released(stopped) and self._lock_step is None:
+            self._begins = True
+        if self._unseen or joints is None or (blind and self._begins):
+            self.why_held = authority.BLIND
+            return None
+        if self._begins:
+            self._setpoint.begin(joints)
+            self._requests.starts_at(self._last)
+            self._begins = False
+        out_of_reach = not blind and self._is_out_of_reach(joints, now)
+        acts, inside = self._episode.acts, np.clip(self._last, self._limits.lower, self._limits.upper)
+        return Inputs(
+            stopped=stopped,
+            blind=blind,
+            human=self._human,
+            human_silent=self._human_watch.silent(self._joints.time(now)),
+            running=acts,
+            row=self._chunks.row(self._episode.step) if acts else None,
+            out_of_reach=out_of_reach,
+            inside=None if np.array_equal(inside, self._last) else inside,
+        )
 
-    def _execute(self, choice: Choice, stamp: int, running: bool) -> Command:
-        assert self._position is not None
-        if choice.target is None:
-            target = self._safety.hold()
-        else:
-            refused = self._safety.refused
-            target = self._safety.filter(choice.target, self._position, choice.reference)
-            if self._safety.refused > refused:
-                choice = Choice(Source.HOLD, why="the target is not finite")
+    def _is_out_of_reach(self, joints: Array, now: int) -> bool:
+        """Whether nothing can be commanded from where the setpoint is; for long, an episode is aborted."""
+        if not self._setpoint.is_away(joints):
+            self._away_since = None
+        elif self._away_since is None:
+            self._away_since = now
+        elif now - self._away_since >= _PATIENCE:
+            self._break(now, AWAY)
+        return self._setpoint.is_obstructed(joints, now)
+
+    def _break(self, now: int, reason: str) -> None:
+        """Abort the running episode."""
+        if self._episode.acts:
+            self._episode.abort(now, reason)
+            self._requests.forget()
+
+    def _request(self, inputs: Inputs, now: int) -> ChunkRequest | None:
+        """Chunk to ask for in this step; None where an answer is awaited, or is of no use."""
+        if not inputs.may_plan or (self._lock_step is not None and self._lock_step.has_given_up(now)):
+            return None
+        position = self.measured
+        assert position is not None
+        measured = self._joints.stamp, position
+        return self._requests.request(self.episode, self._episode.step, measured, now)
+
+    def _execute(self, choice: Choice, out_of_reach: bool, now: int, stamp: int) -> Command | None:
+        safety = self._setpoint.safety
+        refused, safety.hit = safety.refused, Limit.NONE
+        target = self._advance(choice, out_of_reach, now)
+        if safety.refused > refused:
+            choice = Choice(Source.HOLD, why="the target is not finite")
         if choice.gripper is not None and self._gripper is not None:
             self._gripper.move(choice.gripper)
-        self._due = None
-        self.why_held = choice.why if self._lost is None else LOST_COUNT
+        if choice.target is None:
+            self._requests.starts_at(self._last)
+        else:
+            self._requests.commanded(stamp, self._last)
+        if self._lock_step is not None:
+            self._lock_step.answer()
+        self.unsent += int(target is None and not choice.is_idle)
+        self.why_held = self._episode.reason or choice.why
         for limit in Limit:
-            if limit and self._safety.hit & limit:
+            if limit and safety.hit & limit:
                 self.limit_hits[str(limit.name).lower()] += 1
-        if not running:
-            return self._command(target, stamp, None)
+        if not self._episode.acts:
+            return None if target is None else self._command(target, stamp, None)
         self.sources[choice.source.name.lower()] += 1
-        record = self._record(choice, target, stamp)
-        self._step += 1
+        measured, limits = self.measured, int(safety.hit)
+        assert measured is not None
+        record = self._episode.record(choice, stamp, self._last, measured, limits)
         return self._command(target, stamp, record)
 
-    def _command(self, target: Array, stamp: int, record: StepRecord | None) -> Command:
-        self._sent.append((stamp, target))
-        return Command(target, stamp, record, None if self._gripper is None else self._gripper.command)
+    def _advance(self, choice: Choice, out_of_reach: bool, now: int) -> Array | None:
+        """Setpoint (A + H,) rad to send; None where nothing is to be sent."""
+        setpoint, joints = self._setpoint, self._joints.positions
+        assert joints is not None
+        if choice.why == authority.BLIND:
+            return setpoint.brake(joints, now)
+        if choice.is_idle and self._lock_step is None:
+            stopped = choice.why == authority.E_STOP
+            return setpoint.follow(joints, now, stopped=stopped, powerless=self._stop.powerless)
+        if out_of_reach:
+            return setpoint.wait(joints, now)
+        if choice.target is None:
+            return setpoint.hold(joints, now)
+        return setpoint.act(choice.target, joints, now, choice.reference)
 
-    def _record(self, choice: Choice, target: Array, stamp: int) -> StepRecord:
-        assert self._position is not None
-        step = StepRecord(
-            stamp=stamp,
-            episode=self._episode.episode,
-            step=self._step,
-            source=choice.source,
-            command=target.astype(np.float32),
-            measured=self._position.astype(np.float32),
-            limits=int(self._safety.hit),
-        )
-        if choice.row is None:
-            return step
-        chunk = choice.row.chunk
-        return dataclasses.replace(
-            step,
-            chunk=chunk.chunk,
-            row=choice.row.index,
-            observation=chunk.stamp,
-            version=chunk.version,
-            lineage=chunk.lineage,
-        )
-
-    def _request(self, row: Row | None, position: Array, now: int) -> ChunkRequest | None:
-        """The chunk to ask for at this step, unless an answer is awaited.
-
-        An arm for which nothing is planned waits, so its chunk is made from what is seen there, in `overlap` too.
-        """
-        step, target, expected = self._step, None, None
-        if self._config.boundary == BLOCK:
-            if row is not None:
-                return None
-        elif self._chunks.complete:
-            return None
-        else:
-            step, target = self._chunks.end(self._step)
-            if step - self._step > self._ahead:
-                return None
-        if self._asked is not None and now - self._asked[0] < self._timeout:
-            return None
-        if target is not None:
-            expected = position + (target - self._followed)
-        self._asked = (now, self._step)
-        self._asked_for.add(step)
-        episode = self._episode
-        return ChunkRequest(
-            self._stamp, episode.episode, step, episode.phase, overlap=expected is not None, expected=expected
-        )
-
-    @property
-    def _followed(self) -> Array:
-        """The newest command (A,) rad that the arm had a period to follow when it was measured, or the last of all."""
-        measured = self._stamp - self._period
-        done = (target for stamp, target in reversed(self._sent) if stamp <= measured)
-        return next(done, self._sent[-1][1])
-
-    def _anchored(self, position: Array) -> Array:
-        """The last command (A,) rad, moved to where the arm is if it was put elsewhere."""
-        last = self._safety.last
-        if self._anchor or last is None:
-            # A real arm that lags a little behind its command must not be told to jump back to where it is.
-            moved = last is None or (np.abs(position - last) > np.maximum(self._lag, _SAG)).any()
-            if moved or self._config.lock_step:
-                self._safety.reset(position)
-            self._anchor = False
-            last = self._safety.last
-            assert last is not None
-            self._sent.clear()
-            self._sent.append((0, last))
-        self._lag = np.abs(position - last)
-        return last
-
-    def _joined_late(self, stamp: int) -> bool:
-        critical = self._episode.phase is Phase.CRITICAL
-        return critical and self._step == 0 and stamp - self._episode.stamp > _JOINED_LATE
-
-    def _restart_clocks(self) -> None:
-        """The robot's clock was set back: what was planned is of another time."""
-        self._forget_plan()
-        self._anchor = True
-        self._joints_watch.reset()
-        self._human_watch.reset()
-
-    def _forget_plan(self) -> None:
-        self._chunks.clear()
-        self._asked = None
-        self._asked_for.clear()
-
-    def _robot_time(self, now: int) -> int:
-        return self._stamp if self._config.lock_step else now
+    def _command(self, target: Array | None, stamp: int, record: StepRecord | None) -> Command:
+        gripper = None if self._gripper is None else self._gripper.command
+        if target is None:
+            return Command(None, stamp, record, gripper)
+        dim = self._limits.dim
+        return Command(target[:dim], stamp, record, gripper, target[dim:])

@@ -26,23 +26,25 @@ class InputRefused(ValueError):
 
 
 class Command(NamedTuple):
-    """What is sent.
+    """Command of one control step.
 
     Attributes:
-        target: (A,) rad, of the joints.
+        target: (A,) rad, of the arm; None where nothing is sent, and the drivers keep what they have.
         stamp: ns.
         record: the step as it is recorded, in an episode.
         gripper: in the robot's unit; None before a human commanded it for the first time.
+        held: (H,) rad, of the joints that commands must hold besides.
     """
 
-    target: Array
+    target: Array | None
     stamp: int
     record: StepRecord | None
     gripper: float | None = None
+    held: Array = np.zeros(0)
 
 
 class Outcome(NamedTuple):
-    """What comes of a tick: nothing while lock-step waits for a chunk."""
+    """Result of a tick: nothing while lock-step waits for a chunk, and while an idle arm stands."""
 
     command: Command | None = None
     request: ChunkRequest | None = None

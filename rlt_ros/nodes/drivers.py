@@ -5,7 +5,7 @@ What the messages mean is in `robots.joint_states` and `robots.commands`; here t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -96,6 +96,7 @@ class CommandPublishers:
         self._node, self._endpoints, self._profile, self._stamped = node, topics, profile, stamped
         self._types = [command_type(part) for part in profile.drivers]
         self._places = [[profile.joints.index(joint) for joint in part.joints] for part in profile.drivers]
+        self._held = [[profile.held.index(joint) for joint in part.held] for part in profile.drivers]
         self._writers = [CommandWriter(part, 1.0 / profile.control_hz) for part in profile.drivers]
         self._publishers: list[Any] = []
         self._gripper: GripperOutput | None = None
@@ -133,14 +134,12 @@ class CommandPublishers:
         if self._gripper is not None:
             self._gripper.close()
             self._gripper = None
-        for writer in self._writers:
-            writer.reset()
+        self.rest()
 
-    def measured(self, names: Sequence[str], positions: Sequence[float]) -> None:
-        """Take in where joints stand that a command must hold, rad."""
-        for part, writer in zip(self._profile.drivers, self._writers, strict=True):
-            if part.held:
-                writer.hold(dict(zip(names, positions, strict=True)))
+    def rest(self) -> None:
+        """Nothing is published in this control step: the next command starts from standstill."""
+        for writer in self._writers:
+            writer.rest()
 
     def report_gripper(self) -> Report:
         """What became of the commands to a gripper that has a topic or an action of its own."""
@@ -148,15 +147,20 @@ class CommandPublishers:
             return ERROR, self._no_gripper, {}
         return (STALE, "inactive", {}) if self._gripper is None else self._gripper.report()
 
-    def publish(self, stamp: int, target: Array, gripper: float | None) -> None:
-        """Send joint targets (A,) rad, and the gripper's command in its own unit if there is one.
+    def publish(self, stamp: int, target: Array, gripper: float | None, held: Array) -> None:
+        """Publish joint targets.
+
+        Args:
+            stamp: ns.
+            target: (A,) rad.
+            gripper: in its own unit; None to leave it alone.
+            held: (H,) rad, of `RobotProfile.held`.
 
         Raises:
-            CommandError: a joint that a command must hold was never measured; nothing is sent.
+            CommandError: a target is not finite or of a wrong shape; nothing is published.
         """
-        records = [
-            writer.write(target[places]) for writer, places in zip(self._writers, self._places, strict=True)
-        ]
+        parts = zip(self._writers, self._places, self._held, strict=True)
+        records = [writer.write(target[places], held[others]) for writer, places, others in parts]
         if gripper is not None and self._gripper is not None:
             self._gripper.send(gripper, stamp)
         for record, publisher in zip(records, self._publishers, strict=True):

@@ -1,23 +1,19 @@
-"""The only one that commands the arm: executes chunks, lets the human in, holds where it must, and says what it did.
+"""Sole publisher of robot commands: executes chunks, arbitrates policy and human, holds on faults, publishes each step.
 
-It does not start beside another publisher of the command topic, and stops when one comes. While it is inactive nothing
-is sent.
+It does not start next to another publisher of the command topic, and stops when one appears. While it is inactive, and
+before anybody acts, nothing is published; docs/explanation/commands.md has the rule of what may be.
 """
 
 from __future__ import annotations
 
-import math
 import sys
 import time
-from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from rlt_ros.control.chunks import ChunkRefused
 from rlt_ros.control.config import ControlConfig
-from rlt_ros.control.controller import LOST_COUNT, Controller
+from rlt_ros.control.controller import Controller
 from rlt_ros.control.records import Command, InputRefused
 from rlt_ros.middleware import (
     Clock,
@@ -47,9 +43,11 @@ from rlt_ros.nodes.conversions import (
     write_request,
     write_step,
 )
-from rlt_ros.nodes.diagnostics import ERROR, OK, STALE, WARN, Diagnostics, Dropped, Report
+from rlt_ros.nodes.diagnostics import ERROR, STALE, Diagnostics, Dropped, Report
 from rlt_ros.nodes.drivers import CommandPublishers, subscribe_joints
 from rlt_ros.nodes.e_stop import EStop
+from rlt_ros.nodes.executor_report import figures_of, report
+from rlt_ros.nodes.lateness import Lateness
 from rlt_ros.nodes.parameters import Setup, declare
 from rlt_ros.nodes.punctual import be_punctual
 from rlt_ros.nodes.run import CannotStart, explained, run_node
@@ -57,10 +55,9 @@ from rlt_ros.nodes.topics import Topics
 from rlt_ros.perception.joints import JointOrder, JointStateError
 from rlt_ros.rlt.parameters import check, parameter
 from rlt_ros.robots.commands import CommandError
+from rlt_ros.robots.joint_tracking import JointStateRejected, JointTracker
 from rlt_ros.robots.profile import RobotProfile, load_profile
 
-_ON_TIME = 95  # percentile of the chunks' latencies that `overlap_delay` must allow for
-_ENOUGH = 20  # latencies, to judge by
 _LOCK_STEP_WATCH = 0.02  # s between two looks whether something has been waited for too long
 
 
@@ -104,12 +101,13 @@ class ExecutorNode(LifecycleNode):
         self._profile: RobotProfile = load_profile(setup.robot)
         self._controller: Controller | None = None
         self._timer: Timer | None = None
-        self._order = JointOrder(self._profile.joints)
+        self._order = JointOrder(self._profile.tracked_joints.names)
+        # A simulator's reset puts the arm elsewhere at once.
+        simulated = self._control.lock_step or self.get_parameter("use_sim_time").value
+        self._tracker = JointTracker(self._profile.tracked_joints, jumps=not simulated)
         self._aborted = 0
         self._why = ""
-        self._late: deque[float] = deque(maxlen=500)
-        self._missed = 0
-        self._expected = 0
+        self._lateness = Lateness(1.0 / self._profile.control_hz)
 
         diagnostics = Diagnostics(self)
         self._dropped = Dropped(diagnostics)
@@ -140,8 +138,14 @@ class ExecutorNode(LifecycleNode):
     def on_configure(self, state: State) -> TransitionCallbackReturn:
         """Load the arm's kinematics and limits."""
         arm = self._profile.kinematics()
+        profile = self._profile
         self._controller = Controller(
-            self._control, self._profile.limits(arm), self._profile.control_hz, arm, self._profile.gripper
+            self._control,
+            profile.limits(arm),
+            profile.control_hz,
+            arm,
+            profile.gripper,
+            held=len(profile.held),
         )
         self._controller.e_stop(self._e_stop.pressed)
         return super().on_configure(state)
@@ -155,7 +159,7 @@ class ExecutorNode(LifecycleNode):
             self._controller.begin()
         self._commands.open()
         period = _LOCK_STEP_WATCH if self._control.lock_step else 1.0 / self._profile.control_hz
-        self._expected = time.monotonic_ns() + round(period * 1e9)
+        self._lateness.restart(time.monotonic_ns())
         self._timer = self.create_timer(period, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.get_logger().info(f"commands {', '.join(self._commands.topics)}")
         return super().on_activate(state)
@@ -182,23 +186,31 @@ class ExecutorNode(LifecycleNode):
             return
         if self._timer is not None:
             self.destroy_timer(self._timer)
-        hold = self._controller.hold(self._ros_time())
-        if hold is not None and ok():
-            self._send(hold)
+        halt = self._controller.end(time.monotonic_ns(), self._ros_time())
+        if halt is not None and ok():
+            self._send(halt)
         self._commands.close()
         self._timer = None
 
     def _on_joints(self, message: Any) -> None:
-        if self._controller is None:
+        controller = self._controller
+        if controller is None:
             return
+        now = time.monotonic_ns()
         try:
-            position = self._order.positions(message.name, message.position)
-            self._commands.measured(message.name, message.position)
+            raw = self._order.positions(message.name, message.position)
+            stamp, commanding = to_ns(message.header.stamp), controller.commanding
+            state = self._tracker.update(stamp, raw, now=now, commanding=commanding)
             gripper = self._profile.gripper
             share = None if gripper is None else gripper.measured(message.name, message.position)
-            self._controller.joint_state(to_ns(message.header.stamp), position, time.monotonic_ns(), share)
+            controller.joint_state(state.stamp, state.positions, now, share, relocated=state.relocated)
         except JointStateError as error:
             self._dropped.add("unusable joint state", str(error))
+            return
+        except JointStateRejected as error:
+            self._dropped.add(error.kind, str(error))
+            if error.moved:
+                controller.arm_moved(now)
             return
         except InputRefused as error:
             self._dropped.add(error.kind, str(error))
@@ -253,12 +265,12 @@ class ExecutorNode(LifecycleNode):
         command = self._controller.step_in(now, self._ros_time())
         if command is not None:
             self._timer.reset()
-            self._expected = now + round(1e9 / self._profile.control_hz)
+            self._lateness.restart(now)
             self._send(command)
 
     def _on_hardware_e_stop(self, message: Any) -> None:
         if self._controller is not None:
-            self._controller.e_stop_speaks(time.monotonic_ns())
+            self._controller.e_stop_speaks(time.monotonic_ns(), message.data)
         self._e_stop.on_hardware(message)
 
     def _on_e_stop(self, pressed: bool) -> None:
@@ -269,7 +281,7 @@ class ExecutorNode(LifecycleNode):
 
     def _on_timer(self) -> None:
         if not self._control.lock_step:
-            self._measure(time.monotonic_ns())
+            self._lateness.tick(time.monotonic_ns())
         self._tick()
 
     def _answer(self) -> None:
@@ -281,34 +293,37 @@ class ExecutorNode(LifecycleNode):
         if self._controller is None or not self._commands.is_open:
             return
         outcome = self._controller.tick(time.monotonic_ns(), self._ros_time())
+        if outcome.command is None or outcome.command.target is None:
+            self._commands.rest()
         if outcome.command is not None:
             self._send(outcome.command)
-            self._tell_why()
         if outcome.request is not None:
             self._requests.publish(write_request(outcome.request))
-        lost = self._controller.must_abort(time.monotonic_ns())
-        if lost and self._aborted != self._controller.episode.episode:
-            self._abort(self._controller.episode.episode)
+        self._tell_why()
+        reason = self._controller.must_abort(time.monotonic_ns())
+        if reason and self._aborted != self._controller.episode.episode:
+            self._abort(self._controller.episode.episode, reason)
 
     def _send(self, command: Command) -> None:
         try:
-            self._commands.publish(command.stamp, command.target, command.gripper)
+            if command.target is not None:
+                self._commands.publish(command.stamp, command.target, command.gripper, command.held)
         except CommandError as error:
             self._dropped.add("command that cannot be made", str(error))
             return
         if command.record is not None:
             self._steps.publish(write_step(command.record))
 
-    def _abort(self, episode: int) -> None:
+    def _abort(self, episode: int, reason: str) -> None:
         self._aborted = episode
-        self.get_logger().error(f"episode {episode} is aborted: {LOST_COUNT}")
+        self.get_logger().error(f"episode {episode} is aborted: {reason}")
         self._events.publish(
             EpisodeEvent(
                 header=to_header(self._ros_time()),
                 event=EpisodeEvent.ABORT,
                 episode=episode,
                 origin="executor",
-                reason=LOST_COUNT,
+                reason=reason,
             )
         )
 
@@ -345,15 +360,6 @@ class ExecutorNode(LifecycleNode):
             self.get_logger().fatal(f"{others} publishes {topic} too; this node commands no more")
             self.trigger_deactivate()
 
-    def _measure(self, now: int) -> None:
-        """How late the timer is; the executor's period is what the arm's motion is made of."""
-        period = 1e9 / self._profile.control_hz
-        late = now - self._expected
-        self._late.append(late * 1e-6)
-        skipped = max(0, int(late // period))
-        self._missed += skipped
-        self._expected += round(period) * (1 + skipped)
-
     def _tell_why(self) -> None:
         assert self._controller is not None
         why = self._controller.why_held
@@ -365,28 +371,14 @@ class ExecutorNode(LifecycleNode):
         return int(self.get_clock().now().nanoseconds)
 
     def _report(self) -> Report:
-        controller = self._controller
-        if controller is None:
+        if self._controller is None:
             return STALE, "not configured", {}
-        values = {f"steps_{source}": count for source, count in controller.sources.items()}
-        values.update({f"limited_{limit}": count for limit, count in controller.limit_hits.items()})
-        values["refused_targets"] = controller.refused_targets
-        figures: dict[str, Any] = dict(values)
-        if self._late:
-            figures["timer_late_p99_ms"] = float(np.percentile(self._late, 99))
-            figures["missed_periods"] = self._missed
+        controller, config = self._controller, self._control
+        figures = figures_of(controller, self._lateness)
         if not self._commands.is_open:
             return ERROR, "inactive: commands nothing", figures
-        if controller.why_held:
-            return WARN, f"holds: {controller.why_held}", figures
-        latencies = controller.latencies
-        if len(latencies) >= _ENOUGH and not self._control.lock_step:
-            nearly_all = float(np.percentile(latencies, _ON_TIME))
-            figures[f"chunk_latency_p{_ON_TIME}_ms"] = 1e3 * nearly_all
-            if nearly_all > self._control.overlap_delay:
-                enough = math.ceil(1e2 * nearly_all) / 1e2
-                return WARN, f"chunks come late: raise `overlap_delay` to {enough:.2f} s", figures
-        return OK, "acts", figures
+        level, text, more = report(controller, config, self._profile.joints)
+        return level, text, {**figures, **more}
 
 
 def main() -> int:

@@ -17,6 +17,7 @@ from rlt_ros.robots.interface import PartProfile
 Array = NDArray[np.float64]
 
 _LONGEST_COURSE = 60.0  # s of a trajectory that are looked at; none of one arm's motion lasts longer
+_NOTHING = np.zeros(0)
 
 
 class CommandError(ValueError):
@@ -76,48 +77,34 @@ class CommandWriter:
 
     def __init__(self, part: PartProfile, period: float) -> None:
         self._part, self._period = part, period
-        self._moved = np.array([part.carried.index(joint) for joint in part.joints])
+        self._moved = np.array([part.carried.index(joint) for joint in part.joints], dtype=np.intp)
+        self._held = np.array([part.carried.index(joint) for joint in part.held], dtype=np.intp)
         self._names = tuple(part.told(joint) for joint in part.carried)
         self._row: Array | None = None
-        self._held: dict[str, float] = {}
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether it is known where to hold what the policy does not move."""
-        return all(joint in self._held for joint in self._part.held)
-
-    def hold(self, positions: Mapping[str, float]) -> None:
-        """Take in where joints stand that the policy does not move, rad; from the first command on they stay there."""
-        if self._row is None:
-            for joint in self._part.held:
-                value = positions.get(joint, np.nan)
-                if np.isfinite(value):
-                    self._held[joint] = float(value)
-
-    def reset(self) -> None:
-        """Commanding ends: what comes next starts from standstill, and holds what is measured from now on."""
+    def rest(self) -> None:
+        """No command is sent in this control step: the next one starts from standstill."""
         self._row = None
-        self._held.clear()
 
-    def write(self, target: Array) -> Record:
-        """The command for joint targets (A,) rad, in the order of the part's joints.
+    def write(self, target: Array, held: Array = _NOTHING) -> Record:
+        """Command for joint targets (A,) rad, in the order of the part's joints.
+
+        Args:
+            target: (A,) rad, in the order of the part's joints.
+            held: (H,) rad, of the other joints that a command must have, in the order of `PartProfile.held`.
 
         Raises:
-            CommandError: the target has a wrong shape or is not finite, or a held joint was never measured.
+            CommandError: the targets have a wrong shape or are not finite.
         """
-        if target.shape != (len(self._part.joints),) or not np.isfinite(target).all():
+        if target.shape != self._moved.shape or not np.isfinite(target).all():
+            raise CommandError(f"a command needs {len(self._moved)} finite targets in rad, got {target}")
+        if held.shape != self._held.shape or not np.isfinite(held).all():
             raise CommandError(
-                f"a command needs {len(self._part.joints)} finite targets in rad, got {target}"
-            )
-        if not self.is_ready:
-            lacking = [joint for joint in self._part.held if joint not in self._held]
-            raise CommandError(
-                f"nothing has told where {', '.join(lacking)} stands, which a command must hold"
+                f"a command must hold {', '.join(self._part.held) or 'no other joints'}, at finite positions in rad; "
+                f"got {held}"
             )
         row = np.zeros(len(self._names))
-        for joint, value in self._held.items():
-            row[self._part.carried.index(joint)] = value
-        row[self._moved] = target
+        row[self._held], row[self._moved] = held, target
         row /= self._part.scale
         before, self._row = row if self._row is None else self._row, row
         return self._record(row, (row - before) / self._period)

@@ -84,7 +84,7 @@ class CommandProfile:
     order: tuple[str, ...] | None = parameter(
         None,
         help="Every joint that a command must have, in the order of the controller; left out, those that the policy "
-        "moves. Others are held where they were measured when commanding began.",
+        "moves. Others are held where they are measured when somebody begins to act.",
     )
     group: str = parameter("arm", help="`interbotix`: name of the group of joints.")
 

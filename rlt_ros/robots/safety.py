@@ -1,13 +1,17 @@
-"""The last check before a joint command: whatever comes in, what goes out stays inside the limits.
+"""Last check before a joint command: every command stays inside the limits, whatever the target.
 
 A target that is not finite or has a wrong shape is refused, and the arm brakes and holds. A finite one is cut to what
-the limits allow. Position, speed, step and workspace hold for every command whatever comes in; acceleration yields to
-the workspace alone. Lead and deviation bound the target: a command that they would pull back faster than speed and
-acceleration allow comes back as fast as these do.
+the limits allow. Speed, step and workspace hold for every command. Position limits hold for every command that begins
+inside them; a command that begins outside moves no further out, and returns at the speed limit. Acceleration yields to
+the workspace and to the lead. Deviation bounds the target.
+
+The lead bounds the command as far as the speed limit allows. Where the arm is further away than that,
+`SafetyFilter.within_lead` is False and the command must not be sent.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -16,6 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+
+# rad; position limit of a joint that has none here.
+_UNBOUNDED = 1000.0
+# rad; rounding of sums and differences of joint positions.
+_ROUNDING = 1e-12
 
 
 class Limit(enum.IntFlag):
@@ -39,7 +48,7 @@ class Limits:
         lower: (A,) rad, least joint position.
         upper: (A,) rad, greatest joint position.
         velocity: (A,) rad/s, greatest speed of the command.
-        lead: (A,) rad, greatest distance of the target from the measured position; bounds the force on contact.
+        lead: (A,) rad, greatest distance of the command from the measured position; bounds the force on contact.
         acceleration: (A,) rad/s², greatest change of the command's speed.
         step: (A,) rad, greatest distance between successive commands.
         workspace: (6,) m, box of the tip: least x, y, z, then greatest x, y, z in the base frame.
@@ -81,6 +90,24 @@ class Limits:
     def dim(self) -> int:
         """Number of joints A."""
         return len(self.lower)
+
+    def with_held(self, count: int) -> Limits:
+        """Limits of the arm and of `count` further joints that only hold: the strictest of the arm's, no range."""
+        if count == 0:
+            return self
+
+        def strictest(value: Array) -> Array:
+            return np.append(value, np.full(count, value.min()))
+
+        return dataclasses.replace(
+            self,
+            lower=np.append(self.lower, np.full(count, -_UNBOUNDED)),
+            upper=np.append(self.upper, np.full(count, _UNBOUNDED)),
+            velocity=strictest(self.velocity),
+            lead=strictest(self.lead),
+            acceleration=None if self.acceleration is None else strictest(self.acceleration),
+            step=None if self.step is None else strictest(self.step),
+        )
 
 
 class Reference(NamedTuple):
@@ -127,6 +154,8 @@ class SafetyFilter:
         self._moved = self._target = np.zeros(limits.dim)
         self.hit = Limit.NONE
         """Limits that changed the last command."""
+        self.within_lead = False
+        """Whether the last command may be sent: no joint of it is further than the lead from the measured arm."""
         self.cut = 0
         """Commands that a limit changed."""
         self.refused = 0
@@ -137,8 +166,18 @@ class SafetyFilter:
         """The last command (A,) rad; None before `reset`."""
         return None if self._last is None else self._last.copy()
 
+    @property
+    def step(self) -> Array:
+        """Greatest distance (A,) rad between successive commands, by speed and step limit."""
+        return self._step
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether the last command differs from the one before."""
+        return bool(self._moved.any())
+
     def reset(self, position: Array) -> None:
-        """Start from rest at the measured joint `position` (A,) rad.
+        """Start from rest at the measured joint `position` (A,) rad, which may lie outside the position limits.
 
         Raises:
             ValueError: the position is not (A,) finite numbers.
@@ -147,9 +186,9 @@ class SafetyFilter:
             raise ValueError(
                 f"safety filter cannot start at {position}: need {self._limits.dim} finite positions"
             )
-        self._last = np.clip(position, self._limits.lower, self._limits.upper)
+        self._last = np.array(position, dtype=np.float64)
         self._target, self._moved = self._last, np.zeros(self._limits.dim)
-        self.hit = Limit.NONE
+        self.hit, self.within_lead = Limit.NONE, True
 
     def filter(self, target: Array, position: Array, reference: Reference | None = None) -> Array:
         """Safe joint target (A,) rad for the wanted `target` (A,) and the measured `position` (A,).
@@ -166,7 +205,7 @@ class SafetyFilter:
         usable = [target, position, *(reference or ())]
         if any(np.shape(value) != last.shape or not np.isfinite(value).all() for value in usable):
             self.refused += 1
-            return self.hold()
+            return self.hold(position)
         self.hit = Limit.NONE
         wanted = target
         if reference is not None and limits.deviation is not None:
@@ -177,12 +216,16 @@ class SafetyFilter:
         near = self._clip(followed, position - limits.lead, position + limits.lead, Limit.LEAD)
         safe = self._slow(last, near)
         safe = self._keep_inside(last, safe)
+        safe = self._keep_near(last, safe, position)
         self.cut += int(not np.array_equal(safe, target))
         self._advance(last, safe, wanted)
         return safe.copy()
 
-    def hold(self) -> Array:
-        """The command (A,) rad of a step in which nobody acts: the last one, after braking if it moved.
+    def hold(self, position: Array) -> Array:
+        """Command (A,) rad of a step in which nothing acts: the last one, after braking if it moved.
+
+        An arm that is pushed away from it at the measured `position` (A,) rad takes it along, at the distance of the
+        lead. A position that is not finite leaves `within_lead` False.
 
         Raises:
             RuntimeError: `reset` was never called.
@@ -190,6 +233,27 @@ class SafetyFilter:
         last = self._require_last()
         self.hit = Limit.NONE
         safe = last if self._change is None else self._keep_inside(last, self._braked(last))
+        if np.shape(position) == last.shape and np.isfinite(position).all():
+            safe = self._keep_near(last, safe, position)
+        else:
+            self.within_lead = False
+        self._advance(last, safe, safe)
+        return safe.copy()
+
+    def follow(self, position: Array) -> Array:
+        """Command (A,) rad one step nearer to the measured `position` (A,) rad, wherever this is.
+
+        Speed and step limit hold. Acceleration yields where the arm turns back; workspace and position limits do not
+        apply, since nothing but the arm's own place is commanded.
+        """
+        last = self._require_last()
+        self.hit = Limit.NONE
+        low, high = np.minimum(last, position), np.maximum(last, position)
+        safe = np.clip(position, last - self._step, last + self._step)
+        if self._change is not None:
+            slower, faster = self._reachable_moves(last, low, high)
+            safe = np.clip(np.clip(safe, last + slower, last + faster), low, high)
+        self.within_lead = bool((np.abs(safe - position) <= self._limits.lead + _ROUNDING).all())
         self._advance(last, safe, safe)
         return safe.copy()
 
@@ -214,13 +278,24 @@ class SafetyFilter:
         if changed.any():
             self.hit |= Limit.STEP if (changed & self._stricter).any() else Limit.NONE
             self.hit |= Limit.VELOCITY if (changed & ~self._stricter).any() else Limit.NONE
+        lower, upper = self._range(last)
         if self._change is None:
-            return self._clip(slow, self._limits.lower, self._limits.upper, Limit.POSITION)
-        # So that the arm can always stop before a position limit, it is never faster than it can brake.
-        low = np.maximum(self._moved - self._change, -_brakeable(last - self._limits.lower, self._change))
-        high = np.minimum(self._moved + self._change, _brakeable(self._limits.upper - last, self._change))
+            return self._clip(slow, lower, upper, Limit.POSITION)
+        low, high = self._reachable_moves(last, self._limits.lower, self._limits.upper)
         smooth = self._clip(slow, last + low, last + high, Limit.ACCELERATION)
-        return np.clip(smooth, self._limits.lower, self._limits.upper)  # rounding of the last digit
+        # Rounding of the last digit.
+        return np.clip(smooth, lower, upper)
+
+    def _range(self, last: Array) -> tuple[Array, Array]:
+        """Position limits, widened to a command that is outside them already."""
+        return np.minimum(self._limits.lower, last), np.maximum(self._limits.upper, last)
+
+    def _reachable_moves(self, last: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
+        """Least and greatest next move (A,) rad with which the arm can still stop between `lower` and `upper`."""
+        assert self._change is not None
+        low = np.maximum(self._moved - self._change, -_brakeable(last - lower, self._change))
+        high = np.minimum(self._moved + self._change, _brakeable(upper - last, self._change))
+        return low, high
 
     def _follow(self, last: Array, wanted: Array) -> Array:
         """The target, approached so that the command does not shoot over it where it lags behind.
@@ -241,7 +316,25 @@ class SafetyFilter:
         """The next command of an arm that stops as fast as it may."""
         assert self._change is not None
         moved = np.sign(self._moved) * np.maximum(0.0, np.abs(self._moved) - self._change)
-        return np.clip(last + moved, self._limits.lower, self._limits.upper)
+        return np.clip(last + moved, *self._range(last))
+
+    def _keep_near(self, last: Array, safe: Array, position: Array) -> Array:
+        """`safe`, moved into the lead around the measured position where speed, limits and workspace allow it."""
+        low, high = position - self._limits.lead, position + self._limits.lead
+        near = np.clip(safe, low, high)
+        if np.array_equal(near, safe):
+            self.within_lead = True
+            return safe
+        lower, upper = self._range(last)
+        self.within_lead = bool(
+            (np.abs(near - last) <= self._step + _ROUNDING).all()
+            and ((near >= lower) & (near <= upper)).all()
+            and (self._limits.workspace is None or self._outside(near) <= self._outside(last))
+        )
+        if not self.within_lead:
+            return safe
+        self.hit |= Limit.LEAD
+        return near
 
     def _keep_inside(self, last: Array, safe: Array) -> Array:
         """`safe` if tip and stopping point stay in the workspace; else brake; else stay.
@@ -267,7 +360,7 @@ class SafetyFilter:
         moved = np.abs(safe - last)
         steps = np.floor(moved / self._change)
         further = steps * moved - self._change * steps * (steps + 1) / 2
-        return np.clip(safe + np.sign(safe - last) * further, self._limits.lower, self._limits.upper)
+        return np.clip(safe + np.sign(safe - last) * further, *self._range(safe))
 
     def _outside(self, q: Array) -> float:
         """Distance of the tip at `q` from the workspace, m; 0 inside."""

@@ -31,6 +31,7 @@ class Arm:
         self.now = 10**12  # steady
         self.stamp = 10**9
         self.ids = 0
+        # Those that were sent.
         self.commands: list[Command] = []
 
     def sense(self, position: Any = (0.0, 0.0), *, late: int = 0) -> None:
@@ -67,7 +68,7 @@ class Arm:
 
     def tick(self) -> Outcome:
         outcome = self.controller.tick(self.now, self.stamp)
-        if outcome.command:
+        if outcome.command and outcome.command.target is not None:
             self.commands.append(outcome.command)
         return outcome
 

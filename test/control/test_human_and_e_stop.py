@@ -131,7 +131,7 @@ def test_an_e_stop_that_must_speak_and_does_not_stops_the_arm() -> None:
     assert record(arm.step()).source is Source.VLA
 
 
-def test_who_commands_again_begins_where_the_arm_is_now() -> None:
+def test_commanding_again_begins_where_the_arm_is_now() -> None:
     arm = started()
     arm.step()
     arm.step()
@@ -139,6 +139,6 @@ def test_who_commands_again_begins_where_the_arm_is_now() -> None:
     arm.later()
     arm.sense(moved)
     arm.controller.begin()
-    command = arm.controller.hold(arm.stamp)
+    command = arm.tick().command
     assert command is not None
     np.testing.assert_allclose(command.target, moved)

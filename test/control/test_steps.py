@@ -8,7 +8,7 @@ from control_arm import CHUNK, PERIOD, Arm, record, started
 
 from rlt_ros.control import authority
 from rlt_ros.control.chunks import ChunkRefused
-from rlt_ros.control.controller import LOST_COUNT
+from rlt_ros.control.episode import LOST_COUNT
 from rlt_ros.control.records import Outcome
 from rlt_ros.rlt.stream import Ending, EpisodeState, Phase
 from rlt_ros.rlt.transition import Source
@@ -280,7 +280,8 @@ def test_an_arm_that_was_moved_between_episodes_is_not_told_to_go_back(boundary:
     arm.phase(Phase.RESETTING, 2)
     arm.phase(Phase.APPROACH, 2)
     sent = len(arm.commands)
-    arm.later()
+    # The speed limit allows for the way in this time.
+    arm.later(10)
     assert arm.tick() == Outcome()  # where it is now has not been measured
     assert arm.controller.step_in(arm.now, arm.stamp) is None
     arm.later()

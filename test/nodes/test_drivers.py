@@ -72,10 +72,9 @@ def test_targets_reach_the_drivers_and_mean_the_same_there(graph: Any, robot: st
     profile = load_profile(robot)
     here = Robot(graph, profile)
     held = {joint: 0.25 for part in profile.drivers for joint in part.held}
-    here.commands.measured([*profile.joints, *held], [*np.zeros(profile.dim), *held.values()])
     here.connect()
     target = np.linspace(-0.5, 0.5, profile.dim)
-    here.commands.publish(STAMP, target, None)
+    here.commands.publish(STAMP, target, None, np.array(list(held.values())))
     graph.until(lambda: all(here.heard), what="a command at every driver")
     told: dict[str, float] = {}
     for part, (message,) in zip(profile.drivers, here.heard, strict=True):
@@ -94,7 +93,7 @@ def test_a_trajectory_starts_at_once_unless_it_answers_a_simulator(
 ) -> None:
     here = Robot(graph, load_profile("ur5e"), stamped=stamped)
     here.connect()
-    here.commands.publish(STAMP, np.zeros(6), None)
+    here.commands.publish(STAMP, np.zeros(6), None, np.zeros(0))
     graph.until(lambda: here.heard[0], what="a trajectory")
     (message,) = here.heard[0]
     assert command_stamp(message) == stamp
@@ -106,10 +105,8 @@ def test_nothing_is_sent_while_it_is_unknown_where_the_other_arm_stands(graph: A
     here = Robot(graph, load_profile("agibot_g1_real"))
     here.connect()
     with pytest.raises(CommandError, match="idx21_arm_l_joint1"):
-        here.commands.publish(STAMP, np.zeros(7), None)
-    other_arm = [joint for part in here.profile.drivers for joint in part.held]
-    here.commands.measured(other_arm, [0.1] * 7)
-    here.commands.publish(STAMP, np.ones(7), None)
+        here.commands.publish(STAMP, np.zeros(7), None, np.full(7, np.nan))
+    here.commands.publish(STAMP, np.ones(7), None, np.full(7, 0.1))
     graph.until(lambda: here.heard[0], what="the first command")
     (message,) = here.heard[0]  # none before it
     np.testing.assert_allclose(message.position, [0.1] * 7 + [1.0] * 7)
@@ -171,7 +168,7 @@ def test_a_gripper_with_a_topic_hears_changes_only(graph: Any) -> None:
     last = here.node.create_publisher(String, "sentinel", 10)
     graph.until(lambda: last.get_subscription_count(), what="the sentinel is there")
     for value in (None, 1.491, 1.491, 1.4905):
-        here.commands.publish(STAMP, np.zeros(6), value)
+        here.commands.publish(STAMP, np.zeros(6), value, np.zeros(0))
     last.publish(String(data="done"))
     graph.until(lambda: heard and sentinel, what="a command and the sentinel")
     assert [(message.name, round(message.cmd, 4)) for message in heard] == [("gripper", 1.491)]
@@ -181,7 +178,7 @@ def test_a_gripper_with_a_topic_hears_changes_only(graph: Any) -> None:
 def test_without_ros_a_gripper_action_is_an_error_in_the_diagnostics_and_the_arm_works(graph: Any) -> None:
     here = Robot(graph, load_profile("franka_fr3"))
     here.connect()
-    here.commands.publish(STAMP, np.zeros(7), 0.02)
+    here.commands.publish(STAMP, np.zeros(7), 0.02, np.zeros(0))
     graph.until(lambda: here.heard[0], what="a command of the arm")
     level, text, _ = here.commands.report_gripper()
     assert level == ERROR

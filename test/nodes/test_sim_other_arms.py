@@ -51,7 +51,7 @@ def test_trajectories_move_the_arm_step_by_step(
     for _ in range(15):
         newest = joints[-1]
         target = target + 0.002
-        commands.publish(to_ns(newest.header.stamp), target, None)
+        commands.publish(to_ns(newest.header.stamp), target, None, np.zeros(0))
         graph.until(lambda newest=newest: joints[-1] is not newest, what="the next joint state")
     assert [to_ns(one.header.stamp) - first for one in joints] == [20_000_000 * i for i in range(16)]
     np.testing.assert_allclose(measured(), target, atol=0.01)

@@ -43,9 +43,8 @@ def test_policy_actions_survive_the_way_to_the_driver_and_back(robot: str, data:
     heard = {}
     for driver in profile.drivers:
         writer = CommandWriter(driver, 1 / profile.control_hz)
-        writer.hold(dict.fromkeys(driver.held, 0.3))
         own = np.array([target[profile.joints.index(joint)] for joint in driver.joints])
-        names, values = read_command(driver, writer.write(own))
+        names, values = read_command(driver, writer.write(own, np.full(len(driver.held), 0.3)))
         heard.update(zip(names, values, strict=True))
     assert all(heard.pop(joint) == 0.3 for driver in profile.drivers for joint in driver.held)
     back = space.encode(anchor, np.array([heard[joint] for joint in profile.joints])[None])[0]
@@ -56,8 +55,7 @@ def test_policy_actions_survive_the_way_to_the_driver_and_back(robot: str, data:
 def test_a_joint_state_has_the_drivers_names_order_and_unit() -> None:
     driver = part("joint_state", order=("b", "c", "a"), message_names={"b": "2", "c": "3"}, unit="deg")
     writer = CommandWriter(driver, PERIOD)
-    writer.hold({"a": 9.0, "c": np.pi / 2, "x": 1.0})
-    command = writer.write(np.array([np.pi, np.pi / 4]))
+    command = writer.write(np.array([np.pi, np.pi / 4]), np.array([np.pi / 2]))
     assert isinstance(command, NamedTargets)
     assert command.names == ("2", "3", "a")
     np.testing.assert_allclose(command.positions, [45.0, 90.0, 180.0])
@@ -74,7 +72,7 @@ def test_a_trajectory_passes_the_target_and_then_stands_still() -> None:
     np.testing.assert_allclose(onward.velocities, [1.0, -0.5])
     np.testing.assert_array_equal(rest.velocities, 0.0)
     np.testing.assert_array_equal(onward.positions, rest.positions)
-    writer.reset()
+    writer.rest()
     after = writer.write(np.array([0.5, 0.5]))
     assert isinstance(after, Trajectory)
     np.testing.assert_array_equal(after.points[0].velocities, 0.0)
@@ -88,24 +86,13 @@ def test_values_without_names_have_the_drivers_order() -> None:
     assert (forward.values.tolist(), group.values.tolist(), group.group) == ([2.0, 1.0], [2.0, 1.0], "arm")
 
 
-def test_a_joint_that_the_policy_does_not_move_stays_where_commanding_found_it() -> None:
-    writer = CommandWriter(part("forward", order=("a", "b", "c")), PERIOD)
-    with pytest.raises(CommandError, match="where c stands"):
-        writer.write(np.zeros(2))
-    writer.hold({"c": float("nan")})
-    assert not writer.is_ready
-
-    def held() -> float:
-        return float(read_command(part("forward", order=("a", "b", "c")), writer.write(np.zeros(2)))[1][2])
-
-    writer.hold({"c": 0.6})
-    writer.hold({"c": 0.7, "a": 5.0})
-    assert held() == 0.7
-    writer.hold({"c": 0.9})
-    assert held() == 0.7  # it follows nobody, not even its own sagging
-    writer.reset()
-    writer.hold({"c": 0.9})
-    assert held() == 0.9
+@pytest.mark.parametrize("held", [np.zeros(0), np.array([np.nan]), np.zeros(2)])
+def test_nothing_is_made_without_the_place_of_a_joint_that_must_be_held(held: np.ndarray) -> None:
+    driver = part("forward", order=("a", "c", "b"))
+    with pytest.raises(CommandError, match="must hold c"):
+        CommandWriter(driver, PERIOD).write(np.zeros(2), held)
+    names, values = read_command(driver, CommandWriter(driver, PERIOD).write(np.ones(2), np.array([0.7])))
+    assert dict(zip(names, values, strict=True)) == {"a": 1.0, "c": 0.7, "b": 1.0}
 
 
 @pytest.mark.parametrize(

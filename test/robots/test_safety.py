@@ -30,19 +30,72 @@ ANY_FLOAT = st.floats(width=64, allow_nan=True, allow_infinity=True)
     targets=st.lists(arrays(np.float64, 3, elements=ANY_FLOAT), min_size=1, max_size=20),
     seed=st.integers(0, 1000),
 )
-def test_no_input_makes_a_command_leave_position_or_speed_limits(
+def test_no_input_makes_a_command_leave_the_limits_of_position_speed_and_lead(
     start: np.ndarray, targets: list[np.ndarray], seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     safety = SafetyFilter(LIMITS, HZ)
     safety.reset(start)
-    last = np.clip(start, LIMITS.lower, LIMITS.upper)
+    last, position = start, start
     for target in targets:
-        command = safety.filter(target, rng.uniform(LIMITS.lower, LIMITS.upper))
-        assert (command >= LIMITS.lower).all()
-        assert (command <= LIMITS.upper).all()
+        position = position + rng.uniform(-0.08, 0.08, 3)
+        command = safety.filter(target, position)
+        # A command that began outside the position limits comes back and goes no further out.
+        assert (command >= np.minimum(LIMITS.lower, last)).all()
+        assert (command <= np.maximum(LIMITS.upper, last)).all()
         assert (np.abs(command - last) <= LIMITS.velocity / HZ + 1e-12).all()
+        if safety.within_lead:
+            assert (np.abs(command - position) <= LIMITS.lead + 1e-12).all()
         last = command
+
+
+@given(
+    start=arrays(np.float64, 3, elements=st.floats(-4, 4)),
+    pushes=st.lists(arrays(np.float64, 3, elements=st.floats(-0.3, 0.3)), min_size=1, max_size=30),
+    acceleration=st.none() | st.just(np.array([5.0, 10.0, 2.0])),
+    follows=st.booleans(),
+)
+def test_a_hold_is_within_the_lead_of_an_arm_that_is_pushed_or_may_not_be_sent(
+    start: np.ndarray, pushes: list[np.ndarray], acceleration: np.ndarray | None, follows: bool
+) -> None:
+    safety = SafetyFilter(dataclasses.replace(LIMITS, acceleration=acceleration), HZ)
+    safety.reset(start)
+    position = last = start
+    for push in pushes:
+        position = position + push
+        command = safety.follow(position) if follows else safety.hold(position)
+        near = bool((np.abs(command - position) <= LIMITS.lead + 1e-12).all())
+        assert near or not safety.within_lead
+        assert (np.abs(command - last) <= LIMITS.velocity / HZ + 1e-12).all()
+        if follows:
+            assert (np.minimum(last, position) <= command).all()
+            assert (command <= np.maximum(last, position)).all()
+        last = command
+
+
+@pytest.mark.parametrize("acceleration", [None, np.array([5.0, 10.0, 2.0])])
+def test_following_an_arm_that_stands_reaches_it_and_stays(acceleration: np.ndarray | None) -> None:
+    safety = SafetyFilter(dataclasses.replace(LIMITS, acceleration=acceleration), HZ)
+    safety.reset(np.array([0.0, 0.0, 1.0]))
+    position = np.array([0.3, -0.4, 3.1])
+    for _ in range(300):
+        command = safety.follow(position)
+    np.testing.assert_allclose(command, position, atol=1e-12)
+    assert not safety.is_moving
+
+
+def test_a_start_outside_the_limits_is_held_there_and_comes_back_at_the_speed_limit() -> None:
+    safety, start = SafetyFilter(LIMITS, HZ), np.array([1.5, -2.5, 1.0])
+    safety.reset(start)
+    np.testing.assert_array_equal(safety.hold(start), start)
+    position, moves = start, []
+    for _ in range(60):
+        command = safety.filter(np.array([9.0, -9.0, 1.0]), position)
+        moves.append(command - position)
+        position = command
+    np.testing.assert_allclose(position, [1.0, -2.0, 1.0])
+    np.testing.assert_allclose(moves[0], [-0.02, 0.04, 0.0])
+    assert (np.abs(moves) <= LIMITS.velocity / HZ + 1e-12).all()
 
 
 def test_a_command_within_every_limit_passes_unchanged() -> None:
@@ -112,14 +165,17 @@ def test_no_input_makes_a_command_leave_the_limits_of_acceleration_and_step(
 ) -> None:
     safety = SafetyFilter(STRICT, HZ)
     safety.reset(start)
-    last, before = np.clip(start, STRICT.lower, STRICT.upper), np.zeros(3)
+    last, before = start, np.zeros(3)
     for target, position, reference, hold in inputs:
         near = Reference(reference, np.full(3, 0.1))
-        command = safety.hold() if hold else safety.filter(target, position, near)
+        command = safety.hold(position) if hold else safety.filter(target, position, near)
         moved = command - last
-        assert (command >= STRICT.lower).all() and (command <= STRICT.upper).all()
+        assert (command >= np.minimum(STRICT.lower, last)).all()
+        assert (command <= np.maximum(STRICT.upper, last)).all()
         assert (np.abs(moved) <= np.minimum(STRICT.velocity / HZ, STRICT.step) + 1e-12).all()
-        assert (np.abs(moved - before) <= STRICT.acceleration / HZ**2 + 1e-12).all()
+        # Acceleration yields to the lead of a command that is sent.
+        if not (safety.within_lead and safety.hit & Limit.LEAD):
+            assert (np.abs(moved - before) <= STRICT.acceleration / HZ**2 + 1e-12).all()
         last, before = command, moved
 
 
@@ -184,7 +240,7 @@ def test_an_arm_in_motion_brakes_when_nobody_acts() -> None:
         position = safety.filter(position + 1.0, position)
     speeds = []
     for _ in range(20):
-        held = safety.hold()
+        held = safety.hold(position)
         speeds.append(np.abs(held - position).max())
         position = held
     assert speeds == sorted(speeds, reverse=True)

@@ -1,0 +1,70 @@
+"""Newest joint state of the arm and of the joints that commands must hold."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlt_ros.control.records import InputRefused
+from rlt_ros.control.watchdog import Watchdog
+
+Array = NDArray[np.float64]
+
+# ns; a joint state that is older by less came late, by more the clock was set back.
+_REORDERED = 1_000_000_000
+# s of silence after which the way from one joint state to the next is unknown.
+_LOST_TRACK = 0.5
+
+
+class MeasuredJoints:
+    """Takes in joint states; refuses the ones that cannot be used.
+
+    Args:
+        dim: number of joints J.
+        timeout: s without a joint state after which the arm is not seen.
+        lock_step: silence is measured on the stamps instead of the steady clock.
+    """
+
+    def __init__(self, dim: int, timeout: float, *, lock_step: bool) -> None:
+        self._dim, self._lock_step = dim, lock_step
+        self._watch = Watchdog(timeout)
+        self.positions: Array | None = None
+        """(J,) rad; None before the first joint state."""
+        self.stamp = 0
+        """ROS time, ns; 0 from drivers that leave it empty."""
+
+    def check(self, stamp: int, positions: Array) -> None:
+        """Raise InputRefused for a joint state that is not finite, of a wrong shape, repeated or out of order."""
+        if np.shape(positions) != (self._dim,) or not np.isfinite(positions).all():
+            raise InputRefused(
+                "unusable joint state", f"positions {positions}; need {self._dim} finite numbers"
+            )
+        if not stamp or not self.stamp:
+            return
+        if stamp == self.stamp:
+            raise InputRefused("repeated joint state", f"the stamp {stamp} ns came before")
+        if 0 < self.stamp - stamp < _REORDERED:
+            raise InputRefused(
+                "joint state out of order", f"{(self.stamp - stamp) * 1e-9:.3f} s behind the newest"
+            )
+
+    def is_restart(self, stamp: int) -> bool:
+        """Whether the clock of a checked joint state was set back since the newest one."""
+        return 0 < stamp < self.stamp
+
+    def take(self, stamp: int, positions: Array, now: int) -> bool:
+        """Take in a checked joint state at steady time `now`, ns; returns whether the arm was seen until then."""
+        seen = not self.is_restart(stamp)
+        self.positions, self.stamp = positions, stamp
+        time = self.time(now)
+        seen = seen and self._watch.age(time) <= _LOST_TRACK
+        self._watch.feed(time)
+        return seen
+
+    def silent(self, now: int) -> bool:
+        """Whether the newest joint state is too old at steady time `now`, ns."""
+        return self._watch.silent(self.time(now))
+
+    def time(self, now: int) -> int:
+        """Time of the robot, ns: that of its stamps in lock-step, else steady time `now`, ns."""
+        return self.stamp if self._lock_step else now

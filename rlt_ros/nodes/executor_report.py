@@ -1,0 +1,58 @@
+"""Diagnostics of the executor: state of the control loop in one sentence, and its figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rlt_ros.control.config import ControlConfig
+from rlt_ros.control.controller import Controller
+from rlt_ros.nodes.diagnostics import OK, WARN, Report
+from rlt_ros.nodes.lateness import Lateness
+from rlt_ros.robots.plausible import outside
+
+# Percentile of the chunks' latencies that `overlap_delay` must allow for.
+_ON_TIME = 95
+# Latencies needed for a verdict.
+_ENOUGH = 20
+
+
+def figures_of(controller: Controller, lateness: Lateness) -> dict[str, Any]:
+    """Counters of executed steps and limits, and the punctuality of the timer."""
+    figures: dict[str, Any] = {f"steps_{source}": count for source, count in controller.sources.items()}
+    figures.update({f"limited_{limit}": count for limit, count in controller.limit_hits.items()})
+    figures["refused_targets"] = controller.refused_targets
+    figures["unsent_steps"] = controller.unsent
+    if lateness.p99 is not None:
+        figures["timer_late_p99_ms"] = lateness.p99
+        figures["missed_periods"] = lateness.missed
+    return figures
+
+
+def report(controller: Controller, config: ControlConfig, joints: Sequence[str]) -> Report:
+    """State of an active executor of an arm with these `joints`."""
+    if controller.why_held:
+        return WARN, f"holds: {controller.why_held}{_outside(controller, joints)}", {}
+    latencies = controller.latencies
+    if len(latencies) < _ENOUGH or config.lock_step:
+        return OK, "acts", {}
+    nearly_all = float(np.percentile(latencies, _ON_TIME))
+    figures = {f"chunk_latency_p{_ON_TIME}_ms": 1e3 * nearly_all}
+    if nearly_all > config.overlap_delay:
+        enough = math.ceil(1e2 * nearly_all) / 1e2
+        return WARN, f"chunks come late: raise `overlap_delay` to {enough:.2f} s", figures
+    return OK, "acts", figures
+
+
+def _outside(controller: Controller, joints: Sequence[str]) -> str:
+    """Joints outside their limits and the remedy, as the end of a sentence; empty for none, and while one commands."""
+    if controller.measured is None or controller.commanding:
+        return ""
+    limits = controller.limits
+    found = list(outside(joints, controller.measured, limits.lower, limits.upper))
+    if not found:
+        return ""
+    return f"; {'; '.join(found)}; the start of an episode or teleoperation brings it back at the speed limit"

@@ -1,0 +1,306 @@
+"""Setpoint of the drivers: never further from the arm than the lead, and silent where nobody acts."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from control_arm import HZ, LIMITS, PERIOD, Arm, engaged, record, started
+
+from rlt_ros.control import authority
+from rlt_ros.control.config import ControlConfig
+from rlt_ros.control.controller import AWAY, MOVED, Controller
+from rlt_ros.rlt.stream import Ending, Phase
+from rlt_ros.rlt.transition import Source
+from rlt_ros.robots.intervention import TakeOver
+
+SPEED = 1.0 / HZ  # rad a step
+LEAD = 0.5
+
+
+def watched(arm: Arm, position: Any) -> np.ndarray | None:
+    """One period with the arm at a position; the command that was sent, which is checked."""
+    position = np.array(position, dtype=np.float64)
+    before = len(arm.commands)
+    arm.later()
+    arm.sense(position)
+    arm.tick()
+    if len(arm.commands) == before:
+        return None
+    target = arm.commands[-1].target
+    assert target is not None
+    assert (np.abs(target - position) <= LEAD + 1e-12).all()
+    return target
+
+
+def ended(arm: Arm) -> None:
+    arm.phase(Phase.DONE, ending=Ending.FAILURE)
+
+
+def worked() -> Arm:
+    """An arm that was commanded and stands now where its last command is, without an episode."""
+    arm = started()
+    for _ in range(5):
+        arm.step()
+    ended(arm)
+    while watched(arm, arm.commands[-1].target) is not None:
+        pass
+    return arm
+
+
+def test_nothing_is_sent_before_somebody_acts() -> None:
+    arm = Arm()
+    for position in ((0.0, 0.0), (0.6, -0.8), (0.6, -0.8)):
+        for _ in range(3):
+            assert watched(arm, position) is None
+    arm.phase(Phase.APPROACH)
+    first = watched(arm, (0.6, -0.8))
+    np.testing.assert_array_equal(first, (0.6, -0.8))
+
+
+def test_a_human_begins_where_the_arm_is() -> None:
+    arm = Arm()
+    watched(arm, (0.0, 0.0))
+    watched(arm, (0.2, 0.2))
+    engaged(arm, command=0.3)
+    np.testing.assert_allclose(watched(arm, (0.2, 0.2)), 0.2 + SPEED)
+
+
+def test_after_an_episode_the_motion_ends_and_then_nothing_is_sent() -> None:
+    arm = started()
+    for _ in range(4):
+        arm.step()
+    ended(arm)
+    last = arm.commands[-1].target
+    assert last is not None
+    sent = [watched(arm, last) for _ in range(5)]
+    assert sent[1:] == [None] * 4
+
+
+@pytest.mark.parametrize("circuit", [True, False])
+def test_under_an_e_stop_the_setpoint_follows_a_hand_and_begins_exactly_there(circuit: bool) -> None:
+    arm = worked()
+    position = arm.controller.measured
+    assert position is not None
+    arm.controller.e_stop_speaks(arm.now, circuit)
+    arm.controller.e_stop(True)
+    sent = []
+    for _ in range(50):
+        position = position + np.array([0.012, -0.006])
+        sent.append(watched(arm, position))
+    sent += [watched(arm, position) for _ in range(20)]
+    followed = [command for command in sent if command is not None]
+    assert len(followed) > 10
+    np.testing.assert_allclose(followed[-1], position, atol=0.02 if circuit else LEAD / 2)
+    arm.controller.e_stop_speaks(arm.now, False)
+    arm.controller.e_stop(False)
+    while (command := watched(arm, position)) is not None:
+        followed.append(command)
+    np.testing.assert_array_equal(followed[-1], position)
+    assert (np.abs(np.diff(followed, axis=0)) <= 50 * SPEED).all()
+
+
+def test_a_hand_that_is_faster_than_the_speed_limit_is_caught_up_with_unsent() -> None:
+    arm = worked()
+    arm.controller.e_stop(True)
+    position, sent = np.array(arm.commands[-1].target), []
+    for k in range(100):
+        position = position + np.array([0.06 * (k < 12), 0.0])
+        sent.append((arm.now, watched(arm, position)))
+    moves = [(now, command) for now, command in sent if command is not None]
+    assert sent[10][1] is None
+    np.testing.assert_array_equal(moves[-1][1], position)
+    for (then, before), (now, after) in itertools.pairwise(moves):
+        assert (np.abs(after - before) <= (now - then) / PERIOD * SPEED + 1e-12).all()
+
+
+def test_an_e_stop_before_anything_was_commanded_follows_motion_only() -> None:
+    arm = Arm()
+    watched(arm, (0.0, 0.0))
+    arm.controller.e_stop(True)
+    assert all(watched(arm, (0.0, 0.0)) is None for _ in range(20))
+    moved = [watched(arm, (0.01 * k, 0.0)) for k in range(60)]
+    assert any(command is not None for command in moved)
+
+
+def test_an_arm_that_sags_without_a_task_is_not_followed_down() -> None:
+    arm = worked()
+    stands = np.array(arm.commands[-1].target)
+    assert all(watched(arm, stands - 0.2) is None for _ in range(50))
+
+
+def test_an_arm_that_is_pushed_in_an_episode_takes_the_hold_along_at_the_lead() -> None:
+    arm = started()
+    watched(arm, (0.0, 0.0))
+    for k in range(1, 60):
+        command = watched(arm, (0.012 * k, 0.0))
+    np.testing.assert_allclose(command, (0.012 * 59 - LEAD, 0.0))
+    assert not arm.controller.must_abort(arm.now)
+
+
+def test_an_arm_that_is_out_of_reach_is_not_commanded_and_its_episode_is_aborted() -> None:
+    arm = started()
+    watched(arm, (0.0, 0.0))
+    assert watched(arm, (0.9, 0.0)) is None
+    assert arm.controller.why_held == authority.OUT_OF_REACH
+    assert not arm.controller.must_abort(arm.now)
+    for _ in range(6):
+        assert watched(arm, (0.9, 0.0)) is None
+    assert arm.controller.must_abort(arm.now) == AWAY
+    assert not arm.controller.commanding
+
+
+def test_a_knock_does_not_cost_the_episode() -> None:
+    arm = started()
+    watched(arm, (0.0, 0.0))
+    assert watched(arm, (0.6, 0.0)) is None
+    assert watched(arm, (0.1, 0.0)) is not None
+    for _ in range(20):
+        watched(arm, (0.1, 0.0))
+    assert not arm.controller.must_abort(arm.now)
+
+
+def relocated(arm: Arm, position: Any) -> None:
+    arm.later()
+    arm.controller.joint_state(arm.stamp, np.array(position), arm.now, relocated=True)
+    arm.tick()
+
+
+def test_after_a_relocation_nothing_is_sent_before_somebody_acts_again() -> None:
+    arm = worked()
+    sent = len(arm.commands)
+    relocated(arm, (-0.9, 0.9))
+    assert all(watched(arm, (-0.9, 0.9)) is None for _ in range(100))
+    arm.phase(Phase.APPROACH, 2)
+    np.testing.assert_array_equal(watched(arm, (-0.9, 0.9)), (-0.9, 0.9))
+    assert len(arm.commands) == sent + 1
+
+
+def test_a_relocation_aborts_the_episode() -> None:
+    arm = started()
+    arm.step()
+    relocated(arm, (-0.9, 0.9))
+    assert arm.controller.must_abort(arm.now) == MOVED
+    assert watched(arm, (-0.9, 0.9)) is None
+    assert arm.controller.why_held == MOVED
+
+
+def test_an_episode_right_after_a_relocation_waits_until_the_speed_limit_allows_for_the_way() -> None:
+    arm = worked()
+    before, then = arm.commands[-1].target, arm.now
+    relocated(arm, (-0.9, 0.9))
+    arm.phase(Phase.APPROACH, 2)
+    while watched(arm, (-0.9, 0.9)) is None:
+        assert arm.controller.why_held == authority.OUT_OF_REACH
+    elapsed = (arm.now - then) * 1e-9
+    assert (np.abs(arm.commands[-1].target - before) <= elapsed).all()
+    assert elapsed > 0.8
+
+
+@pytest.mark.parametrize("restart", [True, False])
+def test_a_driver_that_restarts_elsewhere_is_not_followed(restart: bool) -> None:
+    arm = worked()
+    if restart:
+        arm.stamp = PERIOD
+    else:
+        arm.later(50)
+    assert all(watched(arm, (0.0, 0.0)) is None for _ in range(100))
+    assert all(watched(arm, (0.9, 0.9)) is None for _ in range(5))
+
+
+def test_an_arm_that_is_not_seen_is_not_commanded_and_its_steps_are_counted() -> None:
+    arm = started()
+    arm.step()
+    arm.step()
+    sent = len(arm.commands)
+    steps = []
+    for _ in range(10):
+        arm.later()
+        steps.append(record(arm.tick()))
+    assert [step.step for step in steps] == list(range(2, 12))
+    assert steps[-1].source is Source.HOLD
+    # The rest of a chunk within the time-out, and the command that ends the motion.
+    assert len(arm.commands) - sent <= 4
+    assert arm.controller.unsent > 0
+
+
+def test_a_start_outside_the_limits_comes_back_at_the_speed_limit_once_somebody_acts() -> None:
+    arm = Arm()
+    for _ in range(20):
+        assert watched(arm, (1.3, 0.0)) is None
+    arm.phase(Phase.APPROACH)
+    position, sent = np.array((1.3, 0.0)), []
+    for _ in range(16):
+        command = watched(arm, position)
+        assert command is not None
+        sent.append(command[0])
+        position = command
+        if command[0] > 1.0:
+            assert arm.controller.why_held == authority.OUTSIDE
+    np.testing.assert_allclose(sent, np.maximum(1.0, 1.3 - SPEED * np.arange(1, 17)))
+    assert arm.controller.sources == {"hold": 16}
+
+
+def test_a_human_brings_an_arm_back_inside_its_limits() -> None:
+    arm = Arm()
+    watched(arm, (1.3, 0.0))
+    for _ in range(3):
+        engaged(arm, command=1.3)
+        command = watched(arm, (1.3, 0.0))
+    np.testing.assert_allclose(command, (1.3 - 3 * SPEED, 3 * SPEED))
+
+
+def with_held_joint() -> Arm:
+    arm = Arm()
+    arm.controller = Controller(ControlConfig(), LIMITS, HZ, held=1)
+    return arm
+
+
+def test_a_joint_that_commands_must_hold_obeys_the_same_rule() -> None:
+    arm = with_held_joint()
+    held = 7.0
+    for _ in range(3):
+        arm.later()
+        arm.sense((0.0, 0.0, held))
+        assert arm.tick().command is None
+    arm.phase(Phase.APPROACH)
+    for k in range(60):
+        arm.later()
+        arm.sense((0.0, 0.0, held + 0.01 * k))
+        arm.tick()
+        assert abs(arm.commands[-1].held[0] - held - 0.01 * k) <= LEAD + 1e-12
+    assert arm.commands[0].held == [7.0]
+    assert arm.commands[-1].held == pytest.approx([7.0 + 0.59 - LEAD])
+    arm.later()
+    arm.sense((0.0, 0.0, 3.0))
+    command = arm.tick().command
+    assert command is not None and command.target is None
+
+
+def test_at_shutdown_only_a_motion_is_ended() -> None:
+    arm = started()
+    watched(arm, (0.0, 0.0))
+    engaged(arm)
+    last = watched(arm, (0.0, 0.0))
+    halt = arm.controller.end(arm.now, arm.stamp)
+    assert halt is not None
+    np.testing.assert_array_equal(halt.target, last)
+    assert arm.controller.end(arm.now, arm.stamp) is None
+    assert Arm().controller.end(0, 0) is None
+
+
+def test_acceleration_yields_to_the_lead() -> None:
+    limits = dataclasses.replace(LIMITS, acceleration=np.full(2, 0.5), lead=np.full(2, 0.1))
+    arm = Arm(limits)
+    arm.sense()
+    engaged(arm, command=1.0)
+    for _ in range(60):
+        engaged(arm, command=1.0)
+        arm.later()
+        arm.sense((0.0, 0.0))
+        arm.tick()
+        assert (np.abs(arm.commands[-1].target) <= 0.1 + 1e-12).all()
+    engaged(arm, phase=TakeOver.RELEASED)
