@@ -33,17 +33,17 @@ from rlt_ros.middleware.messages import (
 from rlt_ros.nodes import qos
 from rlt_ros.nodes.conversions import to_ns, write_episode
 from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Dropped, Report
-from rlt_ros.nodes.drivers import subscribe_joints
 from rlt_ros.nodes.e_stop import EStop
+from rlt_ros.nodes.joint_input import ArmState, JointInput
 from rlt_ros.nodes.parameters import Setup, declare
 from rlt_ros.nodes.run import CannotStart, Finished, run_node
 from rlt_ros.nodes.topics import Topics
-from rlt_ros.perception.joints import JointOrder, JointStateError
 from rlt_ros.rlt.parameters import ConfigError, check, parameter
 from rlt_ros.rlt.stream import Ending, Phase
 from rlt_ros.rlt.stream import EpisodeState as State
 from rlt_ros.rlt.transition import Source
 from rlt_ros.robots.profile import load_profile
+from rlt_ros.robots.turns import distance
 
 _LOOK = 0.05  # s between two looks whether something has been waited for too long
 _AHEAD = 1_000_000_000  # ns that an event may be ahead of the clock here
@@ -96,7 +96,7 @@ class EpisodeNode(Node):
         self._waits_for = ""
         self._told = time.monotonic()  # when the newest state was published
         self._arm: np.ndarray[Any, Any] | None = None
-        self._order = JointOrder(profile.joints)
+        self._continuous = profile.continuous if profile.home is not None else None
 
         topics = Topics(self, diagnostics)
         self._out = topics.publisher(EpisodeState, "rlt/episode_state", qos.EPISODE_STATE)
@@ -110,7 +110,7 @@ class EpisodeNode(Node):
         topics.subscription(Bool, "rlt/hardware_e_stop", e_stop.on_hardware, qos.E_STOP, from_anybody=True)
         if self._home is not None:
             sensors = qos.sensor(reliable=profile.reliable_sensors)
-            subscribe_joints(topics, profile, self._on_joints, sensors, self._dropped)
+            JointInput(self, topics, profile, sensors, self._dropped, self._on_joints)
         self._needed = {
             "the robot": profile.drivers[0].joint_states,
             "perception": "rlt/observation",
@@ -179,11 +179,8 @@ class EpisodeNode(Node):
         self._machine.e_stop(pressed)
         self._tell()
 
-    def _on_joints(self, message: Any) -> None:
-        try:
-            self._arm = self._order.positions(message.name, message.position)
-        except JointStateError as error:
-            self._dropped.add("unusable joint state", str(error))
+    def _on_joints(self, state: ArmState) -> None:
+        self._arm = state.positions
 
     def _look(self) -> None:
         self._machine.tick(self._ros_time(), time.monotonic())
@@ -253,7 +250,7 @@ class EpisodeNode(Node):
         if self._arm is None:
             self._dropped.add("reset not done", "no joint state has come")
             return False
-        far = float(np.abs(self._arm - np.array(self._home)).max())
+        far = float(distance(self._arm, np.array(self._home), self._continuous).max())
         if far > self._config.reset_tolerance:
             self._dropped.add(
                 "reset not done",

@@ -13,13 +13,12 @@ from rlt_ros.nodes import qos
 from rlt_ros.nodes.cameras import camera_type, read_camera
 from rlt_ros.nodes.conversions import to_ns, write_observation
 from rlt_ros.nodes.diagnostics import OK, STALE, Diagnostics, Dropped, Report
-from rlt_ros.nodes.drivers import subscribe_joints
+from rlt_ros.nodes.joint_input import ArmState, JointInput
 from rlt_ros.nodes.parameters import Setup, declare
 from rlt_ros.nodes.punctual import be_punctual
 from rlt_ros.nodes.run import run_node
 from rlt_ros.nodes.topics import Topics
 from rlt_ros.perception import Observation as Seen
-from rlt_ros.perception.joints import JointOrder, JointStateError
 from rlt_ros.perception.pictures import PictureError
 from rlt_ros.perception.synchroniser import SyncConfig, Synchroniser
 from rlt_ros.rlt.parameters import ConfigError, check, parameter
@@ -65,31 +64,33 @@ class PerceptionNode(Node):
         self._sync = Synchroniser(declare(self, "", SyncConfig), list(profile.cameras), self._dropped.add)
         self._profile = profile
         self._size = (config.image_size[0], config.image_size[1]) if config.image_size else None
-        self._order = JointOrder(profile.joints)
-        self._number = 0  # of the episode that runs
+        # Of the running episode.
+        self._number = 0
         self._reported = 0
         topics = Topics(self, diagnostics)
         self._out = topics.publisher(Observation, "rlt/observation", qos.OBSERVATION)
         sensors = qos.sensor(reliable=profile.reliable_sensors)
         topics.subscription(EpisodeState, "rlt/episode_state", self._on_episode, qos.EPISODE_STATE)
-        subscribe_joints(topics, profile, self._on_joints, sensors, self._dropped)
+        self._joints = JointInput(self, topics, profile, sensors, self._dropped, self._on_joints)
         for name, camera in profile.cameras.items():
             take = partial(self._on_picture, name, camera)
             topics.subscription(camera_type(camera), camera.topic, take, sensors)
         back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
         be_punctual(self, config.realtime_priority)
-        self._jumps = self.get_clock().create_jump_callback(back, post_callback=lambda _: self._sync.reset())
+        self._jumps = self.get_clock().create_jump_callback(back, post_callback=lambda _: self._reset())
 
     def _on_episode(self, message: Any) -> None:
         self._number = message.episode
 
-    def _on_joints(self, message: Any) -> None:
-        try:
-            position, velocity = self._order.pick(message.name, message.position, message.velocity)
-        except JointStateError as error:
-            self._dropped.add("unusable joint state", str(error))
-            return
-        self._publish(self._sync.add_joints(to_ns(message.header.stamp), position, velocity, self._time()))
+    def _reset(self) -> None:
+        self._sync.reset()
+        self._joints.forget()
+
+    def _on_joints(self, state: ArmState) -> None:
+        stamp, positions, velocities = state.stamp, state.positions, state.velocities
+        self._publish(
+            self._sync.add_joints(stamp, positions, velocities, self._time(), relocated=state.relocated)
+        )
 
     def _on_picture(self, name: str, camera: CameraProfile, message: Any) -> None:
         try:

@@ -24,17 +24,17 @@ from rlt_ros.middleware.messages import (
 from rlt_ros.nodes import qos
 from rlt_ros.nodes.conversions import read_episode, read_step, to_header, write_intervention
 from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Dropped, Report
-from rlt_ros.nodes.drivers import subscribe_joints
 from rlt_ros.nodes.e_stop import EStop
+from rlt_ros.nodes.joint_input import ArmState, JointInput
 from rlt_ros.nodes.parameters import Setup, declare
 from rlt_ros.nodes.punctual import be_punctual
 from rlt_ros.nodes.run import CannotStart, run_node
 from rlt_ros.nodes.topics import Topics
-from rlt_ros.perception.joints import JointOrder, JointStateError
 from rlt_ros.rlt.stream import EpisodeState as Episode
 from rlt_ros.rlt.stream import Phase
 from rlt_ros.robots.intervention import TakeOver
 from rlt_ros.robots.profile import load_profile
+from rlt_ros.robots.turns import nearest_turn
 from rlt_ros.teleop.config import JOY, KEYBOARD, SPACENAV, TeleopConfig
 from rlt_ros.teleop.devices import Device, DeviceError, open_device
 from rlt_ros.teleop.keyboard import HELP
@@ -64,7 +64,6 @@ class TeleopNode(Node):
             self._profile.control_hz,
             gripper=self._gripper is not None,
         )
-        self._order = JointOrder(self._profile.joints)
         self._episode = Episode(0, Phase.IDLE)
         self._measured: Array | None = None
         self._last: tuple[float, Array] | None = None  # when the arm was commanded, and where to
@@ -79,7 +78,7 @@ class TeleopNode(Node):
         self._interventions = topics.publisher(Intervention, "rlt/intervention", qos.INTERVENTION)
         self._events = topics.publisher(EpisodeEvent, "rlt/episode_event", qos.EPISODE_EVENT)
         self._e_stop = topics.publisher(Bool, "rlt/e_stop", qos.E_STOP)
-        subscribe_joints(topics, self._profile, self._on_joints, qos.SENSOR, self._dropped)
+        JointInput(self, topics, self._profile, qos.SENSOR, self._dropped, self._on_joints)
         topics.subscription(ExecutedStep, "rlt/executed_step", self._on_step, qos.EXECUTED_STEP)
         topics.subscription(EpisodeState, "rlt/episode_state", self._on_episode, qos.EPISODE_STATE)
         e_stop = EStop(lambda pressed: self._operator.e_stop(pressed))
@@ -116,12 +115,8 @@ class TeleopNode(Node):
             self._device.close()
         super().destroy_node()
 
-    def _on_joints(self, message: Any) -> None:
-        try:
-            self._measured = self._order.positions(message.name, message.position)
-        except JointStateError as error:
-            self._dropped.add("unusable joint state", str(error))
-            return
+    def _on_joints(self, state: ArmState) -> None:
+        message, self._measured = state.message, state.positions
         share = None if self._gripper is None else self._gripper.measured(message.name, message.position)
         if share is not None:
             self._operator.gripper_is(share)
@@ -187,7 +182,8 @@ class TeleopNode(Node):
             return
         last = self._measured
         if self._last is not None and time.monotonic() - self._last[0] < _COMMAND_AGE:
-            last = self._last[1]
+            # The executor may have begun in another turn of a joint that turns without end.
+            last = nearest_turn(self._last[1], self._measured, self._profile.continuous)
         human = self._operator.command(time.monotonic_ns(), self._now(), self._measured, last)
         self._interventions.publish(write_intervention(human))
         if human.phase is not self._phase:

@@ -99,8 +99,12 @@ class Synchroniser:
         self.made = 0
         """Observations."""
 
-    def add_joints(self, stamp: int, position: Array, velocity: Array, now: int | None) -> list[Observation]:
+    def add_joints(
+        self, stamp: int, position: Array, velocity: Array, now: int | None, *, relocated: bool = False
+    ) -> list[Observation]:
         """Take in positions (A,) rad and velocities (A,) rad/s; returns the observations that this completes.
+
+        Nothing is interpolated across a jump: with `relocated` the joint states before are forgotten.
 
         A velocity that is NaN is derived from positions. Until that is possible there are no observations: what a
         policy makes of an invented one would move the arm.
@@ -108,6 +112,8 @@ class Synchroniser:
         newest = self._joints.newest
         if not self._is_usable("joint state", stamp, newest.stamp if newest else None, now):
             return []
+        if relocated:
+            self._joints.clear()
         self._joints.add(JointSample(stamp, position, velocity))
         return self._complete(now)
 

@@ -109,7 +109,7 @@ class JointTracker:
     """
 
     def __init__(self, joints: TrackedJoints, *, jumps: bool = True) -> None:
-        self._joints, self._jumps = joints, jumps
+        self.joints, self._jumps = joints, jumps
         self._last: TrackedState | None = None
         # Arrival of the last accepted state, ns.
         self._now = 0
@@ -133,11 +133,11 @@ class JointTracker:
         raw = self._checked(positions)
         if self._last is None:
             return self._accept(stamp, now, self._first_turn(raw))
-        position = nearest_turn(raw, self._last.positions, self._joints.continuous)
+        position = nearest_turn(raw, self._last.positions, self.joints.continuous)
         elapsed = _elapsed((self._last.stamp, self._now), (stamp, now))
         if not self._jumps:
             return self._follow(stamp, now, position, elapsed)
-        follows = self._reachable(position, self._last.positions, elapsed)
+        follows = self._reachable(position, self._last.positions, elapsed) and not self._is_at_candidate(raw)
         self._verdicts.append(follows)
         self._watch_alternation()
         if follows:
@@ -162,7 +162,7 @@ class JointTracker:
 
     def believable(self, velocities: Array) -> Array:
         """Velocities (A,) rad/s, NaN where no joint is so fast: drivers that derive them report 100 rad/s at a seam."""
-        return np.where(np.abs(velocities) <= self._joints.speed, velocities, np.nan)
+        return np.where(np.abs(velocities) <= self.joints.speed, velocities, np.nan)
 
     def forget(self) -> None:
         """Begin again with the next state, wherever it is."""
@@ -170,7 +170,7 @@ class JointTracker:
         self._verdicts.clear()
 
     def _checked(self, positions: Array) -> Array:
-        joints = self._joints
+        joints = self.joints
         if np.shape(positions) != (joints.dim,):
             raise JointStateRejected(
                 "unusable joint state", f"positions {positions}; need {joints.dim} numbers"
@@ -195,14 +195,14 @@ class JointTracker:
         return np.array(positions, dtype=np.float64)
 
     def _first_turn(self, raw: Array) -> Array:
-        joints = self._joints
+        joints = self.joints
         return turn_inside(raw, joints.home, joints.lower, joints.upper, joints.continuous)
 
     def _reachable(self, position: Array, before: Array, elapsed: int) -> bool:
         return bool((np.abs(position - before) <= self._reach(elapsed)).all())
 
     def _reach(self, elapsed: int) -> Array:
-        return JUMP_MARGIN + self._joints.speed * (min(abs(elapsed), LONGEST_MOTION) * 1e-9)
+        return JUMP_MARGIN + self.joints.speed * (min(abs(elapsed), LONGEST_MOTION) * 1e-9)
 
     def _accept(self, stamp: int, now: int, position: Array, *, relocated: bool = False) -> TrackedState:
         self._last, self._now, self._candidate = TrackedState(stamp, position, relocated), now, None
@@ -217,12 +217,25 @@ class JointTracker:
         self._last, self._now = TrackedState(stamp, position, False), now
         return self._last
 
+    def _is_at_candidate(self, raw: Array) -> bool:
+        """Whether a state is nearer to the candidate than to the last accepted one.
+
+        Otherwise a jump would turn into motion as the last accepted state grows old.
+        """
+        if self._candidate is None or self._last is None:
+            return False
+        far, near = (
+            (np.abs(nearest_turn(raw, place, self.joints.continuous) - place) / self.joints.speed).max()
+            for place in (self._last.positions, self._candidate.raw)
+        )
+        return bool(near < far)
+
     def _note_candidate(self, stamp: int, now: int, raw: Array) -> None:
         """Count a state that jumped towards the place where those before it are."""
         candidate = self._candidate
         if candidate is not None:
             elapsed = _elapsed((candidate.stamp, candidate.now), (stamp, now))
-            near = nearest_turn(raw, candidate.raw, self._joints.continuous)
+            near = nearest_turn(raw, candidate.raw, self.joints.continuous)
             if self._reachable(near, candidate.raw, elapsed):
                 candidate.add(stamp, now, near)
                 return
@@ -245,15 +258,17 @@ class JointTracker:
 
     def _jump(self, position: Array, elapsed: int) -> str:
         assert self._last is not None
-        before, names = self._last.positions, self._joints.names
+        before, names = self._last.positions, self.joints.names
         moved = np.abs(position - before)
         worst = int(np.argmax(moved - self._reach(elapsed)))
         turn = ""
-        if not self._joints.continuous[worst] and abs(moved[worst] - TURN) < JUMP_MARGIN:
+        if not self.joints.continuous[worst] and abs(moved[worst] - TURN) < JUMP_MARGIN:
             turn = "; that is a whole turn: if it turns without end, name it in `continuous_joints`"
+        reach = self._reach(elapsed)[worst]
+        why = f"and can move {reach:.3f}" if moved[worst] > reach else "where it jumped to before"
         return (
-            f"{names[worst]} goes from {before[worst]:.3f} to {position[worst]:.3f} in {abs(elapsed) * 1e-9:.3f} s, "
-            f"and can move {self._reach(elapsed)[worst]:.3f}{turn}"
+            f"{names[worst]} goes from {before[worst]:.3f} to {position[worst]:.3f} in "
+            f"{abs(elapsed) * 1e-9:.3f} s, {why}{turn}"
         )
 
     def _alternation(self, raw: Array) -> JointStateRejected:
@@ -262,7 +277,7 @@ class JointTracker:
         worst = int(np.argmax(np.abs(other - self._last.positions)))
         return JointStateRejected(
             "two sources of joint states",
-            f"{self._joints.names[worst]} is {self._last.positions[worst]:.3f} and {other[worst]:.3f} in turn; stop "
+            f"{self.joints.names[worst]} is {self._last.positions[worst]:.3f} and {other[worst]:.3f} in turn; stop "
             "one of the nodes that publish it",
             moved=True,
         )

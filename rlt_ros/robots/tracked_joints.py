@@ -66,6 +66,17 @@ class TrackedJoints:
         """Number of joints A."""
         return len(self.names)
 
+    def first(self, count: int) -> TrackedJoints:
+        """The first `count` of them."""
+        return TrackedJoints(
+            self.names[:count],
+            self.lower[:count],
+            self.upper[:count],
+            self.speed[:count],
+            self.continuous[:count],
+            self.home[:count],
+        )
+
 
 def build_tracked_joints(
     names: Sequence[str],
