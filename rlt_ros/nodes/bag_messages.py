@@ -19,7 +19,8 @@ from rlt_ros.middleware.dds.message import deserialize_message, message_class
 from rlt_ros.nodes.cameras import read_camera
 from rlt_ros.nodes.conversions import to_ns
 from rlt_ros.nodes.drivers import command_stamp, read_driver_course
-from rlt_ros.offline.bag_files import Bag, Recorded, Topic
+from rlt_ros.offline.bag_files import Bag
+from rlt_ros.offline.recorded import Recorded, Topic
 from rlt_ros.perception import Observation
 from rlt_ros.perception.joints import JointOrder
 from rlt_ros.perception.synchroniser import SyncConfig, Synchroniser

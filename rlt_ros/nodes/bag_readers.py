@@ -18,7 +18,7 @@ from rlt_ros.nodes.conversions import (
     read_step,
     state_shapes,
 )
-from rlt_ros.offline.bag_files import Recorded
+from rlt_ros.offline.recorded import Recorded
 from rlt_ros.offline.sampling import Sampler
 from rlt_ros.offline.states import Record, StateComputer
 from rlt_ros.perception.pictures import resize

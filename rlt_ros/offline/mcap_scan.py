@@ -1,7 +1,7 @@
-"""Reads an MCAP file from its beginning, without the index that a recorder which was killed never wrote.
+"""Reads an MCAP file from its beginning, without the index that a killed recorder did not write.
 
 The format is that of https://mcap.dev/spec: records of an opcode, a length and as many bytes; messages lie in chunks.
-What lies before the damage is read, the rest is said to be missing.
+What lies before a damage is read, of a chunk that is cut off too.
 """
 
 from __future__ import annotations
@@ -16,43 +16,43 @@ from typing import BinaryIO, NamedTuple
 
 import lz4.frame  # type: ignore[import-untyped]
 
+from rlt_ros.offline.recorded import Topic
+
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
 
-_MAGIC = b"\x89MCAP0\r\n"
+MAGIC = b"\x89MCAP0\r\n"
 _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END = 0x02, 0x03, 0x04, 0x05, 0x06, 0x0F
 
 
 class Damage(Exception):
-    """The file goes no further; the message says where and why."""
-
-
-class Channel(NamedTuple):
-    """A topic of the file: its name, message type, and that type's definition."""
-
-    topic: str
-    type: str
-    definition: str
+    """The file cannot be read further; the message names the place and the reason."""
 
 
 class Scanned(NamedTuple):
-    """A message: when it was recorded, ns, and its bytes."""
+    """Message of a file.
 
-    channel: Channel
+    Attributes:
+        channel: its topic, without a count.
+        time: of recording, ns.
+        data: serialised message.
+    """
+
+    channel: Topic
     time: int
     data: bytes
 
 
 def scan(path: Path) -> Iterator[Scanned]:
-    """Messages in the order of the file; those of a chunk in the order of time.
+    """Messages in the order of the file; those of a chunk, and of one that overlaps the next, in the order of time.
 
     Raises:
         Damage: after the last message that can be read, where the file does not end as it should.
     """
     with path.open("rb") as file:
-        if file.read(len(_MAGIC)) != _MAGIC:
+        if file.read(len(MAGIC)) != MAGIC:
             raise Damage("it does not begin as an MCAP file does")
         yield from _Scan(file, path.stat().st_size).messages()
 
@@ -61,62 +61,77 @@ class _Scan:
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file, self._size = file, size
         self._schemas: dict[int, tuple[str, str]] = {}
-        self._channels: dict[int, Channel] = {}
+        self._channels: dict[int, Topic] = {}
+        # Messages not earlier than the newest chunk's first one: the next chunk may have earlier ones.
+        self._held: list[Scanned] = []
 
     def messages(self) -> Iterator[Scanned]:
         while True:
             place = self._file.tell()
             head = self._file.read(9)
             if len(head) < 9:
+                yield from self._held
                 raise Damage(f"it is cut off after {place} bytes")
             opcode, length = struct.unpack("<BQ", head)
             if opcode in (_FOOTER, _DATA_END):
+                yield from self._held
                 return
             whole = length <= self._size - place - 9
-            if not whole and opcode != _CHUNK:
-                raise Damage(f"it is cut off in the record at byte {place}")
             body = self._file.read(min(length, self._size - place - 9))
+            where = f"the record at byte {place}"
             try:
-                yield from self._record(opcode, body)
+                if whole or opcode == _CHUNK:
+                    yield from self._in_order(self._record(opcode, body))
             except (struct.error, KeyError, ValueError, RuntimeError, EOFError, zstd.ZstdError) as error:
-                where = "it is cut off in" if not whole else f"{error} in"
-                raise Damage(f"{where} the record at byte {place}") from error
+                yield from self._held
+                raise Damage(f"{f'{error} in' if whole else 'it is cut off in'} {where}") from error
             if not whole:
-                raise Damage(f"it is cut off in the record at byte {place}")
+                yield from self._held
+                raise Damage(f"it is cut off in {where}")
 
-    def _record(self, opcode: int, body: bytes) -> Iterator[Scanned]:
+    def _in_order(self, found: list[Scanned]) -> Iterator[Scanned]:
+        """Held messages that are earlier than all of ``found``; the rest is held."""
+        if found:
+            first = min(message.time for message in found)
+            ready = [message for message in self._held if message.time < first]
+            rest = self._held[len(ready) :]
+            self._held = sorted([*rest, *found], key=lambda message: message.time)
+            yield from ready
+
+    def _record(self, opcode: int, body: bytes) -> list[Scanned]:
+        """Messages of a record; what describes them is noted."""
         if opcode == _CHUNK:
-            yield from self._chunk(body)
-        elif opcode == _MESSAGE:
-            yield self._message(body)
-        elif opcode == _SCHEMA:
+            return self._chunk(body)
+        if opcode == _MESSAGE:
+            return [self._message(body)]
+        if opcode == _SCHEMA:
             data = BytesIO(body[2:])
             name, _encoding, definition = _text(data), _text(data), _text(data)
             self._schemas[_u16(body)] = (name, definition)
         elif opcode == _CHANNEL:
-            name, definition = self._schemas.get(_u16(body[2:]), ("", ""))
-            self._channels[_u16(body)] = Channel(_text(BytesIO(body[4:])), name, definition)
+            data = BytesIO(body[4:])
+            name, encoding = _text(data), _text(data)
+            kind, definition = self._schemas.get(_u16(body[2:]), ("", ""))
+            self._channels[_u16(body)] = Topic(name, kind, 0, definition, encoding=encoding)
+        return []
 
     def _message(self, body: bytes) -> Scanned:
-        number, _, when, _ = struct.unpack_from("<HIQQ", body)
-        return Scanned(self._channels[number], when, body[22:])
+        number, _, time, _ = struct.unpack_from("<HIQQ", body)
+        if number not in self._channels:
+            raise ValueError(f"a message is of channel {number}, which is not described before it,")
+        return Scanned(self._channels[number], time, body[22:])
 
-    def _chunk(self, body: bytes) -> Iterator[Scanned]:
-        """Messages of a chunk. One that is cut off and not compressed gives those that are whole."""
+    def _chunk(self, body: bytes) -> list[Scanned]:
+        """Messages of a chunk; one that is cut off gives those that are whole."""
         *_, size, crc = struct.unpack_from("<QQQI", body)
         data = BytesIO(body[28:])
         compression = _text(data)
         stored = struct.unpack("<Q", data.read(8))[0]
-        records = data.read()
+        records = data.read(stored)
         is_whole = len(records) == stored
-        if compression == "zstd":
-            records = zstd.decompress(records)
-        elif compression == "lz4":
-            records = lz4.frame.decompress(records)
-        elif compression:
-            raise ValueError(f"compression `{compression}` is unknown")
+        records = _decompressed(records, compression, is_whole)
         if is_whole and (len(records) != size or (crc and zlib.crc32(records) != crc)):
-            raise ValueError("a chunk is not what its checksum says")
+            raise ValueError("a chunk does not match its checksum")
         found: list[Scanned] = []
         place = 0
         while place + 9 <= len(records):
@@ -125,7 +140,20 @@ class _Scan:
                 break
             found += self._record(opcode, records[place + 9 : place + 9 + length]) if opcode != _CHUNK else ()
             place += 9 + length
-        yield from sorted(found, key=lambda one: one.time)
+        return found
+
+
+def _decompressed(data: bytes, compression: str, whole: bool) -> bytes:
+    """Records of a chunk; as many as come out of one that is cut off."""
+    if compression == "zstd":
+        return zstd.decompress(data) if whole else zstd.ZstdDecompressor().decompress(data)
+    if compression == "lz4":
+        reader = lz4.frame.decompress if whole else lz4.frame.LZ4FrameDecompressor().decompress
+        records: bytes = reader(data)
+        return records
+    if compression:
+        raise ValueError(f"compression `{compression}` is unknown")
+    return data
 
 
 def _text(data: BytesIO) -> str:

@@ -60,11 +60,16 @@ def test_a_file_that_is_cut_off_is_an_error_or_said(name: str, share: float, tmp
     folder, file = copied(name, tmp_path)
     data = file.read_bytes()
     file.write_bytes(data[: int(share * len(data))])
-    bag = Bag(folder, work=tmp_path)
+    try:
+        bag = Bag(folder, work=tmp_path)
+    except BagError as error:
+        # The tables, the only chunk or the only block of a small file lie in what was cut off.
+        assert (share < 0.9 or name == "bag_sqlite3_zstd") and str(file) in str(error)
+        return
     found = list(bag.messages(set(COUNTS)))
-    assert len(found) < 93 or share > 0.1  # the only chunk of a small file lies before its index
     said = any(str(file) in fault and "what lies before was read" in fault for fault in bag.faults)
-    assert said or len(found) == 93
+    differs = any("it counts" in fault for fault in bag.faults)
+    assert (said and (differs or len(found) == 93)) or len(found) == 93
     whole = list(Bag(GOLDEN / name).messages(set(COUNTS)))
     assert set(found) <= set(whole)
 
@@ -75,9 +80,8 @@ def test_metadata_leads_nowhere_else(tmp_path: Path) -> None:
     file.rename(outside)
     metadata = folder / "metadata.yaml"
     metadata.write_text(metadata.read_text().replace(f"- {file.name}", f"- ../{file.name}"))
-    bag = Bag(folder)
-    assert list(bag.messages(set(COUNTS))) == []
-    assert "is missing" in bag.faults[0]
+    with pytest.raises(BagError, match=r"holds no messages.*is missing"):
+        Bag(folder)
 
 
 @pytest.mark.parametrize("text", ["", "a: [", "rosbag2_bagfile_information: 3", "- 1"])

@@ -1,0 +1,110 @@
+"""Files of a bag's folder: those that its metadata lists, and those that lie there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rlt_ros.offline.bag_metadata import METADATA, Metadata, read_metadata
+from rlt_ros.offline.errors import BagError
+
+SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
+_ZSTD = ".zstd"
+_REINDEX = "what is there was read; `ros2 bag reindex` writes a new metadata.yaml"
+
+
+@dataclass
+class Found:
+    """Files of a bag.
+
+    Attributes:
+        files: to be read.
+        metadata: None where there is none that can be used.
+        faults: sentences about files that are missing, or not listed.
+    """
+
+    files: list[Path]
+    metadata: Metadata | None = None
+    faults: list[str] = field(default_factory=list)
+
+
+def find(path: Path) -> Found:
+    """Files of a bag that is a folder, or a file of one.
+
+    Raises:
+        BagError: there is no bag.
+    """
+    if not path.exists():
+        raise BagError(f"there is no bag {path}; check the path")
+    if path.is_file():
+        if not path.name.endswith(SUFFIXES):
+            raise BagError(f"{path} is no bag; give a folder with {METADATA}, or a file *.mcap or *.db3")
+        return Found([path])
+    there = sorted(_data_files(path), key=_natural)
+    try:
+        metadata = read_metadata(path)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+        missing = isinstance(error, FileNotFoundError)
+        why = "is missing: its recorder did not finish" if missing else f"cannot be used: {error!r}"
+        if not there:
+            raise BagError(
+                f"{path} is no bag: {METADATA} {why}, and there is no *.mcap or *.db3; check the path"
+            ) from None
+        found = Found([], faults=[f"{path / METADATA} {why}; {_REINDEX}"])
+        _add_unlisted(found, there)
+        return found
+    found = Found([], metadata)
+    for name in dict.fromkeys(metadata.files):
+        _add_listed(found, path / name)
+    _add_unlisted(found, there, listed=metadata.files)
+    return found
+
+
+def _add_listed(found: Found, file: Path) -> None:
+    twin = _twin(file)
+    if file.is_file():
+        found.files.append(file)
+    elif twin.is_file():
+        how = "compressed" if twin.name.endswith(_ZSTD) else "not compressed"
+        found.files.append(twin)
+        found.faults.append(f"{file} is missing; {twin.name}, the same file {how}, was read in its place")
+    else:
+        found.faults.append(f"{file} is missing; the bag's other files were read")
+
+
+def _add_unlisted(found: Found, there: Collection[Path], listed: Collection[str] | None = None) -> None:
+    """Add the files of a folder that are not listed; of one both compressed and not, the latter: it was first."""
+    for file in sorted(there, key=lambda path: path.name.endswith(_ZSTD)):
+        if file in found.files:
+            continue
+        if _twin(file) in found.files:
+            found.faults.append(f"{file} was not read: {_twin(file).name} was, which is the same file")
+            continue
+        found.files.append(file)
+        if listed is not None:
+            found.faults.append(f"{file} is not in {METADATA}; it was read too")
+
+
+def _twin(file: Path) -> Path:
+    """The same file compressed, or not."""
+    name = file.name
+    return file.with_name(name.removesuffix(_ZSTD) if name.endswith(_ZSTD) else name + _ZSTD)
+
+
+def _data_files(folder: Path) -> list[Path]:
+    # Names that begin with a dot are of file managers, and of files on their way.
+    return [
+        path
+        for path in folder.iterdir()
+        if path.name.endswith(SUFFIXES) and not path.name.startswith(".") and path.is_file()
+    ]
+
+
+def _natural(path: Path) -> list[Any]:
+    """Sorts ``bag_10`` behind ``bag_9``."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
