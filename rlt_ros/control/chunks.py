@@ -12,6 +12,7 @@ from rlt_ros.rlt.lineage import FROZEN_PARTS, Lineage
 from rlt_ros.rlt.stream import ActionChunk
 from rlt_ros.robots.action_space import ActionSpace
 from rlt_ros.robots.safety import Reference
+from rlt_ros.robots.turns import Mask
 
 Array = NDArray[np.float64]
 
@@ -42,10 +43,10 @@ class Row:
 class _Placed:
     """A chunk with the step at which its first row is due."""
 
-    def __init__(self, chunk: ActionChunk, first: int) -> None:
+    def __init__(self, chunk: ActionChunk, first: int, continuous: Mask | None) -> None:
         self.chunk, self.first = chunk, first
         anchor, self.unit = chunk.anchor.astype(np.float64), chunk.scale.astype(np.float64)
-        space = ActionSpace(self.unit)
+        space = ActionSpace(self.unit, continuous)
         self.targets = space.decode(anchor, chunk.action.astype(np.float64))
         self.references = space.decode(anchor, chunk.reference.astype(np.float64))
 
@@ -66,10 +67,11 @@ class ChunkBuffer:
     Args:
         dim: joints A of the arm.
         max_age: s between observation and use.
+        continuous: (A,) joints that turn without end; None for none.
     """
 
-    def __init__(self, dim: int, max_age: float) -> None:
-        self._dim, self._max_age = dim, round(max_age * 1e9)
+    def __init__(self, dim: int, max_age: float, continuous: Mask | None = None) -> None:
+        self._dim, self._max_age, self._continuous = dim, round(max_age * 1e9), continuous
         self._current: _Placed | None = None
         self._next: _Placed | None = None
         self._newest = (0, 0)  # stamp and id of the newest chunk
@@ -123,7 +125,7 @@ class ChunkBuffer:
         Raises:
             ChunkRefused: all its rows are in the past, or the arm executes another one in its place.
         """
-        placed, current = _Placed(chunk, first), self._current
+        placed, current = _Placed(chunk, first, self._continuous), self._current
         if placed.end <= step:
             raise ChunkRefused(
                 "late chunk", f"chunk {chunk.chunk} ends at step {placed.end}; it is {step} now"

@@ -7,6 +7,7 @@ human are measured on the stamps of the joint states.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -66,11 +67,11 @@ class Controller:
         self._config, self._limits = config, limits
         self._setpoint = Setpoint(limits, hz, kinematics, held=held, teleports=config.lock_step)
         self._gripper = None if gripper is None else Gripper(gripper, hz)
-        self._chunks = ChunkBuffer(limits.dim, config.max_chunk_age)
+        self._chunks = ChunkBuffer(limits.dim, config.max_chunk_age, limits.continuous)
         self._requests = ChunkRequester(config, self._chunks, hz)
         self._lock_step = LockStep(config) if config.lock_step else None
         self._joints = MeasuredJoints(
-            limits.dim + held, config.joint_state_timeout, lock_step=config.lock_step
+            limits.dim + held, config.joint_state_timeout, limits.continuous, lock_step=config.lock_step
         )
         self._human_watch = Watchdog(config.intervention_timeout)
         self._stop = Stop(config.e_stop_timeout)
@@ -190,6 +191,7 @@ class Controller:
                 "actor outside its phase", f"chunk {chunk.chunk} is the actor's; the VLA acts now"
             )
         self._requests.accept(chunk, now)
+        chunk = dataclasses.replace(chunk, anchor=self._joints.in_turn(chunk.anchor))
         first, step = chunk.step, self._episode.step
         if self._config.boundary == BLOCK:
             # The arm has waited for it.
@@ -219,6 +221,8 @@ class Controller:
         if acted and human.phase is TakeOver.RELEASED:
             # It was made for where the arm was before.
             self._requests.forget()
+        if human.phase.commands:
+            human = dataclasses.replace(human, command=self._joints.in_turn(human.command))
         self._human = human
         self._human_watch.feed(self._joints.time(now))
         return human.phase.commands and not acted

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from rlt_ros.control.records import InputRefused
 from rlt_ros.control.watchdog import Watchdog
+from rlt_ros.robots.turns import Mask, nearest_turn
 
 Array = NDArray[np.float64]
 
@@ -22,11 +25,12 @@ class MeasuredJoints:
     Args:
         dim: number of joints J.
         timeout: s without a joint state after which the arm is not seen.
+        continuous: (A,) joints that turn without end, the first A of all; None for none.
         lock_step: silence is measured on the stamps instead of the steady clock.
     """
 
-    def __init__(self, dim: int, timeout: float, *, lock_step: bool) -> None:
-        self._dim, self._lock_step = dim, lock_step
+    def __init__(self, dim: int, timeout: float, continuous: Mask | None = None, *, lock_step: bool) -> None:
+        self._dim, self._lock_step, self._continuous = dim, lock_step, continuous
         self._watch = Watchdog(timeout)
         self.positions: Array | None = None
         """(J,) rad; None before the first joint state."""
@@ -60,6 +64,15 @@ class MeasuredJoints:
         seen = seen and self._watch.age(time) <= _LOST_TRACK
         self._watch.feed(time)
         return seen
+
+    def in_turn(self, position: NDArray[Any]) -> NDArray[Any]:
+        """Positions (A,) rad in the turn in which the arm is measured, for joints that turn without end.
+
+        Perception and teleoperation may have begun in another one.
+        """
+        if self.positions is None:
+            return position
+        return nearest_turn(position, self.positions[: len(position)], self._continuous)
 
     def silent(self, now: int) -> bool:
         """Whether the newest joint state is too old at steady time `now`, ns."""

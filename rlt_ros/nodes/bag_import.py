@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ class BagImport:
             self._out / REPLAY_FILE,
             settings.rlt,
             joints=self._profile.dim,
-            space=ActionSpace,
+            space=partial(ActionSpace, continuous=self._profile.continuous),
             reject=self._skip,
             committed=committed,
         )

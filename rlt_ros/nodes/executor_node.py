@@ -39,23 +39,21 @@ from rlt_ros.nodes.conversions import (
     read_episode,
     read_intervention,
     to_header,
-    to_ns,
     write_request,
     write_step,
 )
 from rlt_ros.nodes.diagnostics import ERROR, STALE, Diagnostics, Dropped, Report
-from rlt_ros.nodes.drivers import CommandPublishers, subscribe_joints
+from rlt_ros.nodes.drivers import CommandPublishers
 from rlt_ros.nodes.e_stop import EStop
 from rlt_ros.nodes.executor_report import figures_of, report
+from rlt_ros.nodes.joint_input import ArmState, JointInput
 from rlt_ros.nodes.lateness import Lateness
 from rlt_ros.nodes.parameters import Setup, declare
 from rlt_ros.nodes.punctual import be_punctual
 from rlt_ros.nodes.run import CannotStart, explained, run_node
 from rlt_ros.nodes.topics import Topics
-from rlt_ros.perception.joints import JointOrder, JointStateError
 from rlt_ros.rlt.parameters import check, parameter
 from rlt_ros.robots.commands import CommandError
-from rlt_ros.robots.joint_tracking import JointStateRejected, JointTracker
 from rlt_ros.robots.profile import RobotProfile, load_profile
 
 _LOCK_STEP_WATCH = 0.02  # s between two looks whether something has been waited for too long
@@ -101,10 +99,6 @@ class ExecutorNode(LifecycleNode):
         self._profile: RobotProfile = load_profile(setup.robot)
         self._controller: Controller | None = None
         self._timer: Timer | None = None
-        self._order = JointOrder(self._profile.tracked_joints.names)
-        # A simulator's reset puts the arm elsewhere at once.
-        simulated = self._control.lock_step or self.get_parameter("use_sim_time").value
-        self._tracker = JointTracker(self._profile.tracked_joints, jumps=not simulated)
         self._aborted = 0
         self._why = ""
         self._lateness = Lateness(1.0 / self._profile.control_hz)
@@ -126,7 +120,18 @@ class ExecutorNode(LifecycleNode):
         topics.subscription(Intervention, "rlt/intervention", self._on_intervention, qos.INTERVENTION)
         topics.subscription(ActionChunk, "rlt/action_chunk", self._on_chunk, qos.ACTION_CHUNK)
         sensors = qos.sensor(reliable=self._profile.reliable_sensors or self._control.lock_step)
-        subscribe_joints(topics, self._profile, self._on_joints, sensors, self._dropped)
+        JointInput(
+            self,
+            topics,
+            self._profile,
+            sensors,
+            self._dropped,
+            self._on_joints,
+            held=True,
+            simulated=self._control.lock_step,
+            commanding=lambda: self._controller is not None and self._controller.commanding,
+            moved=self._on_arm_moved,
+        )
         self._guard = self.create_timer(
             1.0, self._watch_for_others, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
@@ -192,30 +197,23 @@ class ExecutorNode(LifecycleNode):
         self._commands.close()
         self._timer = None
 
-    def _on_joints(self, message: Any) -> None:
-        controller = self._controller
+    def _on_joints(self, state: ArmState) -> None:
+        controller, gripper, message = self._controller, self._profile.gripper, state.message
         if controller is None:
             return
+        share = None if gripper is None else gripper.measured(message.name, message.position)
         now = time.monotonic_ns()
         try:
-            raw = self._order.positions(message.name, message.position)
-            stamp, commanding = to_ns(message.header.stamp), controller.commanding
-            state = self._tracker.update(stamp, raw, now=now, commanding=commanding)
-            gripper = self._profile.gripper
-            share = None if gripper is None else gripper.measured(message.name, message.position)
             controller.joint_state(state.stamp, state.positions, now, share, relocated=state.relocated)
-        except JointStateError as error:
-            self._dropped.add("unusable joint state", str(error))
-            return
-        except JointStateRejected as error:
-            self._dropped.add(error.kind, str(error))
-            if error.moved:
-                controller.arm_moved(now)
-            return
         except InputRefused as error:
             self._dropped.add(error.kind, str(error))
             return
         self._answer()
+
+    def _on_arm_moved(self, detail: str) -> None:
+        self.get_logger().error(f"the arm is not where it should be: {detail}", throttle_duration_sec=1.0)
+        if self._controller is not None:
+            self._controller.arm_moved(time.monotonic_ns())
 
     def _on_episode(self, message: Any) -> None:
         if self._controller is None:

@@ -31,7 +31,7 @@ class ArmState(NamedTuple):
     Attributes:
         stamp: ns; 0 from drivers that leave it empty.
         positions: (A,) rad, or (A + H,) with the joints that commands must hold.
-        velocities: the same shape, rad/s; NaN where they are not known.
+        velocities: the same shape, rad/s; NaN where they are not known, or are not read.
         relocated: the arm cannot have moved here from the state before.
         message: `sensor_msgs/JointState` as it came, with the robot's own joint names.
     """
@@ -56,6 +56,8 @@ class JointInput:
         dropped: counts what is not believed.
         take: called with each trusted state.
         held: also read the joints that commands must hold.
+        velocities: also read velocities; a message whose velocities are unusable is dropped.
+        simulated: a simulator publishes them, whatever clock this node has.
         commanding: whether a policy or a human commands the arm now; then a jump is not accepted.
         moved: called with the reason, each time a state says that the arm is not where it is believed to be.
     """
@@ -70,14 +72,16 @@ class JointInput:
         take: Callable[[ArmState], None],
         *,
         held: bool = False,
+        velocities: bool = False,
+        simulated: bool = False,
         commanding: Callable[[], bool] = lambda: False,
         moved: Callable[[str], None] = lambda _: None,
     ) -> None:
         joints = profile.tracked_joints if held else profile.tracked_joints.first(profile.dim)
         self._node, self._dropped, self._take = node, dropped, take
-        self._commanding, self._moved = commanding, moved
+        self._commanding, self._moved, self._reads_velocities = commanding, moved, velocities
         self._order = JointOrder(joints.names)
-        simulated = bool(node.get_parameter("use_sim_time").value)
+        simulated = simulated or bool(node.get_parameter("use_sim_time").value)
         self._tracker = JointTracker(joints, jumps=not simulated)
         self._topics = [node.resolve_topic_name(part.joint_states) for part in profile.drivers]
         self._publishers = (-_PUBLISHERS_AGE, "")
@@ -95,7 +99,8 @@ class JointInput:
     def _on_message(self, message: Any) -> None:
         stamp = to_ns(message.header.stamp)
         try:
-            raw, velocities = self._order.pick(message.name, message.position, message.velocity)
+            raw = self._order.positions(message.name, message.position)
+            velocities = self._velocities(message, raw)
             state = self._tracker.update(stamp, raw, now=time.monotonic_ns(), commanding=self._commanding())
         except JointStateError as error:
             self._dropped.add("unusable joint state", str(error))
@@ -111,8 +116,12 @@ class JointInput:
                 "the arm is elsewhere and stays there: its driver was restarted, or it was moved unseen; accepted at "
                 f"{np.round(state.positions, 3).tolist()} rad"
             )
-        believed = self._tracker.believable(velocities)
-        self._take(ArmState(stamp, state.positions, believed, state.relocated, message))
+        self._take(ArmState(stamp, state.positions, velocities, state.relocated, message))
+
+    def _velocities(self, message: Any, positions: Array) -> Array:
+        if not self._reads_velocities:
+            return np.full(positions.shape, np.nan)
+        return self._tracker.believable(self._order.pick(message.name, message.position, message.velocity)[1])
 
     def _sources(self) -> str:
         """Names of the nodes that publish the joint states, in words, where a topic has more than one."""

@@ -71,7 +71,9 @@ class PerceptionNode(Node):
         self._out = topics.publisher(Observation, "rlt/observation", qos.OBSERVATION)
         sensors = qos.sensor(reliable=profile.reliable_sensors)
         topics.subscription(EpisodeState, "rlt/episode_state", self._on_episode, qos.EPISODE_STATE)
-        self._joints = JointInput(self, topics, profile, sensors, self._dropped, self._on_joints)
+        self._joints = JointInput(
+            self, topics, profile, sensors, self._dropped, self._on_joints, velocities=True
+        )
         for name, camera in profile.cameras.items():
             take = partial(self._on_picture, name, camera)
             topics.subscription(camera_type(camera), camera.topic, take, sensors)

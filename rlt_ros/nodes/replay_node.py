@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,9 @@ class ReplayNode(Node):
         super().__init__("replay_node", **options)
         setup, self._config = declare(self, "", Setup), declare(self, "", ReplayConfig)
         self._rlt = declare(self, "rlt", RLTConfig)
-        self._joints = len(load_profile(setup.robot).joints)
+        profile = load_profile(setup.robot)
+        self._joints = profile.dim
+        self._space = partial(ActionSpace, continuous=profile.continuous)
         self._rejected, self._last_rejection, self._reported = 0, "", (0, 0)
         diagnostics = Diagnostics(self)
         self._dropped = Dropped(diagnostics)
@@ -98,7 +101,7 @@ class ReplayNode(Node):
                 (Path(self._config.out).expanduser() / REPLAY_FILE).absolute(),
                 self._rlt,
                 joints=self._joints,
-                space=ActionSpace,
+                space=self._space,
                 reject=self._reject,
                 committed=self._say,
                 patience=self._config.patience,

@@ -5,6 +5,7 @@ A velocity that is not known is NaN: never 0, which would say that the arm stand
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -98,6 +99,8 @@ class JointTrack:
     A velocity that is not known is derived: the difference to the newest position that is at least `BASELINE` older,
     over the time between, so it is late by half of that. Where there is none, as of the first states, it stays NaN.
 
+    No joint turns by half a turn between two states: those that are further apart lie on two sides of a seam.
+
     Args:
         length: how many are kept.
         gap: ns; between samples further apart nothing is known.
@@ -141,7 +144,7 @@ class JointTrack:
         share = (stamp - before.stamp) / (after.stamp - before.stamp)
         return JointSample(
             stamp,
-            before.position + share * (after.position - before.position),
+            before.position + share * _difference(after.position, before.position),
             before.velocity + share * (after.velocity - before.velocity),
         )
 
@@ -150,4 +153,11 @@ class JointTrack:
         if index == 0 or stamp - self._samples[index - 1].stamp > self._gap:
             return np.full(position.shape, np.nan)
         before = self._samples[index - 1]
-        return (position - before.position) / ((stamp - before.stamp) * 1e-9)
+        return _difference(position, before.position) / ((stamp - before.stamp) * 1e-9)
+
+
+def _difference(after: Array, before: Array) -> Array:
+    """Way (A,) rad from one position to another, the short one where a joint passed a seam between."""
+    way = after - before
+    seam = (np.abs(way) > math.pi) & (np.abs(way) < 3 * math.pi)
+    return np.where(seam, way - np.sign(way) * 2 * math.pi, way) if seam.any() else way

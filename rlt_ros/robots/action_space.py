@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlt_ros.rlt.lineage import fingerprint
+from rlt_ros.robots.turns import Mask, nearest_turn
 
 Array = NDArray[Any]
 
@@ -23,9 +24,12 @@ class ActionSpace:
 
     Attributes:
         scale: (A,) rad (or m) of one policy unit for each joint, positive.
+        continuous: (A,) joints that turn without end, which move by less than half a turn from the anchor; None for
+            none. Not part of the identity.
     """
 
     scale: Array
+    continuous: Mask | None = None
 
     def __post_init__(self) -> None:
         """Check the scale; raise ValueError naming it."""
@@ -45,12 +49,14 @@ class ActionSpace:
     def encode(self, anchor: Array, targets: Array) -> Array:
         """Policy actions (..., C, A) of the joint targets (..., C, A) rad, from the anchor (..., A) rad."""
         self._check(anchor, targets, "targets")
-        return (targets - anchor[..., None, :]) / self.scale
+        start = anchor[..., None, :]
+        return (nearest_turn(targets, start, self.continuous) - start) / self.scale
 
     def decode(self, anchor: Array, actions: Array) -> Array:
         """Joint targets (..., C, A) rad of the policy actions (..., C, A), from the anchor (..., A) rad."""
         self._check(anchor, actions, "actions")
-        return actions * self.scale + anchor[..., None, :]
+        start = anchor[..., None, :]
+        return nearest_turn(actions * self.scale + start, start, self.continuous)
 
     def _check(self, anchor: Array, chunk: Array, name: str) -> None:
         if anchor.shape[-1] != self.dim or chunk.shape[-1] != self.dim or chunk.ndim != anchor.ndim + 1:

@@ -286,6 +286,7 @@ class RobotProfile:
                 step=self._per_joint("step"),
                 workspace=None if box is None else np.array(box),
                 deviation=self.safety.deviation,
+                continuous=self.continuous,
             )
         except ValueError as error:
             raise ConfigError(f"profile {self.name}: {error}; check `safety` against the URDF") from error

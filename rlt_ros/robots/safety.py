@@ -19,6 +19,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rlt_ros.robots.turns import Mask, nearest_turn
+
 Array = NDArray[np.float64]
 
 # rad; position limit of a joint that has none here.
@@ -53,6 +55,8 @@ class Limits:
         step: (A,) rad, greatest distance between successive commands.
         workspace: (6,) m, box of the tip: least x, y, z, then greatest x, y, z in the base frame.
         deviation: policy units, greatest distance of an actor's target from the VLA's own, for every joint.
+        continuous: (A,) joints that turn without end: targets and positions in any turn mean the one nearest to the
+            last command.
     """
 
     lower: Array
@@ -63,6 +67,7 @@ class Limits:
     step: Array | None = None
     workspace: Array | None = None
     deviation: float | None = None
+    continuous: Mask | None = None
 
     def __post_init__(self) -> None:
         """Check that limits are finite and ordered; raise ValueError naming the field."""
@@ -74,6 +79,8 @@ class Limits:
                 raise ValueError(f"joint limits: {name} must be (A,) and finite, got {value}")
             if name not in ("lower", "upper") and not (value > 0).all():
                 raise ValueError(f"joint limits: {name} must be above 0 for every joint, got {value}")
+        if self.continuous is not None and self.continuous.shape != self.lower.shape:
+            raise ValueError(f"joint limits: continuous must be (A,), got {self.continuous}")
         if not (self.lower < self.upper).all():
             raise ValueError(
                 f"joint limits: need lower < upper for every joint, got {self.lower}, {self.upper}"
@@ -107,6 +114,9 @@ class Limits:
             lead=strictest(self.lead),
             acceleration=None if self.acceleration is None else strictest(self.acceleration),
             step=None if self.step is None else strictest(self.step),
+            continuous=None
+            if self.continuous is None
+            else np.append(self.continuous, np.zeros(count, dtype=bool)),
         )
 
 
@@ -207,10 +217,10 @@ class SafetyFilter:
             self.refused += 1
             return self.hold(position)
         self.hit = Limit.NONE
-        wanted = target
+        wanted, position = self._in_turn(target), self._in_turn(position)
         if reference is not None and limits.deviation is not None:
-            reach = limits.deviation * reference.unit
-            wanted = self._clip(wanted, reference.target - reach, reference.target + reach, Limit.DEVIATION)
+            reach, center = limits.deviation * reference.unit, self._in_turn(reference.target)
+            wanted = self._clip(wanted, center - reach, center + reach, Limit.DEVIATION)
         wanted = self._clip(wanted, limits.lower, limits.upper, Limit.POSITION)
         followed = wanted if self._change is None else self._follow(last, wanted)
         near = self._clip(followed, position - limits.lead, position + limits.lead, Limit.LEAD)
@@ -234,7 +244,7 @@ class SafetyFilter:
         self.hit = Limit.NONE
         safe = last if self._change is None else self._keep_inside(last, self._braked(last))
         if np.shape(position) == last.shape and np.isfinite(position).all():
-            safe = self._keep_near(last, safe, position)
+            safe = self._keep_near(last, safe, self._in_turn(position))
         else:
             self.within_lead = False
         self._advance(last, safe, safe)
@@ -246,7 +256,7 @@ class SafetyFilter:
         Speed and step limit hold. Acceleration yields where the arm turns back; workspace and position limits do not
         apply, since nothing but the arm's own place is commanded.
         """
-        last = self._require_last()
+        last, position = self._require_last(), self._in_turn(position)
         self.hit = Limit.NONE
         low, high = np.minimum(last, position), np.maximum(last, position)
         safe = np.clip(position, last - self._step, last + self._step)
@@ -256,6 +266,10 @@ class SafetyFilter:
         self.within_lead = bool((np.abs(safe - position) <= self._limits.lead + _ROUNDING).all())
         self._advance(last, safe, safe)
         return safe.copy()
+
+    def _in_turn(self, value: Array) -> Array:
+        """Positions (A,) rad in the turn nearest to the last command, for joints that turn without end."""
+        return nearest_turn(value, self._require_last(), self._limits.continuous)
 
     def _require_last(self) -> Array:
         if self._last is None:

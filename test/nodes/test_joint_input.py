@@ -64,6 +64,7 @@ class Reader:
             qos.SENSOR_RELIABLE,
             self.dropped,
             self.states.append,
+            velocities=True,
             commanding=lambda: self.commands,
             moved=self.moved.append,
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -158,3 +160,14 @@ def test_between_a_known_velocity_and_an_unknown_one_none_is_known() -> None:
     assert sample is not None
     assert np.isnan(sample.velocity).all()
     assert sample.position[0] == pytest.approx(0.03)
+
+
+def test_between_two_sides_of_a_seam_a_joint_goes_the_short_way() -> None:
+    kept = JointTrack(100, gap=100 * MS)
+    for number, position in enumerate((3.120, 3.128, 3.136, 3.144 - 2 * math.pi, 3.152 - 2 * math.pi)):
+        kept.add(JointSample(number * 20 * MS, np.array([position]), np.array([np.nan])))
+    for ms, expected in ((50, 3.140), (70, 3.148)):
+        sample = kept.at(ms * MS)
+        assert sample is not None
+        assert math.remainder(sample.position[0] - expected, 2 * math.pi) == pytest.approx(0.0, abs=1e-9)
+        assert sample.velocity[0] == pytest.approx(0.4)
