@@ -21,6 +21,7 @@ from rlt_ros.data.errors import DataError, EpisodeError
 from rlt_ros.data.grippers import GripperScales, GripperValues
 from rlt_ros.data.interventions import human_rows
 from rlt_ros.data.json_text import parse
+from rlt_ros.data.seams import without_seams
 from rlt_ros.data.video import PictureCamera
 
 INFO = "meta/info.json"
@@ -158,6 +159,7 @@ class LeRobotDataset:
                 cameras=named,
             )
         position, velocity = self._joints.state(rows[STATE])
+        position, command = without_seams(position, rows[ACTION].astype(np.float32))
         return Episode(
             name=name,
             task=task,
@@ -167,7 +169,7 @@ class LeRobotDataset:
             joints=self._joints.names,
             position=position,
             velocity=differences(position, self.fps) if velocity is None else velocity,
-            command=rows[ACTION].astype(np.float32),
+            command=command,
             human=human,
             success=bool(rows[SUCCESS].any()) if SUCCESS in rows else None,
             cameras=named,

@@ -341,7 +341,10 @@ class BagImport:
         )
         sink = Sink(self.store, stream, computer)
         size = self._vla().spec.image_size
-        sensors = Sensors(self._profile, namespace, size, self._settings.sync, self._skip)
+        simulated = any(topic.rpartition("/")[2] == "clock" for topic in bag.topics)
+        sensors = Sensors(
+            self._profile, namespace, size, self._settings.sync, self._skip, jumps=not simulated
+        )
         if way is Way.COMPUTED:
             topics = messages.needed(way, bag, self._profile, namespace)
             return Seen(sink, namespace, sensors, topics, self._vla())

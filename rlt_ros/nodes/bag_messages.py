@@ -27,6 +27,7 @@ from rlt_ros.perception.synchroniser import SyncConfig, Synchroniser
 from rlt_ros.robots.commands import CommandError
 from rlt_ros.robots.interface import COMMAND_TYPES
 from rlt_ros.robots.joint_states import JointStateReader
+from rlt_ros.robots.joint_tracking import JointStateRejected, JointTracker
 from rlt_ros.robots.profile import RobotProfile
 
 Array = NDArray[np.float64]
@@ -144,15 +145,24 @@ class Sensors:
         namespace: its namespace.
         size: height and width of the pictures that the VLA takes.
         config: which samples belong together.
-        drop: told of everything that is not used.
+        drop: called with kind and detail of everything that is not used.
+        jumps: drop joint states that the arm cannot have moved to. False for simulators, whose resets put it there.
     """
 
     def __init__(
-        self, profile: RobotProfile, namespace: str, size: tuple[int, int], config: SyncConfig, drop: Drop
+        self,
+        profile: RobotProfile,
+        namespace: str,
+        size: tuple[int, int],
+        config: SyncConfig,
+        drop: Drop,
+        *,
+        jumps: bool = True,
     ) -> None:
         self._size, self._drop = size, drop
         self._sync = Synchroniser(config, list(profile.cameras), drop)
         self._reader, self._order = JointStateReader(profile.drivers), JointOrder(profile.joints)
+        self._tracker = JointTracker(profile.tracked_joints.first(profile.dim), jumps=jumps)
         self._cameras = {absolute(one.topic, namespace): (name, one) for name, one in profile.cameras.items()}
         self._parts = {absolute(part.joint_states, namespace): i for i, part in enumerate(profile.drivers)}
         self.topics = {**sensor_topics(profile, namespace)}
@@ -179,8 +189,14 @@ class Sensors:
         position, velocity = self._order.pick(
             joints.names, joints.positions.tolist(), joints.velocities.tolist()
         )
-        self.position = joints.stamp, position
-        return self._sync.add_joints(joints.stamp, position, velocity, None)
+        try:
+            state = self._tracker.update(joints.stamp, position, now=recorded.time)
+        except JointStateRejected as error:
+            self._drop(error.kind, str(error))
+            return []
+        self.position = joints.stamp, state.positions
+        believed = self._tracker.believable(velocity)
+        return self._sync.add_joints(joints.stamp, state.positions, believed, None, relocated=state.relocated)
 
 
 class Commands:
@@ -193,6 +209,8 @@ class Commands:
 
     def __init__(self, profile: RobotProfile, namespace: str) -> None:
         self._profile, self._period = profile, 1.0 / profile.control_hz
+        mask = profile.continuous
+        self._continuous = {joint for joint, endless in zip(profile.joints, mask, strict=True) if endless}
         self._parts = {absolute(part.command.topic, namespace): i for i, part in enumerate(profile.drivers)}
         self.topics = command_topics(profile, namespace)
 
@@ -210,7 +228,7 @@ class Commands:
         index = self._parts[recorded.topic]
         part = self._profile.drivers[index]
         measured = dict(zip(self._profile.joints, position.tolist(), strict=True))
-        names, targets = read_driver_course(part, message, self._period, measured)
+        names, targets = read_driver_course(part, message, self._period, measured, self._continuous)
         missing = [joint for joint in part.joints if joint not in names]
         if missing:
             raise CommandError(f"it has no target for {', '.join(missing)}")

@@ -5,7 +5,7 @@ What the messages mean is in `robots.joint_states` and `robots.commands`; here t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -212,14 +212,14 @@ def read_driver_command(part: PartProfile, message: Any) -> tuple[list[str], Arr
 
 
 def read_driver_course(
-    part: PartProfile, message: Any, period: float, measured: Mapping[str, float]
+    part: PartProfile, message: Any, period: float, measured: Mapping[str, float], continuous: Collection[str]
 ) -> tuple[list[str], Array]:
     """Joints and their targets (K, J) rad, one row a control period; see `robots.commands.read_course`.
 
     Raises:
         CommandError: it does not say what it would have the arm do.
     """
-    return read_course(part, _record(part, message), period, measured)
+    return read_course(part, _record(part, message), period, measured, continuous)
 
 
 def _record(part: PartProfile, message: Any) -> Record:

@@ -6,13 +6,14 @@ The four kinds of record are those of `command.type` in the robot profile.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rlt_ros.robots.interface import PartProfile
+from rlt_ros.robots.turns import unwrapped
 
 Array = NDArray[np.float64]
 
@@ -150,7 +151,11 @@ def read_command(part: PartProfile, record: Record) -> tuple[list[str], Array]:
 
 
 def read_course(
-    part: PartProfile, record: Record, period: float, measured: Mapping[str, float]
+    part: PartProfile,
+    record: Record,
+    period: float,
+    measured: Mapping[str, float],
+    continuous: Collection[str] = (),
 ) -> tuple[list[str], Array]:
     """Joints by their own names, and the targets (K, J) rad that a command gives them, one a control period.
 
@@ -162,13 +167,14 @@ def read_course(
         record: the command.
         period: of control, s.
         measured: where joints were when it came, rad, as far as it is known: where a trajectory starts from.
+        continuous: joints that turn without end; their targets are in the turn nearest to where they were.
 
     Raises:
         CommandError: it does not say what it would have the arm do.
     """
     if not isinstance(record, Trajectory):
         names, targets = read_command(part, record)
-        return names, targets[None]
+        return names, _from_measured(names, targets[None], measured, continuous)
     named = part.named
     names = [named.get(name, name) for name in record.names]
     times = [point.time for point in record.points]
@@ -181,6 +187,7 @@ def read_course(
     positions = np.stack([point.positions for point in record.points]) * part.scale
     if not np.isfinite(positions).all():
         raise CommandError("its positions must be finite")
+    positions = _from_measured(names, positions, measured, continuous)
     if times[0] > period:
         times.insert(0, 0.0)
         start = [measured.get(name, first) for name, first in zip(names, positions[0], strict=True)]
@@ -188,6 +195,15 @@ def read_course(
     rows = min(max(1, round(times[-1] / period)), round(_LONGEST_COURSE / period))
     moments = period * np.arange(1, rows + 1)
     return names, np.stack([np.interp(moments, times, column) for column in positions.T], axis=1)
+
+
+def _from_measured(
+    names: Sequence[str], path: Array, measured: Mapping[str, float], continuous: Collection[str]
+) -> Array:
+    """Path (K, J) rad that goes on from the measured positions without a seam in any continuous joint."""
+    start = [measured.get(name, first) for name, first in zip(names, path[0], strict=True)]
+    mask = np.array([name in continuous for name in names], dtype=bool)
+    return unwrapped(np.vstack([start, path]), mask)[1:]
 
 
 def _check_trajectory(trajectory: Trajectory, names: Sequence[str]) -> None:
