@@ -70,7 +70,7 @@ action goes on where the same command was stopped, and past a part that was miss
     convert.add_argument("--robot-type", default="", metavar="NAME", help="name of the robot for LeRobot")
     convert.add_argument("--partial", action="store_true", help="finish though the archive ends early")
     add_choice_options(parser.add_argument_group("embed"))
-    parser.set_defaults(run=run, present=present)
+    parser.set_defaults(run=run, present=present, status=status)
 
 
 def add_source_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
@@ -135,14 +135,32 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         raise UsageError(f"data {args.action}: say where the result goes with --out DIR")
     if args.action != "download" and not args.paths:
         raise UsageError(f"data {args.action}: name a folder, an archive or its parts")
-    return actions[args.action](args)
+    return or_empty(lambda: actions[args.action](args))
+
+
+def or_empty(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The result of ``work``; where nothing came of its input, what that was and every reason."""
+    from rlt_ros.data.errors import EmptyResultError
+
+    try:
+        return work()
+    except EmptyResultError as error:
+        return {"empty": error.what, "reasons": error.reasons}
+
+
+def status(result: Mapping[str, Any]) -> int:
+    """Exit status of a result: 3, with the reasons, where nothing came of the input."""
+    from rlt_ros.cli.output import exit_empty
+
+    return exit_empty(result["empty"], result["reasons"]) if "empty" in result else 0
 
 
 def present(result: dict[str, Any]) -> None:
     """Print it as a table."""
     from rlt_ros.cli.output import print_mapping
 
-    print_mapping(result)
+    if "empty" not in result:  # `status` prints the reasons
+        print_mapping(result)
 
 
 class UsageError(ValueError):

@@ -6,7 +6,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from rlt_ros.cli.data import UsageError, add_choice_options, add_source_options, choice_of, opened
+from rlt_ros.cli.data import (
+    UsageError,
+    add_choice_options,
+    add_source_options,
+    choice_of,
+    opened,
+    or_empty,
+    status,
+)
 from rlt_ros.cli.options import SubParsers, add_command, add_config_options
 
 
@@ -49,13 +57,13 @@ What is finished is kept: the same command goes on after an interruption.""",
     add_source_options(data)
     add_choice_options(data)
     add_config_options(parser)
-    parser.set_defaults(run=run, present=present)
+    parser.set_defaults(run=run, present=present, status=status)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Make the weights and return what was made and how good it is."""
     if args.data:
-        return _from_data(args)
+        return or_empty(lambda: _from_data(args))
     if args.vla:
         raise UsageError("pretrain: --vla goes with --data; without data the built-in VLA is made")
     from rlt_ros.sim.opengl import ensure_opengl
@@ -73,6 +81,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def _from_data(args: argparse.Namespace) -> dict[str, Any]:
     from rlt_ros.cli.overrides import read_overrides
     from rlt_ros.data.episode import slug
+    from rlt_ros.data.errors import EmptyResultError
     from rlt_ros.experiments.token_from_data import run as train_token
     from rlt_ros.vla.loading import load_vla
 
@@ -80,9 +89,9 @@ def _from_data(args: argparse.Namespace) -> dict[str, Any]:
     with opened(args, args.data) as source:
         task = args.task
         if not task:
-            first = next(source.episodes(source.selected(args.episodes)[:1]), None)
+            first = next(source.episodes(source.selected(args.episodes)), None)
             if first is None:
-                raise UsageError("pretrain: the first episode cannot be read; name the token with --task")
+                raise EmptyResultError(f"{source.container.origin}: no episode can be read", source.reasons())
             task = first.task
         return train_token(
             args.out,
@@ -100,4 +109,5 @@ def present(result: dict[str, Any]) -> None:
     """Print where the weights are and the figures that tell whether they are good."""
     from rlt_ros.cli.output import print_mapping
 
-    print_mapping(result)
+    if "empty" not in result:  # `status` prints the reasons
+        print_mapping(result)

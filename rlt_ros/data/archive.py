@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import zlib
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -36,7 +37,7 @@ SPOOL = 20 << 30
 """Bytes of incomplete episodes that may lie in the work folder at a time."""
 MAX_DESCRIPTIONS = 4 << 30
 """Bytes of all descriptions together, which stay in the work folder."""
-_FORMAT = 1
+_FORMAT = 2
 
 
 class Archives:
@@ -73,6 +74,11 @@ class Archives:
         """The bytes of a description."""
         return self._description(path).read_bytes()
 
+    def state(self, names: Sequence[str]) -> list[list[Any]]:
+        """Sizes and checksums of files."""
+        entries = [(name, self.files[name]) for name in names]
+        return [[name, entry.bytes, entry.count, entry.checksum] for name, entry in entries]
+
     def episodes(self, refs: Sequence[EpisodeRef]) -> Iterator[tuple[EpisodeRef, Files]]:
         """Each complete episode with its files, in the order in which the archives complete them.
 
@@ -87,7 +93,7 @@ class Archives:
     def _make(self) -> None:
         shutil.rmtree(self._work / "descriptions", ignore_errors=True)
         (self._work / "descriptions").mkdir(parents=True)
-        entries: dict[str, list[int]] = {}  # bytes, count, first, last
+        entries: dict[str, list[int]] = {}  # bytes, count, first, last, checksum
         self._described = 0
         damages = []
         base = 0
@@ -122,12 +128,16 @@ class Archives:
                 raise OversizeError(
                     f"{self.origin}: its descriptions have more than {MAX_DESCRIPTIONS} bytes; no data set's have"
                 )
-            self._description(name).write_bytes(member.read(limit=MAX_DESCRIPTION))
-        member.skip()  # a file counts once all of it has come by
-        entry = entries.setdefault(name, [0, 0, position, position])
+            data = member.read(limit=MAX_DESCRIPTION)
+            self._description(name).write_bytes(data)
+            checksum = zlib.crc32(data)
+        else:
+            checksum = member.checksum()  # a file counts once all of it has come by
+        entry = entries.setdefault(name, [0, 0, position, position, 0])
         entry[0] += member.size
         entry[1] += 1
         entry[3] = position
+        entry[4] = zlib.crc32(checksum.to_bytes(4, "big"), entry[4])
         if len(entries) > MAX_ENTRIES:
             raise DataError(
                 f"{self.origin}: has more than {MAX_ENTRIES} files; give fewer archives at a time"

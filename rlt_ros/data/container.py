@@ -32,12 +32,14 @@ class FileEntry:
         count: how many.
         first: position of the first in its archive; 0 in a folder.
         last: position of the last.
+        checksum: CRC-32 of all of them in an archive, combined; 0 in a folder.
     """
 
     bytes: int
     count: int = 1
     first: int = 0
     last: int = 0
+    checksum: int = 0
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,10 @@ class Container(Protocol):
         """The bytes of a description."""
         ...
 
+    def state(self, names: Sequence[str]) -> list[list[Any]]:
+        """A list per file (catalogue paths) that changes when the file is replaced, without reading it."""
+        ...
+
     def episodes(self, refs: Sequence[EpisodeRef]) -> Iterator[tuple[EpisodeRef, Files]]:
         """Each episode with its files, which stay until the next one is asked for."""
         ...
@@ -128,6 +134,28 @@ def frame_number(path: str) -> int:
     return int(match[0].strip("/").split("/")[-1]) if match else 0
 
 
+def files_below(root: Path) -> list[Path]:
+    """Files below a folder, sorted; links to folders are followed, but never to a folder above.
+
+    Hubs and people keep one copy of the videos and link to it.
+    """
+    found: list[Path] = []
+
+    def visit(folder: Path, above: frozenset[tuple[int, int]]) -> None:
+        status = folder.stat()
+        identity = (status.st_dev, status.st_ino)
+        if identity in above:  # a link to a folder above would be followed for ever
+            return
+        for path in folder.iterdir():
+            if path.is_dir():
+                visit(path, above | {identity})
+            elif path.is_file():
+                found.append(path)
+
+    visit(root, frozenset())
+    return sorted(found)
+
+
 class Folder:
     """A data set that lies unpacked in a folder."""
 
@@ -140,9 +168,8 @@ class Folder:
         self.rejected, self.damage = Skips(), ""
         self._paths: dict[str, list[tuple[int, Path]]] = {}
         self.files: dict[str, FileEntry] = {}
-        for path in sorted(root.rglob("*")):
-            if path.is_file():
-                self._add(path)
+        for path in files_below(root):
+            self._add(path)
 
     def read(self, path: str) -> bytes:
         """The bytes of a description."""
@@ -150,6 +177,11 @@ class Folder:
         if file.stat().st_size > MAX_DESCRIPTION:
             raise DataError(f"{file}: has more than {MAX_DESCRIPTION} bytes; no description is as large")
         return file.read_bytes()
+
+    def state(self, names: Sequence[str]) -> list[list[Any]]:
+        """Sizes and modification times of files."""
+        paths = [path for name in names for _, path in sorted(self._paths.get(name, []))]
+        return [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
 
     def episodes(self, refs: Sequence[EpisodeRef]) -> Iterator[tuple[EpisodeRef, Files]]:
         """Each episode with its files."""

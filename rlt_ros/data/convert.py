@@ -15,7 +15,7 @@ import numpy as np
 
 from rlt_ros.data.demonstrations import Demonstration, save
 from rlt_ros.data.episode import Episode
-from rlt_ros.data.errors import DataError, EpisodeError, Skips
+from rlt_ros.data.errors import DataError, EmptyResultError, EpisodeError, Skips
 from rlt_ros.data.lerobot_writer import LeRobotWriter
 from rlt_ros.data.source import DataSource
 
@@ -52,7 +52,8 @@ def to_lerobot(
         Numbers of what was written and skipped.
 
     Raises:
-        DataError: the archive ended early, or nothing could be written.
+        DataError: the archive ended early.
+        EmptyResultError: no episode could be written.
     """
     writer = LeRobotWriter(out, version=version, codec=codec, size=size, robot_type=robot_type)
     before = len(writer.done)
@@ -63,6 +64,8 @@ def to_lerobot(
             "them alone, add --partial"
         )
     provenance = {"source": source.container.origin, "layout": source.layout, "skipped": skips.summary()}
+    if not writer.done:
+        raise EmptyResultError(f"{out}: no episode could be written", source.reasons())
     info = writer.finish(provenance)
     return {
         "out": str(out),
@@ -105,6 +108,8 @@ def to_demonstrations(
 
     skips = _each(source, owed, write, advance)
     kept = len(names) - len(owed)
+    if not kept + written:
+        raise EmptyResultError(f"{out}: no demonstration could be written", source.reasons())
     return {
         "out": str(out),
         "format": "demonstrations",
@@ -157,7 +162,7 @@ def _each(
         try:
             use(episode)
         except EpisodeError as error:
-            source.skips.add(str(error), episode.name)
+            source.skips.add(error.reason, episode.name, error.detail)
         if advance is not None:
             advance(episode.name)
     return source.skips

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from rlt_ros.data.episode import Episode
-from rlt_ros.data.errors import DataError, EpisodeError
+from rlt_ros.data.errors import DataError, EmptyResultError, EpisodeError
 from rlt_ros.data.source import DataSource
 from rlt_ros.rlt.lineage import fingerprint
 from rlt_ros.rlt.storage import replacing
@@ -59,6 +59,8 @@ class Shard:
     """(n, M, D), mapped."""
     mask: NDArray[np.bool_]
     """(n, M) False where a token is padding."""
+    source: str = ""
+    """Fingerprint of the recording, see `rlt_ros.data.source.DataSource.fingerprint`."""
 
 
 class EmbeddingFolder:
@@ -79,12 +81,16 @@ class EmbeddingFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         self._vla, self._choice = vla, choice
 
-    def done(self, name: str) -> bool:
-        """Whether the episode is embedded."""
-        return self._meta(name).exists()
+    def done(self, name: str, source: str) -> bool:
+        """Whether the episode is embedded as it is now: its recording has the fingerprint ``source``."""
+        try:
+            kept: Any = json.loads(self._meta(name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return isinstance(kept, dict) and kept.get("source") == source
 
-    def add(self, episode: Episode) -> int:
-        """Embed an episode; returns the number of observations.
+    def add(self, episode: Episode, source: str) -> int:
+        """Embed an episode, whose recording has the fingerprint ``source``; returns the number of observations.
 
         Raises:
             EpisodeError: it cannot be used, or the VLA cannot take it.
@@ -97,6 +103,7 @@ class EmbeddingFolder:
         )
         rows = list(range(0, episode.rows, choice.every))
         target = self._meta(episode.name).with_suffix(".npy")
+        self._meta(episode.name).unlink(missing_ok=True)  # what it describes is about to be replaced
         masks = []
         with replacing(target) as part:
             shape = (len(rows), spec.tokens, spec.embed_dim)
@@ -121,7 +128,12 @@ class EmbeddingFolder:
                 masks.append(mask.cpu().numpy())
             stored.flush()
             del stored
-        meta = {"name": episode.name, "observations": len(rows), "mask": _packed(np.concatenate(masks))}
+        meta = {
+            "name": episode.name,
+            "source": source,
+            "observations": len(rows),
+            "mask": _packed(np.concatenate(masks)),
+        }
         with replacing(self._meta(episode.name)) as part:  # last: it says that the other file is whole
             part.write_text(json.dumps(meta), encoding="utf-8")
         return len(rows)
@@ -150,7 +162,8 @@ class EmbeddingFolder:
                 raise DataError(
                     f"{file}: holds {embeddings.shape}, not {shape}; remove {path} to embed it again"
                 )
-            result.append(Shard(meta["name"], embeddings, _unpacked(meta["mask"], shape[:2])))
+            mask = _unpacked(meta["mask"], shape[:2])
+            result.append(Shard(meta["name"], embeddings, mask, meta.get("source", "")))
         return sorted(result, key=lambda shard: shard.name)
 
     def _meta(self, name: str) -> Path:
@@ -163,22 +176,22 @@ def embed(
     names: Sequence[str],
     advance: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Embed the episodes that are not embedded yet; those that cannot be are counted.
+    """Embed the episodes that are not embedded yet, or have changed since; those that cannot be are counted.
 
     Raises:
-        DataError: none is there in the end.
+        EmptyResultError: none is there in the end.
     """
-    owed = [name for name in names if not folder.done(name)]
+    states = {name: source.fingerprint(name) for name in names}
+    owed = [name for name in names if not folder.done(name, states[name])]
     observations = 0
     for episode in source.episodes(frozenset(owed)) if owed else ():
-        count = source.skips.attempt(episode.name, lambda: folder.add(episode))  # noqa: B023
+        count = source.skips.attempt(episode.name, lambda: folder.add(episode, states[episode.name]))  # noqa: B023
         observations += count or 0
         if advance is not None:
             advance(episode.name)
-    embedded = sum(folder.done(name) for name in names)
+    embedded = sum(folder.done(name, states[name]) for name in names)
     if not embedded:
-        reasons = "; ".join(source.skips.examples[:3]) or source.container.damage or "nothing was chosen"
-        raise DataError(f"{source.container.origin}: no episode could be embedded: {reasons}")
+        raise EmptyResultError(f"{source.container.origin}: no episode could be embedded", source.reasons())
     return {
         "embeddings": str(folder.path),
         "episodes": embedded,

@@ -7,7 +7,9 @@ at a time, so an episode of any length costs the memory of its joint values and 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,6 +20,8 @@ from numpy.typing import NDArray
 from rlt_ros.data.errors import EpisodeError
 
 FloatArray = NDArray[np.float32]
+_PLAIN = re.compile(r"[a-z0-9\s_.,;:!?'\"()/-]*")  # what a sentence may lose and still be the same task
+_SLUG = 60  # characters; file names have room for 255 bytes with everything around it
 Picture = NDArray[np.uint8]
 
 
@@ -142,5 +146,15 @@ def differences(position: FloatArray, hz: float) -> FloatArray:
 
 
 def slug(text: str) -> str:
-    """A short name made of a sentence: lower-case words with underscores between."""
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:60].rstrip("_") or "task"
+    """A short name of a sentence: lower-case ASCII words with underscores between.
+
+    Where that loses letters (another script, a long sentence) a digest of the sentence is appended: file names stay
+    plain, and two tasks never share one.
+    """
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    words = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
+    short = words[:_SLUG].rstrip("_")
+    if short == words and re.fullmatch(_PLAIN, plain):
+        return short or "task"
+    digest = hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{short or 'task'}_{digest[:8]}"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_NAMED = 20  # reasons that are kept in words; the rest are only counted
+_NAMED = 100_000  # reasons kept in words; an archive of ten million odd members must not fill the memory
 
 
 class DataError(ValueError):
@@ -27,25 +27,51 @@ class OversizeError(DataError):
     """An archive that would grow beyond what data of its kind needs."""
 
 
+class EmptyResultError(DataError):
+    """Nothing came of the input: no row, no embedding.
+
+    Args:
+        what: input and result, e.g. ``set: no episode could be written``.
+        reasons: the most important first.
+    """
+
+    def __init__(self, what: str, reasons: Sequence[str]) -> None:
+        super().__init__(f"{what}: {'; '.join(reasons) or 'the input holds nothing that could be used'}")
+        self.what, self.reasons = what, list(reasons)
+
+
 class EpisodeError(DataError):
-    """One episode that cannot be used. The others can."""
+    """One episode that cannot be used. The others can.
+
+    Args:
+        reason: the same text for all episodes with this fault, so that they can be counted.
+        detail: file, key, value and remedy of this one.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason} ({detail})" if detail else reason)
+        self.reason, self.detail = reason, detail
 
 
 class Skips:
-    """Episodes and members that were left out: how many for which reason, and the first of them in words."""
+    """Episodes and members that were left out, or used with a remark: a count per reason, and each in words."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.examples: list[str] = []
+        self._first: dict[str, str] = {}
 
-    def add(self, reason: str, what: str) -> None:
-        """Count ``what`` as left out for a ``reason`` that has few distinct values."""
+    def add(self, reason: str, what: str, detail: str = "") -> None:
+        """Count ``what`` for a ``reason`` that has few distinct values; ``detail`` may differ each time."""
+        if reason not in self.counts:
+            self._first[reason] = f"{what} ({detail})" if detail else what
         self.counts[reason] += 1
         if len(self.examples) < _NAMED:
-            self.examples.append(f"{what}: {reason}")
+            self.examples.append(f"{what}: {reason} ({detail})" if detail else f"{what}: {reason}")
 
     def merge(self, other: Skips) -> None:
         """Take over what another one counted."""
+        self._first = other._first | self._first
         self.counts.update(other.counts)
         self.examples = (self.examples + other.examples)[:_NAMED]
 
@@ -54,8 +80,15 @@ class Skips:
         try:
             return work()
         except EpisodeError as error:
-            self.add(str(error), what)
+            self.add(error.reason, what, error.detail)
             return None
+
+    def reasons(self) -> list[str]:
+        """A sentence per reason, the most frequent first, with the first case of each."""
+        return [
+            f"{count} × {reason}, e.g. {self._first.get(reason, '')}".removesuffix(", e.g. ")
+            for reason, count in self.counts.most_common()
+        ]
 
     def __len__(self) -> int:
         return self.counts.total()

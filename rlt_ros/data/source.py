@@ -21,6 +21,7 @@ from rlt_ros.data.lerobot_v3 import LeRobotV3
 from rlt_ros.data.parts import Archive, group_parts, is_part
 from rlt_ros.data.raw import RawEpisodes
 from rlt_ros.data.recorded import Recorded
+from rlt_ros.rlt.lineage import fingerprint
 
 _SURVEYED = 16  # episodes that tell what the gripper values of a data set mean
 
@@ -69,6 +70,7 @@ class DataSource:
         self.skips = Skips()
         self.skips.merge(self._format.problems)
         self._scales: GripperScales | None = None
+        self._by_name: dict[str, EpisodeRef] | None = None
 
     @property
     def layout(self) -> str:
@@ -79,6 +81,18 @@ class DataSource:
     def names(self) -> list[str]:
         """Names of the episodes that can be read, as far as the catalogue tells."""
         return [ref.name for ref in self._format.refs]
+
+    def fingerprint(self, name: str) -> str:
+        """Digest that changes when the files of an episode, or what its data set says of it, change."""
+        if self._by_name is None:
+            self._by_name = {ref.name: ref for ref in self._format.refs}
+        ref = self._by_name[name]
+        content = json.dumps([self.container.state(ref.needs), ref.info], sort_keys=True, default=str)
+        return fingerprint(content.encode("utf-8", "surrogatepass"))
+
+    def reasons(self) -> list[str]:
+        """Causes of an empty result: a damage, then what was left out, the most frequent first."""
+        return [text for text in (self.container.damage, *self.skips.reasons()) if text]
 
     def selected(self, wanted: str = "") -> list[str]:
         """Names of some episodes: all, or those that a text like ``0-9,12,kitchen/*`` picks by position or name.

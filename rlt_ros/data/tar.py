@@ -8,6 +8,7 @@ written here, and nothing that an archive says becomes a path.
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -63,6 +64,13 @@ class Member:
         self._left = 0
         for piece in self._source.pieces(self.size):
             stream.write(piece)
+
+    def checksum(self) -> int:
+        """CRC-32 of all bytes, which are passed over."""
+        self._left, value = 0, 0
+        for piece in self._source.pieces(self.size):
+            value = zlib.crc32(piece, value)
+        return value
 
     def skip(self) -> None:
         """Pass over what was not read."""

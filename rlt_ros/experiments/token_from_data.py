@@ -127,7 +127,7 @@ def run(
     shards = folder.shards(frozenset(names))
     seen, unseen = _split(shards)
     made_of = fingerprint(
-        json.dumps([folder.path.name, [shard.name for shard in shards], str(config)]).encode()
+        json.dumps([folder.path.name, [(shard.name, shard.source) for shard in shards], str(config)]).encode()
     )
     if path.exists() and report.exists():
         finished: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))

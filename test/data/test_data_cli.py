@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from rlt_ros.cli import data as data_cli
 from rlt_ros.cli.main import EXIT_ERROR, main
+from rlt_ros.cli.output import EXIT_EMPTY
 from rlt_ros.data.agibot import ARM_JOINTS
 from rlt_ros.data.convert import to_lerobot
 from rlt_ros.data.download import GENIE_SIM
@@ -84,6 +86,27 @@ def test_convert_writes_what_inspect_reads(
     seen = output(capsys, "data", "inspect", tmp_path / "out")
     assert (seen["layout"], seen["episodes"]) == ("lerobot_v3", 2)
     assert seen["example"]["joints"].endswith("left_gripper, right_gripper")
+
+
+def test_a_command_that_makes_nothing_exits_with_3_and_the_reasons(
+    copied: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = copied("lerobot_v2")
+    for video in home.rglob("*.mp4"):
+        video.unlink()
+    write_tiny_vla(tmp_path / "vla")
+    vla = ("--vla", tmp_path / "vla")
+    for argv in (
+        ("data", "convert", home),
+        ("data", "convert", home, "--to", "demonstrations"),
+        ("data", "embed", home, *vla),
+        ("pretrain", "--data", home, *vla),
+        ("pretrain", "--data", home, *vla, "--task", "t"),
+    ):
+        assert main([*map(str, argv), "--out", str(tmp_path / "out")]) == EXIT_EMPTY
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert "3 × lacks the video of top_head, hand_left, hand_right, e.g. episode_000000" in said.err
 
 
 def test_embed_and_pretrain_share_what_they_understand(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ import pytest
 import torch
 
 from rlt_ros.data.agibot import ARM_JOINTS
-from rlt_ros.data.embeddings import Choice, EmbeddingFolder, embed
-from rlt_ros.data.errors import DataError, EpisodeError
+from rlt_ros.data.embeddings import Choice, EmbeddingFolder, Shard, embed
+from rlt_ros.data.errors import DataError, EmptyResultError, EpisodeError
 from rlt_ros.data.source import open_source
 from rlt_ros.data.synthetic import Recipe, pack
+from rlt_ros.data.video import encode_video
 from rlt_ros.experiments.token_from_data import EpisodeEmbeddings
 from rlt_ros.experiments.token_from_data import run as train_token
 from rlt_ros.rlt.parameters import ConfigError
@@ -52,6 +54,7 @@ def test_a_shard_holds_what_the_vla_says_of_the_chosen_rows(
         ObservationBatch(images, torch.from_numpy(episode.proprio[rows]), [INSTRUCTION] * 3)
     )
     shard = folder.shards()[1]
+    assert shard.source == source.fingerprint("episode_000001")
     assert shard.name == "episode_000001" and shard.mask.all()
     assert np.array_equal(shard.embeddings, expected.numpy().astype(np.float16))
     assert isinstance(shard.embeddings, np.memmap)
@@ -103,11 +106,52 @@ def test_when_nothing_fits_the_vla_the_first_reasons_are_told(
 ) -> None:
     source = open_source([folders["lerobot_v2"]])
     folder = EmbeddingFolder(tmp_path, vla, choice, source.container.origin)
-    with pytest.raises(DataError, match=f"no episode could be embedded: episode_000000: {reason}"):
+    with pytest.raises(EmptyResultError, match=f"no episode could be embedded: 3 × {reason}"):
         embed(source, folder, source.names)
     assert len(source.skips) == 3
     with pytest.raises(EpisodeError, match=reason):
-        folder.add(next(source.episodes()))
+        folder.add(next(source.episodes()), "")
+
+
+def test_an_episode_that_changed_is_embedded_again_and_its_token_is_another(
+    vla: BuiltinVLA, copied: Callable[[str], Path], tmp_path: Path
+) -> None:
+    home = copied("lerobot_v2")
+
+    def make() -> tuple[dict[str, object], list[Shard]]:
+        source = open_source([home])
+        folder = EmbeddingFolder(tmp_path / "e", vla, CHOICE, source.container.origin)
+        return embed(source, folder, source.names), folder.shards()
+
+    _, before = make()
+    old = [np.array(shard.embeddings) for shard in before]
+    for video in home.rglob("episode_000001.mp4"):
+        noise = np.random.default_rng(0).integers(0, 256, (RECIPE.rows, *RECIPE.size, 3), np.uint8)
+        encode_video(video, noise, fps=30, codec="h264")
+    result, after = make()
+    assert (result["episodes"], result["kept_from_before"]) == (3, 2)
+    same = [np.array_equal(old[index], after[index].embeddings) for index in range(3)]
+    assert same == [True, False, True]
+    assert [one.source == other.source for one, other in zip(before, after, strict=True)] == same
+    assert make()[0]["kept_from_before"] == 3
+
+
+def test_a_token_of_data_that_changed_is_not_taken_for_the_new_one(
+    vla: BuiltinVLA, copied: Callable[[str], Path], tmp_path: Path
+) -> None:
+    home = copied("lerobot_v2")
+
+    def make() -> dict[str, object]:
+        return train_token(
+            tmp_path / "out", open_source([home]), vla, task="block", choice=CHOICE, overrides=TOKEN
+        )
+
+    assert make() == make()
+    entries = [json.loads(line) for line in (home / "meta/episodes.jsonl").read_text().splitlines()]
+    entries[2]["tasks"] = ["another"]
+    (home / "meta/episodes.jsonl").write_text("\n".join(map(json.dumps, entries)))
+    with pytest.raises(ConfigError, match="of other episodes or parameters"):
+        make()
 
 
 def test_a_damaged_file_is_named_with_its_remedy(
