@@ -17,6 +17,7 @@ BENCHMARKS = {
     "latency": "punctuality of the control loop, and how long a picture and a human wait for a command",
     "data": "split archives read as streams: memory, and speed beside `cat parts | tar xz`",
     "bag": "replay rebuilt from a recorded bag beside the live one, row by row, and how fast",
+    "safety": "commands of every robot next to drivers that lie and hands that push: distance and speed",
     "faults": "`kill -9` of each node during training: rows lost, time until the arm holds, who goes on",
 }
 
@@ -37,13 +38,15 @@ def add_parser(subparsers: SubParsers) -> None:
         description=f"""\
 Speed on this machine. What is compared runs interleaved in one process, so that other load
 on the machine falls on all alike. `faults` ends with status {EXIT_MISSED} if a row was lost, the arm did not
-hold in time, or training did not go on; `bag` does if a row differs.
+hold in time, or training did not go on; `bag` does if a row differs, and `safety` if a single command is too far
+from the arm or too fast.
 
 {lines}""",
         examples="""\
   rlt-ros bench learner
   rlt-ros bench replay --json | tail -n 1
   rlt-ros bench latency --seconds 600 --load 2
+  rlt-ros bench safety --steps 100000 --robot ur5e         about a minute
   rlt-ros bench faults --rounds 3                      about 4 minutes a round on 2 cores""",
     )
     parser.add_argument(
@@ -80,6 +83,15 @@ hold in time, or training did not go on; `bag` does if a row differs.
         help="overlap: the arm goes on while the VLA makes the next chunk; block: it waits, as in lock-step "
         "(default: overlap)",
     )
+    safety = parser.add_argument_group("safety")
+    safety.add_argument(
+        "--steps",
+        type=positive_int,
+        default=100_000,
+        metavar="N",
+        help="control steps of each robot (default: 100000)",
+    )
+    safety.add_argument("--robot", default="", help="one robot profile (default: all that are shipped)")
     several = parser.add_argument_group("serve, bag")
     several.add_argument(
         "--episodes",
@@ -110,6 +122,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         options = {"seconds": args.seconds, "load": args.load}
     elif args.name == "faults":
         options = {"rounds": args.rounds, "lock_step": args.lock_step, "boundary": args.boundary}
+    elif args.name == "safety":
+        options = {"steps": args.steps, "robot": args.robot}
     elif args.name in ("serve", "bag") and args.episodes:
         options = {"episodes": args.episodes}
     elif args.name == "data":
@@ -129,6 +143,8 @@ def present(result: dict[str, Any]) -> None:
 
     if "faults" in result:
         _present_faults(result)
+    elif "safety" in result:
+        _present_safety(result)
     else:
         print_mapping(result)
 
@@ -171,3 +187,22 @@ def _present_faults(result: dict[str, Any]) -> None:
         )
     print("holds: after the last joint state or chunk row; the executor: the last command after the kill")
     print("\n".join(f"missed: {text}" for text in result["missed"]) or "nothing is missed")
+
+
+def _present_safety(result: dict[str, Any]) -> None:
+    from rlt_ros.cli.output import number, print_table
+
+    columns = ("robot", "steps", "commands", "violations", "distance / lead", "speed / limit")
+    rows = [
+        (
+            row["robot"],
+            f"{row['steps']:,}",
+            f"{row['commands']:,}",
+            str(row["violations"]),
+            number(row["lead"], 4),
+            number(row["speed"], 4),
+        )
+        for row in result["safety"]
+    ]
+    print_table(columns, rows, title="commands next to drivers that lie")
+    print("\n".join(f"violation: {text}" for text in result["missed"]) or "no command breaks the rule")

@@ -71,7 +71,10 @@ class Controller:
         self._requests = ChunkRequester(config, self._chunks, hz)
         self._lock_step = LockStep(config) if config.lock_step else None
         self._joints = MeasuredJoints(
-            limits.dim + held, config.joint_state_timeout, limits.continuous, lock_step=config.lock_step
+            limits.with_held(held).lead,
+            config.joint_state_timeout,
+            limits.continuous,
+            lock_step=config.lock_step,
         )
         self._human_watch = Watchdog(config.intervention_timeout)
         self._stop = Stop(config.e_stop_timeout)
@@ -264,7 +267,7 @@ class Controller:
             if lock_step.waits(now, has_plan=has_plan, human=self._human, stamp=stamp):
                 return Outcome(None, request)
         choice = authority.decide(inputs, self._last)
-        return Outcome(self._execute(choice, inputs.out_of_reach, now, stamp), request)
+        return Outcome(self._execute(choice, inputs, now, stamp), request)
 
     def step_in(self, now: int, stamp: int) -> Command | None:
         """A step out of turn, in which the arm stops where it is because a human just took it.
@@ -279,7 +282,7 @@ class Controller:
         if inputs is None or not inputs.may_act:
             return None
         self._stepped_in = now
-        return self._execute(Choice(Source.HUMAN), False, now, stamp)
+        return self._execute(Choice(Source.HUMAN), inputs, now, stamp)
 
     def begin(self) -> None:
         """Commanding begins, perhaps again: others may have moved arm and gripper meanwhile."""
@@ -358,10 +361,10 @@ class Controller:
         measured = self._joints.stamp, position
         return self._requests.request(self.episode, self._episode.step, measured, now)
 
-    def _execute(self, choice: Choice, out_of_reach: bool, now: int, stamp: int) -> Command | None:
+    def _execute(self, choice: Choice, inputs: Inputs, now: int, stamp: int) -> Command | None:
         safety = self._setpoint.safety
         refused, safety.hit = safety.refused, Limit.NONE
-        target = self._advance(choice, out_of_reach, now)
+        target = self._advance(choice, inputs, now)
         if safety.refused > refused:
             choice = Choice(Source.HOLD, why="the target is not finite")
         if choice.gripper is not None and self._gripper is not None:
@@ -385,16 +388,15 @@ class Controller:
         record = self._episode.record(choice, stamp, self._last, measured, limits)
         return self._command(target, stamp, record)
 
-    def _advance(self, choice: Choice, out_of_reach: bool, now: int) -> Array | None:
+    def _advance(self, choice: Choice, inputs: Inputs, now: int) -> Array | None:
         """Setpoint (A + H,) rad to send; None where nothing is to be sent."""
         setpoint, joints = self._setpoint, self._joints.positions
         assert joints is not None
-        if choice.why == authority.BLIND:
+        if inputs.blind:
             return setpoint.brake(joints, now)
         if choice.is_idle and self._lock_step is None:
-            stopped = choice.why == authority.E_STOP
-            return setpoint.follow(joints, now, stopped=stopped, powerless=self._stop.powerless)
-        if out_of_reach:
+            return setpoint.follow(joints, now, stopped=inputs.stopped, powerless=self._stop.powerless)
+        if inputs.out_of_reach:
             return setpoint.wait(joints, now)
         if choice.target is None:
             return setpoint.hold(joints, now)
@@ -405,4 +407,4 @@ class Controller:
         if target is None:
             return Command(None, stamp, record, gripper)
         dim = self._limits.dim
-        return Command(target[:dim], stamp, record, gripper, target[dim:])
+        return Command(target[:dim], stamp, record, gripper, target[dim:], self._setpoint.is_start)

@@ -23,14 +23,16 @@ class MeasuredJoints:
     """Takes in joint states; refuses the ones that cannot be used.
 
     Args:
-        dim: number of joints J.
+        lead: (J,) rad, greatest distance of a command from the arm.
         timeout: s without a joint state after which the arm is not seen.
         continuous: (A,) joints that turn without end, the first A of all; None for none.
         lock_step: silence is measured on the stamps instead of the steady clock.
     """
 
-    def __init__(self, dim: int, timeout: float, continuous: Mask | None = None, *, lock_step: bool) -> None:
-        self._dim, self._lock_step, self._continuous = dim, lock_step, continuous
+    def __init__(
+        self, lead: Array, timeout: float, continuous: Mask | None = None, *, lock_step: bool
+    ) -> None:
+        self._lead, self._lock_step, self._continuous = lead, lock_step, continuous
         self._watch = Watchdog(timeout)
         self.positions: Array | None = None
         """(J,) rad; None before the first joint state."""
@@ -39,10 +41,9 @@ class MeasuredJoints:
 
     def check(self, stamp: int, positions: Array) -> None:
         """Raise InputRefused for a joint state that is not finite, of a wrong shape, repeated or out of order."""
-        if np.shape(positions) != (self._dim,) or not np.isfinite(positions).all():
-            raise InputRefused(
-                "unusable joint state", f"positions {positions}; need {self._dim} finite numbers"
-            )
+        dim = len(self._lead)
+        if np.shape(positions) != (dim,) or not np.isfinite(positions).all():
+            raise InputRefused("unusable joint state", f"positions {positions}; need {dim} finite numbers")
         if not stamp or not self.stamp:
             return
         if stamp == self.stamp:
@@ -57,13 +58,18 @@ class MeasuredJoints:
         return 0 < stamp < self.stamp
 
     def take(self, stamp: int, positions: Array, now: int) -> bool:
-        """Take in a checked joint state at steady time `now`, ns; returns whether the arm was seen until then."""
-        seen = not self.is_restart(stamp)
+        """Take in a checked joint state at steady time `now`, ns.
+
+        Returns:
+            Whether the way of the arm to there was seen. It was not after a long silence or a restart, and where the
+            arm is further than the lead from the joint state before: a driver that lies after a gap can pass as motion.
+        """
+        before, seen = self.positions, not self.is_restart(stamp)
         self.positions, self.stamp = positions, stamp
         time = self.time(now)
         seen = seen and self._watch.age(time) <= _LOST_TRACK
         self._watch.feed(time)
-        return seen
+        return seen and before is not None and bool((np.abs(positions - before) <= self._lead).all())
 
     def in_turn(self, position: NDArray[Any]) -> NDArray[Any]:
         """Positions (A,) rad in the turn in which the arm is measured, for joints that turn without end.

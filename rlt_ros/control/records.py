@@ -34,6 +34,7 @@ class Command(NamedTuple):
         record: the step as it is recorded, in an episode.
         gripper: in the robot's unit; None before a human commanded it for the first time.
         held: (H,) rad, of the joints that commands must hold besides.
+        is_start: it is further from the command before than one control step; its distance is no speed.
     """
 
     target: Array | None
@@ -41,6 +42,7 @@ class Command(NamedTuple):
     record: StepRecord | None
     gripper: float | None = None
     held: Array = np.zeros(0)
+    is_start: bool = True
 
 
 class Outcome(NamedTuple):

@@ -19,6 +19,8 @@ _SAG = 0.02
 # Share of the lead by which an arm without a task may leave its setpoint before the setpoint follows. A soft arm sags
 # under its weight; a setpoint that followed every sag would let it sink.
 _SLACK = 0.5
+# Control steps; rounding included.
+_ONE_STEP = 1.0 + 1e-9
 
 
 class _OfFirstJoints:
@@ -75,6 +77,8 @@ class Setpoint:
         # rad, distance of the arm from its command while it was commanded.
         self._lag: Array = np.zeros(limits.dim)
         self._slack = _SLACK * limits.lead
+        self.is_start = True
+        """The newest command that was sent is further from the one before than a control step."""
 
     @property
     def position(self) -> Array:
@@ -201,6 +205,9 @@ class Setpoint:
         """The command, noted as sent; None where it must not be."""
         if not self._safety.within_lead or not self._may_leap(command, now):
             return None
+        before = self._sent
+        most = self._safety.step * _ONE_STEP
+        self.is_start = before is None or bool((np.abs(command - before[1]) > most).any())
         self._sent, self._in_force, self._leapt = (now, command), True, False
         return command
 

@@ -137,7 +137,7 @@ class CommandPublishers:
         self.rest()
 
     def rest(self) -> None:
-        """Nothing is published in this control step: the next command starts from standstill."""
+        """Let the next command start from standstill."""
         for writer in self._writers:
             writer.rest()
 

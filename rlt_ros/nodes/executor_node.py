@@ -291,8 +291,6 @@ class ExecutorNode(LifecycleNode):
         if self._controller is None or not self._commands.is_open:
             return
         outcome = self._controller.tick(time.monotonic_ns(), self._ros_time())
-        if outcome.command is None or outcome.command.target is None:
-            self._commands.rest()
         if outcome.command is not None:
             self._send(outcome.command)
         if outcome.request is not None:
@@ -304,6 +302,8 @@ class ExecutorNode(LifecycleNode):
 
     def _send(self, command: Command) -> None:
         try:
+            if command.is_start:
+                self._commands.rest()
             if command.target is not None:
                 self._commands.publish(command.stamp, command.target, command.gripper, command.held)
         except CommandError as error:

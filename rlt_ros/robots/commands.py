@@ -84,7 +84,7 @@ class CommandWriter:
         self._row: Array | None = None
 
     def rest(self) -> None:
-        """No command is sent in this control step: the next one starts from standstill."""
+        """Let the next command start from standstill: its distance from the one before is no speed."""
         self._row = None
 
     def write(self, target: Array, held: Array = _NOTHING) -> Record:

@@ -227,6 +227,38 @@ def test_an_arm_that_is_not_seen_is_not_commanded_and_its_steps_are_counted() ->
     assert arm.controller.unsent > 0
 
 
+def test_under_an_e_stop_an_arm_that_is_not_seen_is_not_followed() -> None:
+    arm = worked()
+    position = np.array(arm.commands[-1].target)
+    arm.controller.e_stop(True)
+    watched(arm, position + 0.4)
+    sent = len(arm.commands)
+    arm.later(5)
+    for _ in range(50):
+        arm.later()
+        arm.tick()
+    # The command that ends the motion.
+    assert len(arm.commands) <= sent + 1
+
+
+def test_a_driver_that_lies_after_a_gap_is_not_followed() -> None:
+    arm = worked()
+    position = np.array(arm.commands[-1].target)
+    arm.later(10)
+    assert all(watched(arm, position + 0.51) is None for _ in range(100))
+
+
+def test_only_a_command_within_a_step_of_the_one_before_continues_its_motion() -> None:
+    arm = worked()
+    arm.later(50)
+    arm.phase(Phase.APPROACH, 2)
+    watched(arm, (0.3, 0.3))
+    assert arm.commands[-1].is_start
+    engaged(arm)
+    watched(arm, (0.3, 0.3))
+    assert not arm.commands[-1].is_start
+
+
 def test_a_start_outside_the_limits_comes_back_at_the_speed_limit_once_somebody_acts() -> None:
     arm = Arm()
     for _ in range(20):

@@ -1,0 +1,213 @@
+"""Arm and driver that do everything that was ever reported of drivers: the robot's side of ``rlt-ros bench safety``."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlt_ros.robots.tracked_joints import TrackedJoints
+from rlt_ros.robots.turns import distance, wrapped
+
+Array = NDArray[np.float64]
+
+# rad/s; a hand guides an arm at up to this.
+_HAND_SPEED = 2.5
+# Share of the way to its setpoint that an arm goes per control step.
+_STIFFNESS = 0.5
+# Greatest sag of an arm below its setpoint, rad.
+_SAG = 0.03
+# rad; distance of a lie that is near to the truth.
+_NEARBY = 0.5
+# s; the driver is honest for so long before its newest state must bind the commands.
+_HONEST = 0.25
+
+
+class Report(NamedTuple):
+    """One joint state: stamp in ns and positions, which may be of any shape and value."""
+
+    stamp: int
+    positions: Array
+
+
+class Fault(enum.Enum):
+    """Ways in which joint states are wrong for a while."""
+
+    NONE = enum.auto()
+    ZEROS = enum.auto()
+    ELSEWHERE = enum.auto()
+    FROZEN_STAMP = enum.auto()
+    FROZEN_VALUE = enum.auto()
+    SILENT = enum.auto()
+    NAN = enum.auto()
+    HUGE = enum.auto()
+    WRONG_SHAPE = enum.auto()
+    TWO_PUBLISHERS = enum.auto()
+    SINGLE_GLITCHES = enum.auto()
+    LATE = enum.auto()
+    NO_STAMP = enum.auto()
+
+
+_LIES = (Fault.ZEROS, Fault.ELSEWHERE, Fault.FROZEN_VALUE, Fault.TWO_PUBLISHERS, Fault.SINGLE_GLITCHES)
+
+
+class FaultyDriver:
+    """An arm with a position controller, and its joint states.
+
+    The arm follows its setpoint with lag and sag, is blocked by obstacles, guided by hands and, without power, left
+    alone. Its joint states are right most of the time.
+
+    Args:
+        joints: of the arm, and the ones that commands must hold.
+        period: s between two joint states.
+        rng: source of all chance.
+    """
+
+    def __init__(self, joints: TrackedJoints, period: float, rng: np.random.Generator) -> None:
+        self._joints, self._period, self._rng = joints, period, rng
+        self._wraps = bool(rng.random() < 0.5)
+        self.position: Array = self._somewhere(outside=rng.random() < 0.3)
+        """(J,) rad, true."""
+        self.setpoint: Array | None = None
+        """(J,) rad, newest command; None before the first."""
+        self.powered = True
+        self._sag = rng.uniform(-_SAG, _SAG, joints.dim)
+        self._hand, self._hand_steps = np.zeros(joints.dim), 0
+        self._blocked = 0
+        self._fault, self._fault_steps = Fault.ZEROS if rng.random() < 0.3 else Fault.NONE, 25
+        self._is_near_miss = False
+        self._lie = self._somewhere()
+        self._newest = Report(0, self.position)
+        self._clock = 10**9
+        # s
+        self._honest_for = 0.0
+        self.binding: Array | None = None
+        """(J,) rad, newest true joint state, while the driver has been honest for long enough; None otherwise."""
+        self.faults: set[Fault] = set()
+        """Kinds that occurred."""
+
+    @property
+    def lies(self) -> bool:
+        """Whether joint states are wrong, and not merely missing or unusable."""
+        return self._fault in _LIES
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the driver repeats a position as if the arm stood there, and began when it did.
+
+        Nothing can discover that.
+        """
+        return self._fault is Fault.FROZEN_VALUE or self._is_near_miss
+
+    @property
+    def clock(self) -> int:
+        """ROS time, ns."""
+        return self._clock
+
+    def step(self) -> list[Report]:
+        """One control period: the arm moves, and its driver reports."""
+        self._clock += round(self._period * 1e9)
+        self._move()
+        self._choose_fault()
+        reports = self._reports()
+        honest = self._fault is Fault.NONE and len(reports) == 1
+        self._honest_for = self._honest_for + self._period if honest else 0.0
+        self.binding = self.position.copy() if self._honest_for > _HONEST else None
+        return reports
+
+    def push(self) -> None:
+        """A hand takes the arm, or something blocks it."""
+        if self._rng.random() < 0.4:
+            self._blocked = int(self._rng.integers(5, 60))
+            return
+        self._hand = self._rng.uniform(-1.0, 1.0, self._joints.dim) * self._rng.uniform(0.05, _HAND_SPEED)
+        self._hand *= self._rng.random(self._joints.dim) < 0.4
+        self._hand_steps = int(self._rng.integers(3, 60))
+
+    def set_clock_back(self) -> None:
+        """The driver's computer restarts its clock."""
+        self._clock = max(10**9, self._clock - 5 * 10**9)
+        self._honest_for = 0.0
+
+    def _move(self) -> None:
+        if self._hand_steps > 0:
+            self._hand_steps -= 1
+            self.position = self.position + self._hand * self._period
+        elif self._blocked > 0:
+            self._blocked -= 1
+        elif self.powered and self.setpoint is not None:
+            most = self._joints.speed * self._period * 0.5
+            way = _STIFFNESS * (self.setpoint + self._sag - self.position)
+            self.position = self.position + np.clip(way, -most, most)
+
+    def _choose_fault(self) -> None:
+        self._fault_steps -= 1
+        if self._fault_steps > 0:
+            return
+        rng = self._rng
+        if self._fault is Fault.NONE and rng.random() < 0.4:
+            self._fault = tuple(Fault)[int(rng.integers(1, len(Fault)))]
+            self._fault_steps = int(rng.choice([1, 2, 4, 10, 40, 100, 300]))
+            self._lie = self._nearby() if rng.random() < 0.5 else self._somewhere()
+            self.faults.add(self._fault)
+            claim = {Fault.ZEROS: np.zeros_like(self.position), Fault.ELSEWHERE: self._lie}.get(self._fault)
+            self._is_near_miss = claim is not None and bool(
+                (distance(claim, self.position, self._joints.continuous) < _NEARBY).all()
+            )
+        else:
+            self._fault, self._fault_steps = Fault.NONE, int(rng.integers(10, 200))
+            self._is_near_miss = False
+
+    def _reports(self) -> list[Report]:
+        """The joint states of this period, in their order."""
+        true = self._report(self.position)
+        fault: dict[Fault, Callable[[], list[Report]]] = {
+            Fault.ZEROS: lambda: [self._report(np.zeros_like(self.position))],
+            Fault.ELSEWHERE: lambda: [self._report(self._lie)],
+            Fault.FROZEN_STAMP: lambda: [self._newest],
+            Fault.FROZEN_VALUE: lambda: [self._report(self._newest.positions)],
+            Fault.SILENT: lambda: [],
+            Fault.NAN: lambda: [self._report(np.full_like(self.position, np.nan))],
+            Fault.HUGE: lambda: [self._report(np.full_like(self.position, self._huge()))],
+            Fault.WRONG_SHAPE: lambda: [self._report(np.append(self.position, 0.0))],
+            Fault.TWO_PUBLISHERS: lambda: [true, self._report(self._lie, later=1)],
+            Fault.SINGLE_GLITCHES: lambda: [true, self._report(self._glitch(), later=1)],
+            Fault.LATE: lambda: [true, self._report(self._newest.positions, later=-50_000_000)],
+            Fault.NO_STAMP: lambda: [Report(0, true.positions)],
+        }
+        if self._fault is Fault.NONE:
+            self._newest = true
+            return [true]
+        return fault[self._fault]()
+
+    def _report(self, positions: Array, later: int = 0) -> Report:
+        seen = np.array(positions)
+        if self._wraps and seen.shape == self._joints.continuous.shape:
+            seen = wrapped(seen, self._joints.continuous)
+        return Report(self._clock + later, seen)
+
+    def _glitch(self) -> Array:
+        if self._rng.random() < 0.3:
+            return self._somewhere()
+        return self.position
+
+    def _nearby(self) -> Array:
+        """A posture near the true one, and with one joint further away than any arm moves from state to state."""
+        away = self._rng.uniform(-_NEARBY, _NEARBY, self._joints.dim)
+        joint = int(self._rng.integers(self._joints.dim))
+        away[joint] = np.copysign(_NEARBY, away[joint])
+        return self.position + away
+
+    def _huge(self) -> float:
+        return float(self._rng.choice([1e6, 1e38, 1e39, 1e308, -1e308, np.inf]))
+
+    def _somewhere(self, *, outside: bool = False) -> Array:
+        """A posture within the limits of the URDF, or, with `outside`, partly a little beyond them."""
+        joints = self._joints
+        lower, upper = np.maximum(joints.lower, -3.0), np.minimum(joints.upper, 3.0)
+        place = self._rng.uniform(lower, upper)
+        beyond = outside & (self._rng.random(joints.dim) < 0.3)
+        return np.where(beyond, joints.upper + self._rng.uniform(0.0, 0.4, joints.dim), place)
