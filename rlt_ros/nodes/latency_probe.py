@@ -96,9 +96,9 @@ class Probe(Node):
                 publisher.publish(write_camera(_BLACK, camera, header))
 
     def pad(self, *, held: bool) -> None:
-        """Publish the game pad's state."""
+        """Publish the game pad's state: at rest, or with the dead-man button and a stick held."""
         buttons = [int(held and i == _DEAD_MAN) for i in range(_BUTTONS)]
-        self._pad.publish(Joy(axes=[0.0, 0.5, 0.0, 0.0, 0.0, 0.0], buttons=buttons))
+        self._pad.publish(Joy(axes=[0.0, 0.5 if held else 0.0, 0.0, 0.0, 0.0, 0.0], buttons=buttons))
 
     def _on_request(self, request: Any) -> None:
         if to_ns(request.header.stamp) <= self._seen:

@@ -70,6 +70,7 @@ class TeleopNode(Node):
         self._motion: list[float] | None = None  # of a SpaceMouse whose driver publishes a twist
         self._buttons: list[int] = []  # of the SpaceMouse
         self._phase = TakeOver.RELEASED
+        self._problem = ""
 
         diagnostics = Diagnostics(self)
         self._dropped = Dropped(diagnostics)
@@ -154,6 +155,12 @@ class TeleopNode(Node):
         now = time.monotonic_ns()
         for event in self._operator.hear(raw, self._episode, now):
             self._tell(event)
+        if self._operator.problem != self._problem:
+            self._problem = self._operator.problem
+            if self._problem:
+                self.get_logger().warning(
+                    f"the device cannot move the arm: {self._problem}", throttle_duration_sec=5.0
+                )
         if self._operator.changes_hands(now):
             self._command()
 
@@ -197,8 +204,12 @@ class TeleopNode(Node):
         values = {"phase": self._phase.name.lower(), "ignored_presses": self._operator.ignored_presses}
         if self._operator.lost(time.monotonic_ns()):
             return WARN, "the device is silent: the arm holds", values
+        if self._operator.problem:
+            return WARN, f"the device cannot move the arm: {self._operator.problem}", values
         if self._measured is None:
             return WARN, "no joint states", values
+        if self._operator.lacking:
+            return WARN, self._operator.lacking, values
         return OK, "", values
 
 

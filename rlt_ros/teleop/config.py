@@ -98,6 +98,13 @@ class TeleopConfig:
     signs: tuple[int, ...] = parameter(
         (), help="Sign of each of the six axes.", choices=(-1, 1), source="REP 103: x forward, y left, z up"
     )
+    rests: tuple[float, ...] = parameter(
+        (),
+        help="Value of each of the six axes while it is let go; left out, 0 for all. Triggers of joy_node and "
+        "joy_linux_node rest at 1 or -1. Nothing moves the arm before every axis was seen there.",
+        low=-1.0,
+        high=1.0,
+    )
     dead_man: tuple[int, ...] = parameter(
         (), help="The human acts while one of these is held.", low=0, source=_GAME_CONTROLLER + "; RB"
     )
@@ -121,7 +128,7 @@ class TeleopConfig:
 
     def __post_init__(self) -> None:
         check(self)
-        for name in ("axes", "signs"):
+        for name in ("axes", "signs", "rests"):
             if len(getattr(self, name)) not in (0, 6):
                 raise ConfigError(
                     f"`{name}` has {len(getattr(self, name))} values; give six: x y z roll pitch yaw"
@@ -146,10 +153,11 @@ GRIPPER = "gripper"
 BUTTONS = ("success", "failure", "re_record", "hand_over", "start", "reset_done", "e_stop", GRIPPER)
 """What a button may mean, beside dead-man."""
 
-_DEFAULTS: dict[str, dict[str, tuple[int, ...]]] = {
+_DEFAULTS: dict[str, dict[str, tuple[float, ...]]] = {
     JOY: {
         "axes": (1, 0, 3, UNUSED, UNUSED, 2),
         "signs": (1, 1, 1, 1, 1, 1),
+        "rests": (0.0,) * 6,
         "dead_man": (10,),
         "success": (3,),
         "failure": (0, 1),
@@ -163,6 +171,7 @@ _DEFAULTS: dict[str, dict[str, tuple[int, ...]]] = {
     SPACENAV: {
         "axes": (0, 1, 2, 3, 4, 5),
         "signs": (1, 1, 1, 1, 1, 1),
+        "rests": (0.0,) * 6,
         "success": (0,),
         "failure": (1,),
     },
@@ -170,6 +179,7 @@ _DEFAULTS: dict[str, dict[str, tuple[int, ...]]] = {
     KEYBOARD: {
         "axes": (0, 1, 2, 3, 4, 5),
         "signs": (1, 1, 1, 1, 1, 1),
+        "rests": (0.0,) * 6,
         "success": (0,),
         "failure": (1,),
         "re_record": (2,),

@@ -65,6 +65,7 @@ class GamePad:
         controller.init()
         self._pygame, self._controllers = pygame, controller
         self._pad: Any = None
+        self._connections = 0
         self._next_try = 0.0
 
     def poll(self) -> Raw | None:
@@ -76,7 +77,8 @@ class GamePad:
             return None
         # ROS has left and up positive, SDL right and down.
         axes = [-self._pad.get_axis(i) / _SDL_FULL for i in range(_SDL_AXES)]
-        return Raw(axes, [int(self._pad.get_button(i)) for i in range(_SDL_BUTTONS)])
+        buttons = [int(self._pad.get_button(i)) for i in range(_SDL_BUTTONS)]
+        return Raw(axes, buttons, self._connections)
 
     def close(self) -> None:
         """See :class:`Device`."""
@@ -89,7 +91,10 @@ class GamePad:
         self._next_try = time.monotonic() + _RETRY
         known = (i for i in range(self._controllers.get_count()) if self._controllers.is_controller(i))
         index = next(known, None)
-        return None if index is None else self._controllers.Controller(index)
+        if index is None:
+            return None
+        self._connections += 1
+        return self._controllers.Controller(index)
 
 
 class SpaceMouse:
@@ -104,6 +109,7 @@ class SpaceMouse:
             ) from error
         self._library = pyspacemouse
         self._mouse: Any = None
+        self._connections = 0
         self._next_try = 0.0
 
     def poll(self) -> Raw | None:
@@ -117,7 +123,9 @@ class SpaceMouse:
             self.close()
             return None
         return Raw(
-            [state.x, state.y, state.z, state.roll, state.pitch, state.yaw], [int(b) for b in state.buttons]
+            [state.x, state.y, state.z, state.roll, state.pitch, state.yaw],
+            [int(b) for b in state.buttons],
+            self._connections,
         )
 
     def close(self) -> None:
@@ -134,4 +142,5 @@ class SpaceMouse:
             self._mouse = self._library.open(axis_convention=self._library.AxisConvention.ROS)
         except Exception:  # nothing connected, or no right to open it
             return False
+        self._connections += 1
         return True

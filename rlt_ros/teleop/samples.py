@@ -15,10 +15,23 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Raw:
-    """Axes in [-1, 1] and buttons, numbered as in `sensor_msgs/Joy`."""
+    """State of a device.
+
+    Attributes:
+        axes: in [-1, 1], numbered as in `sensor_msgs/Joy`.
+        buttons: 1 while held, numbered as in `sensor_msgs/Joy`.
+        connection: number of times that the device was connected; 0 where its driver does not say.
+    """
 
     axes: Sequence[float] = ()
     buttons: Sequence[int] = ()
+    connection: int = 0
+
+    def same_device(self, other: Raw) -> bool:
+        """Whether both can be of one device that was connected all the while."""
+        # A SpaceMouse gets more buttons as they are pressed.
+        same = len(self.axes) == len(other.axes) and len(self.buttons) <= len(other.buttons)
+        return same and self.connection == other.connection
 
 
 @dataclass(frozen=True)
@@ -60,7 +73,9 @@ class Interpreter:
         number, zone = self._config.axes[index], self._config.deadzone
         if number == UNUSED or number >= len(raw.axes) or not np.isfinite(raw.axes[number]):
             return 0.0
-        value = float(np.clip(raw.axes[number], -1.0, 1.0)) * self._config.signs[index]
+        rest = self._config.rests[index]
+        deflection = (float(np.clip(raw.axes[number], -1.0, 1.0)) - rest) / (1.0 + abs(rest))
+        value = deflection * self._config.signs[index]
         # From 0 at the edge of the dead zone, so that the arm does not jump where it ends.
         return float(np.sign(value)) * max(0.0, abs(value) - zone) / (1.0 - zone)
 

@@ -107,6 +107,7 @@ def test_a_take_over_begins_at_the_last_command(arm: Kinematics) -> None:
 
 def test_a_device_that_falls_silent_ends_the_intervention_and_the_arm_holds(arm: Kinematics) -> None:
     session = Session(arm)
+    session.step(pad([0.0] * 6))
     for _ in range(30):
         engaged = session.step(pad(FORWARD, 10))
     assert engaged.phase is TakeOver.ENGAGED  # type: ignore[attr-defined]

@@ -63,7 +63,8 @@ def _real_time(seconds: float, stop_bare_timer: Callable[[], BareTimer]) -> dict
             bench.meet("robot", "camera", "chunks", "pad", alive=alive)
             probe.say(Phase.RESETTING, 1)
             probe.say(Phase.APPROACH, 1)
-            for held, source in ((True, Source.HUMAN), (False, Source.VLA)):
+            # A pad counts after it was seen at rest.
+            for held, source in ((False, Source.VLA), (True, Source.HUMAN), (False, Source.VLA)):
                 probe.steps.clear()
                 bench.warm_up(source, partial(_pad, probe, held))
             bench.drive(2.0, partial(_pad, probe, False))
