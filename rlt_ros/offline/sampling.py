@@ -1,8 +1,8 @@
 """Steps and episodes from a recording of a robot alone: its joint states, its commands, and what it saw.
 
 Control steps are sampled at the robot's control rate: the newest command that is not later than the step, and the
-newest measured joints beside it. Time is that of the joint states; a command without a stamp came when it was
-recorded, on that clock. Where the clock steps back, or no command or joint state came, the episode is cut.
+newest measured joints next to it. Time is that of the joint states; a command without a stamp came when it was
+recorded, on that clock. Where the clock leaps, back or ahead, or no command or joint state came, the episode is cut.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from rlt_ros.perception import Observation
 from rlt_ros.rlt.parameters import check, parameter
 from rlt_ros.rlt.stream import ChunkRequest, Ending, EpisodeState, Phase, StepRecord
 from rlt_ros.rlt.transition import Source
+
+T = TypeVar("T")
 
 Array = NDArray[np.float64]
 Record: TypeAlias = "Observation | StepRecord | EpisodeState | ChunkRequest"
@@ -46,8 +48,8 @@ class SamplingConfig:
     )
     clock_jump: float = parameter(
         1.0,
-        help="Joint states that step back by more are of a clock that was set back, and cut the episode; by less, "
-        "they are out of order.",
+        help="Joint states that leap by more, back or ahead of the recording, are of a clock that was set, and cut the "
+        "episode; those that step back by less are out of order.",
         unit="s",
         low=0.01,
     )
@@ -102,7 +104,8 @@ class Sampler:
         )
         self._parts = [list(places) for places in parts]
         self._forget()
-        self._ahead = 0  # of the recording's clock, relative to that of the joint states
+        # Of the newest joint state: by how much the recording's clock is ahead of theirs, and its time of recording.
+        self._ahead = self._arrived = 0
         self._observations: list[Observation] = []
         self._piece: _Piece | None = None
         self._paused: _Piece | None = None  # one that lacked input, until it is known whether it goes on
@@ -113,15 +116,20 @@ class Sampler:
     def joints(self, recorded: int, stamp: int, position: Array) -> list[Record]:
         """Take measured positions (A,) rad; returns what can be said now."""
         newest = self._joints.newest
-        if newest is not None and stamp <= newest:
-            if newest - stamp <= self._jump:
+        if newest is not None:
+            if newest - self._jump <= stamp <= newest:
                 self._drop(
                     "joint state out of order", f"{(newest - stamp) / _NS:.3f} s older than the newest"
                 )
                 return []
-            self._set_back(newest, stamp)
-        self._joints.add(stamp, position)
-        self._ahead = recorded - stamp
+            # What a pause of the recording explains is none: both clocks go on meanwhile.
+            leap = (stamp - newest) - (recorded - self._arrived)
+            if stamp < newest:
+                self._cut(newest, stamp, "clock set back", f"step back by {(newest - stamp) / _NS:.3f} s")
+            elif leap > self._jump:
+                self._cut(newest, stamp, "clock leapt ahead", f"leap ahead by {leap / _NS:.3f} s")
+        self._ahead, self._arrived = recorded - stamp, recorded
+        self._joints.add(stamp, (position, self._ahead))
         self._drain(stamp - _SETTLE)
         return self._said()
 
@@ -158,24 +166,28 @@ class Sampler:
         out, self._out = self._out, []
         return out
 
-    def _set_back(self, newest: int, stamp: int) -> None:
-        self._drop(
-            "clock set back",
-            f"joint states step back by {(newest - stamp) / _NS:.3f} s; the episode is cut there",
-        )
+    def _cut(self, newest: int, stamp: int, kind: str, reason: str) -> None:
+        """End what runs at the newest joint state; the clock was set before the one of ``stamp``."""
+        self._drop(kind, f"joint states {reason}; the episode is cut there")
+        after = [one for one in self._observations if abs(one.stamp - stamp) < abs(one.stamp - newest)]
+        self._observations = [
+            one for one in self._observations if abs(one.stamp - stamp) >= abs(one.stamp - newest)
+        ]
         self._drain(newest)
         self._pause()
         self._close(goes_on=True)
         self._forget()
-        self._observations.clear()
+        self._observations = after
 
     def _forget(self) -> None:
-        self._commands, self._joints = [_Track() for _ in self._parts], _Track()
+        self._commands: list[_Track[Array]] = [_Track() for _ in self._parts]
+        # Positions (A,) rad, and by how much the recording's clock was ahead.
+        self._joints: _Track[tuple[Array, int]] = _Track()
         self._next: int | None = None  # when the next step is, ns
         self._seen: int | None = None  # stamp of the newest observation that was said
 
     @property
-    def _tracks(self) -> Iterator[tuple[_Track, int]]:
+    def _tracks(self) -> Iterator[tuple[_Track[Any], int]]:
         """Inputs, and how old their newest may be, ns."""
         yield from ((track, self._command_gap) for track in self._commands)
         yield self._joints, self._joint_gap
@@ -194,7 +206,7 @@ class Sampler:
     def _step(self, moment: int) -> None:
         segment = self._segment(moment)
         piece = self._piece
-        if piece is not None and segment is not piece.segment:
+        if piece is not None and self._recorded(moment) >= piece.segment.end:
             # It is over, also where the two clocks drift and meet it again.
             self._segments.remove(piece.segment)
             self._pause()
@@ -205,10 +217,9 @@ class Sampler:
             self._pause()
             self._next = moment + 1
             return
-        if segment is None:
-            self._next = moment + self._period
-            return
         if piece is None:
+            # Steps begin where a segment is, see `_beginning`.
+            assert segment is not None
             piece = self._begin(segment)
         self._release(moment)
         self._follow(piece, moment)
@@ -222,7 +233,7 @@ class Sampler:
                 step=piece.steps,
                 source=self._source,
                 command=target,
-                measured=self._joints.value(moment).astype(np.float32),
+                measured=self._joints.value(moment)[0].astype(np.float32),
             )
         )
         piece.steps, piece.last = piece.steps + 1, moment
@@ -242,10 +253,11 @@ class Sampler:
                     if moment is None:
                         return None
             if self._segment(moment) is None:
-                later = [s.start - self._ahead for s in self._segments if s.start - self._ahead > moment]
+                recorded = self._recorded(moment)
+                later = [segment.start - recorded for segment in self._segments if segment.start > recorded]
                 if not later:
                     return None
-                moment = min(later)
+                moment += min(later)
             if moment == before:
                 return moment
         return None
@@ -256,8 +268,12 @@ class Sampler:
         )
 
     def _segment(self, moment: int) -> Segment | None:
-        recorded = moment + self._ahead
+        recorded = self._recorded(moment)
         return next((one for one in self._segments if one.start <= recorded < one.end), None)
+
+    def _recorded(self, moment: int) -> int:
+        """A moment on the clock of the recording, as it was then, ns."""
+        return moment + (self._ahead if self._joints.at(moment) is None else self._joints.value(moment)[1])
 
     def _begin(self, segment: Segment) -> _Piece:
         self._close(goes_on=self._paused is not None and self._paused.segment is segment)
@@ -269,7 +285,7 @@ class Sampler:
     def _follow(self, piece: _Piece, moment: int) -> None:
         """Say where the episode is, and have the states of its critical phase computed."""
         sees = self._seen is not None and moment - self._seen <= self._sight
-        critical = moment + self._ahead >= piece.segment.critical and sees
+        critical = self._recorded(moment) >= piece.segment.critical and sees
         if piece.steps == 0 and not critical:
             self._say(piece, Phase.APPROACH, moment)
         if critical and piece.start is None:
@@ -327,12 +343,12 @@ class Sampler:
         self._say(piece, Phase.DONE, final, ending, reward)
 
 
-class _Track:
+class _Track(Generic[T]):
     """Values in the order of their times."""
 
     def __init__(self) -> None:
         self._times: list[int] = []
-        self._values: list[Array] = []
+        self._values: list[T] = []
 
     @property
     def first(self) -> int | None:
@@ -342,7 +358,7 @@ class _Track:
     def newest(self) -> int | None:
         return self._times[-1] if self._times else None
 
-    def add(self, moment: int, value: Array) -> None:
+    def add(self, moment: int, value: T) -> None:
         self._times.append(moment)
         self._values.append(value)
 
@@ -356,7 +372,7 @@ class _Track:
         index = bisect_right(self._times, moment)
         return self._times[index - 1] if index else None
 
-    def value(self, moment: int) -> Array:
+    def value(self, moment: int) -> T:
         """The newest at ``moment`` or before, which there is."""
         return self._values[bisect_right(self._times, moment) - 1]
 

@@ -133,7 +133,41 @@ def test_a_clock_that_is_set_back_cuts_and_is_counted() -> None:
     assert [step.stamp // 10**6 for step in made.steps] == [*range(5000, 5300, 20), *range(100, 300, 20)]
 
 
-def test_a_clock_that_leaps_ahead_costs_no_time() -> None:
+@pytest.mark.parametrize("leap", [1_500, 10**7])
+def test_a_clock_that_leaps_ahead_cuts_and_is_counted(leap: int) -> None:
+    start, end = (AHEAD + ms * 10**6 for ms in (200, 800))
+    made = Recording(Segment(start, end, start, Ending.SUCCESS, "labels x: entry 1"))
+    made.plays(100, 500).plays(500 + leap, 1000 + leap, ahead=AHEAD - leap * 10**6).ends()
+    assert [(ending, steps) for _, ending, steps in made.endings] == [
+        (Ending.ABORTED, 15),
+        (Ending.SUCCESS, 15),
+    ]
+    assert [kind for kind, _ in made.dropped] == ["clock leapt ahead", "cut by a gap"]
+    assert [step.stamp // 10**6 for step in made.steps] == [
+        *range(200, 500, 20),
+        *range(500 + leap, 800 + leap, 20),
+    ]
+
+
+def test_a_leap_of_a_single_stamp_never_ends_an_episode_as_a_success() -> None:
+    made = Recording().plays(100, 300).plays(5000, 5010, ahead=AHEAD - 4_700 * 10**6)
+    made.plays(310, 500).ends()
+    *before, last = [ending for _, ending, _ in made.endings]
+    assert set(before) == {Ending.ABORTED} and last is Ending.SUCCESS
+    assert [kind for kind, _ in made.dropped][::2] == ["clock leapt ahead", "clock set back"]
+
+
+def test_a_recorder_that_lags_for_a_while_does_not_end_an_episode() -> None:
+    start = AHEAD + 200 * 10**6
+    made = Recording(Segment(start, 10**19, start, Ending.SUCCESS, "labels x: entry 1"))
+    # The recorder writes late, then on time again: the moments before that lie before the label's start.
+    made.plays(100, 240, ahead=AHEAD + 40 * 10**6).plays(240, 400, ahead=AHEAD - 60 * 10**6).ends()
+    ((_, ending, _),) = made.endings
+    assert ending is Ending.SUCCESS and not made.dropped
+    assert [step.stamp // 10**6 for step in made.steps] == list(range(160, 400, 20))
+
+
+def test_a_clock_that_leaps_ahead_with_the_recording_costs_no_time() -> None:
     made = Recording().plays(100, 300).plays(10**12, 10**12 + 200).ends()
     assert [ending for _, ending, _ in made.endings][-1] is Ending.SUCCESS
     assert len(made.steps) == 25
