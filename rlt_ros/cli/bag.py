@@ -163,7 +163,7 @@ def status(result: Mapping[str, Any]) -> int:
         return 0
     skipped = sorted(result["skipped"].items(), key=lambda item: -item[1]["count"])
     reasons = [f"{one['count']} × {kind}, e.g. {one['example']}" for kind, one in skipped]
-    return exit_empty("no rows were made of the bags", [*reasons, *result["damaged"]])
+    return exit_empty("no rows were made of the bags", [*reasons, *result["warnings"], *result["damaged"]])
 
 
 def present(result: dict[str, Any]) -> None:
@@ -194,6 +194,12 @@ def _present_replay(result: dict[str, Any]) -> None:
         print(
             f"{result['renumbered_episodes']} episodes got other numbers: theirs are taken by others in the replay"
         )
+    for topics in result["stamps"].values():
+        for topic, one in topics.items():
+            median = one["median_stamp_minus_recording"]
+            print(f"{topic}: stamp − recording {'none' if median is None else f'{median:+.3f} s'}, median")
+    for warning in result["warnings"]:
+        print(f"warning: {warning}")
     for kind, skipped in result["skipped"].items():
         print(f"skipped {skipped['count']} × {kind}, e.g. {skipped['example']}")
     for fault in result["damaged"]:

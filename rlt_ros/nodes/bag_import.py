@@ -25,6 +25,7 @@ from rlt_ros.offline.errors import BagError
 from rlt_ros.offline.labels import OUTCOMES, Segment, read_labels, whole
 from rlt_ros.offline.numbers import Numbering, StoredRows
 from rlt_ros.offline.sampling import Sampler, SamplingConfig
+from rlt_ros.offline.stamps import Stamps, warnings
 from rlt_ros.offline.states import StateComputer
 from rlt_ros.perception.synchroniser import SyncConfig
 from rlt_ros.rlt.config import RLTConfig
@@ -140,6 +141,10 @@ class BagImport:
         self.last_skipped = ""
         self._outcomes: Counter[Outcome] = Counter()
         self._ways: list[dict[str, str]] = []
+        self._stamps: dict[str, dict[str, Any]] = {}
+        self._warnings: list[str] = []
+        # Of the bag that is read.
+        self._sensors: list[Sensors] = []
         self._rows = self._moved = 0
         self._robots: dict[str, int] = {}
         # All of them before anything is written.
@@ -191,6 +196,8 @@ class BagImport:
             "renumbered_episodes": self._moved,
             "seconds_of_recording": self.seconds,
             "bags": self._ways,
+            "stamps": self._stamps,
+            "warnings": self._warnings,
             "skipped": {
                 kind: {"count": n, "example": self._examples[kind]} for kind, n in self.skipped.items()
             },
@@ -204,12 +211,12 @@ class BagImport:
         return _Plan(bag, ways, self._segments(bag))
 
     def _read(self, plan: _Plan) -> Iterator[float]:
-        bag, identity = plan.bag, plan.bag.identity()
+        bag, identity, stamps = plan.bag, plan.bag.identity(), Stamps()
         streams, readers = list[Stream](), list[Reader]()
         for namespace in plan.ways:
             stream = self._join(namespace, identity)
             streams.append(stream)
-            readers.append(self._reader(plan, namespace, stream))
+            readers.append(self._reader(plan, namespace, stream, stamps))
         by_topic = {topic: reader for reader in readers for topic in reader.topics}
         told = 0.0
         for recorded in bag.messages(set(by_topic)):
@@ -226,6 +233,7 @@ class BagImport:
             yield min(max(seconds, 0.0), bag.seconds)
         for reader in readers:
             reader.finish()
+        self._note(bag, stamps)
         for stream in streams:
             self._note_unfinished(stream)
             self.store.leave(stream)
@@ -331,7 +339,19 @@ class BagImport:
             self._frozen = frozen
         return self._frozen
 
-    def _reader(self, plan: _Plan, namespace: str, stream: Stream) -> Reader:
+    def _note(self, bag: Bag, stamps: Stamps) -> None:
+        """Keep what a bag's stamps and pictures show, for the report."""
+        report = stamps.report()
+        self._stamps[str(bag.path)] = report
+        self._warnings += [f"{bag.path}: {text}" for text in warnings(report)]
+        for sensors in self._sensors:
+            self._warnings += [
+                f"{bag.path}: {topic} is recorded in `{found}`, which the profile does not name; it was read so"
+                for topic, found in sensors.encodings.items()
+            ]
+        self._sensors.clear()
+
+    def _reader(self, plan: _Plan, namespace: str, stream: Stream, stamps: Stamps) -> Reader:
         bag, way = plan.bag, plan.ways[namespace]
         self._ways.append({"bag": str(bag.path), "namespace": namespace, "read_as": way.value})
         if way is Way.RECORDED:
@@ -343,8 +363,9 @@ class BagImport:
         size = self._vla().spec.image_size
         simulated = any(topic.rpartition("/")[2] == "clock" for topic in bag.topics)
         sensors = Sensors(
-            self._profile, namespace, size, self._settings.sync, self._skip, jumps=not simulated
+            self._profile, namespace, size, self._settings.sync, stamps, self._skip, jumps=not simulated
         )
+        self._sensors.append(sensors)
         if way is Way.COMPUTED:
             topics = messages.needed(way, bag, self._profile, namespace)
             return Seen(sink, namespace, sensors, topics, self._vla())
@@ -359,7 +380,7 @@ class BagImport:
             instruction=self._task.instruction,
             drop=self._skip,
         )
-        return Sampled(sink, sensors, Commands(self._profile, namespace), sampler)
+        return Sampled(sink, sensors, Commands(self._profile, namespace, stamps), sampler)
 
     def _skip(self, kind: str, reason: str) -> None:
         self.skipped[kind] += 1

@@ -17,15 +17,17 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rlt_ros.middleware.dds.definitions import type_hash
 from rlt_ros.middleware.dds.message import deserialize_message, message_class
 from rlt_ros.nodes.cameras import read_camera
-from rlt_ros.nodes.conversions import to_ns
+from rlt_ros.nodes.conversions import read_picture, to_ns
 from rlt_ros.nodes.drivers import command_stamp, read_driver_course
 from rlt_ros.offline.bag_files import Bag
 from rlt_ros.offline.recorded import Recorded, Topic
+from rlt_ros.offline.stamps import Stamps
 from rlt_ros.perception import Observation
-from rlt_ros.perception.joints import JointOrder
+from rlt_ros.perception.joints import JointGatherer, JointSample
+from rlt_ros.perception.pictures import Pixels, resize
 from rlt_ros.perception.synchroniser import SyncConfig, Synchroniser
 from rlt_ros.robots.commands import CommandError
-from rlt_ros.robots.interface import COMMAND_TYPES
+from rlt_ros.robots.interface import COMMAND_TYPES, CameraProfile
 from rlt_ros.robots.joint_states import JointStateReader
 from rlt_ros.robots.joint_tracking import JointStateRejected, JointTracker
 from rlt_ros.robots.profile import RobotProfile
@@ -145,6 +147,7 @@ class Sensors:
         namespace: its namespace.
         size: height and width of the pictures that the VLA takes.
         config: which samples belong together.
+        stamps: of the bag.
         drop: called with kind and detail of everything that is not used.
         jumps: drop joint states that the arm cannot have moved to. False for simulators, whose resets put it there.
     """
@@ -155,20 +158,24 @@ class Sensors:
         namespace: str,
         size: tuple[int, int],
         config: SyncConfig,
+        stamps: Stamps,
         drop: Drop,
         *,
         jumps: bool = True,
     ) -> None:
-        self._size, self._drop = size, drop
+        self._size, self._stamps, self._drop = size, stamps, drop
         self._sync = Synchroniser(config, list(profile.cameras), drop)
-        self._reader, self._order = JointStateReader(profile.drivers), JointOrder(profile.joints)
+        self._readers = [JointStateReader([part]) for part in profile.drivers]
+        self._own = [set(part.joints) for part in profile.drivers]
+        self._joints = JointGatherer(profile.joints)
         self._tracker = JointTracker(profile.tracked_joints.first(profile.dim), jumps=jumps)
         self._cameras = {absolute(one.topic, namespace): (name, one) for name, one in profile.cameras.items()}
         self._parts = {absolute(part.joint_states, namespace): i for i, part in enumerate(profile.drivers)}
         self.topics = {**sensor_topics(profile, namespace)}
-        self.position: tuple[int, Array] | None = (
-            None  # stamp and positions (A,) of the joint state just read
-        )
+        self.position: tuple[int, Array] | None = None
+        """Stamp and positions (A,) of the joint state just read."""
+        self.encodings: dict[str, str] = {}
+        """Topic of a camera → encoding of its pictures, where it is not the profile's."""
 
     def take(self, recorded: Recorded) -> list[Observation]:
         """Take a message; returns the observations that it completes.
@@ -178,25 +185,50 @@ class Sensors:
         """
         self.position = None
         message = read(recorded)
-        stamp = to_ns(message.header.stamp)
+        stamp = self._stamps.of(recorded.topic, recorded.time, to_ns(message.header.stamp))
         if recorded.topic in self._cameras:
             name, camera = self._cameras[recorded.topic]
-            return self._sync.add_picture(name, stamp, read_camera(message, camera, self._size), None)
-        positions, velocities = np.array(message.position), np.array(message.velocity)
-        joints = self._reader.read(self._parts[recorded.topic], stamp, message.name, positions, velocities)
+            picture = self._picture(recorded.topic, message, camera)
+            return self._sync.add_picture(name, stamp, picture, None)
+        joints = self._joint_state(self._parts[recorded.topic], stamp, message)
         if joints is None:
             return []
-        position, velocity = self._order.pick(
-            joints.names, joints.positions.tolist(), joints.velocities.tolist()
-        )
         try:
-            state = self._tracker.update(joints.stamp, position, now=recorded.time)
+            state = self._tracker.update(joints.stamp, joints.position, now=recorded.time)
         except JointStateRejected as error:
             self._drop(error.kind, str(error))
             return []
         self.position = joints.stamp, state.positions
-        believed = self._tracker.believable(velocity)
+        believed = self._tracker.believable(joints.velocity)
         return self._sync.add_joints(joints.stamp, state.positions, believed, None, relocated=state.relocated)
+
+    def finish(self) -> None:
+        """Count what never became complete."""
+        if not self._joints.complete:
+            missing = self._joints.missing
+            lacks = f"none has {', '.join(missing)}" if missing else "no joint of the profile is in any"
+            self._drop(
+                "incomplete joint states", f"{', '.join(self._parts)}: {lacks}; check names in the profile"
+            )
+
+    def _picture(self, topic: str, message: Any, camera: CameraProfile) -> Pixels:
+        """RGB of the size that the VLA takes; a raw picture is of the encoding that it names itself."""
+        if camera.is_compressed:
+            return read_camera(message, camera, self._size)
+        if message.encoding != camera.encoding:
+            self.encodings[topic] = message.encoding
+        return resize(read_picture(message, message.encoding), *self._size)
+
+    def _joint_state(self, index: int, stamp: int, message: Any) -> JointSample | None:
+        """The arm, once all of its joints were published since the last time: by drivers, or messages, in turn."""
+        positions, velocities = np.array(message.position), np.array(message.velocity)
+        told = self._readers[index].read(0, stamp, message.name, positions, velocities)
+        # A driver has its own joints alone, whatever others in its messages are called.
+        own = [place for place, name in enumerate(told.names) if name in self._own[index]] if told else []
+        if told is None or not own:
+            return None
+        names = [told.names[place] for place in own]
+        return self._joints.add(told.stamp, names, told.positions[own], told.velocities[own])
 
 
 class Commands:
@@ -205,10 +237,11 @@ class Commands:
     Args:
         profile: the robot.
         namespace: its namespace.
+        stamps: of the bag.
     """
 
-    def __init__(self, profile: RobotProfile, namespace: str) -> None:
-        self._profile, self._period = profile, 1.0 / profile.control_hz
+    def __init__(self, profile: RobotProfile, namespace: str, stamps: Stamps) -> None:
+        self._profile, self._period, self._stamps = profile, 1.0 / profile.control_hz, stamps
         mask = profile.continuous
         self._continuous = {joint for joint, endless in zip(profile.joints, mask, strict=True) if endless}
         self._parts = {absolute(part.command.topic, namespace): i for i, part in enumerate(profile.drivers)}
@@ -232,7 +265,11 @@ class Commands:
         missing = [joint for joint in part.joints if joint not in names]
         if missing:
             raise CommandError(f"it has no target for {', '.join(missing)}")
-        return index, command_stamp(message), targets[:, [names.index(joint) for joint in part.joints]]
+        stamp = command_stamp(message)
+        # Many commands have none on purpose: they hold from when they come.
+        if stamp > 0:
+            self._stamps.of(recorded.topic, recorded.time, stamp)
+        return index, stamp, targets[:, [names.index(joint) for joint in part.joints]]
 
 
 def readable(bag: Bag, topics: Mapping[str, str]) -> Iterator[Any]:

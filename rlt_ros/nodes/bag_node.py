@@ -97,6 +97,8 @@ class BagNode(Node):
         report = self._bags.report()
         for kind, skipped in report["skipped"].items():
             self.get_logger().warning(f"skipped {skipped['count']} × {kind}, e.g. {skipped['example']}")
+        for warning in report["warnings"]:
+            self.get_logger().warning(warning)
         for fault in report["damaged"]:
             self.get_logger().warning(f"damaged: {fault}")
         self.get_logger().info(

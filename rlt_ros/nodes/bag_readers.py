@@ -111,6 +111,8 @@ class Seen:
 
     def finish(self) -> None:
         """See :class:`Reader`."""
+        if not set(self._read) >= set(self.topics):
+            self._sensors.finish()
         self._sink.finish()
 
     def _step(self, message: Any) -> Any:
@@ -149,6 +151,7 @@ class Sampled:
 
     def finish(self) -> None:
         """See :class:`Reader`."""
+        self._sensors.finish()
         self._put(self._sampler.finish())
         self._sink.finish()
 

@@ -174,8 +174,10 @@ class Sampler:
             one for one in self._observations if abs(one.stamp - stamp) >= abs(one.stamp - newest)
         ]
         self._drain(newest)
+        piece = self._piece or self._paused
+        over = piece is not None and self._recorded(newest) >= piece.segment.end
         self._pause()
-        self._close(goes_on=True)
+        self._close(goes_on=not over)
         self._forget()
         self._observations = after
 

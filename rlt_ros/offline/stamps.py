@@ -69,8 +69,8 @@ def warnings(report: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
         yield (
             f"the stamps of {early} are {apart:.3f} s behind those of {late} (median of stamp − recording: "
             f"{medians[early]:.3f} and {medians[late]:.3f} s): clocks of two computers that are apart, or a long "
-            "delay. What was seen, measured and commanded is paired by stamps, so it is off by as much; synchronise the "
-            "clocks (chrony, PTP) and record again"
+            "delay. What was seen, measured and commanded is paired by stamps, so it is off by as much; synchronise "
+            "the clocks (chrony, PTP) and record again"
         )
 
 

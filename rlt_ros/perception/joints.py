@@ -93,6 +93,65 @@ class JointOrder:
         self._names, self._places = names, [names.index(joint) for joint in self._joints]
 
 
+class JointGatherer:
+    """Joint states of an arm from messages that name all of its joints, or parts of them in turn.
+
+    Drivers that publish arms and grippers apart on one topic name either in each message.
+
+    Args:
+        joints: of the arm.
+    """
+
+    def __init__(self, joints: Sequence[str]) -> None:
+        self._joints = tuple(joints)
+        self._order = JointOrder(joints)
+        # Joint → stamp, position and velocity of those that a message since the last result named.
+        self._named: dict[str, tuple[int, float, float]] = {}
+        self._seen: set[str] = set()
+        self.complete = False
+        """Whether all joints were ever gathered."""
+
+    @property
+    def missing(self) -> list[str]:
+        """Joints that no message named so far."""
+        return [joint for joint in self._joints if joint not in self._seen]
+
+    def add(self, stamp: int, names: Sequence[str], position: Array, velocity: Array) -> JointSample | None:
+        """Take a message; returns the arm once each of its joints was named since the last time, else None.
+
+        The stamp is the oldest of the messages, since no later moment is known of all joints.
+
+        Args:
+            stamp: ns.
+            names: of the message's joints, J of them.
+            position: (J,) rad or m.
+            velocity: (J,) per second, NaN where unknown.
+
+        Raises:
+            JointStateError: lengths differ, or a value is not finite.
+        """
+        known = set(names)
+        if known.issuperset(self._joints):
+            measured, speeds = self._order.pick(names, position.tolist(), velocity.tolist())
+            self._named.clear()
+            self.complete = True
+            return JointSample(stamp, measured, speeds)
+        part = [joint for joint in self._joints if joint in known]
+        if not part:
+            return None
+        measured, speeds = JointOrder(part).pick(names, position.tolist(), velocity.tolist())
+        self._seen.update(part)
+        for joint, value, speed in zip(part, measured.tolist(), speeds.tolist(), strict=True):
+            self._named[joint] = (stamp, value, speed)
+        if len(self._named) < len(self._joints):
+            return None
+        found = [self._named[joint] for joint in self._joints]
+        self._named.clear()
+        self.complete = True
+        stamps, positions, velocities = zip(*found, strict=True)
+        return JointSample(min(stamps), np.array(positions), np.array(velocities))
+
+
 class JointTrack:
     """The newest joint states, in order, with velocities.
 

@@ -15,9 +15,10 @@ from rlt_ros.middleware.arrays import pack
 from rlt_ros.middleware.messages import JointState, message_type
 from rlt_ros.nodes.bag_import import BagConfig, BagImport, Settings
 from rlt_ros.nodes.cameras import write_camera
-from rlt_ros.nodes.conversions import to_duration, to_header
+from rlt_ros.nodes.conversions import to_duration, to_header, to_ns
 from rlt_ros.nodes.parameters import Setup
 from rlt_ros.offline.errors import BagError
+from rlt_ros.perception.pictures import encode
 from rlt_ros.rlt.config import RLTConfig
 from rlt_ros.rlt.replay import Replay, ReplayFormat
 from rlt_ros.rlt.transition import Outcome, Window
@@ -85,17 +86,21 @@ def command(profile: RobotProfile, target: np.ndarray) -> Any:
     return message_type("trajectory_msgs/msg/JointTrajectory")(joint_names=list(part.joints), points=points)
 
 
-def take(
-    out: Path, bag: Path, robot: str, weights: Path, **options: Any
-) -> tuple[dict[str, Any], list[Window]]:
+def imported(out: Path, bag: Path, robot: str, weights: Path, **options: Any) -> dict[str, Any]:
     config = BagConfig(bags=(str(bag),), out=str(out), **options)
     made = BagImport(Settings(Setup(robot=robot, task=TASK, vla=str(weights)), config, rlt=RLT))
     try:
         for _ in made.run():
             pass
-        report = made.report()
+        return made.report()
     finally:
         made.close()
+
+
+def take(
+    out: Path, bag: Path, robot: str, weights: Path, **options: Any
+) -> tuple[dict[str, Any], list[Window]]:
+    report = imported(out, bag, robot, weights, **options)
     found = ReplayFormat.read(out / "replay.rlt")
     replay = Replay.attach(out / "replay.rlt", found.shapes, lineage=found.lineage)
     windows = [replay.window(i) for i in range(len(replay))]
@@ -175,3 +180,164 @@ def test_a_bag_without_commands_is_told_what_it_lacks(tmp_path: Path, weights: P
     with pytest.raises(BagError, match=r"/joint_command \(sensor_msgs/msg/JointState\) is not in it"):
         take(tmp_path / "out", write_bag(tmp_path / "bag", messages), robot, weights)
     assert not (tmp_path / "out").exists()
+
+
+# -- what drivers of others do ----------------------------------------------------------------------------------------
+
+
+def joints_apart(messages: Iterator[tuple[str, int, Any]]) -> Iterator[tuple[str, int, Any]]:
+    """Joint states in three messages each, of which one has no joint of the arm."""
+    for topic, when, message in messages:
+        if not isinstance(message, JointState) or not message.velocity:
+            yield topic, when, message
+            continue
+        for part in (slice(4, None), slice(0, 4)):
+            yield (
+                topic,
+                when,
+                JointState(
+                    header=message.header,
+                    name=message.name[part],
+                    position=message.position[part],
+                    velocity=message.velocity[part],
+                ),
+            )
+        yield topic, when, JointState(header=message.header, name=["finger"], position=[0.1])
+
+
+def without_stamps(messages: Iterator[tuple[str, int, Any]]) -> Iterator[tuple[str, int, Any]]:
+    for topic, when, message in messages:
+        if hasattr(message, "header"):
+            message.header = to_header(0)
+        yield topic, when, message
+
+
+@pytest.mark.parametrize("change", [joints_apart, without_stamps])
+def test_joints_in_parts_and_missing_stamps_make_the_same_rows(
+    tmp_path: Path, weights: Path, other: Path, change: Any
+) -> None:
+    profile = load_profile(other)
+    _, expected = take(
+        tmp_path / "whole",
+        write_bag(tmp_path / "a", robot_alone(profile)),
+        str(other),
+        weights,
+        outcome="success",
+    )
+    bag = write_bag(tmp_path / "b", change(robot_alone(profile)))
+    report, found = take(tmp_path / "changed", bag, str(other), weights, outcome="success")
+    assert report["skipped"] == {} and len(found) == len(expected) == 50
+    for one, same in zip(found, expected, strict=True):
+        assert (one.step, one.outcome) == (same.step, same.outcome)
+        np.testing.assert_array_equal(one.proprio, same.proprio)
+        np.testing.assert_array_equal(one.action, same.action)
+        np.testing.assert_array_equal(one.z, same.z)
+    empty = {topic: one["without_stamp"] for topic, one in report["stamps"][str(bag)].items()}
+    stampless = change is without_stamps
+    assert empty["/joint_states"] == 200 * stampless and empty["/left/image"] == 50 * stampless
+    topics = (1 + len(profile.cameras)) * stampless
+    assert [("have no stamp" in text) for text in report["warnings"]] == [True] * topics
+
+
+def test_a_driver_that_leaves_out_some_stamps_stays_on_its_own_clock(
+    tmp_path: Path, weights: Path, other: Path
+) -> None:
+    def some(messages: Iterator[tuple[str, int, Any]]) -> Iterator[tuple[str, int, Any]]:
+        for number, (topic, when, message) in enumerate(messages):
+            if hasattr(message, "header") and to_ns(message.header.stamp):
+                ahead = to_ns(message.header.stamp) + 100 * 10**9
+                message.header = to_header(
+                    0 if isinstance(message, JointState) and number % 7 == 6 else ahead
+                )
+            yield topic, when, message
+
+    bag = write_bag(tmp_path / "bag", some(robot_alone(load_profile(other))))
+    report, found = take(tmp_path / "out", bag, str(other), weights, outcome="success")
+    assert report["skipped"] == {} and (report["episodes"], len(found)) == (1, 50)
+    assert report["stamps"][str(bag)]["/joint_states"]["median_stamp_minus_recording"] == pytest.approx(100)
+
+
+@pytest.mark.parametrize("encoding", ["rgb8", "bgr8", "rgba8", "bgra8", "mono8"])
+def test_pictures_are_read_in_the_encoding_they_were_recorded_in(
+    tmp_path: Path, weights: Path, other: Path, encoding: str
+) -> None:
+    def grey(messages: Iterator[tuple[str, int, Any]], encoding: str, padding: int) -> Iterator[Any]:
+        """The same grey pictures, whatever their encoding and the padding of their rows."""
+        for topic, when, message in messages:
+            if hasattr(message, "encoding"):
+                height, width = message.height, message.width
+                seed = to_ns(message.header.stamp) % 2**32
+                rows = np.random.default_rng(seed).integers(0, 256, (height, width, 1), dtype=np.uint8)
+                rgb = np.repeat(rows, 3, axis=2)
+                pixels = encode(rgb, encoding).reshape(height, -1)
+                pixels = np.pad(pixels, ((0, 0), (0, padding)), constant_values=77)
+                message = type(message)(
+                    header=message.header,
+                    height=height,
+                    width=width,
+                    encoding=encoding,
+                    step=pixels.shape[1],
+                    data=pack(pixels),
+                )
+            yield topic, when, message
+
+    profile = load_profile(other)
+    made = []
+    for name, padding in ((encoding, 5), ("rgb8", 0)):
+        bag = write_bag(tmp_path / f"{name}{padding}", grey(robot_alone(profile, seconds=0.4), name, padding))
+        made.append(take(tmp_path / f"out{padding}", bag, str(other), weights, outcome="success"))
+    (report, found), (_, expected) = made
+    assert report["skipped"] == {} and len(found) == len(expected) > 0
+    for one, same in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one.z, same.z)
+    named = sorted(text.split(": ")[1].split(" ")[0] for text in report["warnings"])
+    cameras = profile.cameras.values()
+    assert named == sorted(f"/{camera.topic}" for camera in cameras if camera.encoding != encoding)
+
+
+def test_depth_is_not_read_as_colour(tmp_path: Path, weights: Path, other: Path) -> None:
+    def depth(messages: Iterator[tuple[str, int, Any]]) -> Iterator[tuple[str, int, Any]]:
+        for topic, when, message in messages:
+            if hasattr(message, "encoding"):
+                message.encoding = "16UC1"
+            yield topic, when, message
+
+    bag = write_bag(tmp_path / "bag", depth(robot_alone(load_profile(other), seconds=0.4)))
+    report = imported(tmp_path / "out", bag, str(other), weights)
+    assert report["rows"] == 0
+    assert "encoding is `16UC1`; it must be one of" in report["skipped"]["unusable Image"]["example"]
+
+
+@pytest.mark.parametrize("apart", [-0.35, -0.14, 0.35])
+def test_clocks_of_two_computers_apart_are_reported_with_medians(
+    tmp_path: Path, weights: Path, other: Path, apart: float
+) -> None:
+    def shifted(messages: Iterator[tuple[str, int, Any]]) -> Iterator[tuple[str, int, Any]]:
+        for topic, when, message in messages:
+            if hasattr(message, "encoding"):
+                message.header = to_header(to_ns(message.header.stamp) + round(apart * 1e9))
+            yield topic, when, message
+
+    bag = write_bag(tmp_path / "bag", shifted(robot_alone(load_profile(other))))
+    report = imported(tmp_path / "out", bag, str(other), weights, outcome="success")
+    medians = {
+        topic: one["median_stamp_minus_recording"] for topic, one in report["stamps"][str(bag)].items()
+    }
+    assert medians["/left/image"] == pytest.approx(apart) and medians["/joint_states"] == pytest.approx(0)
+    (warning,) = report["warnings"]
+    assert f"{abs(apart):.3f} s behind those of" in warning and "synchronise the clocks" in warning
+
+
+def test_joints_that_no_message_has_are_named(tmp_path: Path, weights: Path, other: Path) -> None:
+    def renamed(messages: Iterator[tuple[str, int, Any]]) -> Iterator[tuple[str, int, Any]]:
+        for topic, when, message in messages:
+            if isinstance(message, JointState):
+                message.name = [name.replace("joint7", "wrist") for name in message.name]
+            yield topic, when, message
+
+    bag = write_bag(tmp_path / "bag", renamed(robot_alone(load_profile(other), seconds=0.4)))
+    report = imported(tmp_path / "out", bag, str(other), weights)
+    assert report["rows"] == 0
+    assert report["skipped"]["incomplete joint states"]["example"] == (
+        "/joint_states: none has joint7; check names in the profile"
+    )

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rlt_ros.offline.labels import Segment
 from rlt_ros.offline.sampling import Sampler, SamplingConfig
@@ -165,6 +167,30 @@ def test_a_recorder_that_lags_for_a_while_does_not_end_an_episode() -> None:
     ((_, ending, _),) = made.endings
     assert ending is Ending.SUCCESS and not made.dropped
     assert [step.stamp // 10**6 for step in made.steps] == list(range(160, 400, 20))
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(
+        st.tuples(st.integers(2, 30), st.sampled_from([0, 300, 900, 1_100, 5_000, 10**9, -1_500, -(10**6)]))
+    ),
+    st.integers(0, 900),
+    st.integers(10, 900),
+)
+def test_whatever_the_clock_does_only_the_last_part_has_the_outcome(
+    parts: list[tuple[int, int]], start: int, seconds: int
+) -> None:
+    begin, end = (AHEAD + (10**7 + ms) * 10**6 for ms in (start, start + seconds))
+    made = Recording(Segment(begin, end, begin, Ending.SUCCESS, "labels x: entry 1"))
+    recorded, offset = 10**7, 0
+    for periods, leap in parts:
+        offset += leap
+        until = recorded + 10 * periods
+        made.plays(recorded + offset, until + offset, ahead=AHEAD - offset * 10**6)
+        recorded = until
+    endings = [ending for _, ending, _ in made.ends().endings]
+    assert set(endings[:-1]) <= {Ending.ABORTED}
+    assert len({step.stamp for step in made.steps}) == len(made.steps)
 
 
 def test_a_clock_that_leaps_ahead_with_the_recording_costs_no_time() -> None:
