@@ -174,6 +174,8 @@ class Sensors:
         self.topics = {**sensor_topics(profile, namespace)}
         self.position: tuple[int, Array] | None = None
         """Stamp and positions (A,) of the joint state just read."""
+        self.relocated = False
+        """Whether the arm cannot have moved there from the joint state before."""
         self.encodings: dict[str, str] = {}
         """Topic of a camera → encoding of its pictures, where it is not the profile's."""
 
@@ -198,7 +200,7 @@ class Sensors:
         except JointStateRejected as error:
             self._drop(error.kind, str(error))
             return []
-        self.position = joints.stamp, state.positions
+        self.position, self.relocated = (joints.stamp, state.positions), state.relocated
         believed = self._tracker.believable(joints.velocity)
         return self._sync.add_joints(joints.stamp, state.positions, believed, None, relocated=state.relocated)
 

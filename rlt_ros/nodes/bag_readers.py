@@ -147,7 +147,8 @@ class Sampled:
             self._sampler.observe(observation)
         if self._sensors.position is not None:
             stamp, self._position = self._sensors.position
-            self._put(self._sampler.joints(recorded.time, stamp, self._position))
+            relocated = self._sensors.relocated
+            self._put(self._sampler.joints(recorded.time, stamp, self._position, relocated=relocated))
 
     def finish(self) -> None:
         """See :class:`Reader`."""

@@ -113,8 +113,15 @@ class Sampler:
         self._out: list[Record] = []
         self._used: set[str] = set()
 
-    def joints(self, recorded: int, stamp: int, position: Array) -> list[Record]:
-        """Take measured positions (A,) rad; returns what can be said now."""
+    def joints(self, recorded: int, stamp: int, position: Array, *, relocated: bool = False) -> list[Record]:
+        """Take measured positions (A,) rad; returns the records that are complete.
+
+        Args:
+            recorded: when they were recorded, ns.
+            stamp: on the clock of the joint states, ns.
+            position: (A,) rad.
+            relocated: the arm cannot have moved there from the positions before.
+        """
         newest = self._joints.newest
         if newest is not None:
             if newest - self._jump <= stamp <= newest:
@@ -128,6 +135,8 @@ class Sampler:
                 self._cut(newest, stamp, "clock set back", f"step back by {(newest - stamp) / _NS:.3f} s")
             elif leap > self._jump:
                 self._cut(newest, stamp, "clock leapt ahead", f"leap ahead by {leap / _NS:.3f} s")
+            elif relocated:
+                self._cut(newest, stamp, "arm elsewhere", "are where the arm cannot have moved to")
         self._ahead, self._arrived = recorded - stamp, recorded
         self._joints.add(stamp, (position, self._ahead))
         self._drain(stamp - _SETTLE)

@@ -135,6 +135,16 @@ def test_a_clock_that_is_set_back_cuts_and_is_counted() -> None:
     assert [step.stamp // 10**6 for step in made.steps] == [*range(5000, 5300, 20), *range(100, 300, 20)]
 
 
+def test_an_arm_that_is_elsewhere_cuts_and_is_counted() -> None:
+    made = Recording().plays(100, 300)
+    made.records += made.sampler.joints(
+        300 * 10**6 + AHEAD, 300 * 10**6, np.array([9.0, 9.0]), relocated=True
+    )
+    made.plays(310, 500).ends()
+    assert [ending for _, ending, _ in made.endings] == [Ending.ABORTED, Ending.SUCCESS]
+    assert [kind for kind, _ in made.dropped] == ["arm elsewhere", "cut by a gap"]
+
+
 @pytest.mark.parametrize("leap", [1_500, 10**7])
 def test_a_clock_that_leaps_ahead_cuts_and_is_counted(leap: int) -> None:
     start, end = (AHEAD + ms * 10**6 for ms in (200, 800))

@@ -13,6 +13,7 @@ from rlt_ros.middleware.messages import JointState, message_type
 from rlt_ros.nodes.bag_messages import Commands, Sensors
 from rlt_ros.nodes.conversions import to_duration, to_header
 from rlt_ros.offline.bag_files import Recorded
+from rlt_ros.offline.stamps import Stamps
 from rlt_ros.perception.synchroniser import SyncConfig
 from rlt_ros.robots.profile import load_profile
 
@@ -35,7 +36,9 @@ def state(step: int, position: Any) -> Recorded:
 
 
 def reader(dropped: Counter[str], *, jumps: bool = True) -> Sensors:
-    return Sensors(KINOVA, "", (8, 8), SyncConfig(), lambda kind, _: dropped.update([kind]), jumps=jumps)
+    return Sensors(
+        KINOVA, "", (8, 8), SyncConfig(), Stamps(), lambda kind, _: dropped.update([kind]), jumps=jumps
+    )
 
 
 def test_positions_are_continuous_and_wrong_states_are_counted() -> None:
@@ -80,7 +83,7 @@ def test_commands_go_on_from_where_the_arm_is() -> None:
     )
     topic = "/joint_trajectory_controller/joint_trajectory"
     recorded = Recorded(topic, "trajectory_msgs/msg/JointTrajectory", 0, _cdr(message))
-    _, _, targets = Commands(KINOVA, "").take(recorded, at)
+    _, _, targets = Commands(KINOVA, "", Stamps()).take(recorded, at)
     np.testing.assert_allclose(targets[:, :6], np.tile(HOME[:6], (len(targets), 1)), atol=1e-9)
     np.testing.assert_allclose(targets[:3, 6], [3.14, 3.15, 3.15 + 0.15 / 8], atol=1e-9)
     assert targets[-1, 6] == 3.3
