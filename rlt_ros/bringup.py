@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rlt_ros.rlt.parameters import ConfigError, check, parameter
+from rlt_ros.rlt.parameters import ConfigError, check, did_you_mean, parameter
 from rlt_ros.share import share_folder
 
 MODES: Mapping[str, str] = {
@@ -192,7 +192,8 @@ def from_text(values: Mapping[str, str], *, origin: str) -> Arguments:
     hints = typing.get_type_hints(Arguments)
     unknown = sorted(values.keys() - hints.keys())
     if unknown:
-        raise ConfigError(f"{origin}: `{unknown[0]}` is unknown; allowed: {', '.join(hints)}")
+        hint = did_you_mean(unknown[0], hints)
+        raise ConfigError(f"{origin}: `{unknown[0]}` is unknown; {hint}allowed: {', '.join(hints)}")
     try:
         return Arguments(**{name: _parsed(name, text, hints[name]) for name, text in values.items()})
     except ConfigError as error:
@@ -301,19 +302,19 @@ def _teleop(arguments: Arguments, namespace: str) -> Iterator[NodeSpec]:
 
 def _learning(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
     yield from _replay(mode, arguments)
-    yield _shared_node(arguments, "learner", seed=arguments.seed)
+    yield _shared_node(arguments, "learner", critical=True, seed=arguments.seed)
 
 
 def _replay(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
-    yield _shared_node(arguments, "replay", robots=list(arguments.namespaces))
+    yield _shared_node(arguments, "replay", critical=True, robots=list(arguments.namespaces))
 
 
 def _offline(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
     """No robot, and no clock but the wall's. Read again from the beginning, a bag adds only what is missing."""
     bags = [bag.strip() for bag in arguments.bag.split(",") if bag.strip()]
-    names = {"namespace": arguments.namespace} if arguments.namespace else {}
+    names: dict[str, Any] = {"namespace": arguments.namespace} if arguments.namespace else {}
     yield _shared_node(arguments, "bag", use_sim_time=False, ends_graph=True, bags=bags, **names)
-    yield _shared_node(arguments, "learner", use_sim_time=False, seed=arguments.seed)
+    yield _shared_node(arguments, "learner", critical=True, use_sim_time=False, seed=arguments.seed)
 
 
 def _views(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
@@ -408,7 +409,7 @@ def _robot_node(
 
 
 def _shared_node(
-    arguments: Arguments, short: str, *, ends_graph: bool = False, **parameters: Any
+    arguments: Arguments, short: str, *, critical: bool = False, ends_graph: bool = False, **parameters: Any
 ) -> NodeSpec:
     """A node that all robots share, in the root namespace. Its time is the wall's where the robots' clocks differ."""
     one_clock = arguments.simulated_time and len(arguments.namespaces) == 1
@@ -417,6 +418,7 @@ def _shared_node(
         name=f"{short}_node",
         parameters={**_common(arguments), "use_sim_time": one_clock, "out": arguments.out, **parameters},
         params_file=arguments.params_file,
+        critical=critical,
         ends_graph=ends_graph,
     )
 
@@ -429,5 +431,5 @@ def _parsed(name: str, text: str, kind: type) -> Any:
             return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
         return kind(text)
     except (KeyError, ValueError):
-        wanted = "true or false" if kind is bool else kind.__name__
+        wanted = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
         raise ConfigError(f"`{name}` is `{text}`; it must be {wanted}") from None

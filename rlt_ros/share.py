@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rlt_ros.rlt.parameters import ConfigError, did_you_mean
+
 PACKAGE = "rlt_ros"
 
 
@@ -19,6 +21,22 @@ def yaml_file(folder: str, name_or_path: str | Path) -> Path | None:
         return path
     path = share_folder("config") / folder / f"{name_or_path}.yaml"
     return path if path.is_file() else None
+
+
+def require_yaml_file(folder: str, kind: str, name_or_path: str | Path) -> Path:
+    """The file of a name in ``config/<folder>``, or of a path.
+
+    Raises:
+        ConfigError: the name is unknown; the message contains the closest one.
+    """
+    path = yaml_file(folder, name_or_path)
+    if path is None:
+        known = shipped(folder)
+        hint = did_you_mean(str(name_or_path), known)
+        raise ConfigError(
+            f"{kind} `{name_or_path}` is unknown; {hint}known: {', '.join(known)}, or the path of a YAML file"
+        )
+    return path
 
 
 def share_folder(name: str) -> Path:

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from rlt_ros.cli import report
-from rlt_ros.cli.main import EXIT_ERROR, EXIT_INTERRUPTED, build_parser, main
-from rlt_ros.cli.output import jsonable
+from rlt_ros.cli.main import main
+from rlt_ros.cli.output import EXIT_ERROR, jsonable
 from rlt_ros.cli.overrides import OverrideError, read_overrides
-from rlt_ros.cli.train import TASKS
+from rlt_ros.cli.parser import build_parser
+from rlt_ros.interruption import EXIT_INTERRUPTED
+from rlt_ros.sim import SCENES
 
 COMMANDS = ("train", "eval", "report", "pretrain", "bench", "graph", "echo")
 
@@ -38,7 +40,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 def test_help_loads_nothing_heavy() -> None:
     probe = (
         "import sys\n"
-        "from rlt_ros.cli.main import build_parser\n"
+        "from rlt_ros.cli.parser import build_parser\n"
         "build_parser().format_help()\n"
         "print([name for name in ('torch', 'mujoco', 'numpy', 'rich') if name in sys.modules])"
     )
@@ -49,10 +51,8 @@ def test_help_loads_nothing_heavy() -> None:
 @pytest.mark.parametrize(
     "argv",
     [
-        [],
         ["dance"],
         ["train"],
-        ["train", "--out", "x", "--task", "knot"],
         ["train", "--out", "x", "--robot-minutes", "0"],
         ["train", "--out", "x", "--robot-minutes", "nan"],
         ["train", "--out", "x", "--eval-episodes", "-3"],
@@ -64,13 +64,25 @@ def test_wrong_usage_exits_with_2(argv: list[str], capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit) as ended:
         main(argv)
     assert ended.value.code == EXIT_ERROR
-    assert "usage: rlt-ros" in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and line.endswith(" --help` explains")
+
+
+def test_a_mistyped_command_gets_the_closest_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["trian"])
+    assert "`trian` is unknown; did you mean `train`?" in capsys.readouterr().err
+
+
+def test_alone_it_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    assert "start here:" in capsys.readouterr().out
 
 
 def test_tasks_of_the_help_are_those_of_the_simulator() -> None:
     from rlt_ros.sim.tasks import TASKS as simulated
 
-    assert set(TASKS) == set(simulated)
+    assert set(SCENES) == set(simulated)
 
 
 def test_an_error_of_ours_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

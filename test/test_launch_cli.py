@@ -130,6 +130,26 @@ def test_the_others_go_on_without_one_that_is_not_critical() -> None:
     assert not run.outcomes["other"].gave_up
 
 
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("print('[FATAL] [1.0] [executor_node]: no such robot'); raise SystemExit(2)", "no such robot"),
+        (
+            "raise OSError('libgomp.so.1: cannot open shared object file')",
+            "OSError: libgomp.so.1: cannot open",
+        ),
+        (
+            "print('[FATAL] [1.0] [a]: Traceback (most recent):\\n  File x\\nKeyError: 3'); raise SystemExit(1)",
+            "KeyError: 3",
+        ),
+    ],
+)
+def test_the_reason_of_a_process_that_gave_up_is_kept(source: str, words: str) -> None:
+    run = Run(python("executor", source, critical=True))
+    assert run.outcomes["executor"].gave_up
+    assert run.outcomes["executor"].last_words.startswith(words)
+
+
 def test_log_lines_lose_what_the_label_says_already() -> None:
     source = "print('[WARN] [12.5] [left.executor_node]: limit'); print('plain', end='')"
     run = Run(python("executor", source, ends_all=True))
@@ -174,8 +194,8 @@ def test_keys_reach_the_one_that_wants_them(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_node_is_a_python_process_with_ros_arguments() -> None:
     (sim,) = graph("sim", Arguments(namespace="left", teleop="scripted"))
     line = command(sim)
-    assert line[:3] == [sys.executable, "-m", "rlt_ros.nodes.sim_node"]
-    assert line[3] == "--ros-args"
+    assert line[:4] == [sys.executable, "-m", "rlt_ros.nodes.start", "sim_node"]
+    assert line[4] == "--ros-args"
     assert "__ns:=/left" in line
     assert 'operator:="scripted"' in line
     assert 'task:="charger"' in line

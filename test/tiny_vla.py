@@ -11,11 +11,11 @@ from rlt_ros.rlt.token_readouts import MeanPool
 from rlt_ros.vla import ObservationBatch
 from rlt_ros.vla.builtin.config import VLAConfig
 from rlt_ros.vla.builtin.policy import Blueprint, BuiltinVLA, Network
-from rlt_ros.vla.builtin.shipped import INDEX, VLA_FILE, checksum, token_file
 from rlt_ros.vla.builtin.statistics import Statistics
 from rlt_ros.vla.builtin.text import Vocabulary
 from rlt_ros.vla.frozen import FrozenVLA
 from rlt_ros.vla.loading import load_frozen
+from rlt_ros.vla.weights import INDEX, VLA_FILE, checksum, token_file
 
 TASK, INSTRUCTION = "charger", "plug the charger in"
 CAMERAS, SIDE, JOINTS, HORIZON = ("head", "hand_left", "hand_right"), 16, 7, 20

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rlt_ros.bringup import ORDER
-from rlt_ros.cli.main import build_parser
+from rlt_ros.cli.parser import build_parser
 from rlt_ros.episodes.tasks import TaskProfile, task_names
 from rlt_ros.experiments import pretrain, run_config
 from rlt_ros.middleware import LifecycleNode

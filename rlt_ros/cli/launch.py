@@ -8,13 +8,19 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlt_ros.bringup import MODES, Arguments, NodeSpec, as_text, from_text, graph, stop_order
+from rlt_ros.bringup_progress import has_report, is_trained, stopped_text
 from rlt_ros.cli.options import SubParsers, add_command
+from rlt_ros.interruption import Interrupted, stop_on_request
+from rlt_ros.preflight import WRITING_MODES, check_arguments
 from rlt_ros.rlt.parameters import ConfigError, describe
+from rlt_ros.rlt.run_folder import REPORT_FILE, finished_summary
+from rlt_ros.rlt.stopwatch import Stopwatch
+from rlt_ros.run_lock import RunLock
 
 if TYPE_CHECKING:
     from rlt_ros.cli.processes import Line
@@ -44,8 +50,9 @@ def add_parser(subparsers: SubParsers) -> None:
         summary="run the graph of nodes: train, deploy, collect, offline, monitor or sim",
         description=f"""\
 Starts the nodes of a mode as processes of their own, which talk over DDS, and shows what they
-say. One Ctrl-C stops all of them in order; a second one at once. A node that dies is reported
-and started again. The same graph as `ros2 launch rlt_ros MODE.launch.py`, without ROS 2.
+say. One Ctrl-C stops all of them in order, a second one at once; the same command continues, and
+the exit status is 130. A node that dies is reported and started again.
+The same graph as `ros2 launch rlt_ros MODE.launch.py`, without ROS 2.
 
 modes:
 {modes}""",
@@ -72,34 +79,83 @@ modes:
     parser.add_argument(
         "--list", action="store_true", help="show the nodes and their parameters; start nothing"
     )
-    parser.set_defaults(run=run, present=present)
+    parser.set_defaults(run=run, present=present, resumable=True)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Run the graph until it is done or stopped, and return how each node went."""
+    """Run the graph until it is done or stopped, and return how each node went.
+
+    Raises:
+        Interrupted: it was stopped before it was done.
+    """
     names = {field.name for field in dataclasses.fields(Arguments)}
     given = {name: value for name, value in vars(args).items() if name in names and value is not None}
     arguments = from_text(given, origin="command line")
+    if not args.list:
+        check_arguments(args.mode, arguments)
     specs = graph(args.mode, arguments)
     if args.list:
         return {"mode": args.mode, "nodes": [dataclasses.asdict(spec) for spec in specs]}
-    from rlt_ros.cli.processes import Process, Supervisor
+    commands = {spec.label: command(spec) for spec in specs}
+    if args.mode not in WRITING_MODES:
+        return _run_nodes(args.mode, arguments, specs, commands)
+    folder = Path(arguments.out).expanduser()
+    lock = RunLock(folder)
+    stopwatch = Stopwatch(folder)
+    reports = args.mode == "train" and has_report(arguments)
+    try:
+        done = finished_summary(folder, arguments.robot_minutes, arguments.eval_episodes) if reports else None
+        if done is not None:
+            return {"mode": args.mode, "nodes": {}, "summary": done, "report": str(folder / REPORT_FILE)}
+        result: dict[str, Any] = {"mode": args.mode, "nodes": {}}
+        try:
+            if not (reports and is_trained(arguments)):
+                result = _run_nodes(args.mode, arguments, specs, commands)
+            if reports:
+                result["summary"] = _conclude(arguments, stopwatch)
+                result["report"] = str(folder / REPORT_FILE)
+        finally:
+            stopwatch.save()
+        return result
+    finally:
+        lock.release()
+
+
+def _run_nodes(
+    mode: str, arguments: Arguments, specs: Sequence[NodeSpec], commands: Mapping[str, list[str]]
+) -> dict[str, Any]:
+    """Run the processes of the graph to their end; how each went."""
+    from rlt_ros.cli.processes import Process, Supervisor, described
 
     processes = [
-        Process(spec.label, command(spec), spec.restart, spec.critical, spec.ends_graph, spec.keys)
+        Process(
+            spec.label,
+            commands[spec.label],
+            spec.restart,
+            spec.critical,
+            spec.ends_graph,
+            spec.keys,
+            unblocks=spec.package == "rlt_ros",
+        )
         for spec in specs
     ]
-    started = time.monotonic()
-    order = [spec.label for spec in stop_order(specs)]
-    outcomes = Supervisor(processes, stop_order=order, show=_printer([spec.label for spec in specs])).run()
-    lost = [label for label, outcome in outcomes.items() if outcome.gave_up]
-    if lost:
-        raise LaunchError(f"{', '.join(lost)} could not be kept running; what they said is above")
-    result = {"mode": args.mode, "nodes": {name: dataclasses.asdict(one) for name, one in outcomes.items()}}
-    done = all(outcomes[spec.label].status == 0 for spec in specs if spec.ends_graph)
-    if args.mode == "train" and done and _has_report(arguments):
-        result["summary"] = _conclude(arguments, time.monotonic() - started)
-    if args.mode == "deploy":
+    order = [spec.label for spec in stop_order(list(specs))]
+    supervisor = Supervisor(processes, stop_order=order, show=_printer([spec.label for spec in specs]))
+    outcomes = supervisor.run()
+    finite = any(spec.ends_graph for spec in specs) and (
+        mode in ("train", "offline") or arguments.episodes > 0
+    )
+    if supervisor.interrupted and finite:
+        raise Interrupted(stopped_text(mode, arguments))
+    if lost := [(label, outcome) for label, outcome in outcomes.items() if outcome.gave_up]:
+        raise LaunchError(
+            "; ".join(f"{label}: {one.last_words or described(one.status)}" for label, one in lost)
+        )
+    result: dict[str, Any] = {
+        "mode": mode,
+        "nodes": {name: dataclasses.asdict(one) for name, one in outcomes.items()},
+    }
+    if mode == "deploy":
         result["deployed"] = {
             spec.namespace or arguments.robot: _outcome(spec, arguments) for spec in specs if spec.ends_graph
         }
@@ -125,6 +181,7 @@ def present(result: dict[str, Any]) -> None:
         print_table(("node", "restarts"), [(name, str(count)) for name, count in restarts.items()])
     if "summary" in result:
         present_summary(result["summary"])
+        print(result["report"])
     if deployed := {robot: outcome for robot, outcome in result.get("deployed", {}).items() if outcome}:
         present_outcomes(deployed, title="without help")
 
@@ -136,7 +193,7 @@ def command(spec: NodeSpec) -> list[str]:
         ConfigError: it is a program of ROS 2, and ROS 2 is not sourced.
     """
     if spec.package == "rlt_ros":
-        start = [sys.executable, "-m", f"rlt_ros.nodes.{spec.executable}"]
+        start = [sys.executable, "-m", "rlt_ros.nodes.start", spec.executable]
     elif shutil.which("ros2"):
         start = ["ros2", "run", spec.package, spec.executable]
     else:
@@ -147,21 +204,23 @@ def command(spec: NodeSpec) -> list[str]:
     return [*start, *spec.command_line()]
 
 
-def _has_report(arguments: Arguments) -> bool:
-    """Whether there is something to report: one simulated robot that was evaluated before and after."""
-    return arguments.sim and len(arguments.namespaces) == 1 and arguments.eval_episodes > 0
-
-
-def _conclude(arguments: Arguments, wall_seconds: float) -> dict[str, Any]:
+def _conclude(arguments: Arguments, stopwatch: Stopwatch) -> dict[str, Any]:
     """Films, the demonstrator for comparison, summary and report of the run, made in this process."""
     from rlt_ros.sim.opengl import ensure_opengl
 
-    ensure_opengl()  # before anything imports MuJoCo, which chooses its backend once
-    from rlt_ros.experiments.conclusion import conclude
+    with stop_on_request() as request:
+        ensure_opengl()  # before anything imports MuJoCo, which chooses its backend once
+        from rlt_ros.experiments.conclusion import conclude
 
-    out = Path(arguments.out).expanduser()
-    print(f"writes {out / 'report.html'}", file=sys.stderr)
-    return conclude(out, robot_minutes=arguments.robot_minutes, wall_seconds=wall_seconds)
+        try:
+            return conclude(
+                Path(arguments.out).expanduser(),
+                robot_minutes=arguments.robot_minutes,
+                stopwatch=stopwatch,
+                poll=request.poll,
+            )
+        except Interrupted:
+            raise Interrupted(stopped_text("train", arguments)) from None
 
 
 def _outcome(episode_node: NodeSpec, arguments: Arguments) -> dict[str, Any] | None:

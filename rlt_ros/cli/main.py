@@ -12,29 +12,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-import rlt_ros
-from rlt_ros.cli import (
-    bag,
-    bench,
-    data,
-    echo,
-    evaluate,
-    event,
-    graph,
-    launch,
-    monitor,
-    pretrain,
-    report,
-    robot,
-    serve,
-    train,
-    vla,
-)
-from rlt_ros.cli.options import add_output_options
-from rlt_ros.cli.output import print_json
-
-EXIT_ERROR = 2
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+from rlt_ros.cli.output import EXIT_ERROR, print_json
+from rlt_ros.interruption import EXIT_INTERRUPTED, exit_silently_on_interrupt, raise_on_interrupt
 
 _EXTRAS = {
     "accelerate": "train",
@@ -59,65 +38,38 @@ _EXTRAS = {
 }
 """Module → the extra of this package that brings it."""
 
-_DESCRIPTION = """\
-RL Token (RLT): online reinforcement learning that makes a robot arm, driven by a frozen
-vision-language-action model, precise and fast at the last millimetre."""
-
-_EPILOG = """\
-start here:
-  rlt-ros train --task charger --out runs/charger      learn in simulation, about 20 minutes on 2 cores
-  rlt-ros report runs/charger                          one HTML page: curves, tables, videos
-  rlt-ros eval runs/charger --episodes 100             measure what was learned again
-
-`rlt-ros COMMAND --help` explains a command with examples. Every command takes --json, which
-prints the result as one JSON object on the last line of the standard output."""
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The whole command line, with help texts."""
-    parser = argparse.ArgumentParser(
-        prog="rlt-ros",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"rlt-ros {rlt_ros.__version__}")
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True)
-    for module in (
-        train,
-        evaluate,
-        report,
-        pretrain,
-        data,
-        bag,
-        bench,
-        launch,
-        monitor,
-        graph,
-        echo,
-        event,
-        robot,
-        serve,
-        vla,
-    ):
-        module.add_parser(subparsers)
-    for command in subparsers.choices.values():
-        add_output_options(command)
-    return parser
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``rlt-ros`` with ``argv`` (default: the process's arguments) and return the exit status."""
-    args = build_parser().parse_args(argv)
+    program = argv is None
+    if program:
+        exit_silently_on_interrupt()  # while modules load there is nothing to clean up
+    from rlt_ros.cli.parser import build_parser
+
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.command is None:
+        parser.print_help()
+        return 0
+    if program and "resumable" not in args:
+        raise_on_interrupt()
+    try:
+        return _run(args)
+    except KeyboardInterrupt as interrupt:
+        print(str(interrupt) or "interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    finally:
+        if program:
+            exit_silently_on_interrupt()  # nothing is left to do but to leave
+
+
+def _run(args: argparse.Namespace) -> int:
     try:
         result = args.run(args)
         if args.json:
             print_json(result)
         else:
             args.present(result)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
     except Exception as error:
         message = _message_for_the_user(error)
         if args.debug or message is None:

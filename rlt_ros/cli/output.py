@@ -9,6 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+EXIT_ERROR = 2
+"""Exit status of a command that could not do its work; the reason is the last line."""
+
 EXIT_EMPTY = 3
 """Exit status of a command that made no rows from its input: nothing failed, and nothing came of it."""
 

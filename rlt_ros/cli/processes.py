@@ -26,7 +26,10 @@ from rlt_ros.bringup import MISCONFIGURED
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
-STOP_PATIENCE = 8.0  # s between the polite signal and the hard one; a replay syncs its file in that time
+STOP_PATIENCE = 30.0
+"""s between the polite signal and the hard one. A replay syncs its file, the learner writes its checkpoint and steps
+back (nice) for all others: on a busy computer that took it more than 8 s. Who does not want to wait asks again.
+"""
 _BACK_OFF = (0.5, 1.0, 2.0, 4.0, 8.0)  # s before the first, second, … restart in a row; then it is given up
 _HEALTHY = 60.0  # s after which a process has earned its restarts again
 
@@ -44,6 +47,7 @@ class Process:
         critical: stop everything when it is gone for good.
         ends_all: stop everything when it, and every other one of which this is true, is finished (status 0).
         keys: give it what comes on the standard input, key by key where that is a terminal.
+        unblocks: it takes SIGINT and SIGTERM once it has handlers (`rlt_ros.nodes.start`); until then they are pending.
         environment: beside that of this process.
     """
 
@@ -53,6 +57,7 @@ class Process:
     critical: bool = False
     ends_all: bool = False
     keys: bool = False
+    unblocks: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -64,11 +69,13 @@ class Outcome:
         status: exit status of its last run; negative: the signal that ended it; None: it never ran.
         restarts: how often it was started again.
         gave_up: whether it died and was not, or not any more, started again.
+        last_words: its newest error, or else its last line.
     """
 
     status: int | None = None
     restarts: int = 0
     gave_up: bool = False
+    last_words: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,11 @@ class Supervisor:
         self._signals = 0  # how often somebody asked to stop
         self._ending = ""  # why everything stops; empty while it goes on
         self._wakeup = self._keyboard = -1  # descriptors, while they are read
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal asked to stop."""
+        return self._signals > 0
 
     def run(self) -> dict[str, Outcome]:
         """Run everything; returns how each process went, by label."""
@@ -158,7 +170,7 @@ class Supervisor:
             if all(other.finished for other in self._children if other.process.ends_all):
                 self._ending = f"{process.label} is done"
             return
-        text = f"ended with {_described(status)}"
+        text = f"ended with {described(status)}"
         wait = child.back_off()
         if process.restart and status != MISCONFIGURED and wait is not None:
             child.restart_at = time.monotonic() + wait
@@ -205,6 +217,7 @@ class Supervisor:
     def _line(self, child: _Child, line: str) -> None:
         found = _LOG_LINE.match(line)
         level, text = found.groups() if found else ("", line)
+        child.note(level, text)
         self._show(Line(child.process.label, level, text))
 
     def _event(self, label: str, text: str) -> None:
@@ -267,6 +280,7 @@ class _Child:
         self.output = self.pidfd = -1
         self._popen: subprocess.Popen[bytes] | None = None
         self._started, self._deaths = 0.0, 0
+        self._error = False  # whether the last words are an error that was logged
         self._partial = b""
 
     @property
@@ -280,12 +294,13 @@ class _Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **self.process.environment},
-            preexec_fn=_leave_with(os.getpid()),
+            preexec_fn=_leave_with(os.getpid(), self.process.unblocks),
         )
         assert self._popen.stdout is not None
         self.output, self.pidfd = self._popen.stdout.fileno(), os.pidfd_open(self._popen.pid)
         os.set_blocking(self.output, False)
         self._started, self.restart_at, self._partial = time.monotonic(), None, b""
+        self.outcome.last_words, self._error = "", False
 
     def back_off(self) -> float | None:
         """Seconds to wait before the next start, or None when it died too often in a row."""
@@ -298,6 +313,14 @@ class _Child:
             while data := os.read(self.output, 65536):
                 *whole, self._partial = (self._partial + data).split(b"\n")
                 yield from (line.decode(errors="replace").rstrip("\r") for line in whole)
+
+    def note(self, level: str, text: str) -> None:
+        """Keep what may turn out to be the reason of its end: an error, and of a traceback the last line."""
+        raw = not level and not self._error and text.strip() and not text.startswith(" ")
+        if level in ("ERROR", "FATAL"):
+            self.outcome.last_words, self._error = text, not text.startswith("Traceback")
+        elif raw:
+            self.outcome.last_words = text
 
     def rest(self) -> Iterator[str]:
         if self._partial:
@@ -338,12 +361,14 @@ class _Child:
         self._popen = None
 
 
-def _leave_with(parent: int) -> Callable[[], None]:
+def _leave_with(parent: int, blocked: bool) -> Callable[[], None]:
     """For the child: be a group of its own, so that Ctrl-C reaches only us, and end when we do, however we do."""
 
     def prepare() -> None:
         os.setpgid(0, 0)
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background leaves it ignored
+        if blocked:
+            signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it was too late
             os._exit(1)
@@ -351,7 +376,8 @@ def _leave_with(parent: int) -> Callable[[], None]:
     return prepare
 
 
-def _described(status: int | None) -> str:
+def described(status: int | None) -> str:
+    """Exit status of a process in words."""
     if status is not None and status < 0:
         return f"signal {signal.Signals(-status).name}"
     return f"status {status}"

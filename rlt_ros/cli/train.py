@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rlt_ros.bringup import Arguments
 from rlt_ros.cli.options import SubParsers, add_command, add_config_options, positive_float, positive_int
+from rlt_ros.cli.overrides import read_overrides
 from rlt_ros.cli.summary import present_summary
-
-TASKS = ("charger", "ethernet", "screw")
+from rlt_ros.interruption import stop_on_request
+from rlt_ros.preflight import check_arguments
+from rlt_ros.rlt.run_folder import finished_summary, require_same_config
+from rlt_ros.run_lock import RunLock
+from rlt_ros.sim import SCENES
+from rlt_ros.vla.reference import BUILTIN
 
 
 def add_parser(subparsers: SubParsers) -> None:
@@ -23,8 +30,8 @@ The frozen VLA drives the arm to the critical phase; a small actor and critic le
 to finish it. First some episodes with the VLA alone (warm-up), then online RL until the
 budget of robot minutes is spent, then an evaluation of VLA, demonstrator and policy.
 
-A run that was stopped, however it was stopped, goes on where it was when the same command
-is given again. A finished run only shows its summary.""",
+Ctrl-C stops it with status 130. However a run was stopped, the same command continues it. A
+finished run only shows its summary.""",
         examples="""\
   rlt-ros train --task charger --out runs/charger
   rlt-ros train --task screw --seed 2 --robot-minutes 15 --out runs/screw-2
@@ -32,7 +39,7 @@ is given again. A finished run only shows its summary.""",
   tensorboard --logdir runs                            watch it from another terminal""",
     )
     parser.add_argument(
-        "--task", choices=TASKS, default="charger", help="what to learn (default: %(default)s)"
+        "--task", default="charger", metavar="TASK", help=f"{' | '.join(SCENES)} (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
     parser.add_argument(
@@ -62,27 +69,51 @@ is given again. A finished run only shows its summary.""",
         "--robot", metavar="PROFILE", help="robot that learns, simulated (default: agibot_g1_geniesim)"
     )
     add_config_options(parser)
-    parser.set_defaults(run=run, present=present_summary)
+    parser.set_defaults(run=run, present=present_summary, resumable=True)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Train, or go on training, and return the summary of the run."""
-    from rlt_ros.sim.opengl import ensure_opengl
-
-    ensure_opengl()  # before anything imports MuJoCo, which chooses its backend once
-    from rlt_ros.cli.overrides import read_overrides
-    from rlt_ros.experiments.trainer import train
-    from rlt_ros.vla.loading import BUILTIN
+    """Train, or continue training, and return the summary of the run."""
+    from rlt_ros.experiments.run_config import run_settings, settings
 
     overrides = read_overrides(args.config, args.set)
     if args.robot:
         overrides.setdefault("run", {})["robot"] = args.robot
-    return train(
+    chosen = settings(overrides, origin="training settings")
+    vla = args.weights or BUILTIN
+    arguments = Arguments(
+        robot=chosen.run.robot,
         task=args.task,
+        vla=vla,
+        out=str(args.out),
         seed=args.seed,
         robot_minutes=args.robot_minutes,
         eval_episodes=args.eval_episodes,
-        vla=args.weights or BUILTIN,
-        out=args.out,
-        overrides=overrides,
     )
+    check_arguments("train", arguments, one_process=True)
+    require_same_config(args.out, run_settings(args.task, args.seed, vla, chosen))
+    lock = RunLock(args.out)
+    try:
+        done = finished_summary(args.out, args.robot_minutes, args.eval_episodes)
+        return done or _train(args, vla, overrides)
+    finally:
+        lock.release()
+
+
+def _train(args: argparse.Namespace, vla: str, overrides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    from rlt_ros.sim.opengl import ensure_opengl
+
+    with stop_on_request() as request:
+        ensure_opengl()  # before anything imports MuJoCo, which chooses its backend once
+        from rlt_ros.experiments.trainer import train
+
+        return train(
+            task=args.task,
+            seed=args.seed,
+            robot_minutes=args.robot_minutes,
+            eval_episodes=args.eval_episodes,
+            vla=vla,
+            out=args.out,
+            overrides=overrides,
+            poll=request.poll,
+        )

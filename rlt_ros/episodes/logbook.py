@@ -98,11 +98,9 @@ class Logbook:
         stage = self.stage
         if stage is None:
             return None
-        ids = [
-            record["episode"]
-            for records in (self._begun.records, self._journal.records)
-            for record in records
-        ]
+        # The demonstrator's episodes are not the graph's: their numbers are seeds.
+        noted = [record for record in self._journal.records if record["phase"] != "demo"]
+        ids = [record["episode"] for record in (*self._begun.records, *noted)]
         again, self._again = self._again, None
         seed = again.seed if again and again.kind is stage.kind else self._next_seed(stage.kind)
         assignment = Assignment(

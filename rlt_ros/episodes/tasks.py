@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from rlt_ros.rlt.parameters import ConfigError, build, check, parameter, read_yaml
-from rlt_ros.share import shipped, yaml_file
+from rlt_ros.share import require_yaml_file, shipped
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,11 +39,7 @@ def load_task(name_or_path: str | Path) -> TaskProfile:
     Raises:
         ConfigError: there is none, or what it says cannot be; the message names file, key and what is allowed.
     """
-    path = yaml_file("tasks", name_or_path)
-    if path is None:
-        raise ConfigError(
-            f"task `{name_or_path}` is unknown; there are {', '.join(task_names())}, or give the path of a YAML file"
-        )
+    path = require_yaml_file("tasks", "task", name_or_path)
     task = build(TaskProfile, read_yaml(path), origin=str(path))
     if task.name != path.stem:
         raise ConfigError(f"{path}: `name` is {task.name}; it must be {path.stem}, the file's name")

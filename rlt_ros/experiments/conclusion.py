@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import rlt_ros
 from rlt_ros.experiments.drivers import base_policy, learned_policy
 from rlt_ros.experiments.evaluation import demonstrations, evaluation_seeds, outcome
 from rlt_ros.experiments.films import film
-from rlt_ros.experiments.policy import open_policy
+from rlt_ros.experiments.policy import LoadedPolicy, open_policy
 from rlt_ros.experiments.report import write_report
 from rlt_ros.experiments.rollout import End, Episode, Rollout
 from rlt_ros.experiments.statistics import takeover_dip
@@ -28,6 +28,7 @@ from rlt_ros.rlt.run_folder import (
     of_phase,
     unaided,
 )
+from rlt_ros.rlt.stopwatch import Stopwatch
 from rlt_ros.rlt.storage import replacing
 from rlt_ros.sim.workcell import Workcell
 
@@ -35,25 +36,45 @@ Record = Mapping[str, Any]
 """One line of ``episodes.jsonl``."""
 
 
-def conclude(run_dir: Path, *, robot_minutes: float, wall_seconds: float) -> dict[str, Any]:
+def conclude(
+    run_dir: Path, *, robot_minutes: float, stopwatch: Stopwatch, poll: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
     """Conclude a run that the graph has made: the demonstrator for comparison, films, summary and report.
 
     Args:
         run_dir: folder of the run.
         robot_minutes: that it was asked to spend.
-        wall_seconds: that it took.
+        stopwatch: of the run.
+        poll: called where the work can be stopped; may raise.
 
     Raises:
         StorageError: there is no learner's checkpoint, or it is damaged.
     """
+    poll()
     policy = open_policy(run_dir)
     journal = Journal(run_dir / EPISODES_FILE)
+    try:
+        return _conclude(run_dir, policy, journal, robot_minutes, stopwatch, poll)
+    finally:
+        journal.close()
+        policy.workcell.close()
+
+
+def _conclude(
+    run_dir: Path,
+    policy: LoadedPolicy,
+    journal: Journal,
+    robot_minutes: float,
+    stopwatch: Stopwatch,
+    poll: Callable[[], None],
+) -> dict[str, Any]:
     count = len(recorded(journal.records, "eval_base"))
     seeds = evaluation_seeds(count)[len(recorded(journal.records, "demo")) :]
     spent = max((record["robot_minutes"] for record in journal.records), default=0.0)
     for seed, episode in zip(seeds, demonstrations(policy.workcell, seeds, policy.start), strict=True):
         journal.append(episode_record("demo", episode, seed, spent))
-    films(run_dir, policy.workcell, policy.rollout, policy.learner.actor, policy.run.video_episodes)
+        poll()
+    films(run_dir, policy.workcell, policy.rollout, policy.learner.actor, policy.run.video_episodes, poll)
     summary = summarise_run(
         journal.records,
         task=policy.workcell.task.name,
@@ -61,11 +82,9 @@ def conclude(run_dir: Path, *, robot_minutes: float, wall_seconds: float) -> dic
         robot_minutes_asked=robot_minutes,
         rolling=policy.run.rolling,
         updates=policy.learner.critic_steps,
-        wall_seconds=wall_seconds,
+        wall_seconds=stopwatch.seconds,
         lineage=policy.lineage,
     )
-    journal.close()
-    policy.workcell.close()
     keep_summary(run_dir, summary)
     return summary
 
@@ -128,7 +147,14 @@ def summarise_run(
     }
 
 
-def films(run_dir: Path, workcell: Workcell, rollout: Rollout, actor: Actor, count: int) -> None:
+def films(
+    run_dir: Path,
+    workcell: Workcell,
+    rollout: Rollout,
+    actor: Actor,
+    count: int,
+    poll: Callable[[], None] = lambda: None,
+) -> None:
     """Film the frozen VLA and the trained policy on the first ``count`` evaluation episodes."""
     seeds = evaluation_seeds(count)
     for name, driver in (("base", base_policy), ("rlt", learned_policy(actor))):
@@ -137,6 +163,7 @@ def films(run_dir: Path, workcell: Workcell, rollout: Rollout, actor: Actor, cou
             workcell,
             lambda seed, watch, driver=driver: rollout.run(seed, driver, watch=watch),  # type: ignore[misc]
             seeds,
+            poll,
         )
 
 

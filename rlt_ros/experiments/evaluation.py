@@ -26,11 +26,16 @@ def evaluation_seeds(count: int, first: int | None = None) -> range:
 
 
 def rollouts(
-    rollout: Rollout, driver: Driver, seeds: Sequence[int], *, sight: Sight | None = None
+    rollout: Rollout,
+    driver: Driver,
+    seeds: Sequence[int],
+    *,
+    sight: Sight | None = None,
+    watch: Callable[[], None] | None = None,
 ) -> Iterator[Episode]:
-    """One episode a seed."""
+    """One episode per seed; ``watch`` is called after every control step."""
     for seed in seeds:
-        yield rollout.run(seed, driver, sight=sight)
+        yield rollout.run(seed, driver, sight=sight, watch=watch)
 
 
 def demonstrations(workcell: Workcell, seeds: Sequence[int], start: Start) -> Iterator[Episode]:

@@ -16,7 +16,11 @@ _PAUSE = 12  # pictures that the last one is held, so that the end can be seen
 
 
 def film(
-    path: Path, workcell: Workcell, play: Callable[[int, Callable[[], None]], object], seeds: Sequence[int]
+    path: Path,
+    workcell: Workcell,
+    play: Callable[[int, Callable[[], None]], object],
+    seeds: Sequence[int],
+    poll: Callable[[], None] = lambda: None,
 ) -> None:
     """Film the episodes of `seeds` into one H.264 file; existing films are replaced, no seeds make none.
 
@@ -25,6 +29,7 @@ def film(
         workcell: what is filmed.
         play: runs the episode of a seed and calls the function it is given after every control step.
         seeds: of the episodes.
+        poll: called after every control step; may raise, which leaves an existing film as it is.
     """
     if not seeds:
         return
@@ -40,6 +45,7 @@ def film(
 
         def shoot() -> None:
             nonlocal count
+            poll()
             count += 1
             if count % _EVERY == 0:
                 expose(1)

@@ -33,7 +33,7 @@ from rlt_ros.rlt.token import TokenConfig
 from rlt_ros.rlt.token_readouts import MeanPool, RandomProjection, Readout
 from rlt_ros.robots.profile import DEFAULT_ROBOT, load_profile
 from rlt_ros.vla.builtin import BuiltinVLA, VLAConfig, VLATrainingConfig
-from rlt_ros.vla.builtin.shipped import INDEX, VLA_FILE, checksum, read_index, token_file
+from rlt_ros.vla.weights import INDEX, VLA_FILE, checksum, read_index, token_file
 
 Recorder = Callable[[str, "range", Path, int, Callable[[], None]], None]
 """Records the seeds of a task that a folder lacks, in some processes, and calls back once a demonstration."""

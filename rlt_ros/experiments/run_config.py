@@ -61,6 +61,11 @@ class Settings:
         return asdict(self)
 
 
+def run_settings(task: str, seed: int, vla: str, chosen: Settings) -> dict[str, Any]:
+    """Content of a run's ``config.json``."""
+    return {"task": task, "seed": seed, "vla": vla, **chosen.as_dict()}
+
+
 _SECTIONS = {"rlt": RLTConfig, "run": RunConfig}
 
 

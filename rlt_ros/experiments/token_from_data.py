@@ -33,8 +33,8 @@ from rlt_ros.rlt.storage import replacing
 from rlt_ros.rlt.token_diagnostics import effective_rank, pairwise_cosine, reconstruction
 from rlt_ros.rlt.token_readouts import load_readout
 from rlt_ros.vla.builtin import BuiltinVLA
-from rlt_ros.vla.builtin.shipped import INDEX, VLA_FILE, checksum, read_index, token_file
 from rlt_ros.vla.protocol import VLA
+from rlt_ros.vla.weights import INDEX, VLA_FILE, checksum, read_index, token_file
 
 _HELD_OUT = 10  # every n-th episode measures and does not train
 _MEASURED = 512  # observations that the diagnostics look at

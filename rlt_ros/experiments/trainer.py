@@ -6,10 +6,7 @@ replay, the learner at checkpoints. A run that was stopped in any way goes on wh
 
 from __future__ import annotations
 
-import json
-import math
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +26,9 @@ from rlt_ros.experiments.conclusion import (
 from rlt_ros.experiments.drivers import base_policy, learned_policy
 from rlt_ros.experiments.evaluation import demonstrations, evaluation_seeds, outcome, rollouts
 from rlt_ros.experiments.rollout import Driver, End, Episode, Rollout
-from rlt_ros.experiments.run_config import Settings, settings
+from rlt_ros.experiments.run_config import Settings, run_settings, settings
 from rlt_ros.experiments.watch import Watch
+from rlt_ros.interruption import Interrupted
 from rlt_ros.rlt.journal import Journal
 from rlt_ros.rlt.online import OnlineLearner
 from rlt_ros.rlt.parameters import ConfigError
@@ -40,11 +38,11 @@ from rlt_ros.rlt.run_folder import (
     EPISODES_FILE,
     METRICS_FILE,
     REPLAY_FILE,
-    SUMMARY_FILE,
     TRAINING_PHASES,
+    finished_summary,
     keep_config,
 )
-from rlt_ros.rlt.storage import replacing
+from rlt_ros.rlt.stopwatch import Stopwatch
 from rlt_ros.robots.profile import load_profile
 from rlt_ros.sim.scripted_operator import ScriptedOperator
 from rlt_ros.sim.station import station
@@ -52,6 +50,8 @@ from rlt_ros.sim.tasks import TASKS
 from rlt_ros.sim.workcell import HZ, Start, Workcell
 from rlt_ros.vla.frozen import Perceiver
 from rlt_ros.vla.loading import BUILTIN, load_frozen
+
+_SLICE = 0.5  # s of updates between two polls for a request to stop
 
 
 class TrainingError(RuntimeError):
@@ -67,6 +67,7 @@ def train(
     out: Path,
     vla: str = BUILTIN,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    poll: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Train one task, or go on training it, and return the run's summary.
 
@@ -78,24 +79,26 @@ def train(
         out: folder of the run.
         vla: `builtin` for the weights that ship for the robot, or a folder that `rlt-ros pretrain` made.
         overrides: section → key → value beside the defaults.
+        poll: called where the work can be stopped; may raise `Interrupted`.
 
     Raises:
         ConfigError: the folder holds a run with other settings.
+        Interrupted: ``poll`` raised it; the message contains the progress.
     """
     if seed < 0 or (seed + 1) * _SEEDS_PER_RUN > EVALUATION_SEED:
         raise ConfigError(f"--seed {seed}: choose 0 to {EVALUATION_SEED // _SEEDS_PER_RUN - 1}")
     chosen = settings(overrides or {}, origin="training settings")
-    asked = {"task": task, "seed": seed, "vla": vla, **chosen.as_dict()}
-    keep_config(out, asked)
-    summary_file = out / SUMMARY_FILE
-    if summary_file.exists():
-        summary: dict[str, Any] = json.loads(summary_file.read_text())
-        if summary["robot_minutes_asked"] >= robot_minutes and summary["base"]["episodes"] >= eval_episodes:
-            return summary
+    keep_config(out, run_settings(task, seed, vla, chosen))
+    if (summary := finished_summary(out, robot_minutes, eval_episodes)) is not None:
+        return summary
     torch.set_num_threads(chosen.run.threads)
-    run = Training(out, task, seed, chosen, load_frozen(vla, task, chosen.run.robot))
+    run = Training(out, task, seed, chosen, load_frozen(vla, task, chosen.run.robot), poll)
     try:
         return run.complete(robot_minutes, eval_episodes)
+    except Interrupted:
+        raise Interrupted(
+            f"stopped after {run.robot_minutes:.1f} of {robot_minutes:g} robot minutes; the same command continues"
+        ) from None
     finally:
         run.close()
 
@@ -109,10 +112,19 @@ class Training:
         seed: of the run.
         chosen: settings.
         frozen: token and reference from pixels.
+        poll: called where the work can be stopped: between control steps and slices of updates.
     """
 
-    def __init__(self, out: Path, task: str, seed: int, chosen: Settings, frozen: Perceiver) -> None:
-        self._out, self._seed, self._settings = out, seed, chosen
+    def __init__(
+        self,
+        out: Path,
+        task: str,
+        seed: int,
+        chosen: Settings,
+        frozen: Perceiver,
+        poll: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._out, self._seed, self._settings, self._poll = out, seed, chosen, poll
         config = chosen.rlt
         self._frozen = frozen
         self.workcell = Workcell(TASKS[task], station(load_profile(chosen.run.robot)))
@@ -145,7 +157,7 @@ class Training:
         self._episodes = Journal(out / EPISODES_FILE)
         self._metrics = Journal(out / METRICS_FILE)
         self._watch = Watch(out, chosen.run.rolling)
-        self._wall = _Stopwatch(out / "wall_seconds")
+        self._wall = Stopwatch(out)
         self._next_episode = self._first_free_episode()
 
     def complete(self, robot_minutes: float, eval_episodes: int) -> dict[str, Any]:
@@ -159,7 +171,7 @@ class Training:
         self._save()
         self._evaluate("eval_rlt", eval_episodes)
         run = self._settings.run
-        films(self._out, self.workcell, self.rollout, self.learner.actor, run.video_episodes)
+        films(self._out, self.workcell, self.rollout, self.learner.actor, run.video_episodes, self._poll)
         summary = summarise_run(
             self._episodes.records,
             task=self.workcell.task.name,
@@ -182,7 +194,7 @@ class Training:
         """Keep the learner as it is and let go of files and renderer."""
         self._save()
         self._watch.close()
-        self._wall.close()
+        self._wall.save()
         for resource in (self._episodes, self._metrics, self._replay, self.workcell):
             resource.close()
 
@@ -197,7 +209,7 @@ class Training:
             driver = learned_policy(self.learner.actor, sigma=self._settings.rlt.sigma, generator=noise)
         operator = self._operator if acting else None
         episode = self.rollout.run(
-            seed, driver, episode=number, collect=self._replay.append, operator=operator
+            seed, driver, episode=number, collect=self._replay.append, operator=operator, watch=self._poll
         )
         self._note("online" if acting else "warmup", episode, number)
         if episode.end is End.NO_APPROACH:
@@ -218,10 +230,12 @@ class Training:
     def _learn(self) -> None:
         """Pay the updates that are owed for what is new in the replay."""
         self._online.look()
-        for measured in self._online.pay(math.inf):
-            record = measured.line(self.robot_minutes)
-            self._metrics.append(record)
-            self._watch.measured(record)
+        while self._online.debt.due():
+            self._poll()
+            for measured in self._online.pay(_SLICE):
+                record = measured.line(self.robot_minutes)
+                self._metrics.append(record)
+                self._watch.measured(record)
 
     def _note(self, phase: str, episode: Episode, number: int) -> None:
         spent = self.robot_minutes
@@ -238,10 +252,11 @@ class Training:
             done = demonstrations(self.workcell, seeds, self._start)
         else:
             driver = base_policy if phase == "eval_base" else learned_policy(self.learner.actor)
-            done = rollouts(self.rollout, driver, seeds)
+            done = rollouts(self.rollout, driver, seeds, watch=self._poll)
         self._watch.evaluating(phase, len(seeds))
         for seed, episode in zip(seeds, done, strict=True):
             self._note(phase, episode, seed)
+            self._poll()
 
     def _recorded(self, phase: str) -> list[Episode]:
         return recorded(self._episodes.records, phase)
@@ -257,20 +272,3 @@ class Training:
     def _save(self) -> None:
         self._replay.flush()
         self._online.save()
-
-
-class _Stopwatch:
-    """Wall-clock seconds that a run has taken over all its starts, kept in a file."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._before = float(path.read_text()) if path.exists() else 0.0
-        self._start = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        return self._before + time.monotonic() - self._start
-
-    def close(self) -> None:
-        with replacing(self._path) as file:
-            file.write_text(f"{self.seconds:.3f}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -29,6 +31,9 @@ from rlt_ros.rlt.parameters import ConfigError
 EXIT_CRASHED = 1
 
 _PATIENCE = 2.0  # s, for callbacks that run while the node leaves
+_REASONS: dict[str, str] = {}
+"""Name of a node of this process → reason of its last failed transition."""
+
 N = TypeVar("N", bound=LifecycleNode)
 
 
@@ -53,10 +58,15 @@ def run_node(factory: Callable[[], Node], *, threads: int = 1, args: Sequence[st
     Returns:
         0 when it was asked to stop or is finished, 1 after a crash, 2 when it cannot start as it is configured.
     """
-    init(args=list(sys.argv if args is None else args))
     node: Node | None = None
     executor: Executor | None = None
     try:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(
+                signal.SIGINT, signal.default_int_handler
+            )  # the program's start may have set others
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        init(args=list(sys.argv if args is None else args))
         node = factory()
         executor = SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(threads)
         executor.add_node(node)
@@ -78,12 +88,20 @@ def run_node(factory: Callable[[], Node], *, threads: int = 1, args: Sequence[st
         _tell(node, traceback.format_exc())
         return EXIT_CRASHED
     finally:
+        _ignore_further_signals()
         if executor:
             executor.shutdown(timeout_sec=_PATIENCE)
         if node:
             node.destroy_node()
         try_shutdown()
     return 0
+
+
+def _ignore_further_signals() -> None:
+    """A terminal's Ctrl-C and the launcher's own signal both arrive; the second must not cut the clean-up short."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
 
 
 def explained(
@@ -99,8 +117,10 @@ def explained(
         try:
             return transition(node, state)
         except (ConfigError, CannotStart) as error:
+            _REASONS[node.get_name()] = str(error)
             node.get_logger().error(str(error))
-        except Exception:
+        except Exception as error:
+            _REASONS[node.get_name()] = f"{type(error).__name__}: {error}"
             node.get_logger().error(traceback.format_exc())
         return TransitionCallbackReturn.FAILURE
 
@@ -117,7 +137,8 @@ def _autostart(node: LifecycleNode) -> None:
     for name, trigger in (("configured", node.trigger_configure), ("activated", node.trigger_activate)):
         result = trigger()
         if result != TransitionCallbackReturn.SUCCESS:
-            raise CannotStart(f"{node.get_name()} could not be {name} ({result.name}); the reason is above")
+            reason = _REASONS.get(node.get_name(), result.name)
+            raise CannotStart(f"{node.get_name()} could not be {name}: {reason}")
 
 
 def _tell(node: Node | None, text: str) -> None:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """Whole lines of a journal, oldest first, up to the first damaged one; none where there is no file."""
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except FileNotFoundError:
+        return []
+    records = itertools.takewhile(lambda record: record is not None, map(_parsed, lines))
+    return [record for record in records if record is not None]
 
 
 class Journal:

@@ -13,7 +13,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -201,6 +201,10 @@ def _parsed(path: Path) -> Any:
         return yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not text ({error.reason} at byte {error.start})") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: is not valid YAML: brackets are nested too deep") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: is not valid YAML: {error}") from error
 
@@ -208,9 +212,17 @@ def _parsed(path: Path) -> Any:
 def _reject_unknown(mapping: Mapping[str, Any], allowed: Mapping[str, Any], what: str) -> None:
     for key in mapping:
         if key not in allowed:
-            close = difflib.get_close_matches(str(key), allowed, n=1)
-            hint = f"did you mean `{close[0]}`? " if close else ""
+            hint = did_you_mean(str(key), allowed)
             raise ConfigError(f"{what} `{key}` is unknown; {hint}allowed: {', '.join(sorted(allowed))}")
+
+
+def did_you_mean(name: str, allowed: Iterable[str]) -> str:
+    """Question with the closest allowed name and a space, for an error message; empty without a close one."""
+    options = list(allowed)
+    close = difflib.get_close_matches(name, options, n=1)
+    if not close and len(name) > 2:
+        close = [option for option in options if name.lower() in option.lower()]
+    return f"did you mean `{close[0]}`? " if close else ""
 
 
 def _build(cls: type[T], mapping: Any, prefix: str) -> T:

@@ -17,6 +17,7 @@ METRICS_FILE = "metrics.jsonl"
 REPLAY_FILE = "replay.rlt"
 CHECKPOINT_FILE = "learner.safetensors"
 SUMMARY_FILE = "summary.json"
+REPORT_FILE = "report.html"
 
 DEPLOY_FOLDER = "deploy"
 """Episodes of a deployment, each in a folder of its own: what a policy does later is no part of its training."""
@@ -79,23 +80,59 @@ def of_phase(records: Sequence[Mapping[str, Any]], phase: str) -> list[Mapping[s
     return [record for record in records[first:] if record["phase"] == phase]
 
 
+def read_config(folder: Path) -> dict[str, Any]:
+    """Settings of the run in ``folder``.
+
+    Raises:
+        ConfigError: the file is damaged.
+    """
+    path = folder / CONFIG_FILE
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} cannot be read ({error}); restore it, or choose another folder") from None
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path} holds no settings; restore it, or choose another folder")
+    return found
+
+
+def require_same_config(folder: Path, asked: Mapping[str, Any]) -> None:
+    """Check that the run in ``folder``, if any, has the settings ``asked``.
+
+    Raises:
+        ConfigError: it was begun with others; the message names them.
+    """
+    if not (folder / CONFIG_FILE).exists():
+        return
+    asked, found = json.loads(json.dumps(asked)), read_config(folder)
+    if found != asked:
+        names = [name for name in {**asked, **found} if found.get(name) != asked.get(name)]
+        raise ConfigError(
+            f"{folder} holds a run with other settings ({', '.join(names)}); "
+            "choose another folder, or give the run's own settings to continue it"
+        )
+
+
+def finished_summary(folder: Path, robot_minutes: float, eval_episodes: int) -> dict[str, Any] | None:
+    """Summary of a run that has been trained and evaluated at least that much; None where something is left to do."""
+    try:
+        summary = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
+        enough = (
+            summary["robot_minutes_asked"] >= robot_minutes and summary["base"]["episodes"] >= eval_episodes
+        )
+        return dict(summary) if enough else None
+    except (FileNotFoundError, ValueError, KeyError, TypeError):  # a damaged summary is written again
+        return None
+
+
 def keep_config(folder: Path, asked: Mapping[str, Any]) -> None:
     """Write a new run's settings into ``folder``, or check that the run which lies there has the same ones.
 
     Raises:
         ConfigError: it was begun with other settings; the message names them.
     """
-    path = folder / CONFIG_FILE
-    asked = json.loads(json.dumps(asked))
-    if not path.exists():
+    require_same_config(folder, asked)
+    if not (folder / CONFIG_FILE).exists():
         folder.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
+        with replacing(folder / CONFIG_FILE) as file:
             file.write_text(json.dumps(asked, indent=1))
-        return
-    found = json.loads(path.read_text())
-    if found != asked:
-        names = [name for name in asked if found.get(name) != asked[name]]
-        raise ConfigError(
-            f"{folder} holds a run with other settings ({', '.join(names)}); "
-            "choose another folder, or give the run's own settings to go on with it"
-        )

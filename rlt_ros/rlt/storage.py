@@ -12,12 +12,14 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-
-import safetensors
-import safetensors.torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from rlt_ros.rlt.lineage import digest
+
+# safetensors and torch are imported where tensors are: `replacing` and the errors serve launch files too, which run on
+# a Python that has neither.
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT_VERSION = 1
 
@@ -70,7 +72,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         _flush(temporary)
         os.replace(temporary, path)
         _flush(path.parent)
-    except (OSError, safetensors.SafetensorError) as error:
+    except OSError as error:
         raise StorageError(
             f"{path}: could not be written ({error}); the previous version, if any, is untouched. "
             "Free some disk space or choose another folder"
@@ -95,8 +97,13 @@ def save_tensors(
         StorageError: the disk is full or the folder cannot be written to.
     """
     plain = _separate(tensors)
+    import safetensors.torch
+
     with replacing(path) as temporary:
-        safetensors.torch.save_file(plain, temporary, _sealed(plain, kind, metadata or {}))
+        try:
+            safetensors.torch.save_file(plain, temporary, _sealed(plain, kind, metadata or {}))
+        except safetensors.SafetensorError as error:
+            raise OSError(str(error)) from error
 
 
 def load_tensors(path: str | Path, *, kind: str) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -119,6 +126,8 @@ def load_tensors(path: str | Path, *, kind: str) -> tuple[dict[str, Tensor], dic
             f"{path}: cannot be read ({error.strerror}); check the path and its permissions"
         ) from error
     metadata = _metadata(header, kind, str(path))
+    import safetensors.torch
+
     return _verified(safetensors.torch.load_file(path), metadata, str(path))
 
 
@@ -127,11 +136,15 @@ def pack_tensors(
 ) -> bytes:
     """The same as :func:`save_tensors`, as bytes for a message."""
     plain = _separate(tensors)
+    import safetensors.torch
+
     return safetensors.torch.save(plain, _sealed(plain, kind, metadata or {}))
 
 
 def unpack_tensors(data: bytes, *, kind: str, origin: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read what :func:`pack_tensors` made; ``origin`` (a topic, a peer) names it in errors."""
+    import safetensors.torch
+
     metadata = _metadata(_header(data, len(data), origin), kind, origin)
     return _verified(safetensors.torch.load(data), metadata, origin)
 

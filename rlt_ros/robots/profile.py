@@ -23,7 +23,7 @@ from rlt_ros.robots.simulation_profile import SimulationProfile
 from rlt_ros.robots.tracked_joints import TrackedJoints, build_tracked_joints
 from rlt_ros.robots.turns import Mask
 from rlt_ros.robots.urdf_joints import KinematicsError, read_joints
-from rlt_ros.share import shipped, yaml_file
+from rlt_ros.share import require_yaml_file, shipped, yaml_file
 
 DEFAULT_ROBOT = "agibot_g1_geniesim"
 """The robot where none is named."""
@@ -337,12 +337,7 @@ def load_profile(name_or_path: str | Path) -> RobotProfile:
     Raises:
         ConfigError: there is none, or what it says cannot be; the message names file, key and what is allowed.
     """
-    path = yaml_file("robots", name_or_path)
-    if path is None:
-        raise ConfigError(
-            f"robot `{name_or_path}` is unknown; there are {', '.join(profile_names())}, or give the path of a YAML "
-            "file"
-        )
+    path = require_yaml_file("robots", "robot", name_or_path)
     mapping = _extended(path)
     safety = mapping.get("safety")
     if isinstance(safety, dict):

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from rlt_ros.rlt.storage import StorageError
 from rlt_ros.rlt.token_readouts import load_readout
 from rlt_ros.robots.profile import DEFAULT_ROBOT
 from rlt_ros.vla.builtin import BuiltinVLA, load_builtin
-from rlt_ros.vla.builtin.shipped import VLA_FILE, shipped_weights, token_file
-from rlt_ros.vla.card import load_card
 from rlt_ros.vla.frozen import FrozenVLA
 from rlt_ros.vla.protocol import VLA
-from rlt_ros.vla.reference import BUILTIN, Reference, parse
+from rlt_ros.vla.reference import BUILTIN, parse
+from rlt_ros.vla.weights import VLA_FILE, builtin_folder, token_path
 
 __all__ = ["BUILTIN", "load_frozen", "load_vla", "token_path"]
 
@@ -33,7 +30,7 @@ def load_frozen(vla: str, task: str, robot: str = DEFAULT_ROBOT) -> FrozenVLA:
     """
     reference = parse(vla)
     if reference.kind == BUILTIN:
-        return FrozenVLA(*load_builtin(task, _folder(reference, robot)))
+        return FrozenVLA(*load_builtin(task, builtin_folder(reference, robot)))
     path = token_path(vla, task, robot)
     if not path.is_file():
         raise StorageError(
@@ -52,20 +49,7 @@ def load_vla(vla: str, robot: str = DEFAULT_ROBOT) -> VLA:
     """
     reference = parse(vla)
     if reference.kind == BUILTIN:
-        return BuiltinVLA.load(_folder(reference, robot) / VLA_FILE)
+        return BuiltinVLA.load(builtin_folder(reference, robot) / VLA_FILE)
     from rlt_ros.vla.backends import open_backend
 
     return open_backend(reference)
-
-
-def token_path(vla: str, task: str, robot: str = DEFAULT_ROBOT) -> Path:
-    """Where the RL token of a task is, or belongs."""
-    reference = parse(vla)
-    if reference.card is None:
-        return _folder(reference, robot) / token_file(task)
-    return load_card(reference.card).tokens_folder / token_file(task)
-
-
-def _folder(reference: Reference, robot: str) -> Path:
-    """Where the weights of the built-in VLA lie."""
-    return Path(reference.where) if reference.where else shipped_weights(reference.robot or robot)

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 class ObservationError(ValueError):
@@ -121,6 +122,8 @@ class VLA(Protocol):
 
 def check_observations(observations: ObservationBatch, spec: VLASpec) -> None:
     """Raise `ObservationError` naming what in ``observations`` does not fit ``spec``."""
+    import torch  # here, so that a VLA's name and card can be checked where torch is not installed
+
     batch = len(observations)
     if batch == 0:
         raise ObservationError("observation batch is empty")

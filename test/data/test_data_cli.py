@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from rlt_ros.cli import data as data_cli
-from rlt_ros.cli.main import EXIT_ERROR, main
-from rlt_ros.cli.output import EXIT_EMPTY
+from rlt_ros.cli.main import main
+from rlt_ros.cli.output import EXIT_EMPTY, EXIT_ERROR
 from rlt_ros.data.agibot import ARM_JOINTS
 from rlt_ros.data.convert import to_lerobot
 from rlt_ros.data.download import GENIE_SIM

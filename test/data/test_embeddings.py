@@ -21,8 +21,8 @@ from rlt_ros.experiments.token_from_data import EpisodeEmbeddings
 from rlt_ros.experiments.token_from_data import run as train_token
 from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.vla.builtin import BuiltinVLA, load_builtin
-from rlt_ros.vla.builtin.shipped import INDEX, VLA_FILE
 from rlt_ros.vla.protocol import ObservationBatch
+from rlt_ros.vla.weights import INDEX, VLA_FILE
 
 sys.path.append(str(Path(__file__).parents[1]))
 from tiny_vla import INSTRUCTION, write_tiny_vla

@@ -18,6 +18,7 @@ from rlt_ros.experiments.evaluation import evaluate
 from rlt_ros.experiments.trainer import train
 from rlt_ros.rlt.lineage import LineageError
 from rlt_ros.rlt.parameters import ConfigError
+from rlt_ros.rlt.stopwatch import Stopwatch
 from rlt_ros.rlt.storage import StorageError
 
 SMALL_VLA = {
@@ -170,7 +171,7 @@ def test_a_folder_of_the_graph_is_concluded_like_one_of_a_single_process(
         (folder / name).write_bytes((finished / name).read_bytes())
     records = [record for record in _lines(finished / "episodes.jsonl") if record["phase"] != "demo"]
     (folder / "episodes.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    conclude(folder, robot_minutes=0.3, wall_seconds=1.0)
+    conclude(folder, robot_minutes=0.3, stopwatch=Stopwatch(folder))
     graph, single = (json.loads((run / "summary.json").read_text()) for run in (folder, finished))
     assert {**graph, "wall_seconds": 0} == {**single, "wall_seconds": 0}
     assert (folder / "report.html").exists()

@@ -22,7 +22,7 @@ from rlt_ros.rlt.storage import StorageError
 from rlt_ros.rlt.training import TrainingState
 from rlt_ros.vla import ObservationBatch
 from rlt_ros.vla.builtin import load_builtin
-from rlt_ros.vla.builtin.shipped import checksum
+from rlt_ros.vla.weights import checksum
 
 sys.path.append(str(Path(__file__).parents[1] / "vla"))
 from synthetic import CAMERAS, INSTRUCTIONS, demonstration

@@ -74,7 +74,7 @@ def test_values_are_plain() -> None:
 
 @pytest.mark.parametrize("module", ["graph", "echo"])
 def test_the_command_is_there(module: str) -> None:
-    from rlt_ros.cli.main import build_parser
+    from rlt_ros.cli.parser import build_parser
 
     arguments = {"graph": ["graph"], "echo": ["echo", "/x"]}[module]
     parsed = build_parser().parse_args(arguments)

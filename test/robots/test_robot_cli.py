@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import yaml
 
-from rlt_ros.cli.main import EXIT_ERROR, main
+from rlt_ros.cli.main import main
+from rlt_ros.cli.output import EXIT_ERROR
 from rlt_ros.robots.profile import load_profile, profile_names
 
 ROOT = Path(__file__).resolve().parents[2]

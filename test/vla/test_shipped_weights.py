@@ -41,6 +41,7 @@ def test_those_of_another_robot_are_had_by_name_and_refused_where_they_do_not_fi
 @pytest.mark.parametrize("vla", ["builtin", "builtin:xarm7"])
 def test_a_robot_without_weights_is_told_which_have_some(vla: str) -> None:
     with pytest.raises(
-        StorageError, match=r"xarm7.*only for agibot_g1_geniesim, franka_fr3, ur5e.*pretrain --robot"
+        StorageError,
+        match=r"xarm7.*there are those of agibot_g1_geniesim, franka_fr3, ur5e.*pretrain --robot",
     ):
         load_frozen(vla, "charger", "xarm7")

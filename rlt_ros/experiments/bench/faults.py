@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import yaml
 
+from rlt_ros.bringup import ORDER
 from rlt_ros.control.config import BLOCK, OVERLAP
 from rlt_ros.experiments.bench.domain import use_own_domain
 from rlt_ros.rlt.config import RLTConfig
@@ -318,8 +319,7 @@ class _Graph:
         for text in Path(f"/proc/{launch}/task/{launch}/children").read_text().split():
             with contextlib.suppress(OSError):  # it has ended since
                 words = Path(f"/proc/{text}/cmdline").read_bytes().decode().split("\0")
-                modules = [word.rpartition(".")[2] for word in words if word.startswith("rlt_ros.nodes.")]
-                found.update({name.removesuffix("_node"): int(text) for name in modules})
+                found.update({word.removesuffix("_node"): int(text) for word in words if word in ORDER})
         return found
 
     def _rows(self) -> Rows:

@@ -1,0 +1,47 @@
+"""Progress of a launch as its folder has it: whether anything is left to do, and how far it was stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rlt_ros.bringup import Arguments
+from rlt_ros.rlt.journal import read_records
+from rlt_ros.rlt.run_folder import EPISODES_FILE, TRAINING_PHASES, of_phase
+
+
+def has_report(arguments: Arguments) -> bool:
+    """Whether a training is reported: one simulated robot that is evaluated before and after."""
+    return arguments.sim and len(arguments.namespaces) == 1 and arguments.eval_episodes > 0
+
+
+def is_trained(arguments: Arguments) -> bool:
+    """Whether every robot has done its evaluations and its minutes."""
+    for name in arguments.namespaces:
+        records = _records(arguments, name)
+        evaluated = min(len(of_phase(records, phase)) for phase in ("eval_base", "eval_rlt"))
+        if _minutes(arguments, records) < arguments.robot_minutes or evaluated < arguments.eval_episodes:
+            return False
+    return True
+
+
+def stopped_text(mode: str, arguments: Arguments) -> str:
+    """How far a launch was stopped, and how it continues, in one line."""
+    if mode != "train":
+        return "stopped; the same command continues"
+    done = [f"{_minutes(arguments, _records(arguments, name)):.1f}" for name in arguments.namespaces]
+    budget = f"{arguments.robot_minutes:g} robot minutes"
+    return f"stopped after {' and '.join(done)} of {budget}; the same command continues"
+
+
+def _records(arguments: Arguments, namespace: str) -> list[dict[str, Any]]:
+    folder = Path(arguments.out).expanduser()
+    return read_records((folder / namespace if len(arguments.namespaces) > 1 else folder) / EPISODES_FILE)
+
+
+def _minutes(arguments: Arguments, records: list[dict[str, Any]]) -> float:
+    """Robot time of training in the critical phase, minutes."""
+    from rlt_ros.robots.profile import load_profile  # here, so that help needs no NumPy
+
+    steps = sum(record["steps"] for record in records if record["phase"] in TRAINING_PHASES)
+    return float(steps / load_profile(arguments.robot).control_hz / 60.0)

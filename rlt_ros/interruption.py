@@ -1,0 +1,84 @@
+"""Ctrl-C and SIGTERM in long work that can be continued: polled where nothing is half done, never a traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+EXIT_INTERRUPTED = 130
+"""Exit status after Ctrl-C or SIGTERM: 128 + SIGINT, as shells report it."""
+
+_NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(KeyboardInterrupt):
+    """Work was stopped on request; the message says how far it was."""
+
+
+class StopRequest:
+    """Signals as a request that :meth:`poll` answers; a second signal ends the process at once."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def poll(self) -> None:
+        """Raise :class:`Interrupted` if the process was asked to stop."""
+        if self.count:
+            raise Interrupted
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+        if self.count == 1:
+            os.write(2, b"\nstopping; press Ctrl-C again to stop at once\n")
+        else:
+            os.write(2, b"stopped at once; the same command continues\n")
+            os._exit(EXIT_INTERRUPTED)
+
+
+@contextlib.contextmanager
+def stop_on_request() -> Iterator[StopRequest]:
+    """Take SIGINT and SIGTERM as a :class:`StopRequest` while the block runs."""
+    request = StopRequest()
+    with _handled_by(request._handle):
+        yield request
+
+
+def exit_silently_on_interrupt() -> None:
+    """From here on, SIGINT ends the process at once: for times at which there is nothing to clean up."""
+    if _in_main_thread():
+        signal.signal(signal.SIGINT, _exit)
+
+
+def raise_on_interrupt() -> None:
+    """From here on, SIGINT raises KeyboardInterrupt, Python's default."""
+    if _in_main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextlib.contextmanager
+def _handled_by(handler: Any) -> Iterator[None]:
+    if not _in_main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in _NUMBERS}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    sys.stdout.flush()
+    os.write(2, b"interrupted\n")
+    os._exit(EXIT_INTERRUPTED)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

@@ -1,0 +1,214 @@
+"""Checks of a launch's arguments before any node starts: for ``rlt-ros launch``, ``rlt-ros train`` and launch files.
+
+Launch files run on the system's Python, so this needs the standard library and PyYAML alone; robot profiles are checked
+in depth only where NumPy can be imported. Nothing is written, loaded or connected.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from rlt_ros.bringup import MODES, ORDER, Arguments
+from rlt_ros.episodes.plan import EVALUATION_SEED, SEEDS_PER_RUN
+from rlt_ros.episodes.tasks import load_task
+from rlt_ros.rlt.config import RLTConfig
+from rlt_ros.rlt.parameters import ConfigError, build, did_you_mean, read_yaml
+from rlt_ros.rlt.run_folder import CHECKPOINT_FILE, CONFIG_FILE, read_config
+from rlt_ros.run_lock import require_free
+from rlt_ros.share import require_yaml_file
+from rlt_ros.sim import SCENES
+from rlt_ros.vla.reference import parse
+from rlt_ros.vla.weights import require_weights
+
+WRITING_MODES = frozenset({"train", "collect", "offline"})
+"""Modes that write into the folder of the run, which therefore is theirs alone while they run."""
+
+MOST_SEEDS = EVALUATION_SEED // SEEDS_PER_RUN
+"""Seeds of a run are below this: above lie those of evaluation episodes."""
+
+_ACTING_MODES = frozenset({"train", "collect", "deploy"})  # the VLA acts, with the RL token of the task
+_ROBOT_MODES = _ACTING_MODES | {"sim"}
+_ROS_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*$")
+_HIGHEST_DOMAIN = 232  # of the UDP port mapping of DDSI-RTPS 2.3, section 9.6.1
+
+
+def check_arguments(mode: str, arguments: Arguments, *, one_process: bool = False) -> None:
+    """Check everything about a launch that can be known before a node starts.
+
+    Args:
+        mode: of `rlt_ros.bringup.MODES`.
+        arguments: of the launch.
+        one_process: the run is one of ``rlt-ros train``, whose settings it checks itself.
+
+    Raises:
+        ConfigError, StorageError: the first fault, in one sentence with thing, value and remedy.
+    """
+    if mode not in MODES:
+        raise ConfigError(f"no mode `{mode}`; {did_you_mean(mode, MODES)}there are {', '.join(MODES)}")
+    _check_domain()
+    _check_robot(mode, arguments)
+    _check_task(mode, arguments)
+    _check_namespaces(arguments)
+    if mode in _ACTING_MODES:
+        require_weights(arguments.vla, load_task(arguments.task).name, arguments.robot)
+    elif mode == "offline":
+        parse(arguments.vla)
+    if mode == "train":
+        _check_budget(arguments)
+    if arguments.params_file:
+        check_parameter_file(Path(arguments.params_file).expanduser())
+    if mode == "offline":
+        _check_bags(arguments)
+    if mode in WRITING_MODES or mode == "deploy":
+        _check_out(mode, arguments)
+    if mode in ("train", "offline"):
+        _check_same_run(arguments, one_process)
+
+
+def check_parameter_file(path: Path) -> None:
+    """Check shape, node names and the method's section of a ROS parameter file.
+
+    Raises:
+        ConfigError: it cannot be read, is no parameter file, or holds a value that does not fit.
+    """
+    document = read_yaml(path)
+    for node, section in document.items():
+        values = section.get("ros__parameters") if isinstance(section, dict) else None
+        if not isinstance(values, dict):
+            raise ConfigError(
+                f"{path}: `{node}` has no `ros__parameters:` section; a ROS parameter file has NODE or `/**`, then "
+                "`ros__parameters:`, then names and values"
+            )
+        name = str(node).rsplit("/", 1)[-1]
+        if name not in (*ORDER, "*", "**") and (hint := did_you_mean(name, ORDER)):
+            raise ConfigError(f"{path}: there is no node `{name}`; {hint}nodes: {', '.join(ORDER)}")
+        if isinstance(values.get("rlt"), dict):
+            build(RLTConfig, values["rlt"], origin=f"{path}: rlt")
+
+
+def _check_domain() -> None:
+    domain = os.environ.get("ROS_DOMAIN_ID", "").strip() or "0"
+    if not domain.isdecimal() or int(domain) > _HIGHEST_DOMAIN:
+        raise ConfigError(f"ROS_DOMAIN_ID is `{domain}`; it must be 0 to {_HIGHEST_DOMAIN}")
+
+
+def _check_robot(mode: str, arguments: Arguments) -> None:
+    """Profile of the robot, and its simulation where it is simulated."""
+    require_yaml_file("robots", "robot", arguments.robot)
+    # Launch files run where NumPy or Pinocchio may be missing; there, the nodes alone check what is skipped here.
+    with contextlib.suppress(ModuleNotFoundError):
+        from rlt_ros.robots.profile import load_profile
+
+        profile = load_profile(arguments.robot)
+        if arguments.sim and mode in _ROBOT_MODES:
+            from rlt_ros.sim.station import station
+
+            station(profile)
+
+
+def _check_task(mode: str, arguments: Arguments) -> None:
+    task = load_task(arguments.task)
+    if arguments.sim and mode in _ROBOT_MODES and task.name not in SCENES:
+        raise ConfigError(
+            f"task `{task.name}`: the simulator has scenes for {', '.join(SCENES)} only; take one of these, or give "
+            "`sim` false for a real robot"
+        )
+
+
+def _check_namespaces(arguments: Arguments) -> None:
+    for name in arguments.namespaces:
+        if name and not _ROS_NAME.match(name):
+            raise ConfigError(
+                f"namespace is `{arguments.namespace}`; a ROS name has letters, digits and _, and begins with no digit"
+            )
+
+
+def _check_budget(arguments: Arguments) -> None:
+    last = arguments.seed + len(arguments.namespaces) - 1
+    if last >= MOST_SEEDS:
+        raise ConfigError(
+            f"seed is {arguments.seed}; it must be 0 to {MOST_SEEDS - len(arguments.namespaces)}"
+        )
+    if not arguments.robot_minutes and arguments.eval_episodes:
+        raise ConfigError(
+            "robot_minutes is 0, which trains without end, and no evaluation could follow; give minutes, or "
+            "eval_episodes 0 too"
+        )
+
+
+def _check_bags(arguments: Arguments) -> None:
+    for name in filter(None, (bag.strip() for bag in arguments.bag.split(","))):
+        if not Path(name).expanduser().exists():
+            raise ConfigError(f"bag `{name}` is missing; check the path")
+
+
+def _check_out(mode: str, arguments: Arguments) -> None:
+    """Folder of the run: a writable folder, or where one can be made, that no other process uses."""
+    if not arguments.out.strip():
+        raise ConfigError("out is empty; name the folder of the run")
+    folder = Path(arguments.out).expanduser()
+    if mode == "deploy":
+        for name in (CONFIG_FILE, CHECKPOINT_FILE):
+            if not (folder / name).is_file():
+                raise ConfigError(
+                    f"out `{folder}` has no {name}, so there is no policy to deploy; train one first"
+                )
+    nearest = next(
+        path for path in (folder, *folder.absolute().parents) if path.exists() or path.is_symlink()
+    )
+    if not nearest.is_dir():
+        raise ConfigError(f"out `{folder}`: {nearest} is a file, not a folder; choose another path")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise ConfigError(f"out `{folder}`: {nearest} is not writable here; choose another folder")
+    if mode in WRITING_MODES:
+        require_free(folder)
+
+
+def _check_same_run(arguments: Arguments, one_process: bool) -> None:
+    """A run that is continued keeps robot, task, VLA, seed and the method's settings."""
+    folder = Path(arguments.out).expanduser()
+    if not (folder / CONFIG_FILE).is_file():
+        return
+    there = read_config(folder)
+    run = there.pop("run", None)
+    there["robot"] = run.get("robot") if isinstance(run, dict) else None
+    asked: dict[str, Any] = {
+        "task": load_task(arguments.task).name,
+        "seed": arguments.seed,
+        "vla": arguments.vla,
+        "robot": arguments.robot,
+    }
+    for name, value in asked.items():
+        if there.get(name) != value:
+            raise ConfigError(
+                f"out `{folder}` holds a run with {name} `{there.get(name)}`, not `{value}`; choose another folder, or "
+                f"give that {name} to continue it"
+            )
+    if one_process:
+        return
+    if isinstance(run, dict) and set(run) != {"robot"}:
+        raise ConfigError(
+            f"out `{folder}` holds a run of `rlt-ros train`; choose another folder, or continue it with that command"
+        )
+    method = json.loads(json.dumps(dataclasses.asdict(_method(arguments))))
+    if different := [name for name in method if there.get("rlt", {}).get(name) != method[name]]:
+        raise ConfigError(
+            f"out `{folder}` holds a run with other settings ({', '.join(f'rlt.{name}' for name in different)}); "
+            "choose another folder, or give the params_file that it began with"
+        )
+
+
+def _method(arguments: Arguments) -> RLTConfig:
+    """Settings of the method as the learner will have them."""
+    values: dict[str, Any] = {}
+    document = read_yaml(Path(arguments.params_file).expanduser()) if arguments.params_file else {}
+    for node, section in document.items():
+        if str(node).rsplit("/", 1)[-1] in ("*", "**", "learner_node"):
+            values.update(section["ros__parameters"].get("rlt") or {})
+    return build(RLTConfig, values, origin=arguments.params_file or "defaults")

@@ -1,0 +1,97 @@
+"""Weights folder: one VLA, one RL token per task, and an index with checksums.
+
+The folders that ship with the package, one per robot, and the one that ``rlt-ros pretrain`` makes have the same form:
+``vla.safetensors``, ``token_<task>.safetensors`` and ``pretrain.json``. Nothing here loads tensors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from rlt_ros.rlt.parameters import did_you_mean
+from rlt_ros.rlt.storage import StorageError
+from rlt_ros.vla.card import load_card
+from rlt_ros.vla.reference import Reference, parse
+
+_SHIPPED = Path(__file__).parent / "builtin" / "weights"
+INDEX = "pretrain.json"
+VLA_FILE = "vla.safetensors"
+
+
+def shipped_weights(robot: str) -> Path:
+    """The folder of the weights that ship for a robot: the name of its profile, or the path of the profile's file.
+
+    Raises `StorageError` where none ship.
+    """
+    folder = _SHIPPED / Path(robot).stem
+    if not (folder / INDEX).is_file():
+        have = sorted(path.parent.name for path in _SHIPPED.glob(f"*/{INDEX}"))
+        raise StorageError(
+            f"no weights of the built-in VLA ship for robot `{robot}`; {did_you_mean(robot, have)}there are those of "
+            f"{', '.join(have)}; make some with `rlt-ros pretrain --robot {robot} --out DIR` and give DIR, or name "
+            "those of a robot with the same joints and cameras, `builtin:ROBOT`"
+        )
+    return folder
+
+
+def token_file(task: str) -> str:
+    """Name of a task's token file."""
+    return f"token_{task}.safetensors"
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """The folder's index. Raises `StorageError` when it is missing or unreadable."""
+    try:
+        index: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        if not isinstance(index["files"], dict):
+            raise TypeError("files is not a mapping")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StorageError(
+            f"{folder}: holds no weights ({error}); make them with `rlt-ros pretrain`"
+        ) from error
+    return index
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal. Raises `StorageError` when it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read ({error}); make it with `rlt-ros pretrain`") from error
+
+
+def builtin_folder(reference: Reference, robot: str) -> Path:
+    """Folder of the built-in VLA's weights: the one that is named, or that ships for ``robot``."""
+    return Path(reference.where) if reference.where else shipped_weights(reference.robot or robot)
+
+
+def token_path(vla: str, task: str, robot: str) -> Path:
+    """File of a task's RL token, present or not."""
+    reference = parse(vla)
+    if reference.card is None:
+        return builtin_folder(reference, robot) / token_file(task)
+    return load_card(reference.card).tokens_folder / token_file(task)
+
+
+def require_weights(vla: str, task: str, robot: str) -> None:
+    """Check that VLA and RL token of a task are present, by name and index alone: nothing is loaded.
+
+    Raises:
+        StorageError, ConfigError: one of them is missing; the message contains the remedy.
+    """
+    path = token_path(vla, task, robot)
+    if parse(vla).card is None:
+        listed = read_index(path.parent)["files"]
+        missing = [
+            name for name in (VLA_FILE, path.name) if name not in listed or not (path.parent / name).is_file()
+        ]
+    else:
+        missing = [] if path.is_file() else [path.name]
+    if missing:
+        raise StorageError(
+            f"{path.parent} has no {missing[0]}, which task `{task}` needs with VLA `{vla}`; train it with "
+            f"`rlt-ros pretrain --task {task} --vla {vla} --out {path.parent}`"
+        )
