@@ -55,24 +55,30 @@ def to_lerobot(
         DataError: the archive ended early.
         EmptyResultError: no episode could be written.
     """
-    writer = LeRobotWriter(out, version=version, codec=codec, size=size, robot_type=robot_type)
-    before = len(writer.done)
-    skips = _each(source, [name for name in names if name not in writer.done], writer.add, advance)
+    writer = LeRobotWriter(
+        out, version=version, codec=codec, size=size, robot_type=robot_type, source=source.container.origin
+    )
+    states = {name: source.fingerprint(name) for name in names}
+    before = writer.done
+    owed = [name for name in names if before.get(name) != states[name]]
+    skips = _each(source, owed, lambda episode: writer.add(episode, states[episode.name]), advance)
     if source.container.damage and not partial:
         raise DataError(
             f"{source.container.damage}. {len(writer.done)} episodes are converted and kept in {out}; to finish with "
             "them alone, add --partial"
         )
     provenance = {"source": source.container.origin, "layout": source.layout, "skipped": skips.summary()}
-    if not writer.done:
+    after = writer.done
+    order = [name for name in names if after.get(name) == states[name]]
+    if not order:
         raise EmptyResultError(f"{out}: no episode could be written", source.reasons())
-    info = writer.finish(provenance)
+    info = writer.finish(provenance, order)
     return {
         "out": str(out),
         "format": f"lerobot {version}",
         "episodes": info["total_episodes"],
         "frames": info["total_frames"],
-        "kept_from_before": before,
+        "kept_from_before": len(names) - len(owed),
         "skipped": skips.summary(),
         "damage": source.container.damage,
     }

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ import numpy as np
 
 from rlt_ros.data import statistics
 from rlt_ros.data.lerobot import ACTION, HUMAN, IMAGES, STATE, SUCCESS
-from rlt_ros.data.video import concatenate, describe_video
+from rlt_ros.data.remux import NotJoinedError, groups, join, place
+from rlt_ros.data.video import describe_video
 from rlt_ros.rlt.storage import replacing
 
 VERSIONS = ("v3.0", "v2.1")
@@ -85,9 +85,10 @@ def _tables(
     import pyarrow as pa
 
     start = 0
-    for piece, meta in zip(pieces, metas, strict=True):
+    for index, (piece, meta) in enumerate(zip(pieces, metas, strict=True)):
         with np.load(piece / PIECE_COLUMNS, allow_pickle=False) as columns:
             data = {key: columns[key] for key in columns.files}
+        data["episode_index"] = np.full(meta["rows"], index, np.int64)
         data["index"] = np.arange(start, start + meta["rows"], dtype=np.int64)
         data["task_index"] = np.full(meta["rows"], tasks.index(meta["instruction"]), np.int64)
         start += meta["rows"]
@@ -111,10 +112,11 @@ def _hugging_face(data: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
     return {"info": {"features": features}}
 
 
-def _with_indices(meta: Mapping[str, Any], start: int, task: int) -> dict[str, statistics.Stats]:
+def _with_indices(meta: Mapping[str, Any], index: int, start: int, task: int) -> dict[str, statistics.Stats]:
     """Statistics of an episode, with those of the columns that depend on the episodes before."""
     rows = np.arange(start, start + meta["rows"])[:, None]
     return statistics.arrays(meta["stats"]) | {
+        "episode_index": statistics.of_vectors(np.full_like(rows, index)),
         "index": statistics.of_vectors(rows),
         "task_index": statistics.of_vectors(np.full_like(rows, task)),
     }
@@ -140,10 +142,10 @@ def _write_v2(
             for camera in shape.cameras:
                 path = out / _VIDEO["v2.1"].format(video_key=IMAGES + camera, **places)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                _link_or_copy(pieces[index] / f"{camera}.mp4", path)
+                place(path, pieces[index] / f"{camera}.mp4")
             entry = {"episode_index": index, "tasks": [meta["instruction"]], "length": meta["rows"]}
             episodes.write(json.dumps(entry, ensure_ascii=False) + "\n")
-            one = _with_indices(meta, start, tasks.index(meta["instruction"]))
+            one = _with_indices(meta, index, start, tasks.index(meta["instruction"]))
             stats.write(json.dumps({"episode_index": index, "stats": statistics.plain(one)}) + "\n")
             start += meta["rows"]
     with (meta_folder / "tasks.jsonl").open("w", encoding="utf-8") as stream:
@@ -158,7 +160,7 @@ def _write_v3(
     import pyarrow.parquet as pq
 
     places = _place_tables(out, _tables(pieces, metas, tasks))
-    videos = {camera: _place_videos(out, pieces, camera, shape.fps) for camera in shape.cameras}
+    videos = {camera: _place_videos(out, pieces, metas, camera, shape.fps) for camera in shape.cameras}
     rows = []
     every: dict[str, list[statistics.Stats]] = {}
     start = 0
@@ -178,7 +180,7 @@ def _write_v3(
             key = f"videos/{IMAGES}{camera}"
             row |= {f"{key}/chunk_index": chunk, f"{key}/file_index": file}
             row |= {f"{key}/from_timestamp": begin, f"{key}/to_timestamp": end}
-        for name, stats in _with_indices(meta, start, tasks.index(meta["instruction"])).items():
+        for name, stats in _with_indices(meta, index, start, tasks.index(meta["instruction"])).items():
             every.setdefault(name, []).append(stats)
             row |= {f"stats/{name}/{kind}": value.tolist() for kind, value in stats.items()}
         row |= {"meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0}
@@ -236,27 +238,29 @@ def _place_tables(out: Path, tables: Iterator[Any]) -> list[tuple[int, int]]:
 
 
 def _place_videos(
-    out: Path, pieces: Sequence[Path], camera: str, fps: int
+    out: Path, pieces: Sequence[Path], metas: Sequence[Mapping[str, Any]], camera: str, fps: int
 ) -> list[tuple[int, int, float, float]]:
-    """Join videos of one kind into files of limited size; returns chunk, file, begin and end in s of each."""
+    """Join videos of one coding into files of limited size; returns chunk, file, begin and end in s of each."""
+    rows = {piece / f"{camera}.mp4": meta["rows"] for piece, meta in zip(pieces, metas, strict=True)}
     places: list[tuple[int, int, float, float]] = []
-    groups: list[list[Path]] = []
-    size, kind = 0, None
-    for piece in pieces:
-        video = piece / f"{camera}.mp4"
-        described = describe_video(video)
-        bytes_ = video.stat().st_size
-        if not groups or size + bytes_ > VIDEO_BYTES or described != kind:
-            groups.append([])
-            size, kind = 0, described
-        groups[-1].append(video)
-        size += bytes_
-    for number, videos in enumerate(groups):
+    owed = groups(list(rows), fps=fps, limit=VIDEO_BYTES)[::-1]
+    number = 0
+    while owed:
+        videos = owed.pop()
         chunk, file = number // CHUNK, number % CHUNK
         path = out / _VIDEO["v3.0"].format(video_key=IMAGES + camera, chunk_index=chunk, file_index=file)
         path.parent.mkdir(parents=True, exist_ok=True)
-        starts = concatenate(path, videos, fps=fps)
+        if len(videos) == 1:
+            place(path, videos[0])
+            starts = [0.0, rows[videos[0]] / fps]
+        else:
+            try:
+                starts = join(path, videos, fps=fps)
+            except NotJoinedError:
+                owed += [[video] for video in reversed(videos)]  # each was decoded when it was written
+                continue
         places += [(chunk, file, *span) for span in itertools.pairwise(starts)]
+        number += 1
     return places
 
 
@@ -337,13 +341,6 @@ def _info(
 
 def _vector(names: list[str]) -> dict[str, Any]:
     return {"dtype": "float32", "shape": [len(names)], "names": names}
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        target.hardlink_to(source)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

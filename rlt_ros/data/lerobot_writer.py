@@ -7,10 +7,11 @@ where it was. `finish` then puts the pieces together (`rlt_ros.data.lerobot_file
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ from rlt_ros.data.episode import Camera, Episode
 from rlt_ros.data.errors import DataError, EpisodeError
 from rlt_ros.data.lerobot import ACTION, HUMAN, IMAGES, INFO, STATE, SUCCESS
 from rlt_ros.data.lerobot_files import PIECE_COLUMNS, PIECE_META, VERSIONS, Shape, assemble, write_json
+from rlt_ros.data.remux import copy_rows
 from rlt_ros.data.video import VideoCamera, describe_video, encode_video
 
-_PIECES = ".pieces"
+_PIECES, _PART = ".pieces", "part"
 
 
 class LeRobotWriter:
@@ -35,6 +37,7 @@ class LeRobotWriter:
         codec: of videos that have to be encoded, see `rlt_ros.data.video.CODECS`.
         size: height and width of pictures; left out, as they were recorded, which takes videos over as they are.
         robot_type: what to call the robot.
+        source: name of the data set that is converted.
     """
 
     def __init__(
@@ -45,34 +48,56 @@ class LeRobotWriter:
         codec: str = "av1",
         size: tuple[int, int] | None = None,
         robot_type: str = "",
+        source: str = "",
     ) -> None:
         """Raises `DataError` when the folder holds a finished data set, or the version is unknown."""
         if version not in VERSIONS:
             raise DataError(f"LeRobot version {version!r} is unknown; there are {', '.join(VERSIONS)}")
         if (out / INFO).exists():
+            shutil.rmtree(out / _PIECES, ignore_errors=True)  # of a call that was stopped at its very end
             raise DataError(f"{out}: holds a finished data set; choose another folder, or remove it")
         self._out, self._pieces = out, out / _PIECES
         self._version, self._codec, self._size, self._robot = version, codec, size, robot_type
-        self._pieces.mkdir(parents=True, exist_ok=True)
-        self._done: dict[str, int] = {}
+        self._begin({"codec": codec, "size": size and list(size), "source": source})
+        self._done: dict[str, str] = {}
         self._shape: Shape | None = None
-        for folder in sorted(self._pieces.glob("[0-9]*")):
-            meta = json.loads((folder / PIECE_META).read_text(encoding="utf-8"))
-            self._done[meta["name"]] = int(folder.name)
-            self._shape = Shape.of(meta)
+        for path in sorted(self._pieces.glob(f"*/{PIECE_META}")):
+            if path.parent.name != _PART:
+                meta = json.loads(path.read_text(encoding="utf-8"))
+                self._done[meta["name"]] = meta["source"]
+                self._shape = Shape.of(meta)
+
+    def _begin(self, settings: dict[str, Any]) -> None:
+        """Keep the settings of the pieces; refuse to go on with others."""
+        self._pieces.mkdir(parents=True, exist_ok=True)
+        path = self._pieces / "settings.json"
+        if not path.exists():
+            write_json(path, settings)
+            return
+        begun = json.loads(path.read_text(encoding="utf-8"))
+        other = [
+            f"{key} {begun.get(key)!r}, not {value!r}"
+            for key, value in settings.items()
+            if begun.get(key) != value
+        ]
+        if other:
+            raise DataError(
+                f"{self._out}: a conversion was begun here with {'; '.join(other)}; repeat that command, remove "
+                f"{self._pieces} to begin again, or choose another --out"
+            )
 
     @property
-    def done(self) -> frozenset[str]:
-        """Names of the episodes that are written."""
-        return frozenset(self._done)
+    def done(self) -> Mapping[str, str]:
+        """Episodes that are written: name → fingerprint of the recording."""
+        return dict(self._done)
 
-    def add(self, episode: Episode) -> None:
-        """Write an episode as a piece.
+    def add(self, episode: Episode, source: str = "") -> None:
+        """Write an episode as a piece, unless it is there with the same fingerprint ``source`` of its recording.
 
         Raises:
             EpisodeError: it cannot be used, or differs in joints, cameras or rate from those before.
         """
-        if episode.name in self._done:
+        if self._done.get(episode.name) == source:
             return
         if not episode.cameras:
             raise EpisodeError("has no camera")
@@ -82,8 +107,7 @@ class LeRobotWriter:
         fps = round(episode.hz)
         if abs(fps - episode.hz) > 1e-6:
             raise EpisodeError(f"has {episode.hz} rows a second; LeRobot counts whole ones")
-        index = len(self._done)
-        part = self._pieces / "part"
+        part = self._pieces / _PART
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
         stats = {}
@@ -100,11 +124,12 @@ class LeRobotWriter:
             raise EpisodeError(
                 "differs from the episodes before in joints, cameras, rate, or in saying how it ended"
             )
-        columns = _columns(episode, index)
+        columns = _columns(episode)
         stats |= {key: statistics.of_vectors(values) for key, values in columns.items()}
         np.savez(part / PIECE_COLUMNS, **columns)  # type: ignore[arg-type]  # keys are no options
         meta = {
             "name": episode.name,
+            "source": source,
             "instruction": episode.instruction,
             "rows": episode.rows,
             "fps": fps,
@@ -114,14 +139,19 @@ class LeRobotWriter:
             "stats": statistics.plain(stats),
         }
         (part / PIECE_META).write_text(json.dumps(meta), encoding="utf-8")
-        part.rename(self._pieces / f"{index:06d}")
-        self._done[episode.name] = index
+        piece = self._piece(episode.name)
+        shutil.rmtree(piece, ignore_errors=True)  # of a recording that has changed since
+        part.rename(piece)
+        self._done[episode.name] = source
         self._shape = shape
 
-    def finish(self, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    def finish(self, provenance: Mapping[str, Any], order: Sequence[str] | None = None) -> dict[str, Any]:
         """Put the pieces together; returns ``info.json``.
 
+        The result depends on the pieces and their order alone, not on the calls in which they were written.
+
         Args:
+            order: names of the episodes; those that are not written are left out. By default all, as written.
             provenance: where the data came from, kept in ``meta/rlt_ros.json``.
 
         Raises:
@@ -133,29 +163,26 @@ class LeRobotWriter:
             )
         for folder in ("data", "videos", "meta"):  # of a call that was stopped
             shutil.rmtree(self._out / folder, ignore_errors=True)
-        metas = [
-            json.loads((self._piece(i) / PIECE_META).read_text(encoding="utf-8"))
-            for i in range(len(self._done))
-        ]
-        pieces = [self._piece(i) for i in range(len(metas))]
+        names = [name for name in (self._done if order is None else order) if name in self._done]
+        pieces = [self._piece(name) for name in names]
+        metas = [json.loads((piece / PIECE_META).read_text(encoding="utf-8")) for piece in pieces]
         info = assemble(self._out, self._version, pieces, metas, self._shape, self._robot)
-        names = [meta["name"] for meta in metas]
         write_json(self._out / "meta/rlt_ros.json", {**provenance, "episodes": names})
         write_json(self._out / INFO, info)
         shutil.rmtree(self._pieces)
         return info
 
-    def _piece(self, index: int) -> Path:
-        return self._pieces / f"{index:06d}"
+    def _piece(self, name: str) -> Path:
+        return self._pieces / hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
     def _video(self, camera: Camera, path: Path, rows: int, fps: int) -> None:
         """Take the video over as it is where that is possible, otherwise encode it."""
-        if self._size is None and isinstance(camera, VideoCamera) and camera.copy(path):
+        if self._size is None and isinstance(camera, VideoCamera) and copy_rows(camera, path):
             return
         encode_video(path, camera.frames(range(rows), self._size), fps=fps, codec=self._codec)
 
 
-def _columns(episode: Episode, index: int) -> dict[str, np.ndarray[Any, Any]]:
+def _columns(episode: Episode) -> dict[str, np.ndarray[Any, Any]]:
     """Values of an episode by feature, without those that depend on the episodes before."""
     rows = np.arange(episode.rows)
     columns = {
@@ -164,7 +191,6 @@ def _columns(episode: Episode, index: int) -> dict[str, np.ndarray[Any, Any]]:
         HUMAN: episode.human,
         "timestamp": (rows / round(episode.hz)).astype(np.float32),
         "frame_index": rows.astype(np.int64),
-        "episode_index": np.full(episode.rows, index, np.int64),
     }
     if episode.success is not None:
         success = np.zeros(episode.rows, np.bool_)

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlt_ros.data.episode import Picture
-from rlt_ros.data.video import concatenate, encode_picture, encode_video
+from rlt_ros.data.remux import join
+from rlt_ros.data.video import encode_picture, encode_video
 
 LAYOUTS = ("lerobot_v2", "lerobot_v3", "raw", "agibot_world")
 FPS = 30
@@ -307,7 +308,7 @@ def _lerobot_v3(folder: Path, recipe: Recipe) -> None:
         if recipe.noise:  # the same in every episode, so encoding one is enough
             one = path.with_name("one.mp4")
             encode_video(one, pictures(0, number, recipe), fps=FPS, codec=recipe.codec)
-            concatenate(path, [one] * recipe.episodes, fps=FPS)
+            join(path, [one] * recipe.episodes, fps=FPS)
             one.unlink()
             continue
         every = (

@@ -10,14 +10,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rlt_ros.data.episode import Picture
 from rlt_ros.data.errors import DataError, EpisodeError
 from rlt_ros.perception.pictures import resize
 from rlt_ros.rlt.storage import replacing
+
+T = TypeVar("T")
 
 MAX_PIXELS = 1 << 26
 """Of one picture: 8192 × 8192."""
@@ -25,6 +28,11 @@ _MAX_PICTURE = 1 << 28
 """Bytes of one picture's file: an uncompressed one of so many pixels."""
 CODECS = {"av1": "libsvtav1", "hevc": "libx265", "h264": "libx264"}
 """Codec → encoder of the library, in the order of preference."""
+EXACT = 1e-4
+"""s between a picture and its row up to which they count as simultaneous; LeRobot's ``tolerance_s``."""
+_EQUAL = 1e-6  # s; rounding of times on the clocks of containers
+_DEPTH = ("gray9", "gray10", "gray12", "gray14", "gray16", "ya16")
+"""Beginnings of FFmpeg's names of single-channel formats beyond 8 bits, which hold distances."""
 _CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "matroska", ".avi": "avi"}
 _OPTIONS = {
     # A key frame every second picture makes random access cheap, as LeRobot chose after measuring.
@@ -35,64 +43,81 @@ _OPTIONS = {
 
 
 class VideoCamera:
-    """A stretch of a video file as the pictures of an episode.
+    """A stretch of a video file as the pictures of an episode: each row has the picture nearest in time.
 
     Args:
         path: the file.
         fps: rows a second.
         rows: number of rows T.
-        start: time of the first row in the file, s; a file may hold many episodes.
+        start: time of the first row after the first picture of the file, s; a file may hold many episodes.
+        times: (T,) times of all rows on the clock of the file, s, where the data set gives them; instead of ``start``.
+
+    Attributes:
+        offset: greatest distance of a picture that was handed out from the time of its row, s.
     """
 
-    def __init__(self, path: Path, *, fps: float, rows: int, start: float = 0.0) -> None:
-        self.path, self.fps, self.rows, self.start = path, fps, rows, start
+    def __init__(
+        self,
+        path: Path,
+        *,
+        fps: float,
+        rows: int,
+        start: float = 0.0,
+        times: NDArray[np.float64] | None = None,
+    ) -> None:
+        self.path, self.fps, self.rows = path, fps, rows
+        self._start, self._times = start, times
+        self.offset = 0.0
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """Remark on the pictures that were handed out, and its detail; none where each was taken at its row's time."""
+        if self.offset <= EXACT:
+            return {}
+        detail = f"{self.path.name}: up to {self.offset * 1e3:.1f} ms away, at {self.fps:g} rows a second"
+        return {"has pictures at other times than rows; each row takes the nearest": detail}
+
+    def times(self, stream: Any) -> NDArray[np.float64]:
+        """(T,) time of each row on the clock of the file, s."""
+        if self._times is not None:
+            return self._times
+        first = float((stream.start_time or 0) * stream.time_base)
+        return first + self._start + np.arange(self.rows) / self.fps
 
     def frames(self, rows: Sequence[int], size: tuple[int, int] | None = None) -> Iterator[Picture]:
         """See `rlt_ros.data.episode.Camera`."""
         import av
 
-        wanted = iter(rows)
-        row = next(wanted, None)
+        if not len(rows):
+            return
         try:
-            with _open(self.path) as container:
-                stream = _stream(container, self.path)
-                first = stream.start_time or 0
-                if self.start > 0:
-                    container.seek(int(self.start / stream.time_base) + first, stream=stream, backward=True)
-                for frame in container.decode(stream):
-                    if row is None:
-                        return
-                    if frame.pts is None:
-                        raise EpisodeError("has a video without time stamps")
-                    index = round((float((frame.pts - first) * stream.time_base) - self.start) * self.fps)
-                    if index > row:
-                        raise EpisodeError("has a video with missing frames")
-                    if index == row:
-                        yield _rgb(frame, size)
-                        row = next(wanted, None)
+            with open_video(self.path) as container:
+                stream = video_stream(container, self.path)
+                if max(rows) >= self.rows:
+                    raise EpisodeError("has a video that is shorter than its joint states", self.path.name)
+                targets = self.times(stream)[list(rows)]
+                interval = max(1 / self.fps, 1 / float(stream.average_rate or self.fps))
+                if targets[0] > 0:
+                    container.seek(
+                        int((targets[0] - interval) / stream.time_base), stream=stream, backward=True
+                    )
+                nearest = _nearest(_timed(container, stream, self.path), targets)
+                for row, target, (time, frame, ended) in zip(rows, targets, nearest, strict=True):
+                    self._check(row, target, time, 0.5 * interval + EXACT, ended=ended)
+                    yield _rgb(frame, size)
         except (av.FFmpegError, OSError, ValueError) as error:
             if isinstance(error, EpisodeError):
                 raise
-            raise EpisodeError(f"has a video that cannot be decoded ({_short(error)})") from error
-        if row is not None:
-            raise EpisodeError("has a video that is shorter than its joint states")
+            detail = f"{self.path.name}: {_short(error)}"
+            raise EpisodeError("has a video that cannot be decoded", detail) from error
 
-    def copy(self, path: Path) -> bool:
-        """Write this stretch to ``path`` (MP4) without decoding; False where it does not start at a key frame."""
-        import av
-
-        try:
-            with _open(self.path) as container, replacing(path) as part:
-                with av.open(str(part), "w", format="mp4") as target:
-                    whole = _remux(self, container, target)
-                if not whole or _count(part) != self.rows:
-                    raise _NotCopied
-        except _NotCopied:
-            path.unlink(missing_ok=True)
-            return False
-        except av.FFmpegError:
-            return False
-        return True
+    def _check(self, row: int, target: float, time: float, tolerance: float, *, ended: bool) -> None:
+        gap = abs(time - target)
+        if gap > tolerance:
+            where = f"{self.path.name}: row {row} is at {target:.3f} s, the nearest picture at {time:.3f} s"
+            short = "has a video that is shorter than its joint states"
+            raise EpisodeError(short if ended else "has a video with missing frames", where)
+        self.offset = max(self.offset, gap)
 
 
 class PictureCamera:
@@ -179,8 +204,8 @@ def encode_video(path: Path, pictures: Iterable[Picture], *, fps: int, codec: st
 
 def describe_video(path: Path) -> dict[str, Any]:
     """Size, codec and pixel format of a file, under LeRobot's names."""
-    with _open(path) as container:
-        stream = _stream(container, path)
+    with open_video(path) as container:
+        stream = video_stream(container, path)
         return {
             "video.height": stream.height,
             "video.width": stream.width,
@@ -193,74 +218,8 @@ def describe_video(path: Path) -> dict[str, Any]:
         }
 
 
-def concatenate(path: Path, parts: Sequence[Path], *, fps: int) -> list[float]:
-    """Join MP4 files of one codec and size without decoding; return the time at which each begins, and the end, s."""
-    import av
-
-    starts = [0.0]
-    with replacing(path) as whole, av.open(str(whole), "w", format="mp4") as target:
-        out: Any = None
-        for part in parts:
-            with _open(part) as source:
-                stream = _stream(source, part)
-                if out is None:
-                    out = target.add_stream_from_template(stream, opaque=True)
-                shift = round(starts[-1] / stream.time_base) - (stream.start_time or 0)
-                count = 0
-                for packet in source.demux(stream):
-                    if packet.dts is None:
-                        continue
-                    packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
-                    packet.stream = out
-                    target.mux(packet)
-                    count += 1
-                starts.append(starts[-1] + count / fps)
-    return starts
-
-
-class _NotCopied(Exception):
-    """The stretch has to be encoded again."""
-
-
-def _remux(camera: VideoCamera, source: Any, target: Any) -> bool:
-    stream = _stream(source, camera.path)
-    out = target.add_stream_from_template(stream, opaque=True)
-    first = stream.start_time or 0
-    half = 0.5 / camera.fps
-    begin = round(camera.start / stream.time_base) + first
-    if camera.start > 0:
-        source.seek(begin, stream=stream, backward=True)
-    started = False
-    for packet in source.demux(stream):
-        if packet.dts is None:
-            continue
-        time = float((packet.pts - first) * stream.time_base) - camera.start
-        if time < -half:
-            continue
-        if time > camera.rows / camera.fps - half:
-            break
-        if not started and not packet.is_keyframe:
-            return False
-        started = True
-        packet.pts, packet.dts = packet.pts - begin, packet.dts - begin
-        packet.stream = out
-        target.mux(packet)
-    return started
-
-
-def _file(path: Path) -> bytes:
-    if path.stat().st_size > _MAX_PICTURE:
-        raise EpisodeError(f"has a picture of more than {_MAX_PICTURE} bytes")
-    return path.read_bytes()
-
-
-def _count(path: Path) -> int:
-    """Pictures of a file, counted by decoding nothing."""
-    with _open(path) as container:
-        return sum(packet.dts is not None for packet in container.demux(_stream(container, path)))
-
-
-def _open(path: Path) -> Any:
+def open_video(path: Path) -> Any:
+    """A video file as a context; the format is named, not probed. Raises `EpisodeError` when it cannot be opened."""
     import av
 
     form = "mp4" if path.suffix in ("", ".part") else _CONTAINERS.get(path.suffix.lower())
@@ -269,10 +228,12 @@ def _open(path: Path) -> Any:
     try:
         return closing(av.open(str(path), format=form))
     except (av.FFmpegError, OSError) as error:
-        raise EpisodeError(f"has a video that cannot be opened ({_short(error)})") from error
+        detail = f"{path.name}: {_short(error)}"
+        raise EpisodeError("has a video that cannot be opened", detail) from error
 
 
-def _stream(container: Any, path: Path) -> Any:
+def video_stream(container: Any, path: Path) -> Any:
+    """The video stream of an open file. Raises `EpisodeError` when there is none, or its pictures are too large."""
     if not container.streams.video:
         raise EpisodeError(f"has a file without video ({path.suffix})")
     stream = container.streams.video[0]
@@ -280,6 +241,42 @@ def _stream(container: Any, path: Path) -> Any:
         raise EpisodeError(f"has a video of {stream.width} × {stream.height} pixels")
     stream.thread_type = "AUTO"
     return stream
+
+
+def _timed(container: Any, stream: Any, path: Path) -> Iterator[tuple[float, Any]]:
+    """Pictures with their times, s."""
+    empty = True
+    for frame in container.decode(stream):
+        if frame.pts is None:
+            raise EpisodeError("has a video without time stamps", path.name)
+        empty = False
+        yield float(frame.pts * stream.time_base), frame
+    if empty:
+        raise EpisodeError("has a video that is shorter than its joint states", path.name)
+
+
+def _nearest(timed: Iterator[tuple[float, T]], targets: Iterable[float]) -> Iterator[tuple[float, T, bool]]:
+    """Of items with increasing times the one nearest to each of increasing targets; of two, the earlier.
+
+    Each comes with its time, and with True where nothing follows the target.
+    """
+    before: tuple[float, T] | None = None
+    current = next(timed, None)
+    for target in targets:
+        while current is not None and current[0] < target:
+            before, current = current, next(timed, None)
+        if before is None or (current is not None and current[0] - target < target - before[0] - _EQUAL):
+            if current is None:
+                return
+            yield *current, False
+        else:
+            yield *before, current is None
+
+
+def _file(path: Path) -> bytes:
+    if path.stat().st_size > _MAX_PICTURE:
+        raise EpisodeError(f"has a picture of more than {_MAX_PICTURE} bytes")
+    return path.read_bytes()
 
 
 def _add_stream(container: Any, encoder: str, fps: int, picture: Picture) -> Any:
@@ -299,6 +296,10 @@ def _add_stream(container: Any, encoder: str, fps: int, picture: Picture) -> Any
 
 
 def _rgb(frame: Any, size: tuple[int, int] | None) -> Picture:
+    if frame.format.name.startswith(_DEPTH):
+        raise EpisodeError(
+            "has depth among its colour pictures; mark the feature with is_depth_map", frame.format.name
+        )
     if frame.width * frame.height > MAX_PIXELS:
         raise EpisodeError(f"has a picture of {frame.width} × {frame.height} pixels")
     return _scaled(frame.to_ndarray(format="rgb24"), size)

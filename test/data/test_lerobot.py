@@ -20,6 +20,7 @@ from rlt_ros.data.episode import Episode
 from rlt_ros.data.errors import DataError, EpisodeError
 from rlt_ros.data.lerobot import fill
 from rlt_ros.data.lerobot_writer import LeRobotWriter
+from rlt_ros.data.remux import copy_rows
 from rlt_ros.data.source import DataSource, open_source
 from rlt_ros.data.synthetic import Recipe, pack
 from rlt_ros.data.video import ArrayCamera, VideoCamera
@@ -110,8 +111,8 @@ def test_a_stopped_conversion_goes_on_and_a_finished_one_is_not_touched(
     folders: dict[str, Path], tmp_path: Path
 ) -> None:
     source = open_source([folders["lerobot_v2"]])
-    writer = LeRobotWriter(tmp_path / "out", codec="h264")
-    writer.add(next(source.episodes()))
+    writer = LeRobotWriter(tmp_path / "out", codec="h264", source=source.container.origin)
+    writer.add(next(source.episodes()), source.fingerprint("episode_000000"))
     (tmp_path / "out/.pieces/part").mkdir()  # the episode during which it was killed
     result = convert(open_source([folders["lerobot_v2"]]), tmp_path / "out")
     assert (result["episodes"], result["kept_from_before"]) == (3, 1)
@@ -272,7 +273,7 @@ def test_a_video_that_is_too_short_is_found_when_its_pictures_are_wanted(
     home = folder / "videos/chunk-000/observation.images.top_head"
     episode = next(open_source([folder]).episodes())
     short = VideoCamera(home / "episode_000000.mp4", fps=30, rows=6)
-    assert short.copy(folder / "short.mp4")
+    assert copy_rows(short, folder / "short.mp4")
     shutil.move(folder / "short.mp4", home / "episode_000000.mp4")
     with pytest.raises(EpisodeError, match="shorter than its joint states"):
         list(episode.frames(range(RECIPE.rows)))

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rlt_ros.data import video
 from rlt_ros.data.errors import DataError, EpisodeError
+from rlt_ros.data.remux import copy_rows, join
 from rlt_ros.data.video import (
     CODECS,
     ArrayCamera,
     PictureCamera,
     VideoCamera,
-    concatenate,
     decode_picture,
     describe_video,
     encode_picture,
@@ -60,7 +64,7 @@ def test_pictures_are_scaled_as_a_running_robot_s_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize("codec", sorted(CODECS))
 def test_joined_videos_are_found_again_by_their_times(tmp_path: Path, codec: str) -> None:
     parts = [film(tmp_path / f"{first}.mp4", codec, first) for first in (10, 25, 60)]
-    starts = concatenate(tmp_path / "all.mp4", parts, fps=FPS)
+    starts = join(tmp_path / "all.mp4", parts, fps=FPS)
     assert starts == pytest.approx([0.0, 0.3, 0.6, 0.9])
     for start, first in zip(starts, (10, 25, 60), strict=False):
         camera = VideoCamera(tmp_path / "all.mp4", fps=FPS, rows=ROWS, start=start)
@@ -70,9 +74,9 @@ def test_joined_videos_are_found_again_by_their_times(tmp_path: Path, codec: str
 
 def test_a_stretch_is_copied_without_loss_when_it_starts_at_a_key_frame(tmp_path: Path) -> None:
     parts = [film(tmp_path / f"{first}.mp4", first=first) for first in (10, 25)]
-    starts = concatenate(tmp_path / "all.mp4", parts, fps=FPS)
+    starts = join(tmp_path / "all.mp4", parts, fps=FPS)
     stretch = VideoCamera(tmp_path / "all.mp4", fps=FPS, rows=ROWS, start=starts[1])
-    assert stretch.copy(tmp_path / "copy.mp4")
+    assert copy_rows(stretch, tmp_path / "copy.mp4")
     copied = VideoCamera(tmp_path / "copy.mp4", fps=FPS, rows=ROWS)
     for one, other in zip(stretch.frames(range(ROWS)), copied.frames(range(ROWS)), strict=True):
         assert np.array_equal(one, other)
@@ -80,7 +84,7 @@ def test_a_stretch_is_copied_without_loss_when_it_starts_at_a_key_frame(tmp_path
 
 def test_a_stretch_that_starts_between_key_frames_is_not_copied(tmp_path: Path) -> None:
     camera = VideoCamera(film(tmp_path / "a.mp4"), fps=FPS, rows=4, start=1 / FPS)
-    assert not camera.copy(tmp_path / "copy.mp4")
+    assert not copy_rows(camera, tmp_path / "copy.mp4")
     assert not (tmp_path / "copy.mp4").exists()
 
 
@@ -90,10 +94,56 @@ def test_rows_beyond_the_end_are_an_error(tmp_path: Path) -> None:
         list(camera.frames(range(ROWS + 1)))
 
 
+def timed_film(path: Path, rate: int, stamps: Sequence[int], *, b_frames: int = 0) -> Path:
+    """Pictures with the grey values of `film` at ``stamps / rate`` s, written by the library's own muxer."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "5", "bf": str(b_frames)})
+        stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
+        for row, stamp in enumerate(stamps):
+            frame = av.VideoFrame.from_ndarray(picture(10 + 20 * row), format="rgb24")
+            frame.pts, frame.time_base = stamp, Fraction(1, rate)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
 def test_a_gap_is_an_error_and_not_a_repeated_picture(tmp_path: Path) -> None:
-    camera = VideoCamera(film(tmp_path / "a.mp4"), fps=2 * FPS, rows=2 * ROWS)
-    with pytest.raises(EpisodeError, match="missing frames"):
-        list(camera.frames(range(2 * ROWS)))
+    path = timed_film(tmp_path / "a.mp4", 10, [0, 1, 2, 5, 6])
+    camera = VideoCamera(path, fps=10, rows=7)
+    with pytest.raises(
+        EpisodeError, match=r"missing frames \(a.mp4: row 3 is at 0.300 s, the nearest picture"
+    ):
+        list(camera.frames(range(7)))
+    times = np.array([0.1, 0.2, 0.5])
+    values = [left(one) for one in VideoCamera(path, fps=10, rows=3, times=times).frames(range(3))]
+    assert values == pytest.approx([30, 50, 70], abs=3)
+
+
+@pytest.mark.parametrize("rate", [5, 8, 12, 20, 25])
+def test_of_a_video_of_another_rate_the_nearest_picture_is_taken_and_reported(
+    tmp_path: Path, rate: int
+) -> None:
+    path = timed_film(tmp_path / "a.mp4", rate, range(9), b_frames=2)
+    rows = 8 * 10 // rate + 1
+    camera = VideoCamera(path, fps=10, rows=rows, times=np.arange(rows) / 10)
+    values = [left(frame) for frame in camera.frames(range(rows))]
+    nearest = [min(range(9), key=lambda k: (abs(10 * k - rate * row), k)) for row in range(rows)]
+    assert values == pytest.approx([10 + 20 * index for index in nearest], abs=3)
+    exact = all(rate * row % 10 == 0 for row in range(rows))
+    assert bool(camera.notes) is not exact
+
+
+@given(
+    frames=st.lists(st.integers(0, 200), min_size=1, max_size=12, unique=True).map(sorted),
+    rows=st.lists(st.integers(0, 200), min_size=1, max_size=12, unique=True).map(sorted),
+)
+def test_every_row_has_the_nearest_picture(frames: list[int], rows: list[int]) -> None:
+    found = [
+        time for time, _, _ in video._nearest(iter([(float(t), None) for t in frames]), map(float, rows))
+    ]
+    assert found == [min(frames, key=lambda t: (abs(t - row), t)) for row in rows]
 
 
 def test_a_video_that_is_cut_off_is_an_error(tmp_path: Path) -> None:
