@@ -165,7 +165,7 @@ class Controller:
 
     def arm_moved(self, now: int) -> None:
         """Joint states say that the arm is where it cannot have moved to: a running episode is aborted."""
-        self._break(now, MOVED)
+        self._episode.abort(now, MOVED)
 
     def episode_state(self, state: EpisodeState) -> None:
         """Take in where the episode is."""
@@ -343,22 +343,15 @@ class Controller:
         elif self._away_since is None:
             self._away_since = now
         elif now - self._away_since >= _PATIENCE:
-            self._break(now, AWAY)
+            self._episode.abort(now, AWAY)
         return self._setpoint.is_obstructed(joints, now)
-
-    def _break(self, now: int, reason: str) -> None:
-        """Abort the running episode."""
-        if self._episode.acts:
-            self._episode.abort(now, reason)
-            self._requests.forget()
 
     def _request(self, inputs: Inputs, now: int) -> ChunkRequest | None:
         """Chunk to ask for in this step; None where an answer is awaited, or is of no use."""
         if not inputs.may_plan or (self._lock_step is not None and self._lock_step.has_given_up(now)):
             return None
-        position = self.measured
-        assert position is not None
-        measured = self._joints.stamp, position
+        assert self.measured is not None
+        measured = self._joints.stamp, self.measured
         return self._requests.request(self.episode, self._episode.step, measured, now)
 
     def _execute(self, choice: Choice, inputs: Inputs, now: int, stamp: int) -> Command | None:
@@ -377,15 +370,12 @@ class Controller:
             self._lock_step.answer()
         self.unsent += int(target is None and not choice.is_idle)
         self.why_held = self._episode.reason or choice.why
-        for limit in Limit:
-            if limit and safety.hit & limit:
-                self.limit_hits[str(limit.name).lower()] += 1
+        self.limit_hits.update(safety.hit.names)
         if not self._episode.acts:
             return None if target is None else self._command(target, stamp, None)
         self.sources[choice.source.name.lower()] += 1
-        measured, limits = self.measured, int(safety.hit)
-        assert measured is not None
-        record = self._episode.record(choice, stamp, self._last, measured, limits)
+        assert self.measured is not None
+        record = self._episode.record(choice, stamp, self._last, self.measured, int(safety.hit))
         return self._command(target, stamp, record)
 
     def _advance(self, choice: Choice, inputs: Inputs, now: int) -> Array | None:

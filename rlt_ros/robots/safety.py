@@ -41,6 +41,11 @@ class Limit(enum.IntFlag):
     DEVIATION = 32
     LEAD = 64
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the limits in it, in lower case."""
+        return [str(limit.name).lower() for limit in Limit if limit & self]
+
 
 @dataclass(frozen=True)
 class Limits:

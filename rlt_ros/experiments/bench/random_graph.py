@@ -4,22 +4,66 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rlt_ros.control.chunks import ChunkRefused
-from rlt_ros.control.controller import Controller
 from rlt_ros.control.records import InputRefused
 from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.stream import ActionChunk, ChunkRequest, Ending, EpisodeState, Phase, StreamError
 from rlt_ros.rlt.transition import Source
 from rlt_ros.robots.intervention import Intervention, TakeOver
+from rlt_ros.robots.safety import Limits
 
 Array = NDArray[np.float64]
 
 _ROWS = 10
 _LINEAGE = Lineage("vla", "token", "stats")
+
+
+class Commanded(Protocol):
+    """Receiver of everything: a `Controller`, or an `executor_node` at the other end of the graph."""
+
+    @property
+    def limits(self) -> Limits:
+        """Limits of the arm."""
+        ...
+
+    @property
+    def measured(self) -> Array | None:
+        """Newest positions (A,) rad of the arm; None before the first."""
+        ...
+
+    @property
+    def episode(self) -> EpisodeState:
+        """Newest state of the episode."""
+        ...
+
+    def must_abort(self, now: int) -> str:
+        """Reason for which the running episode must be aborted; empty for none."""
+        ...
+
+    def episode_state(self, state: EpisodeState) -> None:
+        """Take in a state of the episode."""
+        ...
+
+    def e_stop(self, pressed: bool) -> None:
+        """Take in whether any e-stop is pressed."""
+        ...
+
+    def e_stop_speaks(self, now: int, pressed: bool = False) -> None:
+        """Take in a message of the robot's own e-stop."""
+        ...
+
+    def chunk(self, chunk: ActionChunk, stamp: int, now: int) -> None:
+        """Take in a chunk."""
+        ...
+
+    def intervention(self, human: Intervention, now: int) -> bool:
+        """Take in the human's command; returns whether it is a take-over."""
+        ...
 
 
 class RandomGraph:
@@ -30,7 +74,7 @@ class RandomGraph:
         rng: source of all chance.
     """
 
-    def __init__(self, controller: Controller, rng: np.random.Generator) -> None:
+    def __init__(self, controller: Commanded, rng: np.random.Generator) -> None:
         self._controller, self._rng = controller, rng
         self._chunks = 0
         self._requests: deque[tuple[int, ChunkRequest]] = deque()
