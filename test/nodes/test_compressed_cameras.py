@@ -26,6 +26,7 @@ from rlt_ros.nodes.bag_messages import Sensors, Way
 from rlt_ros.nodes.conversions import read_observation, to_header
 from rlt_ros.nodes.record_node import RecordConfig, _wanted
 from rlt_ros.offline.bag_files import Bag
+from rlt_ros.offline.stamps import Stamps
 from rlt_ros.perception.synchroniser import SyncConfig
 from rlt_ros.robots.profile import load_profile
 
@@ -156,7 +157,7 @@ def test_what_was_seen_live_is_what_is_read_from_the_bag(
     assert recorder.end() == 0
 
     dropped: list[tuple[str, str]] = []
-    sensors = Sensors(profile, "", SIZE, SyncConfig(), lambda *why: dropped.append(why))
+    sensors = Sensors(profile, "", SIZE, SyncConfig(), Stamps(), lambda *why: dropped.append(why))
     bag = Bag(tmp_path / "bag", work=tmp_path)
     assert bag.topics["/head/compressed"].type == "sensor_msgs/msg/CompressedImage"
     read = {one.stamp: one for recorded in bag.messages(sensors.topics) for one in sensors.take(recorded)}
