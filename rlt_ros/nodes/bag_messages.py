@@ -244,8 +244,7 @@ class Commands:
 
     def __init__(self, profile: RobotProfile, namespace: str, stamps: Stamps) -> None:
         self._profile, self._period, self._stamps = profile, 1.0 / profile.control_hz, stamps
-        mask = profile.continuous
-        self._continuous = {joint for joint, endless in zip(profile.joints, mask, strict=True) if endless}
+        self._continuous = profile.endless
         self._parts = {absolute(part.command.topic, namespace): i for i, part in enumerate(profile.drivers)}
         self.topics = command_topics(profile, namespace)
 

@@ -97,7 +97,8 @@ class CommandPublishers:
         self._types = [command_type(part) for part in profile.drivers]
         self._places = [[profile.joints.index(joint) for joint in part.joints] for part in profile.drivers]
         self._held = [[profile.held.index(joint) for joint in part.held] for part in profile.drivers]
-        self._writers = [CommandWriter(part, 1.0 / profile.control_hz) for part in profile.drivers]
+        endless = profile.endless
+        self._writers = [CommandWriter(part, 1.0 / profile.control_hz, endless) for part in profile.drivers]
         self._publishers: list[Any] = []
         self._gripper: GripperOutput | None = None
         self._no_gripper = ""

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rlt_ros.robots.interface import PartProfile
-from rlt_ros.robots.turns import unwrapped
+from rlt_ros.robots.interface import WRAPPED, PartProfile
+from rlt_ros.robots.turns import unwrapped, wrapped
 
 Array = NDArray[np.float64]
 
@@ -74,13 +74,16 @@ class CommandWriter:
     Args:
         part: the driver.
         period: s between two commands.
+        continuous: joints that turn without end.
     """
 
-    def __init__(self, part: PartProfile, period: float) -> None:
+    def __init__(self, part: PartProfile, period: float, continuous: Collection[str] = ()) -> None:
         self._part, self._period = part, period
         self._moved = np.array([part.carried.index(joint) for joint in part.joints], dtype=np.intp)
         self._held = np.array([part.carried.index(joint) for joint in part.held], dtype=np.intp)
         self._names = tuple(part.told(joint) for joint in part.carried)
+        wraps = [joint in continuous and part.command.turns == WRAPPED for joint in part.carried]
+        self._wraps = np.array(wraps, dtype=bool)
         self._row: Array | None = None
 
     def rest(self) -> None:
@@ -106,9 +109,10 @@ class CommandWriter:
             )
         row = np.zeros(len(self._names))
         row[self._held], row[self._moved] = held, target
-        row /= self._part.scale
+        # Velocities see no seam.
         before, self._row = row if self._row is None else self._row, row
-        return self._record(row, (row - before) / self._period)
+        velocity = (row - before) / self._period
+        return self._record(wrapped(row, self._wraps) / self._part.scale, velocity / self._part.scale)
 
     def _record(self, row: Array, velocity: Array) -> Record:
         kind = self._part.command.type

@@ -23,6 +23,9 @@ RAW_ENCODINGS = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8")
 COMPRESSED = "compressed"
 """Encoding of cameras that send files, as `sensor_msgs/CompressedImage`; `rlt_ros.perception.compressed` reads them."""
 
+CONTINUOUS, WRAPPED = "continuous", "wrapped"
+"""Choices of `command.turns`."""
+
 _UNITS = {"rad": 1.0, "deg": math.pi / 180}
 _TOPIC = re.compile(r"^(~/|/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*$")
 
@@ -87,6 +90,13 @@ class CommandProfile:
         "moves. Others are held where they are measured when somebody begins to act.",
     )
     group: str = parameter("arm", help="`interbotix`: name of the group of joints.")
+    turns: str = parameter(
+        CONTINUOUS,
+        help="Targets of `continuous_joints`. `continuous`: without a seam, in as many turns as the joint makes; a "
+        "controller must take the short way from the reported position to the target, as a JointTrajectoryController does "
+        "for continuous joints from ROS 2 Jazzy on. `wrapped`: in (-π, π], for interfaces that refuse anything else.",
+        choices=(CONTINUOUS, WRAPPED),
+    )
 
     def __post_init__(self) -> None:
         check(self)

@@ -242,6 +242,12 @@ class RobotProfile:
             raise ConfigError(f"profile {self.name}: {error}") from error
 
     @property
+    def endless(self) -> frozenset[str]:
+        """Joints, held ones included, that turn without end."""
+        joints = self.tracked_joints
+        return frozenset(name for name, one in zip(joints.names, joints.continuous, strict=True) if one)
+
+    @property
     def continuous(self) -> Mask:
         """Joints (A,) that turn without end."""
         return self.tracked_joints.continuous[: self.dim]

@@ -127,3 +127,36 @@ def trajectory(names: tuple[str, ...] = ("a", "b"), points: Any = ((0.02, (1, 2)
 def test_what_a_driver_would_refuse_is_refused(record: Any, words: str) -> None:
     with pytest.raises(CommandError, match=words):
         read_command(part("forward"), record)
+
+
+@given(
+    start=st.floats(-20.0, 20.0),
+    moves=st.lists(st.floats(-0.05, 0.05), min_size=1, max_size=30),
+    unit=st.sampled_from(["rad", "deg"]),
+    kind=st.sampled_from(["joint_state", "joint_trajectory", "forward"]),
+)
+def test_targets_are_wrapped_only_where_the_interface_demands_it(
+    start: float, moves: list[float], unit: str, kind: str
+) -> None:
+    def writer(turns: str) -> CommandWriter:
+        command = CommandProfile(topic="command", type=kind, turns=turns)
+        return CommandWriter(PartProfile(("a", "b"), "joint_states", command, unit=unit), 0.02, {"a"})
+
+    def row(record: Any) -> tuple[Any, Any]:
+        if isinstance(record, Trajectory):
+            return record.points[0].positions, record.points[0].velocities
+        return (record.positions if isinstance(record, NamedTargets) else record.values), np.zeros(2)
+
+    plain, wraps = writer("continuous"), writer("wrapped")
+    factor = 1.0 if unit == "rad" else np.pi / 180
+    for path in np.cumsum([start, *moves]):
+        target = np.array([path, path])
+        straight, speed = row(plain.write(target))
+        inside, same_speed = row(wraps.write(target))
+        np.testing.assert_allclose(straight * factor, target, atol=1e-9)
+        assert -np.pi - 1e-9 <= inside[0] * factor <= np.pi + 1e-9
+        assert np.cos(inside[0] * factor - path) == pytest.approx(1.0)
+        assert inside[1] == straight[1]
+        # No speed at the seam.
+        np.testing.assert_array_equal(speed, same_speed)
+        assert (np.abs(speed * factor) <= 0.05 / 0.02 + 1e-6).all()
