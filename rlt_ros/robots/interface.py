@@ -92,8 +92,8 @@ class CommandProfile:
     group: str = parameter("arm", help="`interbotix`: name of the group of joints.")
     turns: str = parameter(
         CONTINUOUS,
-        help="Targets of `continuous_joints`. `continuous`: without a seam, in as many turns as the joint makes; a "
-        "controller must take the short way from the reported position to the target, as a JointTrajectoryController does "
+        help="Targets of `continuous_joints`. `continuous`: without a seam, in as many turns as the joint makes; the "
+        "controller must take the short way from the reported position to the target, as JointTrajectoryController does "
         "for continuous joints from ROS 2 Jazzy on. `wrapped`: in (-π, π], for interfaces that refuse anything else.",
         choices=(CONTINUOUS, WRAPPED),
     )
