@@ -93,8 +93,8 @@ class CommandProfile:
     turns: str = parameter(
         CONTINUOUS,
         help="Targets of `continuous_joints`. `continuous`: without a seam, in as many turns as the joint makes; the "
-        "controller must take the short way from the reported position to the target, as JointTrajectoryController does "
-        "for continuous joints from ROS 2 Jazzy on. `wrapped`: in (-π, π], for interfaces that refuse anything else.",
+        "controller must take the short way from the reported position to the target, as JointTrajectoryController "
+        "does for continuous joints from ROS 2 Jazzy on. `wrapped`: in (-π, π], for interfaces that refuse others.",
         choices=(CONTINUOUS, WRAPPED),
     )
 
