@@ -7,7 +7,7 @@ was not commanded, and its own next position stands in.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,14 @@ from rlt_ros.data.raw import rate
 from rlt_ros.data.video import VideoCamera
 
 _PROPRIO = re.compile(r"^(?P<root>(?:.*/)?)proprio_stats/(?P<task>\d+)/(?P<episode>\d+)/proprio_stats\.h5$")
-_VIDEOS = ("head_color", "hand_left_color", "hand_right_color")
+_VIDEO = re.compile(
+    r"^(?P<root>(?:.*/)?)observations/(?P<task>\d+)/(?:\d+-\d+/)?(?P<episode>\d+)/videos/(?P<name>[^/]+)\.mp4$"
+)
+"""Videos lie in a folder per episode, on the hub and where its archives were unpacked within one per range of them."""
+
+_COLOURS = ("head_color", "hand_left_color", "hand_right_color")
+_FISHEYES = {"hand_left_fisheye_color": "hand_left_color", "hand_right_fisheye_color": "hand_right_color"}
+"""Camera of arms with dexterous hands → the one in whose place it is."""
 
 
 class AgiBotWorld:
@@ -38,10 +45,11 @@ class AgiBotWorld:
         self.refs: list[EpisodeRef] = []
         self.problems = Skips()
         self._tasks: dict[str, dict[str, str]] = {}
+        videos = _videos(container.files)
         for path in sorted(container.files):
             match = _PROPRIO.match(path)
             if match:
-                self._add(container, path, match)
+                self._add(container, path, match, videos.get(match.groups(), {}))
 
     def survey(self, ref: EpisodeRef) -> tuple[str, ...]:
         """Files from which the grippers of an episode can be seen."""
@@ -57,7 +65,7 @@ class AgiBotWorld:
         stamps, arms, grippers = _read(files.path(ref.needs[0]))
         hz = rate(stamps)
         cameras: dict[str, Camera] = {
-            agibot.CAMERAS[name]: VideoCamera(files.path(path), fps=hz, rows=len(stamps))
+            agibot.CAMERAS.get(name, name): VideoCamera(files.path(path), fps=hz, rows=len(stamps))
             for name, path in ref.info["cameras"].items()
         }
         return agibot.make_episode(
@@ -73,18 +81,18 @@ class AgiBotWorld:
             cameras=cameras,
         )
 
-    def _add(self, container: Container, path: str, match: re.Match[str]) -> None:
+    def _add(self, container: Container, path: str, match: re.Match[str], videos: Mapping[str, str]) -> None:
         root, task, episode = match["root"], match["task"], match["episode"]
         name = f"{root}{task}/{episode}"
         instruction = self._instructions(container, f"{root}task_info/task_{task}.json").get(episode, "")
-        folder = f"{root}observations/{task}/{episode}/videos/"
-        cameras = {
-            name: f"{folder}{name}.mp4" for name in _VIDEOS if f"{folder}{name}.mp4" in container.files
-        }
+        wanted = [*_COLOURS, *(fisheye for fisheye, colour in _FISHEYES.items() if colour not in videos)]
+        cameras = {name: videos[name] for name in wanted if name in videos}
         if not instruction:
             self.problems.add("is not in its task_info file", name)
         elif not cameras:
-            self.problems.add("lacks its videos", name)
+            self.problems.add(
+                "lacks its videos", name, f"expected {root}observations/{task}/{episode}/videos/*_color.mp4"
+            )
         else:
             info = {"instruction": instruction, "cameras": cameras}
             self.refs.append(EpisodeRef(name, (path, *cameras.values()), info))
@@ -101,6 +109,16 @@ class AgiBotWorld:
                 except (ValueError, KeyError, TypeError, AttributeError) as error:
                     raise DataError(f"{container.origin}: {path} does not list episodes ({error})") from error
         return self._tasks[path]
+
+
+def _videos(files: Collection[str]) -> dict[tuple[str, ...], dict[str, str]]:
+    """Root, task and episode → name → path of its videos."""
+    found: dict[tuple[str, ...], dict[str, str]] = {}
+    for path in sorted(files):
+        match = _VIDEO.match(path)
+        if match:
+            found.setdefault(match.groups()[:3], {}).setdefault(match["name"], path)
+    return found
 
 
 def _instruction(entry: Mapping[str, Any]) -> str:

@@ -65,7 +65,8 @@ class Archives:
         self.passes = 0
         self._index = work / "index.json"
         self._signature = [
-            [str(archive.stem.resolve()), list(archive.missing), archive.signature()] for archive in archives
+            [str(archive.stem.resolve()), archive.prefix, list(archive.missing), archive.signature()]
+            for archive in archives
         ]
         if not self._load():
             self._make()
@@ -166,6 +167,7 @@ class Archives:
         reader = InflatedReader(archive)
         try:
             for member in members(reader, rejected):
+                member.name = archive.placed(member.name)
                 yield member, base + reader.compressed_offset
                 if self._progress is not None:
                     self._progress(reader.compressed_offset, archive.bytes)
@@ -300,7 +302,7 @@ def summary(archives: Sequence[Archive]) -> list[dict[str, Any]]:
     """Parts and sizes, for a report."""
     return [
         {
-            "archive": archive.stem.name,
+            "archive": archive.prefix + archive.stem.name,
             "parts": len(archive.parts),
             "bytes": archive.bytes,
             "missing": list(archive.missing),

@@ -63,6 +63,10 @@ class Files:
     def __init__(self, found: Mapping[str, Sequence[Path]]) -> None:
         self._found = found
 
+    def joined(self, other: Files) -> Files:
+        """These files and others."""
+        return Files({**self._found, **other._found})
+
     def path(self, name: str) -> Path:
         """The file with a catalogue path.
 

@@ -30,6 +30,7 @@ class Archive:
         sizes: bytes of each part.
         gap: index in ``parts`` before which a part is missing, ``len(parts)`` where none is.
         missing: names of the parts that are missing below the highest number.
+        prefix: path of the folder that it would be unpacked in, with a slash; empty for that of the data set.
     """
 
     stem: Path
@@ -37,6 +38,15 @@ class Archive:
     sizes: tuple[int, ...]
     gap: int
     missing: tuple[str, ...]
+    prefix: str = ""
+
+    def placed(self, name: str) -> str:
+        """Path of one of its files in the data set; folders that its names repeat are there once."""
+        before, parts = self.prefix.split("/")[:-1], name.split("/")
+        for shared in range(min(len(before), len(parts)), 0, -1):
+            if before[-shared:] == parts[:shared]:
+                return "/".join([*before[:-shared], *parts])
+        return self.prefix + name
 
     @property
     def bytes(self) -> int:

@@ -18,10 +18,14 @@ from rlt_ros.data.errors import DataError, Skips
 from rlt_ros.data.grippers import GripperScales, GripperValues, observe
 from rlt_ros.data.lerobot_v2 import LeRobotV2
 from rlt_ros.data.lerobot_v3 import LeRobotV3
+from rlt_ros.data.mixed import Mixed
 from rlt_ros.data.parts import Archive, group_parts, is_part
 from rlt_ros.data.raw import RawEpisodes
 from rlt_ros.data.recorded import Recorded
 from rlt_ros.rlt.lineage import fingerprint
+
+_HUB_FOLDERS = ("observations", "proprio_stats", "task_info")
+"""Folders of AgiBot World on its hub whose archives are read: one per task, or per range of episodes."""
 
 _SURVEYED = 16  # episodes that tell what the gripper values of a data set mean
 
@@ -173,37 +177,42 @@ def open_source(
         DataError: nothing there can be read.
     """
     descriptions = _read_fields(fields)
-    if len(paths) == 1 and paths[0].is_dir():
-        parts = archives_below(paths[0])
-        if not parts:
-            return DataSource(Folder(paths[0]), descriptions, joints)
-        paths = parts
-    archives = group_parts(paths)
+    archives = archives_of(paths)
+    folder = paths[0] if len(paths) == 1 and paths[0].is_dir() else None
     if not archives:
-        raise DataError("no data was given; name a folder, an archive or its parts")
-    container = Archives(
-        archives, work or work_folder(archives, cache_folder()), spool=spool, progress=progress
-    )
+        if folder is None:
+            raise DataError("no data was given; name a folder, an archive or its parts")
+        return DataSource(Folder(folder), descriptions, joints)
+    packed = Archives(archives, work or work_folder(archives, cache_folder()), spool=spool, progress=progress)
+    container = Mixed(Folder(folder), packed) if folder is not None and archives[0].prefix else packed
     return DataSource(container, descriptions, joints)
 
 
-def archives_below(folder: Path) -> list[Path]:
-    """Archive files in a folder, or in the only folder below it that has some.
+def archives_below(folder: Path) -> list[Archive]:
+    """Archives in a folder, or in the only folder below it that has some, or in those of AgiBot World on its hub.
 
     Raises:
         DataError: several folders have some.
     """
-    homes = sorted({path.parent for path in folder.rglob("*.t*") if path.is_file() and is_part(path)})
+    parts = [path for path in folder.rglob("*.t*") if path.is_file() and is_part(path)]
+    homes = sorted({path.parent for path in parts})
+    hub = [path for path in parts if {*path.relative_to(folder).parts[:-1]} & {*_HUB_FOLDERS}]
+    if hub:
+        # What else is archived there, such as the parameters of cameras, is not needed.
+        return [
+            replace(archive, prefix=f"{archive.stem.parent.relative_to(folder).as_posix()}/")
+            for archive in group_parts(hub)
+        ]
     if len(homes) > 1:
         shown = ", ".join(str(home.relative_to(folder)) for home in homes[:5])
         raise DataError(f"{folder}: there are archives in {len(homes)} folders ({shown} …); name one of them")
-    return sorted(path for path in homes[0].iterdir() if path.is_file() and is_part(path)) if homes else []
+    return group_parts(parts)
 
 
 def archives_of(paths: Sequence[Path]) -> list[Archive]:
     """The archives that `open_source` would read; none for an unpacked folder."""
     if len(paths) == 1 and paths[0].is_dir():
-        paths = archives_below(paths[0])
+        return archives_below(paths[0])
     return group_parts(paths)
 
 
