@@ -69,7 +69,7 @@ class Controller:
         self._gripper = None if gripper is None else Gripper(gripper, hz)
         self._chunks = ChunkBuffer(limits.dim, config.max_chunk_age, limits.continuous)
         self._requests = ChunkRequester(config, self._chunks, hz)
-        self._lock_step = LockStep(config) if config.lock_step else None
+        self._lock_step = LockStep(config)
         self._joints = MeasuredJoints(
             limits.with_held(held).lead,
             config.joint_state_timeout,
@@ -121,6 +121,11 @@ class Controller:
         return None if joints is None else joints[: self._limits.dim]
 
     @property
+    def gripper(self) -> float | None:
+        """Command of the gripper, in its own unit; None under an e-stop, and before a human commanded it."""
+        return None if self._gripper is None or self._stop.pressed else self._gripper.command
+
+    @property
     def commanding(self) -> bool:
         """Whether a policy or a human commands the arm, or may in the next step.
 
@@ -160,8 +165,7 @@ class Controller:
             self.arm_moved(now)
         if self._gripper is not None and gripper is not None:
             self._gripper.measure(gripper)
-        if self._lock_step is not None:
-            self._lock_step.sense(now)
+        self._lock_step.sense(now)
 
     def arm_moved(self, now: int) -> None:
         """Joint states say that the arm is where it cannot have moved to: a running episode is aborted."""
@@ -172,14 +176,14 @@ class Controller:
         changed, is_new = self._episode.take(state)
         if changed:
             self._requests.forget()
-        if not self._episode.runs and self._lock_step is not None:
+        if not self._episode.runs:
             # Between episodes simulated time stands still; what is measured now is of the past.
             self._lock_step.answer()
         if is_new:
             self._chunks.begin(state.episode)
             self._begins, self._away_since = True, None
             # In lock-step the simulator presents the arm after the reset.
-            self._unseen = self._lock_step is None
+            self._unseen = not self._lock_step.on
 
     def chunk(self, chunk: ActionChunk, stamp: int, now: int) -> None:
         """Take in a chunk that came at ROS time `stamp`.
@@ -187,7 +191,7 @@ class Controller:
         Raises:
             ChunkRefused: it may not be executed.
         """
-        stamp = stamp if self._lock_step is None else self._joints.stamp
+        stamp = self._joints.stamp if self._lock_step.on else stamp
         self._chunks.check(chunk, stamp)
         if chunk.source is Source.ACTOR and self.episode.phase is not Phase.CRITICAL:
             raise ChunkRefused(
@@ -251,21 +255,18 @@ class Controller:
             The command to send, and the chunk to ask for; neither where there is nothing to do.
         """
         lock_step = self._lock_step
-        if self._joints.positions is None:
+        is_early = lock_step.on and not (lock_step.is_due and self._episode.runs)
+        if self._joints.positions is None or is_early:
             return Outcome()
-        if lock_step is not None:
-            if not lock_step.is_due or not self._episode.runs:
-                return Outcome()
-            stamp = self._joints.stamp
+        stamp = self._joints.stamp if lock_step.on else stamp
         self._episode.join(now, stamp)
         inputs = self._inputs(now)
         if inputs is None:
             return Outcome()
         request = self._request(inputs, now)
-        if lock_step is not None and inputs.may_plan:
-            has_plan = inputs.row is not None
-            if lock_step.waits(now, has_plan=has_plan, human=self._human, stamp=stamp):
-                return Outcome(None, request)
+        has_plan, awaits = inputs.row is not None, lock_step.on and inputs.may_plan
+        if awaits and lock_step.waits(now, has_plan=has_plan, human=self._human, stamp=stamp):
+            return Outcome(None, request)
         choice = authority.decide(inputs, self._last)
         return Outcome(self._execute(choice, inputs, now, stamp), request)
 
@@ -314,7 +315,7 @@ class Controller:
         """Everything that the decision is made from; None where it is not known where the arm is."""
         joints, blind = self._joints.positions, self._joints.silent(now)
         stopped = self._stop.active(now)
-        if self._stop.released(stopped) and self._lock_step is None:
+        if self._stop.released(stopped) and not self._lock_step.on:
             self._begins = True
         if self._unseen or joints is None or (blind and self._begins):
             self.why_held = authority.BLIND
@@ -348,7 +349,7 @@ class Controller:
 
     def _request(self, inputs: Inputs, now: int) -> ChunkRequest | None:
         """Chunk to ask for in this step; None where an answer is awaited, or is of no use."""
-        if not inputs.may_plan or (self._lock_step is not None and self._lock_step.has_given_up(now)):
+        if not inputs.may_plan or self._lock_step.has_given_up(now):
             return None
         assert self.measured is not None
         measured = self._joints.stamp, self.measured
@@ -366,8 +367,7 @@ class Controller:
             self._requests.starts_at(self._last)
         else:
             self._requests.commanded(stamp, self._last)
-        if self._lock_step is not None:
-            self._lock_step.answer()
+        self._lock_step.answer()
         self.unsent += int(target is None and not choice.is_idle)
         self.why_held = self._episode.reason or choice.why
         self.limit_hits.update(safety.hit.names)
@@ -384,7 +384,7 @@ class Controller:
         assert joints is not None
         if inputs.blind:
             return setpoint.brake(joints, now)
-        if choice.is_idle and self._lock_step is None:
+        if choice.is_idle and not self._lock_step.on:
             return setpoint.follow(joints, now, stopped=inputs.stopped, powerless=self._stop.powerless)
         if inputs.out_of_reach:
             return setpoint.wait(joints, now)

@@ -14,6 +14,8 @@ class LockStep:
     """
 
     def __init__(self, config: ControlConfig) -> None:
+        self.on = config.lock_step
+        """Whether it is in use; otherwise a steady clock sets the pace."""
         self._chunk_patience = round(config.chunk_timeout * 1e9)
         self._human_patience = round(config.intervention_timeout * 1e9)
         # When the joint state came that is to be answered, steady time in ns; None without one.
@@ -34,7 +36,7 @@ class LockStep:
 
     def has_given_up(self, now: int) -> bool:
         """Whether the chunk was waited for too long."""
-        return self._due is not None and now - self._due >= self._chunk_patience
+        return self.on and self._due is not None and now - self._due >= self._chunk_patience
 
     def waits(self, now: int, *, has_plan: bool, human: Intervention | None, stamp: int) -> bool:
         """Whether to wait for the chunk, or for the command of a human who acts at this moment.

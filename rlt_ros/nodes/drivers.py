@@ -148,6 +148,16 @@ class CommandPublishers:
             return ERROR, self._no_gripper, {}
         return (STALE, "inactive", {}) if self._gripper is None else self._gripper.report()
 
+    def publish_gripper(self, stamp: int, gripper: float) -> None:
+        """Publish the command of a gripper that has a topic or an action of its own, if it changed or was lost.
+
+        Args:
+            stamp: ns.
+            gripper: in its own unit.
+        """
+        if self._gripper is not None:
+            self._gripper.send(gripper, stamp)
+
     def publish(self, stamp: int, target: Array, gripper: float | None, held: Array) -> None:
         """Publish joint targets.
 
@@ -162,8 +172,8 @@ class CommandPublishers:
         """
         parts = zip(self._writers, self._places, self._held, strict=True)
         records = [writer.write(target[places], held[others]) for writer, places, others in parts]
-        if gripper is not None and self._gripper is not None:
-            self._gripper.send(gripper, stamp)
+        if gripper is not None:
+            self.publish_gripper(stamp, gripper)
         for record, publisher in zip(records, self._publishers, strict=True):
             if gripper is not None and self._joint_of_gripper is not None:
                 record = _with_gripper(record, self._joint_of_gripper, gripper)

@@ -293,6 +293,9 @@ class ExecutorNode(LifecycleNode):
         outcome = self._controller.tick(time.monotonic_ns(), self._ros_time())
         if outcome.command is not None:
             self._send(outcome.command)
+        elif self._controller.gripper is not None:
+            # An arm that stands is sent nothing; a gripper may have refused its command, or not have had all of it.
+            self._commands.publish_gripper(self._ros_time(), self._controller.gripper)
         if outcome.request is not None:
             self._requests.publish(write_request(outcome.request))
         self._tell_why()

@@ -14,7 +14,7 @@ from rlt_ros.control.config import ControlConfig
 from rlt_ros.control.controller import Controller
 from rlt_ros.control.gripper import Gripper
 from rlt_ros.control.records import InputRefused
-from rlt_ros.rlt.stream import Phase
+from rlt_ros.rlt.stream import Ending, Phase
 from rlt_ros.robots.gripper import GripperProfile
 from rlt_ros.robots.intervention import Intervention, TakeOver
 
@@ -150,3 +150,19 @@ def test_who_commands_again_leaves_the_gripper_until_the_human_moves_it() -> Non
     say(one, None, RELEASED)
     one.controller.begin()
     assert sent(one) is None
+
+
+def test_its_command_outlasts_the_arms_but_not_an_e_stop() -> None:
+    one = arm()
+    say(one, 1.0)
+    assert sent(one) == CLOSED
+    say(one, None, RELEASED)
+    one.phase(Phase.DONE, ending=Ending.FAILURE)
+    for _ in range(3):
+        one.later()
+        one.sense()
+        command = one.tick().command
+    assert command is None
+    assert one.controller.gripper == CLOSED
+    one.controller.e_stop(True)
+    assert one.controller.gripper is None
