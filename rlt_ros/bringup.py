@@ -253,11 +253,15 @@ def _robots(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
     for index, namespace in enumerate(arguments.namespaces):
         if arguments.sim:
             yield _sim_node(mode, arguments, namespace)
-        yield _robot_node(arguments, "perception", namespace)
-        yield _robot_node(arguments, "inference", namespace, **_policy(mode, arguments))
         lock_step = arguments.sim and arguments.lock_step
+        # In lock-step nothing can be late; asking for a priority that few systems grant would only alarm.
+        punctual: dict[str, Any] = {"realtime_priority": 0} if lock_step else {}
+        yield _robot_node(arguments, "perception", namespace, **punctual)
+        yield _robot_node(arguments, "inference", namespace, **_policy(mode, arguments))
         # On a real arm nobody but a human lets commands flow again after a crash.
-        yield _robot_node(arguments, "executor", namespace, restart=arguments.sim, lock_step=lock_step)
+        yield _robot_node(
+            arguments, "executor", namespace, restart=arguments.sim, lock_step=lock_step, **punctual
+        )
         yield _robot_node(
             arguments,
             "episode",

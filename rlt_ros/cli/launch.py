@@ -141,6 +141,11 @@ def _run_nodes(
     ]
     order = [spec.label for spec in stop_order(list(specs))]
     supervisor = Supervisor(processes, stop_order=order, show=_printer([spec.label for spec in specs]))
+    print(
+        f"starting {len(specs)} nodes, which load for a while; Ctrl-C stops them"
+        + ("" if mode in ("sim", "monitor") else f"; {Path(arguments.out).expanduser()} keeps the run"),
+        file=sys.stderr,
+    )
     outcomes = supervisor.run()
     finite = any(spec.ends_graph for spec in specs) and (
         mode in ("train", "offline") or arguments.episodes > 0
@@ -208,6 +213,10 @@ def _conclude(arguments: Arguments, stopwatch: Stopwatch) -> dict[str, Any]:
     """Films, the demonstrator for comparison, summary and report of the run, made in this process."""
     from rlt_ros.sim.opengl import ensure_opengl
 
+    print(
+        f"comparing with the demonstrator on the same {arguments.eval_episodes} starts, filming, writing the report",
+        file=sys.stderr,
+    )
     with stop_on_request() as request:
         ensure_opengl()  # before anything imports MuJoCo, which chooses its backend once
         from rlt_ros.experiments.conclusion import conclude

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -49,16 +50,35 @@ def number(value: float | None, digits: int = 2, unit: str = "") -> str:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
-    """Print a table on the standard output: names at the left, values aligned to the right, nothing cut off."""
+    """Print a table on the standard output: names at the left, values aligned to the right, nothing cut off.
+
+    A table that is wider than the terminal (or ``COLUMNS``) is printed row by row.
+    """
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
 
     table = Table(title=title or None, title_justify="left", title_style="bold")
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
-    for row in rows:
+    kept = [tuple(row) for row in rows]
+    for row in kept:
         table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else _NO_LIMIT).print(table)
+    width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else _NO_LIMIT
+    console = Console(width=width)
+    if Measurement.get(console, console.options.update(max_width=_NO_LIMIT), table).maximum <= console.width:
+        console.print(table)
+        return
+    # Too wide: a block per row reads better than columns of a few letters.
+    if title:
+        console.print(title, style="bold", highlight=False)
+    names = max(len(column) for column in columns[1:]) if len(columns) > 1 else 0
+    for first, *cells in kept:
+        console.print(first, style="bold", highlight=False, markup=False)
+        for column, cell in zip(columns[1:], cells, strict=True):
+            console.print(
+                f"  {column:<{names}}  {' '.join(cell.split(chr(10)))}", highlight=False, markup=False
+            )
 
 
 def print_mapping(result: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from rlt_ros.cli.overrides import read_overrides
 from rlt_ros.cli.summary import present_summary
 from rlt_ros.interruption import stop_on_request
 from rlt_ros.preflight import check_arguments
-from rlt_ros.rlt.run_folder import finished_summary, require_same_config
+from rlt_ros.rlt.run_folder import REPORT_FILE, finished_summary, require_same_config
 from rlt_ros.run_lock import RunLock
 from rlt_ros.sim import SCENES
 from rlt_ros.vla.reference import BUILTIN
@@ -69,7 +69,7 @@ finished run only shows its summary.""",
         "--robot", metavar="PROFILE", help="robot that learns, simulated (default: agibot_g1_geniesim)"
     )
     add_config_options(parser)
-    parser.set_defaults(run=run, present=present_summary, resumable=True)
+    parser.set_defaults(run=run, present=present, resumable=True)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -95,9 +95,16 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     lock = RunLock(args.out)
     try:
         done = finished_summary(args.out, args.robot_minutes, args.eval_episodes)
-        return done or _train(args, vla, overrides)
+        summary = done or _train(args, vla, overrides)
+        return {**summary, "report": str(args.out / REPORT_FILE)}
     finally:
         lock.release()
+
+
+def present(result: dict[str, Any]) -> None:
+    """Print outcomes, and the report's path last."""
+    present_summary(result)
+    print(result["report"])
 
 
 def _train(args: argparse.Namespace, vla: str, overrides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from rlt_ros.episodes.machine import Assignment, FinishedEpisode
+from rlt_ros.episodes.narration import TITLES, Goal
 from rlt_ros.episodes.plan import EVALUATION_SEED, SEEDS_PER_RUN, Kind, Stage
 from rlt_ros.episodes.tasks import TaskProfile
 from rlt_ros.rlt.journal import Journal
-from rlt_ros.rlt.run_folder import EPISODES_FILE, TRAINING_PHASES, episode_line, of_phase, unaided
+from rlt_ros.rlt.run_folder import EPISODES_FILE, TRAINING_PHASES, episode_line, of_phase
 from rlt_ros.rlt.stream import Ending
 
 NO_APPROACH = "no_approach"
-_ROLLING = 20  # episodes of the rolling figures
 
 
 class Logbook:
@@ -70,24 +69,22 @@ class Logbook:
         )
 
     def progress(self) -> str:
-        """How far the stage at hand is, in words."""
+        """How far the plan is, in words."""
         stage = self.stage
         if stage is None:
             return "the plan is done"
-        if stage.minutes is not None:
-            return f"{stage.kind.value}: {self.robot_minutes:.1f} of {stage.minutes:g} robot minutes"
-        of = f" of {stage.episodes}" if stage.episodes is not None else ""
-        return f"{stage.kind.value}: {self._count(stage.kind)}{of} episodes"
+        goal = Goal(stage.kind.value, stage.episodes, stage.minutes)
+        return f"{TITLES[goal.kind]}: {goal.progress(self._journal.records)}"
 
-    def trend(self) -> str:
-        """How the newest episodes of the newest one's kind went, in words; empty before the first."""
-        records = self._journal.records
-        recent = [record for record in records if record["phase"] == records[-1]["phase"]][-_ROLLING:]
-        if not recent:
-            return ""
-        alone = [record["steps"] for record in recent if unaided(record)]
-        steps = f" in {median(alone):.0f} steps" if alone else ""
-        return f"last {len(recent)}: {len(alone) / len(recent):.0%} alone{steps}"
+    @property
+    def goals(self) -> list[Goal]:
+        """Phases of the plan."""
+        return [Goal(stage.kind.value, stage.episodes, stage.minutes) for stage in self._plan]
+
+    @property
+    def records(self) -> Sequence[dict[str, Any]]:
+        """Episodes that count, oldest first."""
+        return self._journal.records
 
     def next(self, *, above: int = 0) -> Assignment | None:
         """The next episode, on the disk as begun; None when the plan is done.

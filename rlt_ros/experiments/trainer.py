@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from rlt_ros.episodes.narration import Goal
 from rlt_ros.episodes.plan import EVALUATION_SEED, FAILED_APPROACHES
 from rlt_ros.episodes.plan import SEEDS_PER_RUN as _SEEDS_PER_RUN
 from rlt_ros.experiments.conclusion import (
@@ -24,7 +25,7 @@ from rlt_ros.experiments.conclusion import (
     training,
 )
 from rlt_ros.experiments.drivers import base_policy, learned_policy
-from rlt_ros.experiments.evaluation import demonstrations, evaluation_seeds, outcome, rollouts
+from rlt_ros.experiments.evaluation import demonstrations, evaluation_seeds, rollouts
 from rlt_ros.experiments.rollout import Driver, End, Episode, Rollout
 from rlt_ros.experiments.run_config import Settings, run_settings, settings
 from rlt_ros.experiments.watch import Watch
@@ -38,6 +39,7 @@ from rlt_ros.rlt.run_folder import (
     EPISODES_FILE,
     METRICS_FILE,
     REPLAY_FILE,
+    REPORT_FILE,
     TRAINING_PHASES,
     finished_summary,
     keep_config,
@@ -156,21 +158,23 @@ class Training:
         self.learner = self._online.learner
         self._episodes = Journal(out / EPISODES_FILE)
         self._metrics = Journal(out / METRICS_FILE)
-        self._watch = Watch(out, chosen.run.rolling)
+        self._watch: Watch | None = None
         self._wall = Stopwatch(out)
         self._next_episode = self._first_free_episode()
 
     def complete(self, robot_minutes: float, eval_episodes: int) -> dict[str, Any]:
         """Do what is still missing of the run, write summary and report, and return the summary."""
+        goals = [Goal(kind, episodes=eval_episodes) for kind in ("eval_base", "demo", "eval_rlt")]
+        goals.insert(2, Goal("train", minutes=robot_minutes))
+        self._watch = Watch(self._out, goals, self._episodes.records)
         self._evaluate("eval_base", eval_episodes)
         self._evaluate("demo", eval_episodes)
-        base_rate = outcome(self._recorded("eval_base")).success_rate
-        self._watch.begin(robot_minutes, base_rate)
         while self.robot_minutes < robot_minutes:
             self._train_one_episode()
         self._save()
         self._evaluate("eval_rlt", eval_episodes)
         run = self._settings.run
+        self._watch.note(f"filming {run.video_episodes} starts, and writing {self._out / REPORT_FILE}")
         films(self._out, self.workcell, self.rollout, self.learner.actor, run.video_episodes, self._poll)
         summary = summarise_run(
             self._episodes.records,
@@ -193,7 +197,8 @@ class Training:
     def close(self) -> None:
         """Keep the learner as it is and let go of files and renderer."""
         self._save()
-        self._watch.close()
+        if self._watch:
+            self._watch.close()
         self._wall.save()
         for resource in (self._episodes, self._metrics, self._replay, self.workcell):
             resource.close()
@@ -235,7 +240,8 @@ class Training:
             for measured in self._online.pay(_SLICE):
                 record = measured.line(self.robot_minutes)
                 self._metrics.append(record)
-                self._watch.measured(record)
+                if self._watch:
+                    self._watch.measured(record)
 
     def _note(self, phase: str, episode: Episode, number: int) -> None:
         spent = self.robot_minutes
@@ -243,7 +249,8 @@ class Training:
             spent += episode.steps / HZ / 60.0
         record = episode_record(phase, episode, number, spent)
         self._episodes.append(record)
-        self._watch.episode(record)
+        if self._watch:
+            self._watch.episode()
 
     def _evaluate(self, phase: str, count: int) -> None:
         """Run those evaluation episodes that the journal lacks."""
@@ -253,7 +260,6 @@ class Training:
         else:
             driver = base_policy if phase == "eval_base" else learned_policy(self.learner.actor)
             done = rollouts(self.rollout, driver, seeds, watch=self._poll)
-        self._watch.evaluating(phase, len(seeds))
         for seed, episode in zip(seeds, done, strict=True):
             self._note(phase, episode, seed)
             self._poll()

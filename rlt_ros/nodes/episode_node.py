@@ -18,6 +18,7 @@ import numpy as np
 from rlt_ros.episodes.learning import LearningProgress, WaitConfig
 from rlt_ros.episodes.logbook import Logbook
 from rlt_ros.episodes.machine import EpisodeConfig, EpisodeMachine, Event, FinishedEpisode
+from rlt_ros.episodes.narration import Narrator
 from rlt_ros.episodes.plan import EVALUATION_SEED, FAILED_APPROACHES, SEEDS_PER_RUN, parse_plan
 from rlt_ros.episodes.tasks import load_task
 from rlt_ros.middleware import Clock, ClockType, Node
@@ -120,7 +121,8 @@ class EpisodeNode(Node):
         self.create_timer(_LOOK, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
         if self._book.interrupted is not None:
             self._close_interrupted(self._book.interrupted)
-        self.get_logger().info(f"{self._book.progress()}; {folder}/episodes.jsonl")
+        self._narrator = Narrator(self._book.goals, self._book.records)
+        self.get_logger().info(f"{self._narrator.opening(self._book.records)}; {folder}/episodes.jsonl")
 
     def destroy_node(self) -> None:
         """Leave the graph."""
@@ -226,8 +228,10 @@ class EpisodeNode(Node):
         if record is None:
             self.get_logger().warning(f"{text}{why}; it does not count")
         else:
-            news = (f"{text} after {done.steps} steps{why}", self._book.trend(), self._book.progress())
-            self.get_logger().info("; ".join(news))
+            # The reason of a time-out or of the task's own success is the outcome in other words.
+            reason = done.reason if done.ending in (Ending.FAILURE, Ending.ABORTED) else ""
+            for line in self._narrator.after(self._book.records, reason):
+                self.get_logger().info(line)
 
     def _close_interrupted(self, episode: int) -> None:
         """Whoever still keeps the episode of a node that died learns that it is over."""

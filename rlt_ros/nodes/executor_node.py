@@ -6,6 +6,7 @@ before anybody acts, nothing is published; docs/explanation/commands.md has the 
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from dataclasses import dataclass
@@ -57,6 +58,7 @@ from rlt_ros.robots.commands import CommandError
 from rlt_ros.robots.profile import RobotProfile, load_profile
 
 _LOCK_STEP_WATCH = 0.02  # s between two looks whether something has been waited for too long
+_HOLD_LOG_PERIOD = 30.0  # s in which one reason to hold is logged once; diagnostics have the current one
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ class ExecutorNode(LifecycleNode):
         self._timer: Timer | None = None
         self._aborted = 0
         self._why = ""
+        self._hold_logged: dict[str, float] = {}  # reason to hold → when it was logged, s
         self._lateness = Lateness(1.0 / self._profile.control_hz)
 
         diagnostics = Diagnostics(self)
@@ -366,7 +369,11 @@ class ExecutorNode(LifecycleNode):
         why = self._controller.why_held
         if why != self._why:
             self._why = why
-            self.get_logger().info(f"holds: {why}" if why else "acts")
+            kind = re.split(r"\d", why, maxsplit=1)[0]  # figures in the reason differ each time
+            now = time.monotonic()
+            if why and now - self._hold_logged.get(kind, -_HOLD_LOG_PERIOD) >= _HOLD_LOG_PERIOD:
+                self._hold_logged[kind] = now
+                self.get_logger().info(f"holds: {why}")
 
     def _ros_time(self) -> int:
         return int(self.get_clock().now().nanoseconds)

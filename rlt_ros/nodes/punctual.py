@@ -21,7 +21,9 @@ def be_punctual(node: Node, priority: int) -> None:
     try:
         _schedule(os.SCHED_FIFO, priority)
     except OSError as error:
-        node.get_logger().info(f"no real-time priority ({error.strerror}); a busy computer may make it late")
+        node.get_logger().info(
+            f"no real-time priority ({error.strerror}): on a busy computer the arm may wait; `ulimit -r` grants one"
+        )
 
 
 def be_ordinary() -> None:

@@ -175,11 +175,18 @@ def test_without_end_means_without_end(tmp_path: Path) -> None:
     assert seeds == [EVALUATION_SEED + i for i in range(5)]
 
 
-def test_the_trend_counts_what_the_policy_did_alone(tmp_path: Path) -> None:
+def test_a_demonstrators_seeds_are_no_episode_numbers(tmp_path: Path) -> None:
     here = book(tmp_path, ["train:0"])
-    assert here.trend() == ""
-    for steps, human_share in ((60, 0.0), (90, 0.0), (300, 0.5), (80, 0.0)):
-        here.note(done(here.next(), actor_acted=True, steps=steps, human_share=human_share))
-    assert here.trend() == "last 4: 75% alone in 80 steps"
-    here.note(done(here.next(), Ending.TIMEOUT, steps=200, human_share=0.0))
-    assert here.trend() == "last 1: 0% alone"  # the warm-up is not mixed with what came before
+    here.note(done(here.next()))
+    here.close()
+    with (tmp_path / "episodes.jsonl").open("a") as file:
+        demo = {
+            "episode": EVALUATION_SEED + 7,
+            "phase": "demo",
+            "success": True,
+            "steps": 5,
+            "robot_minutes": 0.0,
+        }
+        file.write(json.dumps(demo) + "\n")
+    assignment = book(tmp_path, ["train:0"]).next()
+    assert assignment is not None and assignment.episode == 2
