@@ -165,7 +165,7 @@ def figures(records: Sequence[Record], phase: str) -> str:
     recent = [record for record in records if record["phase"] == phase][-ROLLING:]
     if not recent:
         return ""
-    text = f"{_ACTORS.get(phase, phase)} {rate(recent)} of the last {len(recent)}"
+    text = f"last {len(recent)}: {_ACTORS.get(phase, phase)} {rate(recent)}"
     base = of_phase(records, "eval_base")
     return f"{text}, VLA {rate(base)}" if base and phase in ("online", "eval_rlt") else text
 

@@ -12,7 +12,7 @@ import torch
 import rlt_ros
 from rlt_ros.experiments.drivers import base_policy, learned_policy
 from rlt_ros.experiments.evaluation import demonstrations, evaluation_seeds, outcome
-from rlt_ros.experiments.films import film
+from rlt_ros.experiments.films import Play, film_starts
 from rlt_ros.experiments.policy import LoadedPolicy, open_policy
 from rlt_ros.experiments.report import write_report
 from rlt_ros.experiments.rollout import End, Episode, Rollout
@@ -24,6 +24,7 @@ from rlt_ros.rlt.run_folder import (
     EPISODES_FILE,
     SUMMARY_FILE,
     TRAINING_PHASES,
+    VIDEO_FOLDER,
     episode_line,
     of_phase,
     unaided,
@@ -48,10 +49,10 @@ def conclude(
         poll: called where the work can be stopped; may raise.
 
     Raises:
-        StorageError: there is no learner's checkpoint, or it is damaged.
+        StorageError: the learner's checkpoint is damaged.
     """
     poll()
-    policy = open_policy(run_dir)
+    policy = open_policy(run_dir, trained=False)  # minutes may not have been enough to end the warm-up
     journal = Journal(run_dir / EPISODES_FILE)
     try:
         return _conclude(run_dir, policy, journal, robot_minutes, stopwatch, poll)
@@ -74,10 +75,12 @@ def _conclude(
     for seed, episode in zip(seeds, demonstrations(policy.workcell, seeds, policy.start), strict=True):
         journal.append(episode_record("demo", episode, seed, spent))
         poll()
-    films(run_dir, policy.workcell, policy.rollout, policy.learner.actor, policy.run.video_episodes, poll)
+    if policy.learner.critic_steps:
+        films(run_dir, policy.workcell, policy.rollout, policy.learner.actor, policy.run.video_episodes, poll)
     summary = summarise_run(
         journal.records,
         task=policy.workcell.task.name,
+        robot=policy.run.robot,
         seed=policy.seed,
         robot_minutes_asked=robot_minutes,
         rolling=policy.run.rolling,
@@ -100,6 +103,7 @@ def summarise_run(
     records: Sequence[Record],
     *,
     task: str,
+    robot: str,
     seed: int,
     robot_minutes_asked: float,
     rolling: int,
@@ -112,6 +116,7 @@ def summarise_run(
     Args:
         records: lines of ``episodes.jsonl``; `base`, `demo` and `rlt` come from those of the evaluations.
         task: name of the task.
+        robot: profile of the robot.
         seed: of the run.
         robot_minutes_asked: budget of critical-phase robot time.
         rolling: episodes of the rolling success rate that the dip is measured in.
@@ -124,6 +129,8 @@ def summarise_run(
     online = [unaided(record) for record in trained if record["phase"] == "online"]
     return {
         "task": task,
+        "robot": robot,
+        "simulated": True,
         "seed": seed,
         "base": base.as_dict(),
         "demo": demo.as_dict(),
@@ -155,16 +162,12 @@ def films(
     count: int,
     poll: Callable[[], None] = lambda: None,
 ) -> None:
-    """Film the frozen VLA and the trained policy on the first ``count`` evaluation episodes."""
-    seeds = evaluation_seeds(count)
-    for name, driver in (("base", base_policy), ("rlt", learned_policy(actor))):
-        film(
-            run_dir / "videos" / f"{name}.mp4",
-            workcell,
-            lambda seed, watch, driver=driver: rollout.run(seed, driver, watch=watch),  # type: ignore[misc]
-            seeds,
-            poll,
-        )
+    """Film the frozen VLA next to the trained policy on the first ``count`` evaluation episodes."""
+    policies: dict[str, Play] = {
+        "frozen VLA": lambda seed, watch: rollout.run(seed, base_policy, watch=watch),
+        "RLT": lambda seed, watch: rollout.run(seed, learned_policy(actor), watch=watch),
+    }
+    film_starts(run_dir / VIDEO_FOLDER, workcell, policies, evaluation_seeds(count), poll)
 
 
 def episode_record(phase: str, episode: Episode, number: int, robot_minutes: float) -> dict[str, Any]:

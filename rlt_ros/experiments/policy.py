@@ -32,8 +32,12 @@ class LoadedPolicy:
     lineage: Lineage
 
 
-def open_policy(run_dir: Path) -> LoadedPolicy:
+def open_policy(run_dir: Path, *, trained: bool = True) -> LoadedPolicy:
     """The policy of a run, as its last checkpoint has it.
+
+    Args:
+        run_dir: folder of the run.
+        trained: require a checkpoint; otherwise a run that has learned nothing yet is opened too.
 
     Raises:
         StorageError: there is no checkpoint, or it is damaged.
@@ -46,5 +50,6 @@ def open_policy(run_dir: Path) -> LoadedPolicy:
     start = Start(chosen.run.start)
     rollout = Rollout(workcell, frozen, chosen.rlt, start=start)
     learner = Learner(chosen.rlt, rollout.shapes, seed=config["seed"])
-    load_learner(run_dir / CHECKPOINT_FILE, learner, lineage=frozen.lineage)
+    if trained or (run_dir / CHECKPOINT_FILE).exists():
+        load_learner(run_dir / CHECKPOINT_FILE, learner, lineage=frozen.lineage)
     return LoadedPolicy(workcell, rollout, learner, start, chosen.run, config["seed"], frozen.lineage)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +16,6 @@ from rlt_ros.experiments.outcome_table import Measured, outcome_table
 from rlt_ros.experiments.run_files import (
     EVALUATION_PHASE,
     POLICIES,
-    VIDEO_TYPES,
     Episodes,
     FloatArray,
     Run,
@@ -37,6 +38,10 @@ _METRICS = {
     "q_action_sensitivity": ("Sensitivity of Q to actions", "near 0 the critics cannot tell actions apart"),
     "q_spread": ("Spread of Q", "over the states of a batch"),
     "disagreement": ("Disagreement", "mean distance of the two critics"),
+    "td_error": ("TD error", "mean distance of Q from its target"),
+    "actor_q": ("Q of the actor's chunk", "what the critics expect of the mean action"),
+    "critic_grad_norm": ("Gradient norm of the critics", "before it is clipped"),
+    "actor_grad_norm": ("Gradient norm of the actor", "before it is clipped"),
     "utd_debt": ("Update debt", "updates owed to the data; bounded where the learner keeps up"),
 }
 """Curves of the learner that come first, with title and explanation; others follow under their own names."""
@@ -75,6 +80,7 @@ def _header(run: Run) -> str:
         f"<b>{page.percent(base['success_rate'])}</b> of its attempts. "
         f"After <b>{summary['robot_minutes']:.1f} minutes</b> of robot time in the critical phase, RL on top "
         f"of the same VLA succeeds in <b class='rlt'>{page.percent(rlt['success_rate'])}</b>."
+        f"{_help(summary)}"
     )
     tiles = page.tiles(
         [
@@ -97,32 +103,51 @@ def _header(run: Run) -> str:
             ),
         ]
     )
-    return page.header(f"RL Token · seed {summary['seed']}", summary["task"].capitalize(), lead) + tiles
+    return page.header(_eyebrow(run), summary["task"].capitalize(), lead) + tiles
+
+
+def _help(summary: Mapping[str, Any]) -> str:
+    """Share of the practice that an operator commanded; evaluations are without help."""
+    if not summary.get("updates", 1):
+        return (
+            " The warm-up was not over in that time, so the VLA acted everywhere; give it more robot minutes."
+        )
+    share = summary.get("human_share")
+    if share is None:
+        return ""
+    return f" An operator commanded {page.percent(share)} of that time; the evaluation is without help."
+
+
+def _eyebrow(run: Run) -> str:
+    """Robot, whether it is simulated, and seed; a run of an earlier version has its robot in the settings alone."""
+    settings = run.config.get("run")
+    robot = (
+        run.summary.get("robot") or (settings.get("robot") if isinstance(settings, dict) else "") or "robot"
+    )
+    simulated = "simulated " if run.summary.get("simulated", True) else ""
+    return f"RL Token · {simulated}{robot} · seed {run.summary['seed']}"
 
 
 def _films(run: Run) -> str:
-    order = [policy for policy in ("base", "rlt", "demo") if policy in run.videos]
-    if not order:
+    if not run.films:
         return ""
-    captions = {
-        "base": ("Before", "the frozen VLA alone"),
-        "rlt": ("After", "the same VLA with the RL token's actor"),
-        "demo": ("The demonstrator", "whom the VLA imitates"),
-    }
+    films = [
+        f"<figure>{_film(film.path)}<figcaption>{escape(film.start.capitalize())}"
+        f"<small>{escape('; '.join(f'{policy}: {outcome}' for policy, outcome in film.outcomes))}</small>"
+        "</figcaption></figure>"
+        for film in run.films
+    ]
     return page.section(
         "Before and after",
-        "One attempt of each, at the speed of the robot.",
-        page.grid(
-            *(page.figure(_film(run.videos[policy]), *captions[policy]) for policy in order),
-            small=len(order) == 3,
-        ),
+        "The frozen VLA on the left, the same VLA with what was learned on the right: the same start, at the speed of "
+        "the robot. One that is over keeps its last picture. Times are those of the critical phase.",
+        f'<div class="films">{"".join(films)}</div>',
     )
 
 
 def _film(path: Path) -> str:
     data = base64.b64encode(path.read_bytes()).decode("ascii")
-    source = f"data:{VIDEO_TYPES[path.suffix]};base64,{data}"
-    return f'<video autoplay loop muted playsinline controls src="{source}"></video>'
+    return f'<video autoplay loop muted playsinline controls src="data:video/mp4;base64,{data}"></video>'
 
 
 def _outcomes(run: Run) -> str:
@@ -195,7 +220,12 @@ def _learning(run: Run) -> str:
         "the evaluation of what was learned, with its interval; the horizontal lines are the frozen VLA and "
         "the demonstrator. Deepest fall under the VLA after taking over: "
         f"{page.points(summary['takeover_dip'])}.",
-        page.grid(page.figure(success, "Success rate"), page.figure(steps, "Median steps of a success")),
+        page.grid(
+            page.figure(success, "Success rate", "unaided successes; higher is better"),
+            page.figure(
+                steps, "Median steps of a success", f"{CONTROL_HZ:.0f} steps are one second; lower is better"
+            ),
+        ),
     )
 
 
@@ -247,7 +277,11 @@ def _steps(run: Run) -> str:
         "How long it takes",
         "Steps of the critical phase in the evaluation episodes.",
         page.grid(
-            page.figure(histogram, "Steps of the successes"),
+            page.figure(
+                histogram,
+                "Steps of the successes",
+                "bars count attempts, the line is the median",
+            ),
             page.figure(
                 finished,
                 "Attempts that have succeeded by then",
@@ -269,7 +303,9 @@ def _learner(run: Run) -> str:
         values = run.metrics[name]
         if not np.isfinite(values).any():
             continue
-        title, text = _METRICS.get(name, (name, ""))
+        title, text = _METRICS.get(
+            name, (name.replace("_", " "), "as the learner reports it, see the run's files")
+        )
         curve = charts.plot(
             [charts.Line(minutes, values, "plain")],
             x_label="robot minutes",
@@ -288,6 +324,8 @@ def _facts(run: Run) -> str:
     summary = run.summary
     about = {
         "task": summary["task"],
+        **({"robot": summary["robot"]} if "robot" in summary else {}),
+        **({"operator's share": page.percent(summary["human_share"])} if "human_share" in summary else {}),
         "seed": summary["seed"],
         "robot minutes": f"{summary['robot_minutes']:.2f}",
         "episodes": summary["episodes"],

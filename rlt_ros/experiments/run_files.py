@@ -5,7 +5,7 @@
 ``config.json``               every setting of the run, by section
 ``episodes.jsonl``            one line an episode: phase, success, steps, robot minutes so far
 ``metrics.jsonl``             one line a measurement of the learner: robot minutes and its figures
-``videos/{base,rlt,demo}.*``  short films, each optional
+``videos/films.json``         the films, one per start, with their outcomes; optional
 ============================  =====================================================================
 """
 
@@ -21,14 +21,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rlt_ros.rlt.run_folder import of_phase, unaided
+from rlt_ros.rlt.run_folder import VIDEO_FOLDER, of_phase, unaided
 
 FloatArray = npt.NDArray[np.float64]
 
 POLICIES = ("base", "demo", "rlt")
 PHASES = ("warmup", "online", "eval_base", "eval_rlt", "demo")
 EVALUATION_PHASE = {"base": "eval_base", "demo": "demo", "rlt": "eval_rlt"}
-VIDEO_TYPES = {".mp4": "video/mp4", ".webm": "video/webm"}
 
 _SUMMARY_KEYS = (
     *POLICIES,
@@ -70,6 +69,17 @@ class Episodes:
 
 
 @dataclass(frozen=True)
+class Film:
+    """A film of one start."""
+
+    path: Path
+    start: str
+    """Which start of how many."""
+    outcomes: tuple[tuple[str, str], ...]
+    """Policy and its outcome, from left to right."""
+
+
+@dataclass(frozen=True)
 class Run:
     """What a finished run has written."""
 
@@ -78,7 +88,7 @@ class Run:
     config: Mapping[str, Any]
     metrics: Mapping[str, FloatArray]
     """Each figure of the learner ``(N,)``, NaN where a line has none; ``robot_minutes`` is always there."""
-    videos: Mapping[str, Path]
+    films: tuple[Film, ...]
     records: tuple[Mapping[str, Any], ...]
 
     def episodes(self, *phases: str) -> Episodes:
@@ -117,7 +127,7 @@ def read_run(folder: Path) -> Run:
         summary=summary,
         config=_object(config_path, _read_text(config_path), ""),
         metrics=_read_metrics(folder / "metrics.jsonl"),
-        videos=_find_videos(folder / "videos"),
+        films=_films(folder / VIDEO_FOLDER),
         records=tuple(_read_episodes(folder / "episodes.jsonl")),
     )
 
@@ -184,7 +194,21 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _find_videos(folder: Path) -> dict[str, Path]:
-    candidates = {policy: [folder / f"{policy}{suffix}" for suffix in VIDEO_TYPES] for policy in POLICIES}
-    found = {policy: [path for path in paths if path.exists()] for policy, paths in candidates.items()}
-    return {policy: paths[0] for policy, paths in found.items() if paths}
+def _films(folder: Path) -> tuple[Film, ...]:
+    """The films that the folder's index lists and that are there; none without an index."""
+    index = folder / "films.json"
+    if not index.exists():
+        return ()
+    try:
+        entries = json.loads(_read_text(index))
+        films = [
+            Film(
+                folder / str(entry["file"]),
+                str(entry["start"]),
+                tuple((str(one["policy"]), str(one["outcome"])) for one in entry["outcomes"]),
+            )
+            for entry in entries
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{index}: is damaged ({error!r}); remove it, and the report has no films") from error
+    return tuple(film for film in films if film.path.exists())

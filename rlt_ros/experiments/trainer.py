@@ -179,6 +179,7 @@ class Training:
         summary = summarise_run(
             self._episodes.records,
             task=self.workcell.task.name,
+            robot=run.robot,
             seed=self._seed,
             robot_minutes_asked=robot_minutes,
             rolling=run.rolling,

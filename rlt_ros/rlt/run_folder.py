@@ -18,6 +18,7 @@ REPLAY_FILE = "replay.rlt"
 CHECKPOINT_FILE = "learner.safetensors"
 SUMMARY_FILE = "summary.json"
 REPORT_FILE = "report.html"
+VIDEO_FOLDER = "videos"
 
 DEPLOY_FOLDER = "deploy"
 """Episodes of a deployment, each in a folder of its own: what a policy does later is no part of its training."""

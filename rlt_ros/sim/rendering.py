@@ -15,6 +15,13 @@ from rlt_ros.sim.opengl import OpenGLMissing
 # multisampling would give too, at five times the cost on a software renderer.
 _OVERSAMPLING = 2
 
+# Distance m, azimuth and elevation in degrees: from the robot's front left, where the arms of all simulated robots are
+# in the picture and none stands before the fixture; and near enough to see contacts of millimetres.
+_ARM_VIEW, _CLOSE_VIEW = (0.65, 150.0, -20.0), (0.20, 150.0, -25.0)
+_ARM_LIFT = np.array([0.0, 0.0, 0.08])  # m above the fixture that the wide view aims at
+_INSET = 3  # the close-up is this much smaller than the picture
+_FRAME, _FRAME_GREY = 3, 235  # pixels and brightness of the line around it
+
 
 class CameraRig:
     """The robot's cameras, and a spectator's, on one OpenGL context.
@@ -43,12 +50,23 @@ class CameraRig:
     def spectate(
         self, data: mujoco.MjData, target: NDArray[np.float64], width: int, height: int
     ) -> NDArray[np.uint8]:
-        """View (height, width, 3) of the whole robot, or of what happens at `target` (m) when close."""
+        """View (height, width, 3) of arm and fixture from the front, with a close-up of `target` (m) in a corner."""
         if self._spectator is None:
             self._spectator = mujoco.Renderer(self._model, height, width)
+        picture = self._view(data, target + _ARM_LIFT, _ARM_VIEW)
+        close = self._view(data, target, _CLOSE_VIEW)[::_INSET, ::_INSET]
+        rows, columns = close.shape[:2]
+        picture[: rows + _FRAME, -columns - _FRAME :] = _FRAME_GREY
+        picture[:rows, -columns:] = close
+        return picture
+
+    def _view(
+        self, data: mujoco.MjData, target: NDArray[np.float64], view: tuple[float, float, float]
+    ) -> NDArray[np.uint8]:
+        assert self._spectator is not None
         camera = mujoco.MjvCamera()
         camera.lookat[:] = target
-        camera.distance, camera.azimuth, camera.elevation = 0.30, 356.0, -30.0
+        camera.distance, camera.azimuth, camera.elevation = view
         self._spectator.update_scene(data, camera=camera)
         return np.array(self._spectator.render())
 

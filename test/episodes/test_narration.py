@@ -42,7 +42,7 @@ def test_each_phase_is_counted_opened_and_summed_up() -> None:
     run = Run()
     assert run.narrator.opening([]) == "phase 1 of 3: evaluation of the frozen VLA, 0 of 2 episodes"
     assert run.add("eval_base") == [
-        "episode 1: success after 100 steps; VLA 100 % in 100 steps of the last 1; 1 of 2 episodes, about 10 s left"
+        "episode 1: success after 100 steps; last 1: VLA 100 % in 100 steps; 1 of 2 episodes, about 10 s left"
     ]
     _, summary, opening = run.add("eval_base", success=False, steps=200)
     assert summary == "phase 1 of 3 done: evaluation of the frozen VLA: 50 % in 100 steps"
@@ -56,7 +56,7 @@ def test_the_policy_stands_next_to_the_vla_with_the_time_that_is_left() -> None:
     run.add("warmup", minutes=0.25)
     (line,) = run.add("online", steps=60, minutes=0.5)
     assert line == (
-        "episode 4: success after 60 steps; policy 100 % in 60 steps of the last 1, VLA 50 % in 120 steps; "
+        "episode 4: success after 60 steps; last 1: policy 100 % in 60 steps, VLA 50 % in 120 steps; "
         "0.5 of 1 robot minutes, about 20 s left"
     )
 
@@ -66,7 +66,7 @@ def test_an_episode_that_the_operator_finished_is_a_failure_of_the_policy() -> N
     run.add("eval_base")
     run.add("eval_base")
     line, summary, _ = run.add("online", steps=240, human=0.5, minutes=1.0)
-    assert "failure of the policy, finished by the operator after 240 steps; policy 0 % of the last 1" in line
+    assert "failure of the policy, finished by the operator after 240 steps; last 1: policy 0 %" in line
     assert summary.endswith("1 episodes, 50 % of the robot time by the operator; last 1: policy 0 %")
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import pytest
 
 from rlt_ros.experiments import pretrain
@@ -97,6 +100,17 @@ def test_a_run_leaves_a_summary_a_report_and_films(finished: Path) -> None:
     assert summary["updates"] > 20
     report = (finished / "report.html").read_text()
     assert "data:video/mp4;base64," in report
+    (entry,) = json.loads((finished / "videos" / "films.json").read_text())
+    assert [one["policy"] for one in entry["outcomes"]] == ["frozen VLA", "RLT"]
+    assert all(
+        re.search(r"(success|failure|out of time), \d+\.\d s", one["outcome"]) for one in entry["outcomes"]
+    )
+    with av.open(str(finished / "videos" / entry["file"])) as film:
+        pictures = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+    height, width, _ = pictures[0].shape
+    left, right = pictures[0][56:, : width // 2], pictures[0][56:, width // 2 :]
+    assert width > 2 * height and np.abs(left.astype(int) - right).mean() < 2.0  # the same start
+    assert np.ptp(pictures[0][:56]) > 100  # a caption
     phases = {record["phase"] for record in _lines(finished / "episodes.jsonl")}
     assert phases == {"eval_base", "demo", "warmup", "online", "eval_rlt"}
 

@@ -82,10 +82,35 @@ def test_report_needs_nothing_from_outside(write_run: WriteRun) -> None:
 def test_films_are_inside_the_page(write_run: WriteRun) -> None:
     run_dir = write_run("run")
     (run_dir / "videos").mkdir()
-    (run_dir / "videos/rlt.mp4").write_bytes(b"film")
+    (run_dir / "videos/start-1.mp4").write_bytes(b"film")
+    outcomes = [
+        {"policy": "VLA", "outcome": "out of time, 4.0 s"},
+        {"policy": "RLT", "outcome": "success, 1.2 s"},
+    ]
+    index = [{"file": "start-1.mp4", "start": "start 1 of 3", "outcomes": outcomes}]
+    (run_dir / "videos/films.json").write_text(json.dumps([*index, {**index[0], "file": "gone.mp4"}]))
     found = Page(write_report(run_dir))
     assert found.addresses == ["data:video/mp4;base64,ZmlsbQ=="]
     assert "Before and after" in found.text
+    assert "Start 1 of 3" in found.text and "VLA: out of time, 4.0 s; RLT: success, 1.2 s" in found.text
+
+
+def test_a_damaged_index_of_films_is_named(write_run: WriteRun) -> None:
+    run_dir = write_run("run")
+    (run_dir / "videos").mkdir()
+    (run_dir / "videos/films.json").write_text("[{}]")
+    with pytest.raises(RunError, match=r"films\.json: is damaged"):
+        write_report(run_dir)
+
+
+def test_robot_simulation_and_the_operators_share_are_named(write_run: WriteRun) -> None:
+    run_dir = write_run("run")
+    summary = json.loads((run_dir / "summary.json").read_text())
+    summary.update(robot="ur5e", simulated=True, human_share=0.12)
+    (run_dir / "summary.json").write_text(json.dumps(summary))
+    text = Page(write_report(run_dir)).text
+    assert "simulated ur5e" in text
+    assert "An operator commanded 12 % of that time" in text
 
 
 def test_without_films_there_is_no_section_about_them(write_run: WriteRun) -> None:
