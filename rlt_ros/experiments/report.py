@@ -303,9 +303,7 @@ def _learner(run: Run) -> str:
         values = run.metrics[name]
         if not np.isfinite(values).any():
             continue
-        title, text = _METRICS.get(
-            name, (name.replace("_", " "), "as the learner reports it, see the run's files")
-        )
+        title, text = _METRICS.get(name, (name, "as the learner reports it"))
         curve = charts.plot(
             [charts.Line(minutes, values, "plain")],
             x_label="robot minutes",
