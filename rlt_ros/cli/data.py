@@ -13,6 +13,8 @@ from rlt_ros.cli.options import SubParsers, add_command, positive_int
 ACTIONS = ("inspect", "download", "convert", "embed")
 FORMATS = ("lerobot", "lerobot-v2.1", "demonstrations")
 GENIE_SIM = "agibot_world/GenieSim3.0-Dataset"
+# Lines of each list on a screen.
+_LINES = 20
 EVERY = 5
 """Rows from one embedded picture to the next: neighbours at 30 Hz are nearly the same."""
 
@@ -88,6 +90,20 @@ def add_source_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup
         help="JSON: field_descriptions of observation.state and action, for releases that publish none",
     )
     parser.add_argument(
+        "--state-key",
+        type=_names,
+        default=(),
+        metavar="KEY,…",
+        help="features of a LeRobot set that make up the state (default: observation.state)",
+    )
+    parser.add_argument(
+        "--action-key",
+        type=_names,
+        default=(),
+        metavar="KEY,…",
+        help="features of a LeRobot set that make up the action (default: action)",
+    )
+    parser.add_argument(
         "--joint-names", type=_names, default=(), metavar="NAME,…", help="of recordings that hold no names"
     )
     parser.add_argument(
@@ -159,8 +175,18 @@ def present(result: dict[str, Any]) -> None:
     """Print it as a table."""
     from rlt_ros.cli.output import print_mapping
 
-    if "empty" not in result:  # `status` prints the reasons
-        print_mapping(result)
+    if "empty" in result:  # `status` prints the reasons
+        return
+    lists = {"left out": result.get("skipped"), "note": result.get("notes")}
+    plain = {key: value for key, value in result.items() if key not in ("skipped", "notes")}
+    counts = {what: listed["total"] for what, listed in lists.items() if listed}
+    print_mapping({**plain, **counts})
+    for what, listed in lists.items():
+        lines = listed["examples"] if listed else []
+        for line in lines[:_LINES]:
+            print(f"{what}: {line}")
+        if listed and listed["total"] > _LINES:
+            print(f"{what}: and {listed['total'] - _LINES} more; --json lists all")
 
 
 class UsageError(ValueError):
@@ -183,7 +209,13 @@ def opened(args: argparse.Namespace, paths: list[Path]) -> Iterator[Any]:
             bar.update(task, completed=done, total=total, visible=True)
 
         source = open_source(
-            paths, work=args.work, fields=args.fields, joints=args.joint_names, progress=show
+            paths,
+            work=args.work,
+            fields=args.fields,
+            joints=args.joint_names,
+            state=args.state_key,
+            action=args.action_key,
+            progress=show,
         )
         bar.update(task, visible=False)
         yield source

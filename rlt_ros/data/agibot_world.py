@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlt_ros.data import agibot
-from rlt_ros.data.container import Container, EpisodeRef, Files
+from rlt_ros.data.container import Container, EpisodeRef, Files, Hints
 from rlt_ros.data.episode import Camera, Episode, slug
 from rlt_ros.data.errors import DataError, EpisodeError, Skips
 from rlt_ros.data.grippers import GripperScales, GripperValues
@@ -40,7 +40,7 @@ class AgiBotWorld:
 
     layout = "agibot_world"
 
-    def __init__(self, container: Container, fields: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, container: Container, hints: Hints) -> None:
         """Raises `DataError` when a task file cannot be read."""
         self.refs: list[EpisodeRef] = []
         self.problems = Skips()

@@ -57,6 +57,23 @@ class EpisodeRef:
     info: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Hints:
+    """What a user says of a data set that does not say it.
+
+    Attributes:
+        fields: ``observation.state`` and ``action`` → field descriptions.
+        joints: names of the joints.
+        state: features that make up the state, in their order; empty for ``observation.state``.
+        action: features that make up the action; empty for ``action``.
+    """
+
+    fields: Mapping[str, Any] | None = None
+    joints: tuple[str, ...] = ()
+    state: tuple[str, ...] = ()
+    action: tuple[str, ...] = ()
+
+
 class Files:
     """The files of one episode on disk."""
 

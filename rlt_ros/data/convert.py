@@ -80,6 +80,7 @@ def to_lerobot(
         "frames": info["total_frames"],
         "kept_from_before": len(names) - len(owed),
         "skipped": skips.summary(),
+        "notes": source.notes.summary(),
         "damage": source.container.damage,
     }
 
@@ -122,6 +123,7 @@ def to_demonstrations(
         "episodes": kept + written,
         "kept_from_before": kept,
         "skipped": skips.summary(),
+        "notes": source.notes.summary(),
         "damage": source.container.damage,
     }
 

@@ -198,6 +198,7 @@ def embed(
         "kept_from_before": len(names) - len(owed),
         "new_observations": observations,
         "skipped": source.skips.summary(),
+        "notes": source.notes.summary(),
         "damage": source.container.damage,
     }
 

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from rlt_ros.data.errors import EpisodeError
 
 FloatArray = NDArray[np.float32]
+Note = tuple[str, str]
+"""Remark that is the same for all episodes that it applies to, and its detail."""
 _PLAIN = re.compile(r"[a-z0-9\s_.,;:!?'\"()/-]*")  # what a sentence may lose and still be the same task
 _SLUG = 60  # characters; file names have room for 255 bytes with everything around it
 Picture = NDArray[np.uint8]
@@ -71,6 +73,8 @@ class Episode:
     success: bool | None
     """Whether the task was done; None where the data set does not say."""
     cameras: Mapping[str, Camera]
+    notes: tuple[Note, ...] = ()
+    """Remarks on a recording that can be used all the same."""
 
     def __post_init__(self) -> None:
         """Raise `EpisodeError` naming what does not fit."""

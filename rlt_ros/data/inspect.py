@@ -53,5 +53,7 @@ def inspect(source: DataSource, paths: Sequence[Path], *, wanted: str = "") -> d
             "cameras": sizes,
             "human_rows": int(example.human.sum()),
         }
+    episodes.close()
+    result["notes"] = source.notes.summary()
     result["skipped"] = source.skips.summary()
     return result

@@ -6,32 +6,38 @@ with vectors of many fields (`rlt_ros.data.agibot`); others name the elements of
 
 from __future__ import annotations
 
+import dataclasses
+import io
+import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rlt_ros.data import agibot
-from rlt_ros.data.container import Container
-from rlt_ros.data.episode import Camera, Episode, differences, slug
+from rlt_ros.data.container import Container, Hints
+from rlt_ros.data.episode import Camera, Episode, FloatArray, Note, differences, slug
 from rlt_ros.data.errors import DataError, EpisodeError
 from rlt_ros.data.grippers import GripperScales, GripperValues
 from rlt_ros.data.interventions import human_rows
 from rlt_ros.data.json_text import parse
+from rlt_ros.data.lerobot_names import JointPairs, element_names
+from rlt_ros.data.lerobot_tables import Columns
 from rlt_ros.data.seams import without_seams
-from rlt_ros.data.video import PictureCamera
+from rlt_ros.data.video import DEPTH_FORMATS, EXACT, PictureCamera, is_deep
+from rlt_ros.rlt.lineage import fingerprint
 
 INFO = "meta/info.json"
 STATE, ACTION = "observation.state", "action"
 IMAGES = "observation.images."
 HUMAN = "complementary_info.is_intervention"
 SUCCESS = "next.success"
-MAX_ROWS = 1_000_000
-"""Of one episode: nine hours at 30 Hz."""
+_STAMP, _TASK = "timestamp", "task_index"
 _MAX_WIDTH = 4096
+# rad or m; grippers of the convention of `Episode` stay within it, with the overshoot of a controller.
+_RATIO = 1.05
 _PLACE = re.compile(r"\{(\w+)(?::0?(\d)d)?\}")
 
 
@@ -41,24 +47,33 @@ class LeRobotDataset:
     Args:
         container: where the files are.
         root: folder of the data set in it, with a ``/`` at the end, or empty.
-        fields: feature → field descriptions, for releases that do not publish them.
+        hints: what the user says of it.
     """
 
-    def __init__(self, container: Container, root: str, fields: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, container: Container, root: str, hints: Hints) -> None:
         """Raises `DataError` when the file does not describe a data set of states and actions."""
         self.origin = f"{container.origin}: {root}{INFO}"
         self.root = root
         self.info = self._json(container.read(root + INFO))
+        self._keys = {STATE: hints.state or (STATE,), ACTION: hints.action or (ACTION,)}
         try:
             self.fps = float(self.info["fps"])
             features: dict[str, Any] = self.info["features"]
-            self.widths = {key: int(np.prod(features[key]["shape"])) for key in (STATE, ACTION)}
             kinds = {key: str(feature["dtype"]) for key, feature in features.items()}
-            depth = {key for key, feature in features.items() if _is_depth(key, feature)}
+            self._check_keys(features, kinds)
+            parts = {
+                key: int(np.prod(features[key]["shape"])) for keys in self._keys.values() for key in keys
+            }
+            self.widths = {key: sum(parts[part] for part in keys) for key, keys in self._keys.items()}
+            self.depth = [key for key, feature in features.items() if _is_depth(key, feature)]
             described = {
-                key: (fields or {}).get(key) or features[key].get("field_descriptions") for key in self.widths
+                key: (hints.fields or {}).get(key) or features[key].get("field_descriptions")
+                for key, keys in self._keys.items()
+                if keys == (key,)
             }
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            if isinstance(error, DataError):
+                raise
             raise DataError(
                 f"{self.origin}: describes no states and actions ({type(error).__name__}: {error})"
             ) from error
@@ -66,24 +81,72 @@ class LeRobotDataset:
             raise DataError(
                 f"{self.origin}: has {self.fps} frames a second and vectors of {self.widths} elements"
             )
-        self.videos = [key for key, kind in kinds.items() if kind == "video" and key not in depth]
-        self.pictures = [key for key, kind in kinds.items() if kind == "image" and key not in depth]
-        self.columns = [STATE, ACTION, "timestamp", *(key for key in (HUMAN, SUCCESS) if key in features)]
+        self.videos = [key for key, kind in kinds.items() if kind == "video" and key not in self.depth]
+        pictures = [key for key, kind in kinds.items() if kind == "image" and key not in self.depth]
+        single = [_STAMP, *(key for key in (HUMAN, SUCCESS, _TASK) if key in features)]
+        self.columns = Columns(parts | dict.fromkeys(single, 1), frozenset(parts), pictures)
+        self._tasks = task_texts(container, root)
         self._fields: tuple[agibot.Fields, agibot.Fields] | None = None
         if any(described.values()):
             state, action = (
-                agibot.Fields(described[key] or {}, self.widths[key], key) for key in (STATE, ACTION)
+                agibot.Fields(described.get(key) or {}, self.widths[key], key) for key in (STATE, ACTION)
             )
             self._fields = (state, action)
         else:
-            self._joints = _Joints(
-                self._names(features[STATE], STATE), self._names(features[ACTION], ACTION), self.origin
-            )
+            names = [self._names(features, key) for key in (STATE, ACTION)]
+            widths = (self.widths[STATE], self.widths[ACTION])
+            self._joints = JointPairs(names[0], names[1], widths, hints.joints, self.origin)
+
+    def _check_keys(self, features: Mapping[str, Any], kinds: Mapping[str, str]) -> None:
+        """Raise `DataError` where a feature of the state or the action is absent, naming those that there are."""
+        for option, what in (("--state-key", STATE), ("--action-key", ACTION)):
+            absent = [key for key in self._keys[what] if key not in features]
+            if absent:
+                numbers = [
+                    f"{key} ({int(np.prod(features[key]['shape']))})"
+                    for key, kind in kinds.items()
+                    if kind.startswith("float") and key != _STAMP
+                ]
+                raise DataError(
+                    f"{self.origin}: describes no {', '.join(absent)}; of numbers it has "
+                    f"{', '.join(numbers) or 'nothing'}; name the feature with {option} KEY[,KEY…]"
+                )
+
+    def _names(self, features: Mapping[str, Any], what: str) -> list[str] | None:
+        """Names of the elements of a vector of one or more features; None where one has none."""
+        found = []
+        for key in self._keys[what]:
+            width = int(np.prod(features[key]["shape"]))
+            names = element_names(features[key].get("names"), width, f"{self.origin}: {key}")
+            if names is None and width == 1:
+                names = [key.rsplit(".", 1)[-1]]
+            if names is None:
+                return None
+            found += names
+        return found
+
+    def described(self, index: int) -> str:
+        """Digest of what the description says about an episode beside its files."""
+        high = self.info.get("high_level_instruction")
+        features = [self.info["features"][key] for keys in self._keys.values() for key in keys]
+        label = high.get(str(index)) if isinstance(high, Mapping) else None
+        human = [
+            self.info[key].get(str(index))
+            for key in ("take_over", "intervention_info")
+            if isinstance(self.info.get(key), Mapping)
+        ]
+        content = [self.fps, features, label, human, sorted(self._tasks.items())]
+        return fingerprint(json.dumps(content, sort_keys=True).encode("utf-8", "surrogatepass"))
 
     @property
     def has_grippers(self) -> bool:
         """Whether a gripper convention is to be found out."""
-        return self._fields is not None
+        return self._fields is not None or set(agibot.GRIPPERS) <= set(self._joints.names)
+
+    @property
+    def has_tasks(self) -> bool:
+        """Whether episodes without a task of their own can have one by the index in their tables."""
+        return bool(self._tasks) and _TASK in self.columns.widths
 
     def _json(self, data: bytes) -> dict[str, Any]:
         try:
@@ -93,21 +156,6 @@ class LeRobotDataset:
         if not isinstance(info, dict):
             raise DataError(f"{self.origin}: is no JSON object; fetch it again")
         return info
-
-    def _names(self, feature: Mapping[str, Any], key: str) -> list[str]:
-        names = feature.get("names")
-        if isinstance(names, Mapping):
-            names = [
-                name for group in names.values() for name in (group if isinstance(group, list) else [group])
-            ]
-        if not isinstance(names, list) or len(names) != self.widths[key]:
-            if self.widths[key] > 32:  # no arm has as many; somebody's fields are in it
-                raise DataError(
-                    f"{self.origin}: {key} has {self.widths[key]} elements without names or field_descriptions; say "
-                    "what they are with --fields FILE (docs/how-to/data.md)"
-                )
-            return [f"joint_{index}" for index in range(self.widths[key])]
-        return [str(name) for name in names]
 
     def instruction(self, episode: int, tasks: Sequence[str]) -> str:
         """What the robot was told: AgiBot's sentence where there is one, otherwise the task."""
@@ -119,10 +167,27 @@ class LeRobotDataset:
             raise EpisodeError("has no task")
         return text
 
+    def tasks_of(self, tasks: Sequence[str], rows: Mapping[str, NDArray[Any]]) -> list[str]:
+        """Tasks of an episode: those that its description lists, otherwise those that its rows name by index."""
+        if tasks or _TASK not in rows:
+            return list(tasks)
+        indices = dict.fromkeys(int(index) for index in rows[_TASK])
+        return [self._tasks[index] for index in indices if index in self._tasks]
+
     def grippers(self, rows: Mapping[str, NDArray[Any]]) -> GripperValues:
         """What the grippers did in an episode."""
-        assert self._fields is not None
-        return agibot.grippers_of(rows[STATE], rows[ACTION], *self._fields)
+        state, action = self._vector(rows, STATE), self._vector(rows, ACTION)
+        if self._fields is not None:
+            return agibot.grippers_of(state, action, *self._fields)
+        places = [self._joints.names.index(name) for name in agibot.GRIPPERS]
+        return GripperValues(self._joints.state(state)[0][:, places], action[:, places])
+
+    def _vector(self, rows: Mapping[str, NDArray[Any]], what: str) -> NDArray[Any]:
+        return np.concatenate([rows[key] for key in self._keys[what]], axis=1)
+
+    def times(self, rows: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+        """(T,) time of each row since the beginning of the episode, s. See `row_times`."""
+        return row_times(rows[_STAMP], self.fps)[0]
 
     def episode(
         self,
@@ -133,158 +198,148 @@ class LeRobotDataset:
         cameras: Mapping[str, Camera],
         scales: GripperScales | None,
     ) -> Episode:
-        """The episode of some rows of the table, as `read_rows` gives them."""
-        count = len(rows["timestamp"])
-        human = human_rows(self.info, index, count)
+        """The episode of some rows of the table, as `rlt_ros.data.lerobot_tables.Tables` gives them."""
+        times, notes = row_times(rows[_STAMP], self.fps)
+        human = human_rows(self.info, index, len(times))
         if HUMAN in rows:
-            human |= rows[HUMAN].astype(bool).reshape(-1)
+            human |= rows[HUMAN].astype(bool)
+        tasks = self.tasks_of(tasks, rows)
         instruction = self.instruction(index, tasks)
-        task = slug(tasks[0] if tasks else instruction)
-        stamps = np.round(rows["timestamp"].astype(np.float64).reshape(-1) * 1e9)
-        if not np.isfinite(stamps).all():
-            raise EpisodeError("has NaN or infinite values in timestamp")
-        named = {_camera(key): camera for key, camera in cameras.items()}
+        if len(set(tasks)) > 1:
+            notes.append(("has several tasks; the first stands for all", "; ".join(tasks)))
+        common: dict[str, Any] = {
+            "name": name,
+            "task": slug(tasks[0] if tasks else instruction),
+            "instruction": instruction,
+            "hz": self.fps,
+            "stamps": np.round(times * 1e9).astype(np.int64),
+            "human": human,
+            "cameras": {_camera(key): camera for key, camera in cameras.items()},
+        }
+        absent = [key for key in self.columns.pictures if key not in cameras] + self.depth
+        if absent:
+            notes.append(("has depth pictures, which are left out", ", ".join(absent)))
         if self._fields is not None:
             assert scales is not None
-            return agibot.make_episode(
-                name=name,
-                task=task,
-                instruction=instruction,
-                hz=self.fps,
-                stamps=stamps.astype(np.int64),
-                arms=agibot.arms_of(rows[STATE], rows[ACTION], *self._fields),
+            made = agibot.make_episode(
+                arms=agibot.arms_of(self._vector(rows, STATE), self._vector(rows, ACTION), *self._fields),
                 grippers=self.grippers(rows),
                 scales=scales,
-                human=human,
-                cameras=named,
+                **common,
             )
-        position, velocity = self._joints.state(rows[STATE])
-        position, command = without_seams(position, rows[ACTION].astype(np.float32))
+            return dataclasses.replace(made, notes=tuple(notes))
+        position, velocity, command = self._motion(rows, scales, times)
         return Episode(
-            name=name,
-            task=task,
-            instruction=instruction,
-            hz=self.fps,
-            stamps=stamps.astype(np.int64),
             joints=self._joints.names,
             position=position,
-            velocity=differences(position, self.fps) if velocity is None else velocity,
+            velocity=velocity,
             command=command,
-            human=human,
             success=bool(rows[SUCCESS].any()) if SUCCESS in rows else None,
-            cameras=named,
+            notes=(*notes, *self._joints.unit_notes(position, command)),
+            **common,
         )
 
+    def _motion(
+        self, rows: Mapping[str, NDArray[Any]], scales: GripperScales | None, times: NDArray[np.float64]
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Positions, velocities and commands (T, A)."""
+        position, velocity = self._joints.state(self._vector(rows, STATE))
+        command = self._vector(rows, ACTION).astype(np.float32)
+        for what, values in (("position", position), ("command", command)):
+            if not np.isfinite(values).all():
+                raise EpisodeError(f"has NaN or infinite values in {what}")
+        self._joints.check_targets(position, command)
+        position, command = without_seams(position, command)
+        scaled = []
+        if scales is not None:
+            position, command = position.copy(), command.copy()
+            for side, gripper in enumerate(agibot.GRIPPERS):
+                place = self._joints.names.index(gripper)
+                pair = (scales.state[side], scales.action[side])
+                # Values that are ratios already keep their range, also where a gripper never closed fully.
+                if any(max(abs(scale.open), abs(scale.closed)) > _RATIO for scale in pair):
+                    position[:, place] = pair[0].normalise(position[:, place])
+                    command[:, place] = pair[1].normalise(command[:, place])
+                    scaled.append(place)
+        derived = derivative(position, times, self.fps)
+        if velocity is None:
+            return position, derived, command
+        velocity[:, scaled] = derived[:, scaled]
+        return position, velocity, command
+
     def picture_cameras(self, rows: Mapping[str, NDArray[Any]]) -> dict[str, Camera]:
-        """Cameras whose pictures are in the table."""
-        return {key: PictureCamera(list(rows[key])) for key in self.pictures}
-
-
-class _Joints:
-    """Which elements of the state belong to which element of the action, by their names."""
-
-    def __init__(self, state: Sequence[str], action: Sequence[str], origin: str) -> None:
-        self.names = tuple(name.removesuffix(".pos") for name in action)
-        plain = [index for index, name in enumerate(state) if not name.endswith((".vel", ".eff", ".effort"))]
-        at = {state[index].removesuffix(".pos"): index for index in plain}
-        if set(self.names) <= at.keys():
-            self._position = [at[name] for name in self.names]
-        elif len(plain) == len(self.names):
-            self._position = plain
-        else:
-            raise DataError(
-                f"{origin}: the state {list(state)} does not say where the joints {list(self.names)} of the action are"
-            )
-        speeds = {
-            name.removesuffix(".vel"): index for index, name in enumerate(state) if name.endswith(".vel")
+        """Cameras whose pictures are in the table; 16-bit pictures are depth, and no camera."""
+        return {
+            key: PictureCamera(list(rows[key])) for key in self.columns.pictures if not is_deep(rows[key][0])
         }
-        self._velocity = [speeds[name] for name in self.names] if set(self.names) <= speeds.keys() else None
-
-    def state(self, vectors: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Positions (T, A), and velocities where they are in the state."""
-        vectors = vectors.astype(np.float32)
-        return vectors[:, self._position], None if self._velocity is None else vectors[:, self._velocity]
 
 
-def read_rows(
-    path: Path, dataset: LeRobotDataset, length: int, *, episode: int | None = None
-) -> dict[str, NDArray[Any]]:
-    """Columns of one episode: vectors (T, N), single values (T,), pictures as (T,) bytes objects.
-
-    Args:
-        path: a Parquet file.
-        dataset: whose columns they are.
-        length: rows that the episode has by the description of the data set.
-        episode: which rows of a file with several.
+def row_times(stamps: NDArray[Any], fps: float) -> tuple[NDArray[np.float64], list[Note]]:
+    """(T,) times of rows, s, on the grid of ``fps`` on which they have to lie; a remark where rows are missing.
 
     Raises:
-        EpisodeError: the file cannot be read, a column is absent, or a length is another one.
+        EpisodeError: two rows are not a multiple of 1 / fps apart, within LeRobot's tolerance.
+    """
+    times = np.asarray(stamps, np.float64).reshape(-1)
+    if not np.isfinite(times).all():
+        raise EpisodeError("has NaN or infinite values in timestamp")
+    rounding = float(np.abs(times).max() * np.finfo(np.float32).eps)
+    gaps = np.diff(times)
+    steps = np.round(gaps * fps)
+    wrong = (steps < 1) | (np.abs(gaps - steps / fps) > EXACT + 2 * rounding)
+    drift = np.abs(times - times[0] - np.concatenate([[0], np.cumsum(steps)]) / fps) > 0.5 / fps
+    if wrong.any() or drift.any():
+        row = int(np.argmax(wrong)) if wrong.any() else int(np.argmax(drift)) - 1
+        raise EpisodeError(
+            f"has stamps that do not fit fps {fps:g}",
+            f"timestamp is {times[row]:.6g} s in row {row} and {times[row + 1]:.6g} s in the next; correct `fps` in "
+            f"{INFO}, or the stamps",
+        )
+    grid = np.round(times * fps) / fps
+    times = np.where(np.abs(grid - times) <= EXACT + rounding, grid, times)
+    holes = np.flatnonzero(steps > 1)
+    if not len(holes):
+        return times, []
+    detail = f"{len(holes)} holes, the longest {gaps.max():.3g} s, the first after row {holes[0]}"
+    return times, [("has holes in its table; rows before and after them follow one another", detail)]
+
+
+def derivative(position: FloatArray, times: NDArray[np.float64], fps: float) -> FloatArray:
+    """(T, A) velocities of positions at times that may have holes, per second."""
+    if len(times) < 2 or np.ptp(times) < (len(times) - 0.5) / fps:
+        return differences(position, fps)
+    return np.gradient(position, times, axis=0).astype(np.float32)
+
+
+def task_texts(container: Container, root: str) -> dict[int, str]:
+    """Task index → text, from ``meta/tasks.jsonl`` (v2) or ``meta/tasks.parquet`` (v3); empty where there is none.
+
+    Raises:
+        DataError: the file cannot be read.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if not 0 < length <= MAX_ROWS:
-        raise EpisodeError(f"has {length} rows")
-    columns = [*dataset.columns, *dataset.pictures]
+    lines, table = f"{root}meta/tasks.jsonl", f"{root}meta/tasks.parquet"
     try:
-        file = pq.ParquetFile(path)
-        absent = sorted(set(columns) - set(file.schema_arrow.names))
-        if absent:
-            raise EpisodeError(f"lacks the columns {', '.join(absent)}")
-        if episode is None and file.metadata.num_rows != length:
-            raise EpisodeError("has another number of rows than its data set says")
-        if episode is None:
-            table = file.read(columns=columns)
+        if lines in container.files:
+            entries = [parse(line) for line in container.read(lines).splitlines() if line.strip()]
+        elif table in container.files:
+            entries = pq.read_table(io.BytesIO(container.read(table))).to_pylist()
         else:
-            table = pq.read_table(path, columns=columns, filters=[("episode_index", "==", episode)])
-    except (pa.ArrowException, OSError) as error:
-        raise EpisodeError(f"has a table that cannot be read ({str(error)[:80]})") from error
-    if table.num_rows != length:
-        raise EpisodeError("has another number of rows than its data set says")
-    widths = {**dataset.widths, "timestamp": 1, HUMAN: 1, SUCCESS: 1}
-    rows: dict[str, NDArray[Any]] = {}
-    for key in dataset.columns:
-        rows[key] = _vectors(table[key], key, length, widths[key])
-    for key in dataset.pictures:
-        rows[key] = np.array([_picture_bytes(value.as_py()) for value in table[key]], dtype=object)
-    return rows
-
-
-def _vectors(column: Any, key: str, length: int, width: int) -> NDArray[Any]:
-    """(T, N) of a column of lists, (T,) of one of numbers."""
-    import pyarrow as pa
-
-    array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
-    lists = (
-        pa.types.is_list(array.type)
-        or pa.types.is_large_list(array.type)
-        or pa.types.is_fixed_size_list(array.type)
-    )
-    if array.null_count:
-        raise EpisodeError(f"has rows without {key}")
-    values = array.flatten() if lists else array
-    numeric = (
-        pa.types.is_floating(values.type)
-        or pa.types.is_integer(values.type)
-        or pa.types.is_boolean(values.type)
-    )
-    if not numeric or values.null_count:
-        raise EpisodeError(f"has values in {key} that are no numbers")
-    if len(values) != length * width:
-        raise EpisodeError(f"has vectors of another length in {key}")
-    if lists and not pa.types.is_fixed_size_list(array.type):
-        lengths = np.diff(array.offsets.to_numpy(zero_copy_only=False))
-        if not (lengths == width).all():
-            raise EpisodeError(f"has vectors of another length in {key}")
-    flat = values.to_numpy(zero_copy_only=False)
-    return flat.reshape(length, width) if key in (STATE, ACTION) else flat
-
-
-def _picture_bytes(value: Any) -> bytes:
-    data = value.get("bytes") if isinstance(value, Mapping) else value
-    if not isinstance(data, bytes):
-        raise EpisodeError("has a picture that is not in its table")
-    return data
+            return {}
+        texts = {}
+        for entry in entries:
+            index = int(entry.pop(_TASK))
+            # pandas keeps the text as the index of its frame, whose column has no fixed name.
+            text = entry.get("task", next(iter(entry.values()), None))
+            if isinstance(text, str) and text.strip():
+                texts[index] = text
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{container.origin}: {root}meta/tasks cannot be read ({type(error).__name__}: {error}); fetch it again"
+        ) from error
+    return texts
 
 
 def fill(template: Any, **values: int | str) -> str:
@@ -322,8 +377,13 @@ def roots(container: Container, version: str) -> list[str]:
 
 
 def _is_depth(key: str, feature: Mapping[str, Any]) -> bool:
-    details = feature.get("info") or feature.get("video_info") or {}
-    return "depth" in key.rsplit(".", 1)[-1] or bool(details.get("video.is_depth_map"))
+    """Whether a feature is marked as depth, is called so, or has the pixels of depth."""
+    if feature["dtype"] not in ("video", "image"):
+        return False
+    details = {**(feature.get("video_info") or {}), **(feature.get("info") or {})}
+    marks = [{**feature, **details}.get(mark) for mark in ("is_depth_map", "video.is_depth_map")]
+    pixels = str(details.get("video.pix_fmt") or "")
+    return "depth" in key.rsplit(".", 1)[-1] or any(marks) or pixels.startswith(DEPTH_FORMATS)
 
 
 def _camera(key: str) -> str:

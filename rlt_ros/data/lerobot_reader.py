@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
-from rlt_ros.data.container import Container, EpisodeRef, Files
+from rlt_ros.data.container import Container, EpisodeRef, Files, Hints
 from rlt_ros.data.episode import Camera, Episode
-from rlt_ros.data.errors import Skips
+from rlt_ros.data.errors import EpisodeError, Skips
 from rlt_ros.data.grippers import GripperScales, GripperValues
 from rlt_ros.data.lerobot import IMAGES, LeRobotDataset, roots
-from rlt_ros.data.video import VideoCamera
+from rlt_ros.data.lerobot_tables import Tables
+from rlt_ros.data.video import EXACT, VideoCamera
 
 
 class LeRobotReader(ABC):
@@ -19,7 +20,7 @@ class LeRobotReader(ABC):
 
     Args:
         container: where they lie.
-        fields: names of the elements of vectors, for sets that do not say them.
+        hints: what the user says of them.
 
     Raises:
         DataError: a description cannot be read.
@@ -29,12 +30,13 @@ class LeRobotReader(ABC):
     version: ClassVar[str]
     """How `codebase_version` of the format begins."""
 
-    def __init__(self, container: Container, fields: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, container: Container, hints: Hints) -> None:
         self.refs: list[EpisodeRef] = []
         self.problems = Skips()
         self._sets: dict[str, LeRobotDataset] = {}
+        self._tables = Tables()
         for root in roots(container, self.version):
-            self._sets[root] = LeRobotDataset(container, root, fields)
+            self._sets[root] = LeRobotDataset(container, root, hints)
             self._list(container, root)
 
     def survey(self, ref: EpisodeRef) -> tuple[str, ...]:
@@ -50,9 +52,16 @@ class LeRobotReader(ABC):
         dataset = self._sets[ref.info["root"]]
         rows = self._rows(ref, files)
         cameras: dict[str, Camera] = dataset.picture_cameras(rows)
-        for key, (path, start) in ref.info["videos"].items():
+        times = dataset.times(rows)
+        for key, (path, start, end) in ref.info["videos"].items():
+            # Up to half a row later the nearest picture is still this episode's.
+            if end is not None and start + times[-1] > end - 0.5 / dataset.fps + EXACT:
+                raise EpisodeError(
+                    "has a video that is shorter than its joint states",
+                    f"{key}: rows go on to {times[-1]:.3f} s, its pictures end at {end - start:.3f} s",
+                )
             cameras[key] = VideoCamera(
-                files.path(path), fps=dataset.fps, rows=ref.info["length"], start=start
+                files.path(path), fps=dataset.fps, rows=len(times), times=start + times
             )
         return dataset.episode(ref.name, ref.info["index"], ref.info["tasks"], rows, cameras, scales)
 
@@ -60,20 +69,25 @@ class LeRobotReader(ABC):
         """List an episode that can be read; count any other one with the reason.
 
         ``ref.needs`` begins with the table. ``ref.info`` has `root`, `index`, `length`, `tasks`, and `videos`: of each
-        feature the path, and the time at which the episode begins in that file, s.
+        feature the path, and the times at which the episode begins and ends in that file, s; the end may be None.
         """
         absent = [name for name in ref.needs if name not in container.files]
         if ref.needs[0] in absent:
             self.problems.add("lacks its table", ref.name)
         elif absent:
             lacking = [
-                key.removeprefix(IMAGES) for key, (path, _) in ref.info["videos"].items() if path in absent
+                key.removeprefix(IMAGES) for key, (path, *_) in ref.info["videos"].items() if path in absent
             ]
             self.problems.add(f"lacks the video of {', '.join(lacking)}", ref.name)
-        elif not ref.info["tasks"] and "high_level_instruction" not in self._sets[ref.info["root"]].info:
+        elif not self._has_task(ref):
             self.problems.add("has no task", ref.name)
         else:
-            self.refs.append(ref)
+            described = self._sets[ref.info["root"]].described(ref.info["index"])
+            self.refs.append(replace(ref, info={**ref.info, "described": described}))
+
+    def _has_task(self, ref: EpisodeRef) -> bool:
+        dataset = self._sets[ref.info["root"]]
+        return bool(ref.info["tasks"]) or dataset.has_tasks or "high_level_instruction" in dataset.info
 
     @abstractmethod
     def _list(self, container: Container, root: str) -> None:

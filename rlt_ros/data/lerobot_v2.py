@@ -7,7 +7,7 @@ from typing import Any
 from rlt_ros.data.container import Container, EpisodeRef, Files
 from rlt_ros.data.errors import DataError
 from rlt_ros.data.json_text import parse
-from rlt_ros.data.lerobot import IMAGES, fill, read_rows
+from rlt_ros.data.lerobot import IMAGES, fill
 from rlt_ros.data.lerobot_reader import LeRobotReader
 
 _DATA = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
@@ -20,7 +20,8 @@ class LeRobotV2(LeRobotReader):
     layout, version = "lerobot_v2", "v2"
 
     def _rows(self, ref: EpisodeRef, files: Files) -> dict[str, Any]:
-        return read_rows(files.path(ref.needs[0]), self._sets[ref.info["root"]], ref.info["length"])
+        columns = self._sets[ref.info["root"]].columns
+        return self._tables.read(files.path(ref.needs[0]), columns, ref.info["length"])
 
     def _list(self, container: Container, root: str) -> None:
         dataset = self._sets[root]
@@ -59,7 +60,11 @@ class LeRobotV2(LeRobotReader):
                 for template in (dataset.info.get("video_path") or _VIDEO, _VIDEO)
                 for name in (key, key.removeprefix(IMAGES))
             ]
-            videos[key] = (next((path for path in candidates if path in container.files), candidates[0]), 0.0)
+            videos[key] = (
+                next((path for path in candidates if path in container.files), candidates[0]),
+                0.0,
+                None,
+            )
         name = f"{root}episode_{index:06d}"
         info = {"root": root, "index": index, "length": length, "tasks": tasks, "videos": videos}
-        self._keep(container, EpisodeRef(name, (data, *(path for path, _ in videos.values())), info))
+        self._keep(container, EpisodeRef(name, (data, *(path for path, *_ in videos.values())), info))

@@ -9,7 +9,7 @@ from typing import Any
 
 from rlt_ros.data.container import Container, EpisodeRef, Files
 from rlt_ros.data.errors import DataError
-from rlt_ros.data.lerobot import fill, read_rows
+from rlt_ros.data.lerobot import fill
 from rlt_ros.data.lerobot_reader import LeRobotReader
 
 _DATA = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
@@ -23,7 +23,8 @@ class LeRobotV3(LeRobotReader):
 
     def _rows(self, ref: EpisodeRef, files: Files) -> dict[str, Any]:
         dataset = self._sets[ref.info["root"]]
-        return read_rows(files.path(ref.needs[0]), dataset, ref.info["length"], episode=ref.info["index"])
+        path, length = files.path(ref.needs[0]), ref.info["length"]
+        return self._tables.read(path, dataset.columns, length, episode=ref.info["index"])
 
     def _list(self, container: Container, root: str) -> None:
         tables = sorted(
@@ -61,7 +62,8 @@ class LeRobotV3(LeRobotReader):
             start = float(row[f"videos/{key}/from_timestamp"])
             if not math.isfinite(start):
                 raise ValueError(f"episode {index} begins at {start} s of its video")
-            videos[key] = (root + path, start)
+            end = row.get(f"videos/{key}/to_timestamp")
+            videos[key] = (root + path, start, None if end is None else float(end))
         info = {
             "root": root,
             "index": index,
@@ -69,7 +71,7 @@ class LeRobotV3(LeRobotReader):
             "tasks": [str(task) for task in row.get("tasks") or []],
             "videos": videos,
         }
-        needs = (root + data, *dict.fromkeys(path for path, _ in videos.values()))
+        needs = (root + data, *dict.fromkeys(path for path, *_ in videos.values()))
         self._keep(container, EpisodeRef(f"{root}episode_{index:06d}", needs, info))
 
 

@@ -100,13 +100,16 @@ class LeRobotWriter:
         if self._done.get(episode.name) == source:
             return
         if not episode.cameras:
-            raise EpisodeError("has no camera")
+            raise EpisodeError("has no camera", "; ".join(" ".join(note) for note in episode.notes))
         odd = [name for name in episode.cameras if not re.fullmatch(r"\w[\w. -]*", name)]
         if odd:
             raise EpisodeError(f"has a camera whose name cannot be a file's: {odd[0]!r}")
         fps = round(episode.hz)
         if abs(fps - episode.hz) > 1e-6:
-            raise EpisodeError(f"has {episode.hz} rows a second; LeRobot counts whole ones")
+            raise EpisodeError(
+                f"has {episode.hz:g} rows a second, and LeRobot counts whole ones; demonstrations can hold it: "
+                "--to demonstrations"
+            )
         part = self._pieces / _PART
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()

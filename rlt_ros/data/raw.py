@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlt_ros.data import agibot
-from rlt_ros.data.container import Container, EpisodeRef, Files
+from rlt_ros.data.container import Container, EpisodeRef, Files, Hints
 from rlt_ros.data.episode import Camera, Episode, slug
 from rlt_ros.data.errors import EpisodeError, Skips
 from rlt_ros.data.grippers import GripperScales, GripperValues
 from rlt_ros.data.hdf5 import open_arrays
 from rlt_ros.data.json_text import parse
-from rlt_ros.data.lerobot import MAX_ROWS
+from rlt_ros.data.lerobot_tables import MAX_ROWS
 from rlt_ros.data.video import PictureCamera, VideoCamera
 
 JOINTS = "aligned_joints.h5"
@@ -40,7 +40,7 @@ class RawEpisodes:
 
     layout = "raw"
 
-    def __init__(self, container: Container, fields: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, container: Container, hints: Hints) -> None:
         self.refs: list[EpisodeRef] = []
         self.problems = Skips()
         for path in sorted(container.files):

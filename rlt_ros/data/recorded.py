@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Any
 
 import numpy as np
 
-from rlt_ros.data.container import Container, EpisodeRef, Files
+from rlt_ros.data.container import Container, EpisodeRef, Files, Hints
 from rlt_ros.data.demonstrations import Demonstration, DemonstrationError, load
 from rlt_ros.data.episode import Camera, Episode
 from rlt_ros.data.errors import EpisodeError, Skips
@@ -21,16 +19,13 @@ class Recorded:
 
     Args:
         container: where the files are.
-        fields: unused; demonstrations say themselves what they hold.
-        joints: names of the joints, which the files do not hold.
+        hints: names of the joints, which the files do not hold.
     """
 
     layout = "demonstrations"
 
-    def __init__(
-        self, container: Container, fields: Mapping[str, Any] | None = None, *, joints: tuple[str, ...] = ()
-    ) -> None:
-        self._joints = joints
+    def __init__(self, container: Container, hints: Hints) -> None:
+        self._joints = hints.joints
         self.problems = Skips()
         self.refs = [
             EpisodeRef(path.removesuffix(".safetensors"), (path,))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from rlt_ros.data.agibot_world import AgiBotWorld
 from rlt_ros.data.archive import SPOOL, Archives, Progress, work_folder
-from rlt_ros.data.container import Container, EpisodeRef, Files, Folder
+from rlt_ros.data.container import Container, EpisodeRef, Files, Folder, Hints, files_below
 from rlt_ros.data.episode import Episode
 from rlt_ros.data.errors import DataError, Skips
 from rlt_ros.data.grippers import GripperScales, GripperValues, observe
@@ -22,6 +22,7 @@ from rlt_ros.data.mixed import Mixed
 from rlt_ros.data.parts import Archive, group_parts, is_part
 from rlt_ros.data.raw import RawEpisodes
 from rlt_ros.data.recorded import Recorded
+from rlt_ros.data.video import VideoCamera
 from rlt_ros.rlt.lineage import fingerprint
 
 _HUB_FOLDERS = ("observations", "proprio_stats", "task_info")
@@ -54,7 +55,13 @@ class Format(Protocol):
         ...
 
 
-FORMATS: tuple[Callable[..., Format], ...] = (LeRobotV2, LeRobotV3, RawEpisodes, AgiBotWorld, Recorded)
+FORMATS: tuple[Callable[[Container, Hints], Format], ...] = (
+    LeRobotV2,
+    LeRobotV3,
+    RawEpisodes,
+    AgiBotWorld,
+    Recorded,
+)
 """Layouts in the order in which they are looked for."""
 
 
@@ -63,16 +70,17 @@ class DataSource:
 
     Attributes:
         skips: what was left out so far, and why.
+        notes: what was used, and is remarkable.
     """
 
-    def __init__(
-        self, container: Container, fields: Mapping[str, Any] | None = None, joints: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, container: Container, hints: Hints) -> None:
         """Raises `DataError` when no known layout is there."""
         self.container = container
-        self._format = _detect(container, fields, joints)
+        self._hints = hints
+        self._format = _detect(container, hints)
         self.skips = Skips()
         self.skips.merge(self._format.problems)
+        self.notes = Skips()
         self._scales: GripperScales | None = None
         self._by_name: dict[str, EpisodeRef] | None = None
 
@@ -91,7 +99,8 @@ class DataSource:
         if self._by_name is None:
             self._by_name = {ref.name: ref for ref in self._format.refs}
         ref = self._by_name[name]
-        content = json.dumps([self.container.state(ref.needs), ref.info], sort_keys=True, default=str)
+        files = self.container.state(ref.needs)
+        content = json.dumps([files, ref.info, asdict(self._hints)], sort_keys=True, default=str)
         return fingerprint(content.encode("utf-8", "surrogatepass"))
 
     def reasons(self) -> list[str]:
@@ -123,7 +132,7 @@ class DataSource:
             )
         return list(dict.fromkeys(chosen))
 
-    def episodes(self, names: Collection[str] | None = None) -> Iterator[Episode]:
+    def episodes(self, names: Collection[str] | None = None) -> Generator[Episode, None, None]:
         """Episodes in the order in which they can be had; those that cannot be used are counted in ``skips``.
 
         An episode's files are there until the next one is asked for.
@@ -133,8 +142,20 @@ class DataSource:
         scales = self.gripper_scales() if wanted else None
         for ref, files in self.container.episodes(wanted):
             episode = self.skips.attempt(ref.name, lambda: self._format.load(ref, files, scales))  # noqa: B023
-            if episode is not None:
+            if episode is None:
+                continue
+            try:
                 yield episode
+            finally:  # cameras know it only after they were used
+                self._note(episode)
+
+    def _note(self, episode: Episode) -> None:
+        for reason, detail in episode.notes:
+            self.notes.add(reason, episode.name, detail)
+        for camera in episode.cameras.values():
+            if isinstance(camera, VideoCamera):
+                for reason, detail in camera.notes.items():
+                    self.notes.add(reason, episode.name, detail)
 
     def gripper_scales(self) -> GripperScales | None:
         """What gripper values mean, from the first episodes; None where the layout has no convention of its own."""
@@ -160,6 +181,8 @@ def open_source(
     work: Path | None = None,
     fields: Path | None = None,
     joints: Sequence[str] = (),
+    state: Sequence[str] = (),
+    action: Sequence[str] = (),
     spool: int = SPOOL,
     progress: Progress | None = None,
 ) -> DataSource:
@@ -170,22 +193,24 @@ def open_source(
         work: folder for catalogues and files on their way; by default one in the user's cache.
         fields: JSON file with field descriptions of ``observation.state`` and ``action``.
         joints: names of the joints, for recordings that have none.
+        state: features of a LeRobot set that make up the state; by default ``observation.state``.
+        action: features that make up the action; by default ``action``.
         spool: bytes of incomplete episodes of an archive that may lie in ``work``.
         progress: told how far the reading of an archive is.
 
     Raises:
         DataError: nothing there can be read.
     """
-    descriptions = _read_fields(fields)
+    hints = Hints(_read_fields(fields), tuple(joints), tuple(state), tuple(action))
     archives = archives_of(paths)
     folder = paths[0] if len(paths) == 1 and paths[0].is_dir() else None
     if not archives:
         if folder is None:
             raise DataError("no data was given; name a folder, an archive or its parts")
-        return DataSource(Folder(folder), descriptions, joints)
+        return DataSource(Folder(folder), hints)
     packed = Archives(archives, work or work_folder(archives, cache_folder()), spool=spool, progress=progress)
     container = Mixed(Folder(folder), packed) if folder is not None and archives[0].prefix else packed
-    return DataSource(container, descriptions, joints)
+    return DataSource(container, hints)
 
 
 def archives_below(folder: Path) -> list[Archive]:
@@ -194,7 +219,7 @@ def archives_below(folder: Path) -> list[Archive]:
     Raises:
         DataError: several folders have some.
     """
-    parts = [path for path in folder.rglob("*.t*") if path.is_file() and is_part(path)]
+    parts = [path for path in files_below(folder) if is_part(path)]
     homes = sorted({path.parent for path in parts})
     hub = [path for path in parts if {*path.relative_to(folder).parts[:-1]} & {*_HUB_FOLDERS}]
     if hub:
@@ -222,11 +247,9 @@ def cache_folder() -> Path:
     return (Path(home) if home else Path.home() / ".cache") / "rlt_ros" / "data"
 
 
-def _detect(container: Container, fields: Mapping[str, Any] | None, joints: Sequence[str]) -> Format:
+def _detect(container: Container, hints: Hints) -> Format:
     for make in FORMATS:
-        candidate = (
-            make(container, fields, joints=tuple(joints)) if make is Recorded else make(container, fields)
-        )
+        candidate = make(container, hints)
         if candidate.refs or len(candidate.problems):
             return candidate
     found = ", ".join(list(container.files)[:5]) or "no file"

@@ -31,7 +31,7 @@ CODECS = {"av1": "libsvtav1", "hevc": "libx265", "h264": "libx264"}
 EXACT = 1e-4
 """s between a picture and its row up to which they count as simultaneous; LeRobot's ``tolerance_s``."""
 _EQUAL = 1e-6  # s; rounding of times on the clocks of containers
-_DEPTH = ("gray9", "gray10", "gray12", "gray14", "gray16", "ya16")
+DEPTH_FORMATS = ("gray9", "gray10", "gray12", "gray14", "gray16", "ya16")
 """Beginnings of FFmpeg's names of single-channel formats beyond 8 bits, which hold distances."""
 _CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "matroska", ".avi": "avi"}
 _OPTIONS = {
@@ -165,6 +165,11 @@ def decode_picture(data: bytes, size: tuple[int, int] | None = None) -> Picture:
     return _rgb(frames[0], size)
 
 
+def is_deep(data: bytes) -> bool:
+    """Whether encoded bytes are a PNG picture of more than 8 bits, as depth is kept (ISO/IEC 15948, IHDR)."""
+    return data.startswith(b"\x89PNG") and len(data) > 24 and data[24] > 8
+
+
 def encode_picture(picture: Picture) -> bytes:
     """JPEG bytes of an RGB picture (h, w, 3)."""
     import av
@@ -296,7 +301,7 @@ def _add_stream(container: Any, encoder: str, fps: int, picture: Picture) -> Any
 
 
 def _rgb(frame: Any, size: tuple[int, int] | None) -> Picture:
-    if frame.format.name.startswith(_DEPTH):
+    if frame.format.name.startswith(DEPTH_FORMATS):
         raise EpisodeError(
             "has depth among its colour pictures; mark the feature with is_depth_map", frame.format.name
         )
