@@ -328,7 +328,7 @@ class BagImport:
         """The VLA, loaded when it is first needed."""
         if self._frozen is None:
             setup = self._settings.setup
-            frozen = load_frozen(setup.vla, self._task.name, setup.robot)
+            frozen = load_frozen(setup.vla, self._task.name, setup.robot, self._profile.continuous)
             require_fit(
                 frozen.vla,
                 self._profile,

@@ -168,8 +168,8 @@ class InferenceNode(LifecycleNode):
     def _load(self) -> None:
         setup = self._setup
         task = load_task(setup.task)
-        frozen = load_frozen(setup.vla, task.name, setup.robot)
         profile = load_profile(setup.robot)
+        frozen = load_frozen(setup.vla, task.name, setup.robot, profile.continuous)
         require_fit(
             frozen.vla,
             profile,

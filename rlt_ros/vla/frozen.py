@@ -16,6 +16,7 @@ from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.token_readouts import Readout
 from rlt_ros.rlt.transition import RLState
 from rlt_ros.robots.action_space import ActionSpace
+from rlt_ros.robots.turns import Mask
 from rlt_ros.vla.protocol import VLA, ObservationBatch, VLASpec, check_observations
 
 FloatArray = NDArray[np.float32]
@@ -112,11 +113,12 @@ class FrozenVLA:
     Args:
         vla: any model behind the protocol.
         token: read-out of the embeddings; its lineage must name this VLA.
+        continuous: (A,) joints of the robot that turn without end; None for none.
     """
 
-    def __init__(self, vla: VLA, token: Readout) -> None:
+    def __init__(self, vla: VLA, token: Readout, continuous: Mask | None = None) -> None:
         self._vla, self._token = vla, token
-        self.action_space = ActionSpace(vla.action_scale.double().numpy())
+        self.action_space = ActionSpace(vla.action_scale.double().numpy(), continuous)
         self.z_dim = token.z_dim
         self.lineage = Lineage(
             vla=vla.fingerprint, token=token.fingerprint, stats=self.action_space.fingerprint

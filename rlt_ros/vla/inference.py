@@ -26,6 +26,7 @@ from rlt_ros.rlt.config import RLTConfig, Shapes
 from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.stream import ActionChunk, ChunkRequest, EpisodeState, Phase, StateRecord
 from rlt_ros.rlt.transition import Source
+from rlt_ros.robots.turns import Array, nearest_turn
 from rlt_ros.vla.acting import Acting
 from rlt_ros.vla.alignment import Frame, Seen, Timeline
 from rlt_ros.vla.frozen import Perceiver
@@ -232,7 +233,8 @@ class Inference:
         if critical and run.stored and not request.overlap:
             frames = self._frames(run, request.step)
         ahead = run.look_ahead(request, seen.observation.stamp)
-        states = self._states(run, [*frames, Frame(request.step, seen, ahead, request.expected)])
+        expected = self._expected(request, seen)
+        states = self._states(run, [*frames, Frame(request.step, seen, ahead, expected)])
         if not states:
             return []
         with self._choosing:
@@ -243,6 +245,16 @@ class Inference:
         elif run.stored:
             states = self._owed(run, states, request.step)
         return [*states, chunk]
+
+    def _expected(self, request: ChunkRequest, seen: Seen) -> Array | None:
+        """Positions (A,) rad that the arm will have when the chunk begins, in the turns of the observation.
+
+        The executor may have begun in another turn of a joint that turns without end.
+        """
+        if request.expected is None:
+            return None
+        continuous = self._perceiver.action_space.continuous
+        return nearest_turn(request.expected, seen.observation.position, continuous)
 
     def _obstacle(self) -> str:
         """What the pending request still waits for."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rlt_ros.rlt.storage import StorageError
 from rlt_ros.rlt.token_readouts import load_readout
 from rlt_ros.robots.profile import DEFAULT_ROBOT
+from rlt_ros.robots.turns import Mask
 from rlt_ros.vla.builtin import BuiltinVLA, load_builtin
 from rlt_ros.vla.frozen import FrozenVLA
 from rlt_ros.vla.protocol import VLA
@@ -14,13 +15,14 @@ from rlt_ros.vla.weights import VLA_FILE, builtin_folder, token_path
 __all__ = ["BUILTIN", "load_frozen", "load_vla", "token_path"]
 
 
-def load_frozen(vla: str, task: str, robot: str = DEFAULT_ROBOT) -> FrozenVLA:
+def load_frozen(vla: str, task: str, robot: str = DEFAULT_ROBOT, continuous: Mask | None = None) -> FrozenVLA:
     """The VLA with the RL token of a task.
 
     Args:
         vla: its name.
         task: name of the task whose token is wanted.
         robot: profile of the robot that it shall move; says which of the shipped weights `builtin` means.
+        continuous: (A,) its joints that turn without end; None for none.
 
     Raises:
         StorageError: a file is missing, damaged, or not the one that the folder lists.
@@ -30,7 +32,7 @@ def load_frozen(vla: str, task: str, robot: str = DEFAULT_ROBOT) -> FrozenVLA:
     """
     reference = parse(vla)
     if reference.kind == BUILTIN:
-        return FrozenVLA(*load_builtin(task, builtin_folder(reference, robot)))
+        return FrozenVLA(*load_builtin(task, builtin_folder(reference, robot)), continuous)
     path = token_path(vla, task, robot)
     if not path.is_file():
         raise StorageError(
@@ -38,7 +40,7 @@ def load_frozen(vla: str, task: str, robot: str = DEFAULT_ROBOT) -> FrozenVLA:
             f"`rlt-ros pretrain --data DEMONSTRATIONS --vla {vla} --task {task} --out {path.parent}`"
         )
     model = load_vla(vla, robot)
-    return FrozenVLA(model, load_readout(path, vla=model.fingerprint))
+    return FrozenVLA(model, load_readout(path, vla=model.fingerprint), continuous)
 
 
 def load_vla(vla: str, robot: str = DEFAULT_ROBOT) -> VLA:

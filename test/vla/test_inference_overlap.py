@@ -8,6 +8,7 @@ import torch
 from inference_robot import HORIZON, JOINTS, PERIOD, Eyes, Robot, chunks, states
 
 from rlt_ros.rlt.stream import ActionChunk, Ending, Phase, StateRecord
+from rlt_ros.robots.action_space import ActionSpace
 from rlt_ros.vla.inference import Output
 
 
@@ -125,3 +126,17 @@ def test_an_expected_position_has_all_joints() -> None:
     robot, _ = moving(last=2, until=5)
     assert chunks(robot.asks(8, overlap=True, expected=[0.5])) == []
     assert robot.dropped[-1][0] == "malformed request"
+
+
+@pytest.mark.parametrize("turns", [(0, 0, 0), (1, 0, -2)])
+def test_what_is_expected_in_another_turn_is_the_same_place(turns: tuple[int, ...]) -> None:
+    robot = Robot()
+    robot.eyes.action_space = ActionSpace(Eyes.action_space.scale, np.array([True, False, True]))
+    robot.episode(Phase.CRITICAL)
+    robot.sees(0)
+    robot.asks(0, overlap=True)
+    robot.sees(1, 2, 3)
+    robot.executes(*range(4))
+    expected = 0.9 + 2 * np.pi * np.array(turns)
+    (chunk,) = chunks(robot.asks(4, at=3, overlap=True, expected=expected.tolist()))
+    np.testing.assert_allclose(chunk.anchor, 0.9, atol=1e-6)
