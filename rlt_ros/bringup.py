@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import typing
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rlt_ros.rlt.parameters import ConfigError, check, did_you_mean, parameter
+from rlt_ros.run_id import new_run_id
 from rlt_ros.share import share_folder
 
 MODES: Mapping[str, str] = {
@@ -25,6 +26,9 @@ MODES: Mapping[str, str] = {
     "sim": "the simulated robot alone, behind the same topics as the real one",
 }
 """Mode → what it is for."""
+
+WITHOUT_RUN = ("monitor", "sim")
+"""Modes whose nodes follow every run: views of a graph, and a robot that other launches use."""
 
 ORDER = tuple(
     f"{name}_node"
@@ -105,6 +109,11 @@ class Arguments:
     )
     record: bool = parameter(False, help="Record the graph's topics into `OUT/bag`.")
     bag: str = parameter("", help="Bags to learn from offline; several with commas between.")
+    run_id: str = parameter(
+        "",
+        help="Id of the run, which its nodes' messages carry; those of another run are dropped. Empty makes one, "
+        "except for `sim` and `monitor`, which follow every run.",
+    )
     out: str = parameter(
         "runs/graph", help="Folder of the run: replay, checkpoints, episodes. Made if missing."
     )
@@ -203,6 +212,18 @@ def from_text(values: Mapping[str, str], *, origin: str) -> Arguments:
 def as_text(value: Any) -> str:
     """A value as a command line has it; what :func:`from_text` reads."""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def with_run(mode: str, arguments: Arguments) -> Arguments:
+    """The arguments with a new run id, where the mode makes a run and none was chosen."""
+    if arguments.run_id or mode in WITHOUT_RUN:
+        return arguments
+    return replace(arguments, run_id=new_run_id())
+
+
+def simulates(specs: Sequence[NodeSpec]) -> bool:
+    """Whether a simulated robot is among the nodes."""
+    return any(spec.executable == "sim_node" for spec in specs)
 
 
 def graph(mode: str, arguments: Arguments) -> list[NodeSpec]:
@@ -380,7 +401,8 @@ def _policy(mode: str, arguments: Arguments) -> dict[str, Any]:
 
 
 def _common(arguments: Arguments) -> dict[str, Any]:
-    return {"robot": arguments.robot, "task": arguments.task, "vla": arguments.vla}
+    run = {"run_id": arguments.run_id} if arguments.run_id else {}
+    return {"robot": arguments.robot, "task": arguments.task, "vla": arguments.vla, **run}
 
 
 def _robot_node(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+from pathlib import Path
 from typing import Any
 
 from launch import LaunchContext, LaunchDescription
@@ -12,6 +14,7 @@ from launch.actions import (
     LogInfo,
     OpaqueFunction,
     RegisterEventHandler,
+    SetEnvironmentVariable,
     TimerAction,
 )
 from launch.event_handlers import OnProcessExit
@@ -19,8 +22,19 @@ from launch.events import Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from rlt_ros.bringup import MISCONFIGURED, Arguments, NodeSpec, as_text, from_text, graph
+from rlt_ros.bringup import (
+    MISCONFIGURED,
+    Arguments,
+    NodeSpec,
+    as_text,
+    from_text,
+    graph,
+    simulates,
+    with_run,
+)
+from rlt_ros.preflight import WRITING_MODES
 from rlt_ros.rlt.parameters import describe
+from rlt_ros.run_id import local_discovery, note_run
 
 _BACK_OFF = 2.0  # s before a node that died is started again
 _STOP_PATIENCE = "20"  # s from SIGINT to SIGTERM, and on to SIGKILL; in that time a replay syncs its file
@@ -42,9 +56,16 @@ def description(mode: str) -> LaunchDescription:
 
 def _start(context: LaunchContext, mode: str) -> list[Any]:
     values = {one.name: LaunchConfiguration(one.name).perform(context) for one in describe(Arguments)}
-    specs = graph(mode, from_text(values, origin=f"{mode}.launch.py"))
+    arguments = with_run(mode, from_text(values, origin=f"{mode}.launch.py"))
+    specs = graph(mode, arguments)
+    if arguments.run_id and mode in WRITING_MODES:
+        note_run(Path(arguments.out).expanduser(), arguments.run_id, mode)
     unfinished = {spec.label for spec in specs if spec.ends_graph}
-    return [action for spec in specs for action in _supervised(spec, unfinished)]
+    local = local_discovery(os.environ) if simulates(specs) else {}
+    return [
+        *(SetEnvironmentVariable(name, value) for name, value in local.items()),
+        *(action for spec in specs for action in _supervised(spec, unfinished)),
+    ]
 
 
 def _supervised(spec: NodeSpec, unfinished: set[str]) -> list[Any]:

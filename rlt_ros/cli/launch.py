@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import shutil
 import sys
 import time
@@ -12,7 +13,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlt_ros.bringup import MODES, Arguments, NodeSpec, as_text, from_text, graph, stop_order
+from rlt_ros.bringup import (
+    MODES,
+    Arguments,
+    NodeSpec,
+    as_text,
+    from_text,
+    graph,
+    simulates,
+    stop_order,
+    with_run,
+)
 from rlt_ros.bringup_progress import has_report, is_trained, stopped_text
 from rlt_ros.cli.options import SubParsers, add_command
 from rlt_ros.interruption import Interrupted, stop_on_request
@@ -20,6 +31,7 @@ from rlt_ros.preflight import WRITING_MODES, check_arguments
 from rlt_ros.rlt.parameters import ConfigError, describe
 from rlt_ros.rlt.run_folder import REPORT_FILE, finished_summary
 from rlt_ros.rlt.stopwatch import Stopwatch
+from rlt_ros.run_id import local_discovery, note_run
 from rlt_ros.run_lock import RunLock
 
 if TYPE_CHECKING:
@@ -93,23 +105,28 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     arguments = from_text(given, origin="command line")
     if not args.list:
         check_arguments(args.mode, arguments)
+        arguments = with_run(args.mode, arguments)
     specs = graph(args.mode, arguments)
     if args.list:
         return {"mode": args.mode, "nodes": [dataclasses.asdict(spec) for spec in specs]}
     commands = {spec.label: command(spec) for spec in specs}
+    reports = args.mode == "train" and has_report(arguments)
+    trained = reports and is_trained(arguments)
+    if not trained:
+        _join_domain(specs)
     if args.mode not in WRITING_MODES:
         return _run_nodes(args.mode, arguments, specs, commands)
     folder = Path(arguments.out).expanduser()
     lock = RunLock(folder)
     stopwatch = Stopwatch(folder)
-    reports = args.mode == "train" and has_report(arguments)
     try:
         done = finished_summary(folder, arguments.robot_minutes, arguments.eval_episodes) if reports else None
         if done is not None:
             return {"mode": args.mode, "nodes": {}, "summary": done, "report": str(folder / REPORT_FILE)}
         result: dict[str, Any] = {"mode": args.mode, "nodes": {}}
         try:
-            if not (reports and is_trained(arguments)):
+            if not trained:
+                note_run(folder, arguments.run_id, args.mode)
                 result = _run_nodes(args.mode, arguments, specs, commands)
             if reports:
                 result["summary"] = _conclude(arguments, stopwatch)
@@ -207,6 +224,24 @@ def command(spec: NodeSpec) -> list[str]:
             "source it, or leave this out"
         )
     return [*start, *spec.command_line()]
+
+
+def _join_domain(specs: Sequence[NodeSpec]) -> None:
+    """Check for other graphs, in one process and before the nodes import anything.
+
+    Raises:
+        ConfigError: another graph is there.
+    """
+    if simulates(specs):
+        os.environ.update(local_discovery(os.environ))
+    from rlt_ros.middleware import init, try_shutdown
+    from rlt_ros.nodes.company import graph_claims, require_alone
+
+    init(args=[])
+    try:
+        require_alone(lambda _: graph_claims(specs))
+    finally:
+        try_shutdown()
 
 
 def _conclude(arguments: Arguments, stopwatch: Stopwatch) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from rlt_ros.bringup import MISCONFIGURED
+from rlt_ros.run_id import PREDECESSOR
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -281,6 +282,7 @@ class _Child:
         self._popen: subprocess.Popen[bytes] | None = None
         self._started, self._deaths = 0.0, 0
         self._error = False  # whether the last words are an error that was logged
+        self._pid = 0  # of the newest run; stays in discovery for the lease of its participant
         self._partial = b""
 
     @property
@@ -288,16 +290,18 @@ class _Child:
         return self._popen is not None
 
     def start(self) -> None:
+        predecessor = {PREDECESSOR: str(self._pid)} if self._pid else {}
         self._popen = subprocess.Popen(
             self.process.command,
             stdin=subprocess.PIPE if self.process.keys else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **self.process.environment},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **predecessor, **self.process.environment},
             preexec_fn=_leave_with(os.getpid(), self.process.unblocks),
         )
         assert self._popen.stdout is not None
-        self.output, self.pidfd = self._popen.stdout.fileno(), os.pidfd_open(self._popen.pid)
+        self._pid = self._popen.pid
+        self.output, self.pidfd = self._popen.stdout.fileno(), os.pidfd_open(self._pid)
         os.set_blocking(self.output, False)
         self._started, self.restart_at, self._partial = time.monotonic(), None, b""
         self.outcome.last_words, self._error = "", False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -22,6 +24,7 @@ Report: TypeAlias = "tuple[bytes, str, Mapping[str, Any]]"
 """(level, message in words, figures by name)."""
 
 _PERIOD = 1.0  # s; what diagnostic_aggregator expects
+_PROCESS = f"process {os.getpid()} on {socket.gethostname()}"
 
 
 class Diagnostics:
@@ -53,6 +56,7 @@ class Diagnostics:
         return DiagnosticStatus(
             level=level,
             name=f"{self._node.get_fully_qualified_name()}: {name}",
+            hardware_id=_PROCESS,
             message=message,
             values=[KeyValue(key=key, value=_text(value)) for key, value in values.items()],
         )

@@ -32,6 +32,7 @@ from rlt_ros.middleware.messages import (
     ReplayStatus,
 )
 from rlt_ros.nodes import qos
+from rlt_ros.nodes.company import CLOCK, EPISODE_STATE, crowd
 from rlt_ros.nodes.conversions import to_ns, write_episode
 from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Dropped, Report
 from rlt_ros.nodes.e_stop import EStop
@@ -48,6 +49,7 @@ from rlt_ros.robots.turns import distance
 
 _LOOK = 0.05  # s between two looks whether something has been waited for too long
 _AHEAD = 1_000_000_000  # ns that an event may be ahead of the clock here
+_WATCH = 1.0  # s between two looks for another graph
 _LAST_WORDS = 1.0  # s from the last message to leaving, so that it arrives
 
 
@@ -118,7 +120,14 @@ class EpisodeNode(Node):
             "inference": "rlt/action_chunk",
             "the executor": profile.drivers[0].command.topic,
         }
-        self.create_timer(_LOOK, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        simulated = bool(self.get_parameter("use_sim_time").value)
+        joint_states = (part.joint_states for part in profile.drivers)
+        alone = (EPISODE_STATE, CLOCK, *joint_states) if simulated else (EPISODE_STATE,)
+        self._alone = [self.resolve_topic_name(topic) for topic in alone]
+        self._crowd = ""
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(_LOOK, self._look, clock=steady)
+        self.create_timer(_WATCH, self._watch_for_others, clock=steady)
         if self._book.interrupted is not None:
             self._close_interrupted(self._book.interrupted)
         self._narrator = Narrator(self._book.goals, self._book.records)
@@ -188,6 +197,22 @@ class EpisodeNode(Node):
         self._machine.tick(self._ros_time(), time.monotonic())
         self._go_on()
 
+    def _watch_for_others(self) -> None:
+        """Forget the episode whose states another graph mixes with its own, and begin none while it is there."""
+        before, self._crowd = self._crowd, crowd(self, self._alone)
+        if self._crowd == before:
+            return
+        if not self._crowd:
+            self.get_logger().info("no other graph is there any more")
+            return
+        self.get_logger().error(
+            f"another graph is in this domain: {self._crowd}. Stop one of them; no episode begins until then"
+        )
+        if self._machine.running:
+            reason = f"another graph: {self._crowd}"
+            self._machine.event(Event.RE_RECORD, stamp=self._ros_time(), now=time.monotonic(), reason=reason)
+            self._tell()
+
     def _go_on(self) -> None:
         """Tell what has become of the input, and begin the next episode when nothing stands against it."""
         self._tell()
@@ -206,7 +231,8 @@ class EpisodeNode(Node):
                 f"the VLA did not bring the tool near in {FAILED_APPROACHES} successive episodes; train it longer, or "
                 "let episodes start right before the precise part (`start` of sim_node)"
             )
-        self._waits_for = self._progress.obstacle(stage.kind, newest=newest, now=now) or self._missing()
+        obstacle = self._progress.obstacle(stage.kind, newest=newest, now=now)
+        self._waits_for = self._crowd or obstacle or self._missing()
         if self._waits_for:
             return
         assignment = self._book.next(above=self._seen_in_replay)

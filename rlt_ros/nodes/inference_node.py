@@ -160,7 +160,7 @@ class InferenceNode(LifecycleNode):
             self.destroy_subscription(subscription)
         self._subscriptions_made = []
         if self._chunks is not None:
-            self.destroy_lifecycle_publisher(self._chunks)
+            self._topics.destroy_lifecycle_publisher(self._chunks)
         self._chunks = None
         self._frozen = self._inference = self._slot = None
         return super().on_cleanup(state)

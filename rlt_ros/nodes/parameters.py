@@ -41,6 +41,11 @@ class Setup:
         help="Frozen VLA and RL token: `builtin` for those that ship for the robot, a folder of weights, or "
         "KIND:WHERE[@CARD.yaml] with the kinds transformers, lerobot, openpi and go1.",
     )
+    run_id: str = parameter(
+        "",
+        help="Id of the run: messages of this package carry it, and those of another run are dropped and counted. "
+        "Empty takes the messages of every run; launchers make one.",
+    )
 
     def __post_init__(self) -> None:
         check(self)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from rlt_ros.bringup import MISCONFIGURED
@@ -26,6 +28,7 @@ from rlt_ros.middleware import (
     try_shutdown,
 )
 from rlt_ros.middleware.messages import ParameterDescriptor
+from rlt_ros.nodes.company import claim_of, require_alone
 from rlt_ros.rlt.parameters import ConfigError
 
 EXIT_CRASHED = 1
@@ -48,7 +51,8 @@ class CannotStart(Exception):
 def run_node(factory: Callable[[], Node], *, threads: int = 1, args: Sequence[str] | None = None) -> int:
     """Run a node until SIGINT, SIGTERM, :class:`Finished` or an error, and return the exit status of the process.
 
-    A lifecycle node is configured and activated first, unless its parameter ``autostart`` is false.
+    It starts only where no other node has its name or publishes what a graph has once (`rlt_ros.nodes.company`). A
+    lifecycle node is configured and activated first, unless its parameter ``autostart`` is false.
 
     Args:
         factory: makes the node.
@@ -66,7 +70,10 @@ def run_node(factory: Callable[[], Node], *, threads: int = 1, args: Sequence[st
                 signal.SIGINT, signal.default_int_handler
             )  # the program's start may have set others
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        init(args=list(sys.argv if args is None else args))
+        words = list(sys.argv if args is None else args)
+        init(args=words)
+        executable = Path(inspect.getfile(factory)).stem
+        require_alone(lambda lookout: [claim_of(executable, words, lookout)])
         node = factory()
         executor = SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(threads)
         executor.add_node(node)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from rlt_ros.middleware import (
     CallbackGroup,
@@ -22,6 +22,7 @@ from rlt_ros.middleware import (
 )
 from rlt_ros.nodes import qos
 from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Report
+from rlt_ros.nodes.runs import RunFilter, RunPublisher, carries_run, run_id_in
 
 
 class Topics:
@@ -34,6 +35,7 @@ class Topics:
 
     def __init__(self, node: Node, diagnostics: Diagnostics) -> None:
         self._node = node
+        self._runs = RunFilter(node, diagnostics)
         self._traffic: dict[str, _Traffic] = {}
         self._misfits: dict[str, str] = {}
         diagnostics.add("topics", self._report)
@@ -41,7 +43,10 @@ class Topics:
     def publisher(
         self, msg_type: type[Any], topic: str, profile: QoSProfile, *, while_active: bool = False
     ) -> Publisher:
-        """A publisher; ``while_active`` makes one that a lifecycle node publishes with only while it is active."""
+        """A publisher; ``while_active`` makes one that a lifecycle node publishes with only while it is active.
+
+        Messages of this package get the id of the node's run.
+        """
         create: Callable[..., Publisher] = self._node.create_publisher
         if while_active:
             assert isinstance(self._node, LifecycleNode)
@@ -51,7 +56,16 @@ class Topics:
             return create(msg_type, topic, profile, qos_overriding_options=_overridable(), **events)
 
         told = PublisherEventCallbacks(incompatible_qos=self._misfit(topic, "subscription"))
-        return _with_events(attempt, told)
+        endpoint = _with_events(attempt, told)
+        if self._runs.stamps(msg_type):
+            return cast(Publisher, RunPublisher(endpoint, self._runs.run_id))
+        return cast(Publisher, endpoint)
+
+    def destroy_lifecycle_publisher(self, publisher: Publisher) -> None:
+        """Leave the topic of a publisher that was made with ``while_active``."""
+        assert isinstance(self._node, LifecycleNode)
+        endpoint = publisher.endpoint if isinstance(publisher, RunPublisher) else publisher
+        self._node.destroy_lifecycle_publisher(endpoint)
 
     def subscription(
         self,
@@ -66,14 +80,18 @@ class Topics:
     ) -> Subscription:
         """A subscription. Messages with a header have their age measured on the node's clock.
 
-        With ``raw`` the callback gets serialised bytes. ``from_anybody`` adds a second one, for publishers that promise
-        less than ``profile`` asks for; messages of the others come twice.
+        Messages of another run are dropped and counted. With ``raw`` the callback gets serialised bytes.
+        ``from_anybody`` adds a second one, for publishers that promise less than ``profile`` asks for; messages of the
+        others come twice.
         """
         traffic = self._traffic[topic] = _Traffic()
 
+        kind = msg_type.__name__ if carries_run(msg_type) else ""
+
         def count(message: Any) -> None:
             traffic.count(message, self._node)
-            callback(message)
+            if not kind or self._runs.takes(kind, _run_of(message), topic):
+                callback(message)
 
         def attempt(**events: Any) -> Subscription:
             return self._node.create_subscription(
@@ -131,6 +149,16 @@ class _Traffic:
         self._since, self._messages = now, 0
         age = "" if self._age is None else f", newest {1e3 * self._age:.1f} ms old when it came"
         return f"{rate:.1f} Hz{age}"
+
+
+def _run_of(message: Any) -> str:
+    """Id of the run in a message, or in its bytes; empty where these are damaged, which the reader finds."""
+    if not isinstance(message, bytes):
+        return str(message.run_id)
+    try:
+        return run_id_in(message)
+    except ValueError:
+        return ""
 
 
 def _overridable() -> QoSOverridingOptions:

@@ -38,8 +38,8 @@ class ActorSlot:
             data: what :func:`rlt_ros.rlt.checkpoint.export_actor` made.
             version: that the sender says.
             lineage: that the sender says.
-            stamp: when it was sent, ns. A learner that continues from a checkpoint counts from there on, so what is
-                sent later is newer, whatever its version.
+            stamp: when it was sent, ns; decides between two of the same version. A lower version is older whatever its
+                stamp: a learner that continues from a checkpoint soon passes the version in use.
             origin: names the sender in errors.
 
         Raises:
@@ -48,7 +48,7 @@ class ActorSlot:
             PolicyRefused: it is older than the one at hand, contradicts its sender, or has weights that are no numbers.
         """
         current = self.current
-        if current and stamp <= self._stamp and version <= current.version:
+        if current and (version, stamp) <= (current.version, self._stamp):
             raise PolicyRefused(
                 f"{origin}: version {version} is not newer than {current.version}, which is in use"
             )

@@ -46,8 +46,8 @@ def test_a_newer_actor_takes_the_place_of_the_old(slot: ActorSlot) -> None:
     assert slot.current is not None and slot.current.version == 4
 
 
-def test_a_learner_that_went_back_to_its_checkpoint_is_followed(slot: ActorSlot) -> None:
-    assert slot.put(**sent(2, stamp=11)).version == 2
+def test_of_two_with_the_same_version_the_one_sent_later_acts(slot: ActorSlot) -> None:
+    assert slot.put(**sent(3, seed=1, stamp=11)) is slot.current
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,7 @@ def test_a_learner_that_went_back_to_its_checkpoint_is_followed(slot: ActorSlot)
     [
         (lambda: sent(3), PolicyRefused),
         (lambda: sent(2, stamp=9), PolicyRefused),
+        (lambda: sent(2, stamp=11), PolicyRefused),
         (lambda: {**sent(4, stamp=11), "version": 5}, PolicyRefused),
         (lambda: {**sent(4, stamp=11), "lineage": dataclasses.replace(LINEAGE, actor="x")}, PolicyRefused),
         (lambda: sent(4, stamp=11, lineage=dataclasses.replace(LINEAGE, token="other")), LineageError),
@@ -63,7 +64,10 @@ def test_a_learner_that_went_back_to_its_checkpoint_is_followed(slot: ActorSlot)
         (lambda: {**sent(4, stamp=11), "data": sent(4)["data"][:-9]}, StorageError),
         (lambda: {**sent(4, stamp=11), "data": sent(4)["data"][:-1] + b"\xff"}, StorageError),
     ],
-    ids=["again", "older", "other version", "other actor", "other token", "other size", "garbage", "cut", "damaged"],
+    ids=[
+        "again", "older", "older, sent later", "other version", "other actor", "other token", "other size", "garbage",
+        "cut", "damaged",
+    ],
 )  # fmt: skip
 def test_what_is_refused_leaves_the_old_one(slot: ActorSlot, message: Any, error: type[Exception]) -> None:
     before = slot.current

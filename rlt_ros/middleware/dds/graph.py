@@ -17,16 +17,20 @@ from cyclonedds.builtin import (
 from cyclonedds.builtin_types import cqos_to_qos
 from cyclonedds.core import InstanceState, ReadCondition, SampleState, ViewState
 from cyclonedds.pub import DataWriter
+from cyclonedds.qos import Policy
 from cyclonedds.sub import DataReader
 
 from rlt_ros.middleware.dds.domain import Participant, delete, user_data
 from rlt_ros.middleware.dds.message import deserialize_message, message_class, serialize_message
+from rlt_ros.middleware.dds.names import join
 from rlt_ros.middleware.dds.qos import DurabilityPolicy, QoSProfile, from_dds, to_dds
 from rlt_ros.middleware.dds.signals import uninterrupted
 
 _TOPIC, _TYPE = "ros_discovery_info", "rmw_dds_common/msg/ParticipantEntitiesInfo"
 _PREFIX = "rt"  # of the DDS names of ROS topics
 _MOST = 10_000  # endpoints read at once
+_PREFIX_SIZE = 12  # bytes of a GUID that all entities of a participant share (DDSI-RTPS 9.3.1.2)
+_NOWHERE = ("", 0)
 _UNREAD = 1_000  # words of other processes that are kept until somebody asks
 _ALIVE = SampleState.Any | ViewState.Any | InstanceState.Alive
 _Made = TypeVar("_Made")
@@ -144,6 +148,28 @@ class Graph:
         """(name, namespace) of every node, those of this process included."""
         return [node for word in self._words() for node in word.nodes]
 
+    def located_nodes(self) -> list[tuple[str, str, int]]:
+        """(full name, host, pid) of every node; empty and 0 where its process does not announce them."""
+        self._words()
+        places = self._places()
+        with self._lock:
+            words = list(self._told.items())
+        return [
+            (join(namespace, name), *places.get(gid[:_PREFIX_SIZE], _NOWHERE))
+            for gid, word in words
+            for name, namespace in word.nodes
+        ]
+
+    def publishing(self, topic: str) -> list[tuple[str, str, int]]:
+        """(full name, host, pid) of each publisher on the topic of absolute name ``topic``; see `located_nodes`."""
+        places = self._places()
+        found = []
+        for info in self.publishers(topic):
+            known = not info.node_name.startswith("_NODE_NAME_UNKNOWN")
+            name = join(info.node_namespace, info.node_name) if known else ""
+            found.append((name, *places.get(bytes(info.endpoint_gid)[:_PREFIX_SIZE], _NOWHERE)))
+        return found
+
     def topics(self) -> list[tuple[str, list[str]]]:
         """(name, types) of every topic that has an endpoint."""
         types: dict[str, set[str]] = {}
@@ -207,13 +233,24 @@ class Graph:
                 if sample.sample_info.valid_data:
                     told: Any = deserialize_message(sample.payload, message_class(_TYPE))
                     self._told[bytes(told.gid.data)] = _Word.of(told)
-        alive = set(self._read(BuiltinTopicDcpsParticipant, lambda key: key))
+        alive = set(self._read(BuiltinTopicDcpsParticipant, lambda key, _: key))
         with self._lock:
             self._told = {gid: word for gid, word in self._told.items() if gid in alive}
             return list(self._told.values())
 
+    def _places(self) -> dict[bytes, tuple[str, int]]:
+        """Host and pid of each participant that announces them, by the prefix of its identity."""
+
+        def place(key: bytes, qos: int) -> tuple[bytes, tuple[str, int]]:
+            values = {one.key: one.value for one in cqos_to_qos(qos) if isinstance(one, Policy.Property)}
+            pid = values.get("__Pid", "")
+            where = (values.get("__Hostname", ""), int(pid) if pid.isdecimal() else 0)
+            return key[:_PREFIX_SIZE], where
+
+        return dict(self._read(BuiltinTopicDcpsParticipant, place))
+
     def _read(self, kind: Any, make: Callable[..., _Made]) -> list[_Made]:
-        """What ``make`` makes of each that is alive: of its key, and an endpoint's DDS topic, type and C policies.
+        """What ``make`` makes of each that is alive: of key and C policies, of an endpoint's DDS topic and type too.
 
         The wrapper would make objects of all policies of all endpoints, which takes a hundred times as long. The C
         policies live until this returns.
@@ -227,7 +264,7 @@ class Graph:
 
             def participant(key: bytes, qos: int, info: Any) -> None:
                 if info.valid_data:
-                    made.append(make(key))
+                    made.append(make(key, qos))
 
             def endpoint(
                 key: bytes, _: bytes, __: int, topic: str, name: str, qos: int, info: Any, ___: Any

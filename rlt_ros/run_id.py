@@ -1,0 +1,55 @@
+"""Id of a run of the graph: made once by the launcher, passed to each node, carried by every message of this package.
+
+It names the host and the process of the launcher, so that a message of another run shows where it comes from. Standard
+library alone: launch files import it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+RUNS_FILE = "runs.jsonl"
+"""Runs of the graph that wrote into a folder, one JSON object a line."""
+
+PREDECESSOR = "RLT_ROS_PREDECESSOR"
+"""Environment variable in which a launcher names the ended process that a node replaces."""
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9.]+")
+
+
+def new_run_id() -> str:
+    """A new id: host, pid of this process and UTC time, e.g. ``lab3-4711-20261129T060842``."""
+    host = _UNSAFE.sub("_", socket.gethostname())
+    return f"{host}-{os.getpid()}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
+
+
+def note_run(folder: Path, run_id: str, mode: str) -> None:
+    """Append a run to the record of a run folder, which is made if missing.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    with (folder / RUNS_FILE).open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"run_id": run_id, "mode": mode, "started": started}) + "\n")
+
+
+def local_discovery(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables that keep the discovery of a simulated graph on this host; none where the environment says otherwise.
+
+    ``ROS_AUTOMATIC_DISCOVERY_RANGE`` is read since Iron, ``ROS_LOCALHOST_ONLY`` by Humble.
+    """
+    if any(environment.get(name) for name in _DISCOVERY):
+        return {}
+    humble = environment.get("ROS_DISTRO") == "humble"
+    return {"ROS_LOCALHOST_ONLY": "1"} if humble else {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+
+
+_DISCOVERY = ("ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS")
