@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass
+from typing import Any
 
 from rlt_ros.middleware.choice import IMPLEMENTATION
 
@@ -47,27 +48,41 @@ class Presence:
         return False
 
 
-def nodes_named(node: object, full_name: str) -> list[Presence]:
+def observer_node(name: str) -> Any:
+    """A node that only looks at discovery: under the process's rules for all but its name, without log and services.
+
+    An access control policy names each node's services, so one with a name of its own must offer none.
+    """
+    from rlt_ros.middleware import Node, Parameter
+
+    options: dict[str, Any] = {"cli_args": ["--ros-args", "-r", f"__node:={name}"], "enable_rosout": False}
+    if IMPLEMENTATION == "rclpy":
+        described = Parameter("start_type_description_service", value=False)
+        options.update(start_parameter_services=False, parameter_overrides=[described])
+    return Node(name, **options)
+
+
+def nodes_named(node: Any, full_name: str) -> list[Presence]:
     """Nodes of one full name in the graph of ``node``."""
     return [one for one in _nodes(node) if one.node == full_name]
 
 
-def publishers_of(node: object, topic: str) -> list[Presence]:
+def publishers_of(node: Any, topic: str) -> list[Presence]:
     """Nodes that publish a topic of absolute name in the graph of ``node``, one for each publisher."""
     if IMPLEMENTATION == "dds":
         from rlt_ros.middleware.dds.context import default_context
 
         return [Presence(*found) for found in default_context().graph.publishing(topic)]
-    infos = node.get_publishers_info_by_topic(topic)  # type: ignore[attr-defined]
+    infos = node.get_publishers_info_by_topic(topic)
     return [Presence(_joined(info.node_namespace, info.node_name)) for info in infos]
 
 
-def _nodes(node: object) -> list[Presence]:
+def _nodes(node: Any) -> list[Presence]:
     if IMPLEMENTATION == "dds":
         from rlt_ros.middleware.dds.context import default_context
 
         return [Presence(*found) for found in default_context().graph.located_nodes()]
-    names = node.get_node_names_and_namespaces()  # type: ignore[attr-defined]
+    names = node.get_node_names_and_namespaces()
     return [Presence(_joined(namespace, name)) for name, namespace in names]
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from rlt_ros.bringup import NodeSpec
 from rlt_ros.middleware import Node, SingleThreadedExecutor
 from rlt_ros.middleware.messages import DiagnosticArray
-from rlt_ros.middleware.presence import Presence, nodes_named, publishers_of
+from rlt_ros.middleware.presence import Presence, nodes_named, observer_node, publishers_of
 from rlt_ros.nodes import qos
 from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.robots.profile import RobotProfile, load_profile
@@ -76,8 +76,7 @@ def require_alone(claims: Callable[[Node], Sequence[Claim]]) -> None:
     Raises:
         Company: somebody else has it.
     """
-    name = f"lookout_{os.getpid()}"
-    node = Node(name, cli_args=["--ros-args", "-r", f"{_NAME_RULE}{name}"], enable_rosout=False)
+    node = observer_node(f"lookout_{os.getpid()}")
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
