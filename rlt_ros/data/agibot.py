@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlt_ros.data.episode import Camera, Episode, differences
+from rlt_ros.data.episode import Camera, Episode, FloatArray, Note, differences
 from rlt_ros.data.errors import DataError, EpisodeError
 from rlt_ros.data.grippers import GripperScales, GripperValues
 
@@ -103,36 +103,54 @@ def make_episode(
     hz: float,
     stamps: NDArray[np.int64],
     arms: tuple[NDArray[np.floating], NDArray[np.floating] | None, NDArray[np.floating]],
-    grippers: GripperValues,
+    grippers: GripperValues | None,
     scales: GripperScales,
     human: NDArray[np.bool_],
     cameras: Mapping[str, Camera],
 ) -> Episode:
-    """An episode of both arms and grippers. See `arms_of` for ``arms``."""
+    """An episode of both arms, and of grippers unless they are None. See `arms_of` for ``arms``."""
     position, velocity, command = (None if part is None else np.asarray(part, np.float32) for part in arms)
     assert position is not None and command is not None
-    lengths = {len(stamps), len(position), len(command), len(grippers.state), len(grippers.action)}
+    lengths = {len(stamps), len(position), len(command)}
     if len(lengths) != 1 or (velocity is not None and velocity.shape != position.shape):
         raise EpisodeError("has joint values of different lengths")
-    for what, values in (("grippers", grippers.state), ("gripper actions", grippers.action)):
-        if not np.isfinite(values).all():
-            raise EpisodeError(f"has NaN or infinite values in {what}")
-    sides = (0, 1)
-    held = np.stack([scales.state[side].normalise(grippers.state[:, side]) for side in sides], axis=1)
-    asked = np.stack([scales.action[side].normalise(grippers.action[:, side]) for side in sides], axis=1)
+    moved = differences(position, hz) if velocity is None else velocity
+    notes: tuple[Note, ...] = ()
+    joints = ARM_JOINTS
+    if grippers is not None:
+        held, asked, notes = _normalised(grippers, scales, len(stamps))
+        joints = (*ARM_JOINTS, *GRIPPERS)
+        position, command = np.hstack([position, held]), np.hstack([command, asked])
+        moved = np.hstack([moved, differences(held, hz)])
     return Episode(
         name=name,
         task=task,
         instruction=instruction,
         hz=hz,
         stamps=stamps,
-        joints=(*ARM_JOINTS, *GRIPPERS),
-        position=np.hstack([position, held]),
-        velocity=np.hstack(
-            [differences(position, hz) if velocity is None else velocity, differences(held, hz)]
-        ),
-        command=np.hstack([command, asked]),
+        joints=joints,
+        position=position,
+        velocity=moved,
+        command=command,
         human=human,
         success=None,
         cameras=cameras,
+        notes=notes,
     )
+
+
+def _normalised(
+    grippers: GripperValues, scales: GripperScales, rows: int
+) -> tuple[FloatArray, FloatArray, tuple[Note, ...]]:
+    """States and actions (T, 2) of grippers, 0 open to 1 closed, and a remark where the scales were revised."""
+    if {len(grippers.state), len(grippers.action)} != {rows}:
+        raise EpisodeError("has gripper values of another length than its joint values")
+    for what, values in (("grippers", grippers.state), ("gripper actions", grippers.action)):
+        if not np.isfinite(values).all():
+            raise EpisodeError(f"has NaN or infinite values in {what}")
+    change = scales.revise(grippers)
+    held = np.stack([scales.state[side].normalise(grippers.state[:, side]) for side in (0, 1)], axis=1)
+    asked = np.stack([scales.action[side].normalise(grippers.action[:, side]) for side in (0, 1)], axis=1)
+    remark = "has wider gripper values than the episodes that the scales were taken from"
+    again = f"{change}; episodes before it have the narrower scale: convert them again"
+    return held, asked, ((remark, again),) if change else ()

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rlt_ros.data import agibot
 from rlt_ros.data.container import Container, EpisodeRef, Files, Hints
-from rlt_ros.data.episode import Camera, Episode, slug
+from rlt_ros.data.episode import Camera, Episode, Note, slug
 from rlt_ros.data.errors import DataError, EpisodeError, Skips
 from rlt_ros.data.grippers import GripperScales, GripperValues
 from rlt_ros.data.hdf5 import Arrays, open_arrays
@@ -56,30 +57,34 @@ class AgiBotWorld:
         return ref.needs[:1]
 
     def grippers(self, ref: EpisodeRef, files: Files) -> GripperValues:
-        """What the grippers of an episode did."""
-        return _read(files.path(ref.needs[0]))[2]
+        """Values of the grippers in an episode."""
+        grippers = _read(files.path(ref.needs[0])).grippers
+        if grippers is None:
+            raise EpisodeError("has no grippers")
+        return grippers
 
     def load(self, ref: EpisodeRef, files: Files, scales: GripperScales | None) -> Episode:
         """Read an episode."""
         assert scales is not None
-        stamps, arms, grippers = _read(files.path(ref.needs[0]))
-        hz = rate(stamps)
+        read = _read(files.path(ref.needs[0]))
+        stamps, hz = read.stamps, rate(read.stamps)
         cameras: dict[str, Camera] = {
             agibot.CAMERAS.get(name, name): VideoCamera(files.path(path), fps=hz, rows=len(stamps))
             for name, path in ref.info["cameras"].items()
         }
-        return agibot.make_episode(
+        episode = agibot.make_episode(
             name=ref.name,
             task=slug(ref.info["instruction"]),
             instruction=ref.info["instruction"],
             hz=hz,
             stamps=stamps,
-            arms=arms,
-            grippers=grippers,
+            arms=(read.position, None, read.command),
+            grippers=read.grippers,
             scales=scales,
             human=np.zeros(len(stamps), np.bool_),
             cameras=cameras,
         )
+        return replace(episode, notes=(*episode.notes, *read.notes))
 
     def _add(self, container: Container, path: str, match: re.Match[str], videos: Mapping[str, str]) -> None:
         root, task, episode = match["root"], match["task"], match["episode"]
@@ -127,34 +132,82 @@ def _instruction(entry: Mapping[str, Any]) -> str:
     return str(entry.get("task_name") or "") or " ".join(text for text in texts if text)
 
 
-def _read(
-    path: Path,
-) -> tuple[NDArray[np.int64], tuple[NDArray[Any], None, NDArray[Any]], GripperValues]:
-    """Stamps, arms as `rlt_ros.data.agibot.make_episode` takes them, and grippers."""
+class _Proprio(NamedTuple):
+    """One episode's joint file.
+
+    Attributes:
+        stamps: (T,) ns.
+        position: (T, 14) rad.
+        command: (T, 14) rad.
+        grippers: None of arms that have dexterous hands, or nothing.
+        notes: remarks.
+    """
+
+    stamps: NDArray[np.int64]
+    position: NDArray[Any]
+    command: NDArray[Any]
+    grippers: GripperValues | None
+    notes: tuple[Note, ...]
+
+
+def _read(path: Path) -> _Proprio:
     with open_arrays(path) as arrays:
         stamps = arrays.take("timestamp").reshape(-1).astype(np.int64)
         rows = len(stamps)
         position = _matrix(arrays, "state/joint/position", rows, 14)
-        held = _matrix(arrays, "state/effector/position", rows, 2)
-        command = _commands(arrays, "action/joint", position)
-        asked = _commands(arrays, "action/effector", None, rows=rows, width=2)
-    return stamps, (position, None, command), GripperValues(held, asked)
+        command, notes = _arm_commands(arrays, position)
+        held = arrays.find("state/effector/position")
+        if held is None or held.shape != (rows, 2):
+            what = _hands(held, rows)
+            return _Proprio(stamps, position, command, None, (*notes, what))
+        asked = _given(arrays, "action/effector", rows, 2)
+        if asked is None:
+            raise EpisodeError("has no values in action/effector/position")
+        valid, given = asked
+        # The last command holds until the next one.
+        places = np.clip(np.searchsorted(valid, np.arange(rows), side="right") - 1, 0, None)
+    return _Proprio(stamps, position, command, GripperValues(held, given[places]), notes)
 
 
-def _commands(
-    arrays: Arrays, path: str, position: NDArray[Any] | None, *, rows: int = 0, width: int = 0
-) -> NDArray[Any]:
-    """(T, N) commands. Rows that were not commanded get the next position, or the last command."""
-    rows, width = position.shape if position is not None else (rows, width)
+def _hands(held: NDArray[Any] | None, rows: int) -> Note:
+    """Remark on arms without grippers. Raises `EpisodeError` for values that are of no hands either."""
+    if held is None or held.size == 0:
+        return "has no grippers; its arms and cameras are used", "state/effector/position is empty"
+    if held.ndim != 2 or len(held) != rows:
+        raise EpisodeError(f"has state/effector/position of shape {held.shape}, not {(rows, 2)}")
+    return (
+        "has dexterous hands, which are left out; its arms and cameras are used",
+        f"state/effector/position has {held.shape[1]} values a row, grippers have 2",
+    )
+
+
+def _arm_commands(arrays: Arrays, position: NDArray[Any]) -> tuple[NDArray[Any], tuple[Note, ...]]:
+    """(T, 14) commands; rows that were not commanded get the next position."""
+    commands = np.concatenate([position[1:], position[-1:]])
+    found = _given(arrays, "action/joint", len(position), 14)
+    if found is None:
+        remark = "has no arm commands; each row's is the next row's position"
+        return commands, ((remark, "action/joint/position is empty"),)
+    valid, given = found
+    commands[valid] = given
+    return commands, ()
+
+
+def _given(arrays: Arrays, path: str, rows: int, width: int) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """Rows in which there are commands, and those (N, width); None where there is none at all."""
     values = arrays.take(f"{path}/position")
     if values.size % width:
         raise EpisodeError(f"has {path}/position of shape {values.shape}, not (…, {width})")
     values = values.reshape(-1, width)
     index = arrays.find(f"{path}/index")
     if index is None or len(index.reshape(-1)) == 0:
+        if len(values) == 0:
+            return None
         if len(values) != rows:
-            raise EpisodeError(f"has another number of rows in {path}")
-        return values
+            raise EpisodeError(
+                f"has another number of rows in {path}", f"{len(values)} of {rows}, and no {path}/index"
+            )
+        return np.arange(rows), values
     valid = index.reshape(-1).astype(np.int64)
     if (
         np.any(np.diff(valid) <= 0)
@@ -163,12 +216,7 @@ def _commands(
         or len(values) not in (rows, len(valid))
     ):
         raise EpisodeError(f"has a wrong index in {path}")
-    given = values[valid] if len(values) == rows else values
-    if position is None:
-        return given[np.clip(np.searchsorted(valid, np.arange(rows), side="right") - 1, 0, None)]
-    commands = np.concatenate([position[1:], position[-1:]])
-    commands[valid] = given
-    return commands
+    return valid, values[valid] if len(values) == rows else values
 
 
 def _matrix(arrays: Arrays, path: str, rows: int, width: int) -> NDArray[Any]:
