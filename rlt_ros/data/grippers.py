@@ -9,8 +9,9 @@ side, or of values of its size.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,6 +110,26 @@ class GripperScales:
         self.state, self.action = state, action
         return "; ".join(changes)
 
+    @classmethod
+    def from_summary(cls, summary: Mapping[str, Mapping[str, Any]]) -> GripperScales:
+        """Scales of a `summary`."""
+        state, action = (
+            tuple(
+                GripperScale(float(one["open"]), float(one["closed"]), bool(one["observed"]))
+                for one in (summary[f"{kind}_left"], summary[f"{kind}_right"])
+            )
+            for kind in ("state", "action")
+        )
+        return cls((state[0], state[1]), (action[0], action[1]))
+
+    def steps(self) -> list[list[int]]:
+        """Ends of all scales in steps of a twentieth of the usual range: equal where scales differ by a little."""
+        steps = []
+        for scale in (*self.state, *self.action):
+            start, end = _usual(*sorted((scale.open, scale.closed)))
+            steps.append([round(20 * value / (end - start)) for value in (scale.open, scale.closed)])
+        return steps
+
     def summary(self) -> dict[str, dict[str, float | bool]]:
         """For a report."""
         named = {"state_left": self.state[0], "state_right": self.state[1]}
@@ -186,7 +207,8 @@ def _usual(low: float, high: float) -> tuple[float, float]:
         return 0.0, 1.0
     if low < 0:
         return _RADIANS, 0.0
-    return _MILLIMETRES if low > 0.9 * _MILLIMETRES[0] else (0.0, _MILLIMETRES[1])
+    start, end = _MILLIMETRES
+    return _MILLIMETRES if abs(low - start) < _MOVED * (end - start) else (0.0, end)
 
 
 def _has_moved(low: float, high: float) -> bool:

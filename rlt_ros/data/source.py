@@ -10,6 +10,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from rlt_ros.data.agibot_world import AgiBotWorld
 from rlt_ros.data.archive import SPOOL, Archives, Progress, work_folder
 from rlt_ros.data.container import Container, EpisodeRef, Files, Folder, Hints, files_below
@@ -24,11 +26,14 @@ from rlt_ros.data.raw import RawEpisodes
 from rlt_ros.data.recorded import Recorded
 from rlt_ros.data.video import VideoCamera
 from rlt_ros.rlt.lineage import fingerprint
+from rlt_ros.rlt.storage import replacing
 
+_SCALES = "grippers.json"
 _HUB_FOLDERS = ("observations", "proprio_stats", "task_info")
 """Folders of AgiBot World on its hub whose archives are read: one per task, or per range of episodes."""
 
-_SURVEYED = 16  # episodes that tell what the gripper values of a data set mean
+_SURVEYED = 512
+"""Most episodes that gripper scales are taken from: as many joint files are read in a minute."""
 
 
 class Format(Protocol):
@@ -73,14 +78,15 @@ class DataSource:
         notes: what was used, and is remarkable.
     """
 
-    def __init__(self, container: Container, hints: Hints) -> None:
-        """Raises `DataError` when no known layout is there."""
+    def __init__(self, container: Container, hints: Hints, *, cache: Path | None = None) -> None:
+        """Raises `DataError` when no known layout is there. Gripper scales are kept in the file ``cache``."""
         self.container = container
         self._hints = hints
         self._format = _detect(container, hints)
         self.skips = Skips()
         self.skips.merge(self._format.problems)
         self.notes = Skips()
+        self._cache = cache
         self._scales: GripperScales | None = None
         self._by_name: dict[str, EpisodeRef] | None = None
 
@@ -95,12 +101,18 @@ class DataSource:
         return [ref.name for ref in self._format.refs]
 
     def fingerprint(self, name: str) -> str:
-        """Digest that changes when the files of an episode, or what its data set says of it, change."""
+        """Digest that changes when an episode's files, its entry in the data set, or the scales of grippers change."""
         if self._by_name is None:
             self._by_name = {ref.name: ref for ref in self._format.refs}
         ref = self._by_name[name]
-        files = self.container.state(ref.needs)
-        content = json.dumps([files, ref.info, asdict(self._hints)], sort_keys=True, default=str)
+        scales = self.gripper_scales() if self._format.survey(ref) else None
+        described = [
+            self.container.state(ref.needs),
+            ref.info,
+            asdict(self._hints),
+            scales and scales.steps(),
+        ]
+        content = json.dumps(described, sort_keys=True, default=str)
         return fingerprint(content.encode("utf-8", "surrogatepass"))
 
     def reasons(self) -> list[str]:
@@ -158,21 +170,59 @@ class DataSource:
                     self.notes.add(reason, episode.name, detail)
 
     def gripper_scales(self) -> GripperScales | None:
-        """What gripper values mean, from the first episodes; None where the layout has no convention of its own."""
+        """Meaning of gripper values, from all episodes; None where the layout has no convention of its own.
+
+        Of a data set with more than some hundred episodes, as many are read, spread over all of it; an episode with
+        wider values than those revises the scales when it comes. Of archives it is kept, for that takes a pass.
+        """
         if self._scales is None:
             asked = [replace(ref, needs=self._format.survey(ref)) for ref in self._format.refs]
-            asked = [ref for ref in asked if ref.needs]
+            asked = _spread([ref for ref in asked if ref.needs])
             if not asked:
                 return None
-            seen: list[GripperValues] = []
-            quiet = Skips()  # whoever reads the episode counts it
-            for ref, files in self.container.episodes(asked):
-                values = quiet.attempt(ref.name, lambda: self._format.grippers(ref, files))  # noqa: B023
-                seen += [] if values is None else [values]
-                if len(seen) == _SURVEYED:
-                    break
-            self._scales = observe(seen)
+            complete = [ref for ref in asked if all(name in self.container.files for name in ref.needs)]
+            key = self._survey_key(complete)
+            self._scales = self._kept(key)
+            if self._scales is None:
+                self._scales = observe(self._surveyed(complete))
+                self._keep(key, self._scales)
         return self._scales
+
+    def _surveyed(self, refs: Sequence[EpisodeRef]) -> list[GripperValues]:
+        seen: list[GripperValues] = []
+        # The reader of the episode counts those that cannot be read.
+        quiet = Skips()
+        for ref, files in self.container.episodes(refs):
+            values = quiet.attempt(ref.name, lambda: self._format.grippers(ref, files))  # noqa: B023
+            seen += [] if values is None else [values]
+        return seen
+
+    def _survey_key(self, refs: Sequence[EpisodeRef]) -> str:
+        """Digest that changes when a file that the scales are taken from does."""
+        states = [[ref.name, self.container.state(ref.needs)] for ref in refs]
+        content = json.dumps([states, asdict(self._hints)], sort_keys=True, default=str)
+        return fingerprint(content.encode("utf-8", "surrogatepass"))
+
+    def _kept(self, key: str) -> GripperScales | None:
+        try:
+            kept = json.loads(self._cache.read_text(encoding="utf-8")) if self._cache else {}
+            if kept.get("key") != key:
+                return None
+            return GripperScales.from_summary(kept["scales"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def _keep(self, key: str, scales: GripperScales) -> None:
+        if self._cache is not None:
+            with replacing(self._cache) as part:
+                part.write_text(json.dumps({"key": key, "scales": scales.summary()}), encoding="utf-8")
+
+
+def _spread(refs: Sequence[EpisodeRef]) -> list[EpisodeRef]:
+    """All, or `_SURVEYED` of them at equal distances with the first and the last."""
+    if len(refs) <= _SURVEYED:
+        return list(refs)
+    return [refs[round(place)] for place in np.linspace(0, len(refs) - 1, _SURVEYED)]
 
 
 def open_source(
@@ -208,9 +258,10 @@ def open_source(
         if folder is None:
             raise DataError("no data was given; name a folder, an archive or its parts")
         return DataSource(Folder(folder), hints)
-    packed = Archives(archives, work or work_folder(archives, cache_folder()), spool=spool, progress=progress)
+    work = work or work_folder(archives, cache_folder())
+    packed = Archives(archives, work, spool=spool, progress=progress)
     container = Mixed(Folder(folder), packed) if folder is not None and archives[0].prefix else packed
-    return DataSource(container, hints)
+    return DataSource(container, hints, cache=work / _SCALES)
 
 
 def archives_below(folder: Path) -> list[Archive]:
