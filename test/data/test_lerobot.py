@@ -372,6 +372,18 @@ def test_an_episode_unlike_those_before_is_refused(tmp_path: Path) -> None:
     assert writer.finish({})["total_episodes"] == 2
 
 
+def test_a_joint_that_its_driver_wraps_is_read_without_a_seam(tmp_path: Path) -> None:
+    true = np.linspace([2.8, 0.1], [3.6, 0.2], 9).astype(np.float32)
+    wrapped = ((true + np.pi) % (2 * np.pi) - np.pi).astype(np.float32)
+    writer = LeRobotWriter(tmp_path, codec="h264")
+    writer.add(dataclasses.replace(episode(rows=9), position=wrapped, command=wrapped))
+    writer.finish({})
+    (read,) = open_source([tmp_path]).episodes()
+    np.testing.assert_allclose(read.position, true, atol=1e-5)
+    np.testing.assert_allclose(read.command, true, atol=1e-5)
+    np.testing.assert_array_equal(read.position[:, 1], wrapped[:, 1])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
