@@ -79,6 +79,8 @@ class RandomGraph:
         self._chunks = 0
         self._requests: deque[tuple[int, ChunkRequest]] = deque()
         self._human = TakeOver.RELEASED
+        # The newest message of the human was a command.
+        self._commands = False
         self._steady = np.zeros(controller.limits.dim)
         self.button = self.circuit = False
         """E-stops that are pressed."""
@@ -178,7 +180,8 @@ class RandomGraph:
             human = Intervention(self._human, share, target if commands else np.zeros(0), "random", stamp)
             taken_over = self._controller.intervention(human, now)
             if commands:
-                self._act(taken_over)
+                self._act(begins=not self._commands)
+            self._commands = commands
             return taken_over
         return False
 

@@ -129,7 +129,7 @@ class Arm:
         """Note whether the truth can be known at all: somebody may begin to act on a lie that persists."""
         accepted, true = self._accepted, self.driver.position
         apart = accepted is None or bool((self._distance(accepted, true) > _NEAR).any())
-        if self.driver.is_frozen or (began and apart):
+        if self.driver.is_frozen or (began and (apart or self.driver.lies)):
             self._deceived = True
         elif not self.driver.lies and not apart:
             self._deceived = False
