@@ -30,6 +30,9 @@ CAMERAS = {
 }
 """Name of a camera in a data set → name that robot profiles use; others keep theirs."""
 
+HANDS_LEFT_OUT = "has dexterous hands, which are left out; its arms and cameras are used"
+"""Remark on an episode of arms without grippers."""
+
 _STATE = ("state/joint/position", "state/left_effector/position", "state/right_effector/position")
 _ACTION = ("action/joint/position", "action/left_effector/position", "action/right_effector/position")
 

@@ -176,7 +176,7 @@ def _hands(held: NDArray[Any] | None, rows: int) -> Note:
     if held.ndim != 2 or len(held) != rows:
         raise EpisodeError(f"has state/effector/position of shape {held.shape}, not {(rows, 2)}")
     return (
-        "has dexterous hands, which are left out; its arms and cameras are used",
+        agibot.HANDS_LEFT_OUT,
         f"state/effector/position has {held.shape[1]} values a row, grippers have 2",
     )
 

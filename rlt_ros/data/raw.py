@@ -6,6 +6,7 @@ Source: AgibotTech/genie_sim, ``data_collection/server/recording``. The joint fi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,12 @@ _MAX_TASK = 16 << 20  # bytes; a few kB are usual
 _ARRAYS = {
     "position": ("state/joint/position", 14),
     "command": ("action/joint/position", 14),
-    "state_left": ("state/left_effector/position", 1),
-    "state_right": ("state/right_effector/position", 1),
-    "action_left": ("action/left_effector/position", 1),
-    "action_right": ("action/right_effector/position", 1),
+}
+_GRIPPERS = {
+    "state_left": "state/left_effector/position",
+    "state_right": "state/right_effector/position",
+    "action_left": "action/left_effector/position",
+    "action_right": "action/right_effector/position",
 }
 
 
@@ -52,8 +55,11 @@ class RawEpisodes:
         return ref.needs[:1]
 
     def grippers(self, ref: EpisodeRef, files: Files) -> GripperValues:
-        """What the grippers of an episode did."""
-        return _grippers(_read(files.path(ref.needs[0])))
+        """Values of the grippers in an episode."""
+        grippers = _grippers(_read(files.path(ref.needs[0])))
+        if grippers is None:
+            raise EpisodeError("has no grippers")
+        return grippers
 
     def load(self, ref: EpisodeRef, files: Files, scales: GripperScales | None) -> Episode:
         """Read an episode."""
@@ -72,18 +78,24 @@ class RawEpisodes:
             else:
                 cameras[logical] = PictureCamera(found)
         task, instruction = _task(files.path(ref.needs[1]))
-        return agibot.make_episode(
+        grippers = _grippers(arrays)
+        episode = agibot.make_episode(
             name=ref.name,
             task=task,
             instruction=instruction,
             hz=hz,
             stamps=stamps,
             arms=(arrays["position"], None, arrays["command"]),
-            grippers=_grippers(arrays),
+            grippers=grippers,
             scales=scales,
             human=np.zeros(len(stamps), np.bool_),
             cameras=cameras,
         )
+        if grippers is not None:
+            return episode
+        width = arrays["state_left"].shape[1]
+        detail = f"{_GRIPPERS['state_left']} has {width} values a row, a gripper has 1"
+        return replace(episode, notes=(*episode.notes, (agibot.HANDS_LEFT_OUT, detail)))
 
     def _add(self, container: Container, root: str) -> None:
         name = root.rstrip("/") or "episode"
@@ -127,6 +139,11 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
             if {len(row) for row in rows} != {width}:
                 raise EpisodeError(f"has vectors of another length in {name}")
             result[key] = np.stack(rows)
+        for key, name in _GRIPPERS.items():
+            rows = [arrays.take(f"{frame}/{name}").reshape(-1) for frame in range(frames)]
+            if len({len(row) for row in rows}) != 1:
+                raise EpisodeError(f"has vectors of different lengths in {name}")
+            result[key] = np.stack(rows)
         stamps = [arrays.take(f"{frame}/main_timestamp").reshape(-1) for frame in range(frames)]
         if {len(stamp) for stamp in stamps} != {1}:
             raise EpisodeError("has frames without a stamp")
@@ -134,7 +151,10 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
     return result
 
 
-def _grippers(arrays: Mapping[str, NDArray[Any]]) -> GripperValues:
+def _grippers(arrays: Mapping[str, NDArray[Any]]) -> GripperValues | None:
+    """Values of both grippers; None of arms with dexterous hands, which have several joints."""
+    if any(arrays[key].shape[1] != 1 for key in _GRIPPERS):
+        return None
     return GripperValues(
         np.hstack([arrays["state_left"], arrays["state_right"]]),
         np.hstack([arrays["action_left"], arrays["action_right"]]),

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from rlt_ros.data.agibot import ARM_JOINTS
+from rlt_ros.data.agibot import ARM_JOINTS, HANDS_LEFT_OUT
 from rlt_ros.data.grippers import GripperScale
 from rlt_ros.data.source import open_source
 from rlt_ros.data.synthetic import Recipe, truth
@@ -200,3 +200,22 @@ def test_scales_of_archives_are_kept_and_taken_again_when_files_change(folder: P
     assert passes == [2, 0]
     again = open_source([folder], work=tmp_path / "work")
     assert again.gripper_scales() == first and again.fingerprint("327/648642") == before
+
+
+def test_raw_episodes_with_dexterous_hands_are_used_without_them(copied: Callable[[str], Path]) -> None:
+    folder = copied("raw")
+    for file in folder.rglob("aligned_joints.h5"):
+        with h5py.File(file, "r+") as arrays:
+            for path in [
+                f"{row}/{kind}/{side}_effector/position"
+                for row in range(Recipe().rows)
+                for kind in ("state", "action")
+                for side in ("left", "right")
+            ]:
+                del arrays[path]
+                arrays[path] = np.zeros(6)
+    source = open_source([folder])
+    for index, episode in enumerate(source.episodes()):
+        assert episode.joints == ARM_JOINTS
+        np.testing.assert_allclose(episode.position, truth(index, Recipe().rows).position, atol=1e-6)
+    assert len(source.skips) == 0 and source.notes.counts == {HANDS_LEFT_OUT: 3}
