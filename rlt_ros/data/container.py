@@ -59,7 +59,7 @@ class EpisodeRef:
 
 @dataclass(frozen=True)
 class Hints:
-    """What a user says of a data set that does not say it.
+    """Information of a user about a data set that lacks it.
 
     Attributes:
         fields: ``observation.state`` and ``action`` → field descriptions.

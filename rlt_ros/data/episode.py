@@ -22,8 +22,10 @@ from rlt_ros.data.errors import EpisodeError
 FloatArray = NDArray[np.float32]
 Note = tuple[str, str]
 """Remark that is the same for all episodes that it applies to, and its detail."""
-_PLAIN = re.compile(r"[a-z0-9\s_.,;:!?'\"()/-]*")  # what a sentence may lose and still be the same task
-_SLUG = 60  # characters; file names have room for 255 bytes with everything around it
+# Characters that a sentence may lose and still be the same task.
+_PLAIN = re.compile(r"[a-z0-9\s_.,;:!?'\"()/-]*")
+# Characters; file names have room for 255 bytes with everything around it.
+_SLUG = 60
 Picture = NDArray[np.uint8]
 
 

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_NAMED = 100_000  # reasons kept in words; an archive of ten million odd members must not fill the memory
+# Reasons kept in words; an archive of ten million odd members must not fill the memory.
+_NAMED = 100_000
 
 
 class DataError(ValueError):

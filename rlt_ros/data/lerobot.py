@@ -145,7 +145,7 @@ class LeRobotDataset:
 
     @property
     def has_tasks(self) -> bool:
-        """Whether episodes without a task of their own can have one by the index in their tables."""
+        """True where episodes without a task of their own can have one by the index in their tables."""
         return bool(self._tasks) and _TASK in self.columns.widths
 
     def _json(self, data: bytes) -> dict[str, Any]:
@@ -377,7 +377,7 @@ def roots(container: Container, version: str) -> list[str]:
 
 
 def _is_depth(key: str, feature: Mapping[str, Any]) -> bool:
-    """Whether a feature is marked as depth, is called so, or has the pixels of depth."""
+    """True for a feature that is marked as depth, named so, or has the pixels of depth."""
     if feature["dtype"] not in ("video", "image"):
         return False
     details = {**(feature.get("video_info") or {}), **(feature.get("info") or {})}

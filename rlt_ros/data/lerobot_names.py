@@ -30,6 +30,10 @@ _OTHER_UNIT = 4.0
 _STILL = 1e-3
 # Share of the distance to the state at which an action counts as its change.
 _CHANGE = 0.1
+# Correlations with the change of the state and with the state, from which an action of another unit counts as change.
+_LIKE_CHANGE, _LIKE_STATE = 0.8, 0.5
+# Rows from which a correlation means something.
+_ENOUGH = 16
 
 
 def element_names(names: Any, width: int, where: str) -> list[str] | None:
@@ -190,7 +194,7 @@ class JointPairs:
         moving = np.ptp(position, axis=0) > _STILL
         as_change = np.abs(command[:-1] - change).mean(axis=0)
         as_target = np.abs(command[:-1] - position[:-1]).mean(axis=0)
-        odd = moving & (as_change < _CHANGE * as_target)
+        odd = moving & ((as_change < _CHANGE * as_target) | _scaled_changes(position, command, change))
         if 2 * odd.sum() > moving.sum():
             named = ", ".join(name for name, is_odd in zip(self.names, odd, strict=True) if is_odd)
             raise EpisodeError(
@@ -199,8 +203,24 @@ class JointPairs:
             )
 
 
+def _scaled_changes(position: FloatArray, command: FloatArray, change: FloatArray) -> NDArray[np.bool_]:
+    """(A,) elements whose commands follow the change of the state in another unit, far from the state itself."""
+    if len(change) < _ENOUGH:
+        return np.zeros(position.shape[1], np.bool_)
+    far = np.abs(command.mean(axis=0) - position.mean(axis=0)) > np.ptp(position, axis=0)
+    like_change = _correlation(command[:-1], change) > _LIKE_CHANGE
+    return far & like_change & (_correlation(command[:-1], position[:-1]) < _LIKE_STATE)
+
+
+def _correlation(one: FloatArray, other: FloatArray) -> NDArray[np.float64]:
+    """(A,) correlations of columns; 0 where one is constant."""
+    one, other = one - one.mean(axis=0, dtype=np.float64), other - other.mean(axis=0, dtype=np.float64)
+    size = np.sqrt((one**2).sum(axis=0) * (other**2).sum(axis=0))
+    return np.divide((one * other).sum(axis=0), size, out=np.zeros(len(size)), where=size > 0)
+
+
 def is_gripper(name: str) -> bool:
-    """Whether an element is a gripper's, whose unit differs from set to set."""
+    """True for the elements of grippers, whose units differ between data sets."""
     return "grip" in name.lower()
 
 

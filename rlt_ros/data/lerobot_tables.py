@@ -107,7 +107,7 @@ class Tables:
         return pa.concat_tables(parts) if parts else self._file.schema_arrow.empty_table()
 
     def _may_hold(self, group: int, episode: int) -> bool:
-        """Whether a row group can have rows of an episode, by the statistics that its writer may have left."""
+        """False where the statistics of a row group, if its writer left any, exclude an episode."""
         described = self._file.metadata.row_group(group)
         columns = [described.column(index) for index in range(described.num_columns)]
         stats = next((column.statistics for column in columns if column.path_in_schema == _EPISODE), None)

@@ -38,7 +38,7 @@ class Coding:
     last: int
 
     def precedes(self, other: Coding, fps: int) -> bool:
-        """Whether ``other`` can follow in the same file."""
+        """True where ``other`` can follow in the same file."""
         if self.parameters != other.parameters:
             return False
         length = round(self.pictures / fps / self.parameters[0])

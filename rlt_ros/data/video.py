@@ -30,7 +30,8 @@ CODECS = {"av1": "libsvtav1", "hevc": "libx265", "h264": "libx264"}
 """Codec → encoder of the library, in the order of preference."""
 EXACT = 1e-4
 """s between a picture and its row up to which they count as simultaneous; LeRobot's ``tolerance_s``."""
-_EQUAL = 1e-6  # s; rounding of times on the clocks of containers
+# s; rounding of times on the clocks of containers.
+_EQUAL = 1e-6
 DEPTH_FORMATS = ("gray9", "gray10", "gray12", "gray14", "gray16", "ya16")
 """Beginnings of FFmpeg's names of single-channel formats beyond 8 bits, which hold distances."""
 _CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "matroska", ".avi": "avi"}
@@ -166,7 +167,7 @@ def decode_picture(data: bytes, size: tuple[int, int] | None = None) -> Picture:
 
 
 def is_deep(data: bytes) -> bool:
-    """Whether encoded bytes are a PNG picture of more than 8 bits, as depth is kept (ISO/IEC 15948, IHDR)."""
+    """True for the bytes of a PNG picture of more than 8 bits, as depth is kept (ISO/IEC 15948, IHDR)."""
     return data.startswith(b"\x89PNG") and len(data) > 24 and data[24] > 8
 
 

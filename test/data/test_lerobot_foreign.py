@@ -21,7 +21,7 @@ from rlt_ros.data.convert import to_lerobot
 from rlt_ros.data.episode import Episode
 from rlt_ros.data.errors import DataError, EpisodeError
 from rlt_ros.data.lerobot import row_times
-from rlt_ros.data.lerobot_names import element_names
+from rlt_ros.data.lerobot_names import JointPairs, element_names
 from rlt_ros.data.source import open_source
 from rlt_ros.data.video import encode_video
 
@@ -288,6 +288,38 @@ def test_actions_that_are_changes_are_refused(
         "has actions that are changes of the state, not targets (j0, j1, j2; name a feature"
         in foreign.refused()
     )
+
+
+def pairs() -> JointPairs:
+    return JointPairs(JOINTS, JOINTS, (3, 3), (), "here")
+
+
+@pytest.mark.parametrize("unit", [0.02, 1.0, 30.0])
+def test_changes_in_any_unit_are_refused(unit: float) -> None:
+    state, _ = motion(rows=60)
+    change = np.diff(state, axis=0, append=state[-1:]) * np.float32(unit)
+    with pytest.raises(EpisodeError, match="changes of the state"):
+        pairs().check_targets(state + np.float32(1.0), change)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    lag=st.integers(0, 6),
+    offset=st.floats(-0.3, 0.3),
+    noise=st.floats(0, 0.02),
+    center=st.floats(-2, 2),
+    speed=st.floats(0.1, 3),
+    seed=st.integers(0, 1000),
+)
+def test_targets_that_an_arm_follows_late_and_badly_are_never_refused(
+    lag: int, offset: float, noise: float, center: float, speed: float, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    time = np.arange(66)[:, None] / 30
+    path = center + 0.4 * np.sin(speed * time * (1 + np.arange(3)) + random.uniform(0, 6, 3))
+    state = path[:60].astype(np.float32)
+    command = (path[lag : lag + 60] + offset + noise * random.normal(size=(60, 3))).astype(np.float32)
+    pairs().check_targets(state, command)
 
 
 def test_an_arm_that_stands_still_commands_no_changes(foreign: Foreign) -> None:
