@@ -138,7 +138,7 @@ def test_a_second_launch_next_to_a_simulator_is_refused(
 @pytest.mark.parametrize(
     ("first", "seconds"),
     [
-        (("sim",), (("collect",), ("deploy",), ("train",), ("sim",))),
+        (("sim",), (("collect",), ("train",), ("sim",))),
         (("collect",), (("sim",), ("collect",), ("monitor",))),
     ],
     ids=["sim first", "collect first"],

@@ -16,6 +16,7 @@ from rlt_ros.middleware.messages import (
     ActionChunk,
     Bool,
     ChunkRequest,
+    Clock,
     DiagnosticArray,
     EpisodeEvent,
     EpisodeState,
@@ -281,3 +282,37 @@ def test_a_wrong_setting_is_told(
     process = start_node("episode_node", out=str(tmp_path), **parameters)
     assert process.process.wait(30) == 2
     assert words in process.log
+
+
+def test_a_second_simulator_costs_the_episode_and_none_begins_while_it_is_there(
+    world: World, start_node: Callable[..., Any], tmp_path: Path
+) -> None:
+    world.node.create_publisher(Clock, "/clock", qos.CLOCK)
+    node = start_node("episode_node", out=str(tmp_path), plan=["train:5"], use_sim_time=True)
+    world.listens()
+    world.complete()
+    first = world.reaches(RESETTING, 1)
+    world.event(EpisodeEvent.RESET_DONE)
+    world.reaches(APPROACH, 1)
+    other = world.graph.node("other")
+    second = other.create_publisher(Clock, "/clock", qos.CLOCK)
+    done = world.reaches(DONE, 1)
+    assert done.discarded and done.outcome == EpisodeState.OUTCOME_ABORTED
+    assert "/clock has 2 publishers" in node.log and "/other" in node.log
+    other.destroy_publisher(second)
+    again = world.reaches(RESETTING, 2)
+    assert again.seed == first.seed
+    assert "no other graph" in node.log
+
+
+def test_events_of_another_run_move_nothing(
+    world: World, start_node: Callable[..., Any], tmp_path: Path
+) -> None:
+    start_node("episode_node", out=str(tmp_path), plan=["train:5"], run_id="ours-1-x")
+    world.listens()
+    world.complete()
+    assert world.reaches(RESETTING, 1).run_id == "ours-1-x"
+    world._events.publish(EpisodeEvent(event=EpisodeEvent.ABORT, run_id="theirs-2-y"))
+    world.event(EpisodeEvent.RESET_DONE)  # of a person, without an id
+    world.reaches(APPROACH, 1)
+    assert not any(state.phase == DONE for state in world.states)
