@@ -78,8 +78,11 @@ class Fields:
 
 def grippers_of(
     state: NDArray[np.floating], action: NDArray[np.floating], states: Fields, actions: Fields
-) -> GripperValues:
-    """What the grippers did, from the vectors of an episode."""
+) -> GripperValues | None:
+    """Values of the grippers, from the vectors of an episode; None of dexterous hands, which have several joints."""
+    hands = [states.find(state, name) for name in _STATE[1:]]
+    if any(part is not None and part.shape[1] > 1 for part in hands):
+        return None
     return GripperValues(
         np.hstack([states.take(state, name, 1) for name in _STATE[1:]]),
         np.hstack([actions.take(action, name, 1) for name in _ACTION[1:]]),

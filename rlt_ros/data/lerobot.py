@@ -174,8 +174,8 @@ class LeRobotDataset:
         indices = dict.fromkeys(int(index) for index in rows[_TASK])
         return [self._tasks[index] for index in indices if index in self._tasks]
 
-    def grippers(self, rows: Mapping[str, NDArray[Any]]) -> GripperValues:
-        """What the grippers did in an episode."""
+    def grippers(self, rows: Mapping[str, NDArray[Any]]) -> GripperValues | None:
+        """Values of the grippers in an episode; None of arms with dexterous hands."""
         state, action = self._vector(rows, STATE), self._vector(rows, ACTION)
         if self._fields is not None:
             return agibot.grippers_of(state, action, *self._fields)
@@ -221,13 +221,16 @@ class LeRobotDataset:
             notes.append(("has depth pictures, which are left out", ", ".join(absent)))
         if self._fields is not None:
             assert scales is not None
+            grippers = self.grippers(rows)
+            if grippers is None:
+                notes.append((agibot.HANDS_LEFT_OUT, "its effectors have more than one value a row"))
             made = agibot.make_episode(
                 arms=agibot.arms_of(self._vector(rows, STATE), self._vector(rows, ACTION), *self._fields),
-                grippers=self.grippers(rows),
+                grippers=grippers,
                 scales=scales,
                 **common,
             )
-            return dataclasses.replace(made, notes=tuple(notes))
+            return dataclasses.replace(made, notes=(*notes, *made.notes))
         position, velocity, command = self._motion(rows, scales, times)
         return Episode(
             joints=self._joints.names,

@@ -44,8 +44,11 @@ class LeRobotReader(ABC):
         return ref.needs[:1] if self._sets[ref.info["root"]].has_grippers else ()
 
     def grippers(self, ref: EpisodeRef, files: Files) -> GripperValues:
-        """What the grippers of an episode did."""
-        return self._sets[ref.info["root"]].grippers(self._rows(ref, files))
+        """Values of the grippers in an episode."""
+        grippers = self._sets[ref.info["root"]].grippers(self._rows(ref, files))
+        if grippers is None:
+            raise EpisodeError("has no grippers")
+        return grippers
 
     def load(self, ref: EpisodeRef, files: Files, scales: GripperScales | None) -> Episode:
         """Read an episode."""

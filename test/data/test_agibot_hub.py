@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -219,3 +220,18 @@ def test_raw_episodes_with_dexterous_hands_are_used_without_them(copied: Callabl
         assert episode.joints == ARM_JOINTS
         np.testing.assert_allclose(episode.position, truth(index, Recipe().rows).position, atol=1e-6)
     assert len(source.skips) == 0 and source.notes.counts == {HANDS_LEFT_OUT: 3}
+
+
+def test_lerobot_sets_with_dexterous_hands_are_used_without_them(copied: Callable[[str], Path]) -> None:
+    folder = copied("lerobot_v2")
+    info = json.loads((folder / "meta/info.json").read_text())
+    for feature, kind in (("observation.state", "state"), ("action", "action")):
+        fields = info["features"][feature]["field_descriptions"]
+        for side in ("left", "right"):
+            fields[f"{kind}/{side}_effector/position"] = {"indices": [0, 1, 2, 3, 4, 5]}
+    (folder / "meta/info.json").write_text(json.dumps(info))
+    source = open_source([folder])
+    for index, episode in enumerate(source.episodes()):
+        assert episode.joints == ARM_JOINTS
+        np.testing.assert_allclose(episode.position, truth(index, Recipe().rows).position, atol=1e-6)
+    assert len(source.skips) == 0 and source.notes.counts[HANDS_LEFT_OUT] == 3
