@@ -49,6 +49,13 @@ def stop_on_request() -> Iterator[StopRequest]:
         yield request
 
 
+@contextlib.contextmanager
+def raise_on_request() -> Iterator[None]:
+    """Have SIGINT and SIGTERM raise KeyboardInterrupt while the block runs, except where it handles them itself."""
+    with _handled_by(signal.default_int_handler):
+        yield
+
+
 def exit_silently_on_interrupt() -> None:
     """From here on, SIGINT ends the process at once: for times at which there is nothing to clean up."""
     if _in_main_thread():

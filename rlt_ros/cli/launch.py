@@ -26,7 +26,7 @@ from rlt_ros.bringup import (
 )
 from rlt_ros.bringup_progress import has_report, is_trained, stopped_text
 from rlt_ros.cli.options import SubParsers, add_command
-from rlt_ros.interruption import Interrupted, stop_on_request
+from rlt_ros.interruption import Interrupted, raise_on_request, stop_on_request
 from rlt_ros.preflight import WRITING_MODES, check_arguments
 from rlt_ros.rlt.parameters import ConfigError, describe
 from rlt_ros.rlt.run_folder import REPORT_FILE, finished_summary
@@ -110,24 +110,36 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.list:
         return {"mode": args.mode, "nodes": [dataclasses.asdict(spec) for spec in specs]}
     commands = {spec.label: command(spec) for spec in specs}
-    reports = args.mode == "train" and has_report(arguments)
+    if args.mode not in WRITING_MODES:
+        _join_domain(specs)
+        return _run_nodes(args.mode, arguments, specs, commands)
+    with raise_on_request():
+        try:
+            return _run_in_folder(args.mode, arguments, specs, commands)
+        except KeyboardInterrupt:
+            raise Interrupted(stopped_text(args.mode, arguments)) from None
+
+
+def _run_in_folder(
+    mode: str, arguments: Arguments, specs: Sequence[NodeSpec], commands: Mapping[str, list[str]]
+) -> dict[str, Any]:
+    """Run what is left to do of the run in its folder, which belongs to this process alone meanwhile."""
+    folder = Path(arguments.out).expanduser()
+    reports = mode == "train" and has_report(arguments)
     trained = reports and is_trained(arguments)
     if not trained:
         _join_domain(specs)
-    if args.mode not in WRITING_MODES:
-        return _run_nodes(args.mode, arguments, specs, commands)
-    folder = Path(arguments.out).expanduser()
+    result: dict[str, Any] = {"mode": mode, "nodes": {}}
     lock = RunLock(folder)
-    stopwatch = Stopwatch(folder)
     try:
         done = finished_summary(folder, arguments.robot_minutes, arguments.eval_episodes) if reports else None
         if done is not None:
-            return {"mode": args.mode, "nodes": {}, "summary": done, "report": str(folder / REPORT_FILE)}
-        result: dict[str, Any] = {"mode": args.mode, "nodes": {}}
+            return {**result, "summary": done, "report": str(folder / REPORT_FILE)}
+        stopwatch = Stopwatch(folder)
         try:
             if not trained:
-                note_run(folder, arguments.run_id, args.mode)
-                result = _run_nodes(args.mode, arguments, specs, commands)
+                note_run(folder, arguments.run_id, mode)
+                result = _run_nodes(mode, arguments, specs, commands)
             if reports:
                 result["summary"] = _conclude(arguments, stopwatch)
                 result["report"] = str(folder / REPORT_FILE)
@@ -168,7 +180,7 @@ def _run_nodes(
         mode in ("train", "offline") or arguments.episodes > 0
     )
     if supervisor.interrupted and finite:
-        raise Interrupted(stopped_text(mode, arguments))
+        raise Interrupted
     if lost := [(label, outcome) for label, outcome in outcomes.items() if outcome.gave_up]:
         raise LaunchError(
             "; ".join(f"{label}: {one.last_words or described(one.status)}" for label, one in lost)
@@ -234,12 +246,14 @@ def _join_domain(specs: Sequence[NodeSpec]) -> None:
     """
     if simulates(specs):
         os.environ.update(local_discovery(os.environ))
-    from rlt_ros.middleware import init, try_shutdown
+    from rlt_ros.middleware import init, ok, try_shutdown
     from rlt_ros.nodes.company import graph_claims, require_alone
 
     init(args=[])
     try:
         require_alone(lambda _: graph_claims(specs))
+        if not ok():
+            raise KeyboardInterrupt  # SIGTERM, which the middleware takes as an order to end without an exception
     finally:
         try_shutdown()
 
@@ -256,15 +270,12 @@ def _conclude(arguments: Arguments, stopwatch: Stopwatch) -> dict[str, Any]:
         ensure_opengl()  # before anything imports MuJoCo, which chooses its backend once
         from rlt_ros.experiments.conclusion import conclude
 
-        try:
-            return conclude(
-                Path(arguments.out).expanduser(),
-                robot_minutes=arguments.robot_minutes,
-                stopwatch=stopwatch,
-                poll=request.poll,
-            )
-        except Interrupted:
-            raise Interrupted(stopped_text("train", arguments)) from None
+        return conclude(
+            Path(arguments.out).expanduser(),
+            robot_minutes=arguments.robot_minutes,
+            stopwatch=stopwatch,
+            poll=request.poll,
+        )
 
 
 def _outcome(episode_node: NodeSpec, arguments: Arguments) -> dict[str, Any] | None:
