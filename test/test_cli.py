@@ -201,3 +201,49 @@ def test_every_command_can_run_and_present() -> None:
     for command in build_parser()._subparsers._group_actions[0].choices.values():  # type: ignore[union-attr]
         assert callable(command.get_default("run"))
         assert callable(command.get_default("present"))
+
+
+def completed(*words: str) -> list[str]:
+    """Candidates that bash offers for the last of ``words``."""
+    script = build_script()
+    line = " ".join(f"'{word}'" for word in words)
+    call = f"COMP_WORDS=(rlt-ros {line})\nCOMP_CWORD={len(words)}\n_rlt_ros"
+    probe = f"{script}\n{call}\nprintf '%s\\n' \"${{COMPREPLY[@]}}\""
+    done = subprocess.run(["bash", "-c", probe], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def build_script() -> str:
+    args = build_parser().parse_args(["completion", "bash"])
+    return str(args.run(args)["script"])
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("tra",), ["train"]),
+        (("launch", "dep"), ["deploy"]),
+        (("launch", "train", "--robot", "ur5e"), ["ur5e", "ur5e_lyrical"]),
+        (("launch", "train", "--lock-step", "t"), ["true"]),
+        (("launch", "train", "--eval"), ["--eval-episodes"]),
+        (("train", "--task", "ch"), ["charger"]),
+        (("eval", "x", "--images", "s"), ["swapped"]),
+    ],
+)
+def test_the_shell_completes_commands_options_and_names(words: tuple[str, ...], expected: list[str]) -> None:
+    assert completed(*words) == expected
+
+
+def test_a_table_that_is_too_wide_is_printed_row_by_row(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rlt_ros.cli.output import print_table
+
+    monkeypatch.setenv("COLUMNS", "40")
+    rows = [("/rlt/episode_state", "rlt_ros/msg/EpisodeState", "a\nb"), ("/clock", "Clock", "c")]
+    print_table(("topic", "type", "from"), rows)
+    text = capsys.readouterr().out
+    assert max(len(line) for line in text.splitlines()) <= 40
+    assert "/rlt/episode_state\n  type  rlt_ros/msg/EpisodeState\n  from  a b\n" in text
+    print_table(("topic", "from"), [("/clock", "c")])
+    assert "│ /clock │" in capsys.readouterr().out

@@ -11,6 +11,7 @@ import rlt_ros
 from rlt_ros.cli import (
     bag,
     bench,
+    completion,
     data,
     echo,
     evaluate,
@@ -85,6 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
         robot,
         serve,
         vla,
+        completion,
     ):
         module.add_parser(subparsers)
     for command in subparsers.choices.values():

@@ -121,3 +121,24 @@ def test_the_command_finds_the_graph(graph: Any) -> None:
         figures = json.loads(found.stdout.splitlines()[-1])
     assert (figures["success_rate"], figures["replay_rows"], figures["q"]) == (1.0, 345, 0.5)
     assert (figures["learner"], figures["owed"]) == ("learning", 12.0)
+
+
+def test_without_a_graph_there_is_a_hint_and_status_1() -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "rlt_ros.cli.main",
+            "monitor",
+            "--seconds",
+            "0.5",
+            "--namespace",
+            "nobody_here",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "no graph of a robot in namespace nobody_here is seen in ROS_DOMAIN_ID" in done.stderr
+    assert "rlt-ros launch train" in done.stderr
