@@ -205,3 +205,10 @@ def test_a_program_of_ros_needs_ros(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ConfigError, match=r"rviz2.*not sourced"):
         command(NodeSpec("rviz2", "rviz", package="rviz2"))
+
+
+def test_a_process_that_is_started_again_knows_which_one_it_replaces() -> None:
+    source = "import os; print('pid', os.getpid(), os.environ.get('RLT_ROS_PREDECESSOR')); os._exit(1)"
+    run = Run(python("dies", source, restart=True), on={"pid": after(2, interrupt)})
+    (_, first, of_first), (_, _, of_second) = (text.split() for text in run.texts("dies") if "pid" in text)
+    assert (of_first, of_second) == ("None", first)
