@@ -183,6 +183,13 @@ class EpisodeMachine:
         return over and self._started and not self._stopped and not self._pressed
 
     @property
+    def waits_for(self) -> str:
+        """Input without which no episode begins, in words; empty where none is needed, or an episode runs."""
+        if self.running or self.may_begin:
+            return ""
+        return "the release of the e-stop" if self._pressed else self.stopped_because or "START"
+
+    @property
     def running(self) -> bool:
         """Whether an episode is running, its reset included."""
         return self.state.phase not in (Phase.IDLE, Phase.DONE)
@@ -217,6 +224,10 @@ class EpisodeMachine:
             return
         if event is Event.START and (self._stopped or not self.running):
             self._started, self._stopped, self.stopped_because = True, False, ""
+            if self._pressed:
+                self._drop(
+                    "START under the e-stop", "the e-stop is pressed; release it, and the episode begins"
+                )
         elif event is Event.STOP:
             self._stop("an operator said so")
         elif event is Event.RESET_DONE and self.state.phase is Phase.RESETTING:

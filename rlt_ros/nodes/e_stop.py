@@ -30,6 +30,13 @@ class EStop:
         """Take in what the robot says (`std_msgs/Bool`)."""
         self._take(button=self._button, hardware=message.data)
 
+    def on_state(self, message: Any) -> None:
+        """Take in whether the executor is stopped (`std_msgs/Bool`), whose word counts: it moves the arm.
+
+        A message on the other topics may reach one node and miss another; this keeps all of them of one mind.
+        """
+        self._take(button=message.data, hardware=message.data and self._hardware)
+
     def _take(self, *, button: bool, hardware: bool) -> None:
         before, self._button, self._hardware = self.pressed, button, hardware
         if self.pressed != before:

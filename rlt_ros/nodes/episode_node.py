@@ -111,6 +111,7 @@ class EpisodeNode(Node):
         e_stop = EStop(self._on_e_stop)
         topics.subscription(Bool, "rlt/e_stop", e_stop.on_button, qos.E_STOP, from_anybody=True)
         topics.subscription(Bool, "rlt/hardware_e_stop", e_stop.on_hardware, qos.E_STOP, from_anybody=True)
+        topics.subscription(Bool, "rlt/e_stop_state", e_stop.on_state, qos.E_STOP)
         if self._home is not None:
             sensors = qos.sensor(reliable=profile.reliable_sensors)
             JointInput(self, topics, profile, sensors, self._dropped, self._on_joints)
@@ -188,6 +189,13 @@ class EpisodeNode(Node):
 
     def _on_e_stop(self, pressed: bool) -> None:
         self._machine.e_stop(pressed)
+        if pressed:
+            self.get_logger().warning(
+                "e-stop pressed: no episode begins until it is released, by `false` on rlt/e_stop or by the robot's "
+                "circuit on rlt/hardware_e_stop"
+            )
+        else:
+            self.get_logger().info(f"e-stop released; {self._machine.waits_for or 'the next episode begins'}")
         self._tell()
 
     def _on_joints(self, state: ArmState) -> None:
@@ -217,7 +225,7 @@ class EpisodeNode(Node):
         """Tell what has become of the input, and begin the next episode when nothing stands against it."""
         self._tell()
         if not self._machine.may_begin:
-            self._waits_for = "" if self._machine.running else self._machine.stopped_because or "START"
+            self._waits_for = self._machine.waits_for
             return
         stage, now = self._book.stage, time.monotonic()
         newest = self._book.newest_stored

@@ -116,6 +116,7 @@ class ExecutorNode(LifecycleNode):
         # First, so that it is told before the joint state which the new phase begins with.
         topics.subscription(EpisodeState, "rlt/episode_state", self._on_episode, qos.EPISODE_STATE)
         self._e_stop = EStop(self._on_e_stop)
+        self._e_stop_state = topics.publisher(Bool, "rlt/e_stop_state", qos.E_STOP)
         topics.subscription(Bool, "rlt/e_stop", self._e_stop.on_button, qos.E_STOP, from_anybody=True)
         topics.subscription(
             Bool, "rlt/hardware_e_stop", self._on_hardware_e_stop, qos.E_STOP, from_anybody=True
@@ -276,6 +277,7 @@ class ExecutorNode(LifecycleNode):
 
     def _on_e_stop(self, pressed: bool) -> None:
         self.get_logger().warning("e-stop pressed" if pressed else "e-stop released")
+        self._e_stop_state.publish(Bool(data=pressed))
         if self._controller is not None:
             self._controller.e_stop(pressed)
             self._answer()

@@ -9,6 +9,7 @@ The file's lineage is that of its first rows; what other parts made is refused.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rlt_ros.middleware import Clock, ClockType, Node
+from rlt_ros.middleware import Clock, ClockType, Node, RCLError
 from rlt_ros.middleware.messages import EpisodeState, ExecutedStep, ReplayStatus, RLState
 from rlt_ros.nodes import qos
 from rlt_ros.nodes.conversions import (
@@ -154,7 +155,10 @@ class ReplayNode(Node):
         self._reported = (self._rejected, self._store.duplicates)
         message = replay_status(self._store, rejected=self._rejected, last_rejection=self._last_rejection)
         message.header.stamp = self.get_clock().now().to_msg()
-        self._status.publish(message)
+        # Rows are also stored while the node leaves, when rclpy may have shut the graph down already. They count; the
+        # status does not.
+        with contextlib.suppress(RCLError):
+            self._status.publish(message)
 
     def _report(self) -> Report:
         replay, streams = self._store.replay, self._store.streams

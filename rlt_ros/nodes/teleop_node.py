@@ -85,6 +85,7 @@ class TeleopNode(Node):
         e_stop = EStop(lambda pressed: self._operator.e_stop(pressed))
         topics.subscription(Bool, "rlt/e_stop", e_stop.on_button, qos.E_STOP, from_anybody=True)
         topics.subscription(Bool, "rlt/hardware_e_stop", e_stop.on_hardware, qos.E_STOP, from_anybody=True)
+        topics.subscription(Bool, "rlt/e_stop_state", e_stop.on_state, qos.E_STOP)
 
         self._device: Device | None = None
         direct = config.direct == "true" or (config.direct == "auto" and IMPLEMENTATION == "dds")

@@ -109,7 +109,9 @@ class Topics:
             self._node.create_subscription(
                 msg_type, topic, count, qos.ANYBODY, callback_group=callback_group, raw=raw
             )
-            return attempt()  # whoever does not fit is heard by the other one
+            # The other subscription receives from every publisher that does not fit this one. The middleware's default
+            # warning ("no messages will be received") would be false.
+            return _with_events(attempt, SubscriptionEventCallbacks(use_default_callbacks=False))
         told = SubscriptionEventCallbacks(incompatible_qos=self._misfit(topic, "publisher"))
         return _with_events(attempt, told)
 

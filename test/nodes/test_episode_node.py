@@ -54,7 +54,7 @@ class World:
         self._requests = node.create_publisher(ChunkRequest, "rlt/chunk_request", qos.CHUNK_REQUEST)
         self._stops = {
             topic: node.create_publisher(Bool, f"rlt/{topic}", qos.E_STOP)
-            for topic in ("e_stop", "hardware_e_stop")
+            for topic in ("e_stop", "hardware_e_stop", "e_stop_state")
         }
         self._learner = node.create_publisher(LearnerStatus, "rlt/learner_status", qos.LEARNER_STATUS)
         self._replay = node.create_publisher(ReplayStatus, "rlt/replay_status", qos.REPLAY_STATUS)
@@ -215,6 +215,24 @@ def test_the_next_episode_waits_for_the_learner_and_for_the_e_stop(
     assert world.reaches(DONE, 2).outcome == EpisodeState.OUTCOME_ABORTED
     world.e_stop(False, by=e_stop)
     world.reaches(RESETTING, 3)
+
+
+@pytest.mark.parametrize("e_stop", ["e_stop", "hardware_e_stop"])
+def test_a_release_that_only_the_executor_received_begins_the_next_episode(
+    world: World, start_node: Callable[..., Any], tmp_path: Path, e_stop: str
+) -> None:
+    world.complete()
+    start_node("episode_node", out=str(tmp_path), plan=["train:5"])
+    world.listens()
+    world.reaches(RESETTING, 1)
+    world.e_stop(True, by=e_stop)
+    world.reaches(DONE, 1)
+    world.graph.until(lambda: world.waits_for() == "the release of the e-stop")
+    world.event(EpisodeEvent.START)
+    world.graph.until(lambda: world.counted("START under the e-stop") == 1)
+    assert all(state.episode == 1 for state in world.states)
+    world.e_stop(False, by="e_stop_state")
+    world.reaches(RESETTING, 2)
 
 
 def test_an_evaluation_waits_for_what_this_robot_and_not_another_one_has_stored(

@@ -54,6 +54,8 @@ class Others:
         node.create_subscription(ExecutedStep, "rlt/executed_step", self.steps.append, qos.EXECUTED_STEP)
         node.create_subscription(ChunkRequest, "rlt/chunk_request", self.requests.append, 100)
         node.create_subscription(EpisodeEvent, "rlt/episode_event", self.events.append, 100)
+        self.e_stop_states: list[bool] = []
+        node.create_subscription(Bool, "rlt/e_stop_state", self._on_e_stop_state, qos.E_STOP)
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 100)
         self._joints = node.create_publisher(JointState, "joint_states", qos.SENSOR_RELIABLE)
         self._chunks = node.create_publisher(ActionChunk, "rlt/action_chunk", qos.ACTION_CHUNK)
@@ -65,6 +67,9 @@ class Others:
         self.stamp = PERIOD
         self.chunk_id = 0
         self.pump = True  # whether the robot publishes on its own
+
+    def _on_e_stop_state(self, message: Any) -> None:
+        self.e_stop_states.append(message.data)
 
     def meet(self) -> None:
         """Wait until messages pass both ways."""
@@ -261,7 +266,9 @@ def test_human_and_e_stop_come_before_the_policy_and_silence_means_hold(
     for latched in (True, False):
         others.stop(True, latched=latched)
         graph.until(lambda: others.diagnostics.get("control message") == "holds: e-stop", what="e-stop")
+        graph.until(lambda: others.e_stop_states[-1:] == [True], what="the press is published")
         others.stop(False, latched=latched)
+        graph.until(lambda: others.e_stop_states[-1:] == [False], what="the release is published")
         others.step(ExecutedStep.SOURCE_VLA, len(others.steps))
     # Releasing one does not release the other.
     others.stop_by_circuit(True)
