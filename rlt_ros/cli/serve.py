@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import signal
 import sys
 from pathlib import Path
@@ -31,7 +32,8 @@ its name there.""",
   rlt-ros serve runs/charger                           Genie Sim asks at port 8999
   rlt-ros serve runs/charger --acts vla                the frozen VLA, for comparison
   rlt-ros serve runs/charger --protocol openpi --hz 30
-  rlt-ros serve transformers:/models/pi0 --protocol openpi --host 0.0.0.0""",
+  openssl rand -hex 32 > token; chmod 600 token
+  rlt-ros serve transformers:/models/pi0 --protocol openpi --host 0.0.0.0 --token-file token""",
     )
     parser.add_argument("what", metavar="RUN|VLA", help="folder of a run, or name of a VLA")
     parser.add_argument(
@@ -43,7 +45,14 @@ its name there.""",
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address to listen on; 0.0.0.0 lets other machines in, and anybody on them (default: %(default)s)",
+        help="address to listen on; 0.0.0.0 lets other machines in, which must show a token (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help="file of mode 600 with the access token that peers must show; required for any address but the loopback. "
+        "`server.token_file` of a VLA's card names its copy on the robot",
     )
     parser.add_argument("--robot", default="", help="robot profile (default: the run's)")
     parser.add_argument(
@@ -69,8 +78,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Serve until interrupted, and say how it went."""
     from rlt_ros.serving.websocket import WebSocketServer
 
+    access_token = _access_token(args.host, args.token_file)
     server = WebSocketServer(
-        _session(args), host=args.host, port=PORTS[args.protocol] if args.port is None else args.port
+        _session(args),
+        host=args.host,
+        port=PORTS[args.protocol] if args.port is None else args.port,
+        access_token=access_token,
     )
     print(
         f"serving {args.what} at ws://{args.host}:{server.port} ({args.protocol})",
@@ -84,6 +97,28 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     except KeyboardInterrupt:
         server.close()
     return {"served": str(args.what), "port": server.port, "refused": server.refused}
+
+
+def _access_token(host: str, path: Path | None) -> str:
+    """Read the secret that peers must show; empty for the loopback alone."""
+    from rlt_ros.rlt.parameters import ConfigError
+    from rlt_ros.vla.access import read_access_token
+
+    if path is not None:
+        return read_access_token(path)
+    if not _is_loopback(host):
+        raise ConfigError(
+            f"`--host {host}` lets other machines in; give `--token-file FILE` with a secret that they must show, "
+            "or keep to 127.0.0.1 and let them in through an SSH tunnel"
+        )
+    return ""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _session(args: argparse.Namespace) -> Any:

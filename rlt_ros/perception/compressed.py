@@ -14,10 +14,7 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from rlt_ros.perception.pictures import PictureError, Pixels
-
-MOST_PIXELS = 40_000_000
-"""Of one picture. The largest camera in use has 2 million; a small file can claim billions."""
+from rlt_ros.perception.pictures import PictureError, Pixels, check_size
 
 _REDUCED = 2
 """Least size of a picture decoded smaller than it is, as a multiple of the one wanted. With 1 some pixels are 25 levels
@@ -104,10 +101,7 @@ def _reader(data: bytes) -> tuple[str, type[ImageFile]]:
 
 
 def _check(picture: ImageFile, data: bytes) -> None:
-    if picture.width * picture.height > MOST_PIXELS:
-        raise PictureError(
-            f"it claims {picture.width}×{picture.height} pixels; at most {MOST_PIXELS} are read"
-        )
+    check_size(picture.height, picture.width)
     if isinstance(picture, PngImageFile) and data[_DEPTH_AT] == 16:
         raise PictureError("it is a PNG of 16 bits a channel, as of depth; expected 8 bits")
     if picture.mode not in _MODES:

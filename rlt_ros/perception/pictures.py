@@ -23,8 +23,25 @@ ENCODINGS = tuple(_CHANNELS)
 """Encodings of `sensor_msgs/Image` that can be read."""
 
 
+MOST_PIXELS = 2**23
+"""Of one picture: that of a 4K camera has 8.3 million, and a small file can claim billions. Decoding one takes up to
+100 MB."""
+MOST_SIDE = 8192
+"""Pixels of a side. A picture of 1 × 7,000,000 costs gigabytes to resize, for its side is scaled row by row."""
+
+
 class PictureError(ValueError):
     """A picture that cannot be read; the message says what is wrong with it."""
+
+
+def check_size(height: int, width: int) -> None:
+    """Raise `PictureError` unless the picture has pixels, at most `MOST_SIDE` a side and `MOST_PIXELS` in all."""
+    if height < 1 or width < 1:
+        raise PictureError(f"it is {width}×{height} pixels large")
+    if max(height, width) > MOST_SIDE or height * width > MOST_PIXELS:
+        raise PictureError(
+            f"it claims {width}×{height} pixels; at most {MOST_SIDE} a side and {MOST_PIXELS} in all are read"
+        )
 
 
 def decode(data: bytes | memoryview | Pixels, *, height: int, width: int, step: int, encoding: str) -> Pixels:
@@ -43,8 +60,7 @@ def decode(data: bytes | memoryview | Pixels, *, height: int, width: int, step: 
     if encoding not in _CHANNELS:
         raise PictureError(f"encoding is `{encoding}`; it must be one of {', '.join(ENCODINGS)}")
     size, order = _CHANNELS[encoding]
-    if height < 1 or width < 1:
-        raise PictureError(f"it is {width}×{height} pixels large")
+    check_size(height, width)
     if step < width * size or len(data) != height * step:
         raise PictureError(
             f"it holds {len(data)} bytes in rows of {step}; {width}×{height} pixels of {encoding}: "

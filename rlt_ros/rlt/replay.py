@@ -247,8 +247,7 @@ class Replay:
         this returns.
 
         Raises:
-            WindowError: a window of wrong shape, or with a value that is not finite or does not fit
-                ``z_storage``.
+            WindowError: a window of wrong shape, or with a value out of range (`rlt_ros.rlt.ranges`).
             LineageError: a window made by other frozen parts than the file's.
         """
         if self._writer is None:

@@ -15,7 +15,7 @@ import torch
 from rlt_ros.rlt.lineage import LineageError
 from rlt_ros.rlt.replay_format import SHARE, SPARE, ReplayLockedError
 from rlt_ros.rlt.replay_map import ReplayMap
-from rlt_ros.rlt.transition import FloatArray, Window, WindowError, lineage_id
+from rlt_ros.rlt.transition import FloatArray, Window, lineage_id
 
 SCALARS = (
     "episode", "step", "lineage", "reward", "discount", "valid", "next_valid", "terminated", "truncated",
@@ -68,12 +68,6 @@ class RingWriter:
             raise LineageError(
                 f"window {window.step} of episode {window.episode} has lineage {window.lineage:016x}, replay "
                 f"{self._map.path} has {self._lineage_id:016x}: other frozen parts made it; give another path"
-            )
-        largest = max(float(np.abs(window.z).max()), float(np.abs(window.next_z).max()))
-        if largest > torch.finfo(self._format.z_dtype).max:
-            raise WindowError(
-                f"token of window {window.step} of episode {window.episode} reaches {largest:g}, more than "
-                f"{self._format.z_storage} holds; normalise the token or give `z_storage` bfloat16"
             )
 
     def _write(self, window: Window) -> None:

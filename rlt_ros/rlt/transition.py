@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rlt_ros.rlt.config import Shapes
 from rlt_ros.rlt.lineage import FROZEN_PARTS, Lineage, fingerprint
+from rlt_ros.rlt.ranges import out_of_range
 
 FloatArray = NDArray[np.float32]
 
@@ -123,7 +124,7 @@ class Window:
         return self.source == Source.HUMAN
 
     def check(self, shapes: Shapes) -> None:
-        """Raise :class:`WindowError` unless the row fits ``shapes``, is finite and agrees with itself."""
+        """Raise :class:`WindowError` unless the row fits ``shapes``, is within `LARGEST` and agrees with itself."""
         name = f"window {self.step} of episode {self.episode}"
         chunk = (shapes.chunk, shapes.action_dim)
         for prefix in ("", "next_"):
@@ -152,18 +153,17 @@ def lineage_id(lineage: Lineage) -> int:
 
 
 def require_array(value: Any, shape: tuple[int, ...], name: str) -> FloatArray:
-    """A float32 copy of ``value``, of ``shape`` and finite, or a :class:`WindowError` that names it.
+    """A float32 copy of ``value``, of ``shape`` and within `LARGEST`, or a :class:`WindowError` that names it.
 
     A copy, because simulators and drivers hand out views of buffers that they write again.
     """
-    array = np.array(value, dtype=np.float32)
+    with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite, and is refused below
+        array = np.array(value, dtype=np.float32)
     if array.shape != shape:
         raise WindowError(
             f"{name} has shape {array.shape}, expected {shape}; is it of another robot or chunk length?"
         )
-    if not np.isfinite(array).all():
-        count = int(np.size(array) - np.isfinite(array).sum())
-        raise WindowError(
-            f"{name} holds {count} values that are NaN or infinite; drop the episode, check its source"
-        )
+    wrong = out_of_range(array)
+    if wrong:
+        raise WindowError(f"{name} holds {wrong}; drop the episode, check its source")
     return array

@@ -23,6 +23,7 @@ from rlt_ros.serving.errors import RequestError
 from rlt_ros.serving.instruction import read_prompt
 from rlt_ros.serving.pictures import from_file
 from rlt_ros.serving.policy import ServedPolicy
+from rlt_ros.serving.vectors import read_vector
 from rlt_ros.serving.websocket import Message
 from rlt_ros.vla.wire import WireError, pack, unpack
 
@@ -38,7 +39,7 @@ ARM_JOINTS = tuple(
 """The G1's arms in the protocol's order: left 7, then right 7."""
 CAMERAS = {"head": "head", "hand_left": "hand_left", "hand_right": "hand_right"}
 """The VLA's camera → the protocol's."""
-MAX_BYTES = 64 * 2**20
+MAX_BYTES = 32 * 2**20
 
 _STATE_RANGE, _LIMIT = 120.0, 0.78
 """A gripper's state is clip(0.78 - q/0.78, 0, 1)·120 of its joint q, rad, and its action a means q = (1 - a)·0.78."""
@@ -125,8 +126,8 @@ class GenieSimSession:
             raise RequestError(f"method is {method!r}; only `infer` is answered")
         params = _mapping(request, "params")
         states = _mapping(params, "states")
-        arms = _vector(states, "arm_joint_states", len(ARM_JOINTS))
-        grippers = _vector(states, "gripper_states", 2)
+        arms = read_vector(states.get("arm_joint_states"), "arm_joint_states", len(ARM_JOINTS))
+        grippers = read_vector(states.get("gripper_states"), "gripper_states", 2)
         prompt = read_prompt(params.get("prompt"))
         pictures = self.pictures(_mapping(params, "images"))
         if self._over or params.get("episode_idx") != self._episode:
@@ -186,13 +187,3 @@ def _mapping(parent: Mapping[Any, Any], key: str) -> Mapping[Any, Any]:
             f"`{key}` is {'missing' if value is None else type(value).__name__}; expected a map"
         )
     return value
-
-
-def _vector(parent: Mapping[Any, Any], key: str, size: int) -> Array:
-    try:
-        vector = np.asarray(parent.get(key), dtype=np.float64)
-    except (TypeError, ValueError):
-        vector = np.empty(0)
-    if vector.shape != (size,) or not np.isfinite(vector).all():
-        raise RequestError(f"`{key}` must be {size} finite numbers, got {str(parent.get(key))[:120]}")
-    return vector

@@ -23,13 +23,14 @@ from rlt_ros.serving.genie_sim import ARM_JOINTS, G1Arms
 from rlt_ros.serving.instruction import read_prompt
 from rlt_ros.serving.pictures import from_array
 from rlt_ros.serving.policy import ServedPolicy
+from rlt_ros.serving.vectors import read_vector
 from rlt_ros.serving.websocket import Message
 from rlt_ros.vla.backends.remote import HIDDEN_MASK, HIDDEN_STATES
 from rlt_ros.vla.protocol import VLA, ObservationBatch
 from rlt_ros.vla.wire import WireError, pack, unpack
 
 PORT = 8000
-MAX_BYTES = 64 * 2**20
+MAX_BYTES = 32 * 2**20  # three raw pictures of 1920 × 1080 are 19 MB
 
 _G1_STATE = 16  # 14 arm joints, then 2 grippers, then padding
 _ALIASES = {"top_head": "head"}
@@ -165,13 +166,7 @@ def _read(message: Message) -> Mapping[Any, Any]:
 
 
 def _state(fields: Mapping[Any, Any]) -> NDArray[np.float64]:
-    try:
-        state = np.asarray(fields.get("state", fields.get("observation/state")), dtype=np.float64)
-    except (TypeError, ValueError):
-        state = np.empty(0)
-    if state.ndim != 1 or not state.size or not np.isfinite(state).all():
-        raise RequestError("`state` must be a vector of finite numbers")
-    return state
+    return read_vector(fields.get("state", fields.get("observation/state")), "state")
 
 
 def _pictures(

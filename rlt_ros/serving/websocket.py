@@ -1,22 +1,30 @@
-"""One WebSocket server for every protocol here: who may connect, how large a message may be, how an error is told.
+"""One WebSocket server for every protocol here: who may connect, how large a message may be, how an error is reported.
 
-A peer that stalls in its handshake, in the middle of a frame or afterwards costs one of a few places and is hung up
-on when it does not answer pings. Nobody else waits for it.
+A peer that stalls in its handshake, in the middle of a message or afterwards costs one of a few places. It is hung up
+on when it does not answer pings, or when another peer needs the place. Pages in a browser are refused: whatever page
+the user has open could otherwise ask a server on the loopback.
 """
 
 from __future__ import annotations
 
+import http
 import logging
 import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from rlt_ros.serving.errors import RequestError
+from rlt_ros.serving.places import Place, Places
+from rlt_ros.vla.access import admits
 
 Message = bytes | str
 
 _LOG = logging.getLogger(__name__)
-_TRY_AGAIN_LATER = 1013  # RFC 6455's registry of close codes
+_TOO_BIG, _TRY_AGAIN_LATER = 1009, 1013  # RFC 6455's registry of close codes
+_MOST_FRAGMENTS = 1024
+"""Frames of a message. Each costs an object, and one without bytes does not count towards the largest message."""
+_FAREWELL = 1.0  # s that a peer has to answer a close frame
+_LONGEST_REFUSAL = 1000  # characters; what is refused comes back in the answer and in the log
 
 
 class Session(Protocol):
@@ -43,7 +51,9 @@ class WebSocketServer:
         host: address to listen on; loopback unless the peer is elsewhere.
         port: 0 for any free one.
         max_bytes: largest message that is taken; a larger one ends the connection.
-        connections: places; a peer beyond them is told to try later.
+        connections: places; a peer beyond them must try later.
+        idle: seconds of silence after which a peer makes room for another that needs its place.
+        access_token: secret that a peer must show; empty lets everyone in.
         ping: seconds between pings to a silent peer.
         ping_timeout: seconds after which one that does not answer is hung up on.
         handshake: seconds in which a peer must have said what it wants.
@@ -55,8 +65,10 @@ class WebSocketServer:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        max_bytes: int = 64 * 2**20,
+        max_bytes: int = 32 * 2**20,
         connections: int = 4,
+        idle: float = 30.0,
+        access_token: str = "",
         ping: float = 20.0,
         ping_timeout: float = 60.0,
         handshake: float = 10.0,
@@ -64,7 +76,8 @@ class WebSocketServer:
         from websockets.sync.server import serve
 
         self._session = session
-        self._places = threading.Semaphore(connections)
+        self._places = Places(connections, idle=idle, leaving=2 * _FAREWELL)
+        self._access_token = access_token
         self.refused = 0
         """Messages that could not be answered."""
         self._server = serve(
@@ -76,7 +89,9 @@ class WebSocketServer:
             ping_interval=ping,
             ping_timeout=ping_timeout,
             open_timeout=handshake,
-            close_timeout=1.0,
+            close_timeout=_FAREWELL,
+            origins=[None],
+            process_request=self._admit,
         )
         self.port: int = self._server.socket.getsockname()[1]
         self._thread: threading.Thread | None = None
@@ -98,28 +113,58 @@ class WebSocketServer:
         if self._thread is not None:
             self._thread.join()
 
+    def _admit(self, connection: Any, request: Any) -> Any:
+        if self._access_token and not admits(self._access_token, request.headers):
+            _LOG.warning("peer %s shows no valid access token", connection.remote_address)
+            return connection.respond(http.HTTPStatus.UNAUTHORIZED, "show the server's access token\n")
+        return None
+
     def _serve(self, connection: Any) -> None:
         from websockets.exceptions import ConnectionClosed
 
-        if not self._places.acquire(blocking=False):
+        place = self._places.take(lambda: connection.close(_TRY_AGAIN_LATER, "silent, and another waits"))
+        if place is None:
             connection.close(_TRY_AGAIN_LATER, "all places are taken")
             return
         try:
-            session = self._session()
-            greeting = session.greeting()
-            if greeting is not None:
-                connection.send(greeting)
-            for message in connection:
-                connection.send(self._answer(session, message))
+            self._converse(connection, place)
         except ConnectionClosed as closed:
             _LOG.info("peer %s is gone: %s", connection.remote_address, closed)
         finally:
-            self._places.release()
+            self._places.give_back(place)
+
+    def _converse(self, connection: Any, place: Place) -> None:
+        session = self._session()
+        greeting = session.greeting()
+        if greeting is not None:
+            connection.send(greeting)
+        while (message := _received(connection)) is not None:
+            self._places.busy(place)
+            answer = self._answer(session, message)
+            self._places.silent(place)
+            connection.send(answer)
 
     def _answer(self, session: Session, message: Message) -> Message:
         try:
             return session.answer(message)
         except RequestError as error:
-            self.refused += 1
-            _LOG.warning("a request was refused: %s", error)
-            return session.refusal(str(error))
+            reason = str(error)[:_LONGEST_REFUSAL]
+            _LOG.warning("a request was refused: %s", reason)
+        except (
+            Exception
+        ) as error:  # a fault of ours or of the model must not end the peer's episode without a word
+            reason = f"the server failed on this request ({type(error).__name__}); its log has the details"
+            _LOG.exception("a request could not be answered")
+        self.refused += 1
+        return session.refusal(reason)
+
+
+def _received(connection: Any) -> Message | None:
+    """Receive the next message; None if it came in more than `_MOST_FRAGMENTS` frames, and the peer was hung up on."""
+    parts: list[Any] = []
+    for part in connection.recv_streaming():
+        parts.append(part)
+        if len(parts) > _MOST_FRAGMENTS:
+            connection.close(_TOO_BIG, f"a message of more than {_MOST_FRAGMENTS} frames")
+            return None
+    return parts[0] if len(parts) == 1 else type(parts[0])().join(parts)

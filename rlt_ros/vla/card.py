@@ -7,10 +7,20 @@ stand in its vectors, in which unit, and what its training data looked like, som
 from __future__ import annotations
 
 import dataclasses
+import logging
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rlt_ros.rlt.parameters import ConfigError, build, check, parameter, read_yaml
+from rlt_ros.vla.access import read_access_token
+
+_LOG = logging.getLogger(__name__)
+
+_LEAST_WIDTH = 1e-6
+"""Least `std` or `q99` - `q01` of a used element, the model's unit: a microradian; no encoder is as fine."""
+_NARROW = 1e-3
+"""Below it a warning: encoder noise of 1e-4 rad would be a tenth of the element's whole range."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +72,17 @@ class VectorCard:
                 )
         if self.mean and self.q01:
             raise ConfigError("`mean` and `q01` are both given; a model was trained with one of the two")
-        if any(low >= high for low, high in zip(self.q01, self.q99, strict=True)):
+        if any(low > high for low, high in zip(self.q01, self.q99, strict=True)):
             raise ConfigError("`q99` must be above `q01` in every element")
+
+    def width(self, element: int) -> tuple[float, str]:
+        """Spread of an element in the training data, in the model's unit, and in words; infinite without statistics."""
+        if self.std:
+            return self.std[element], f"`std` {self.std[element]:g}"
+        if self.q01:
+            low, high = self.q01[element], self.q99[element]
+            return high - low, f"`q01` {low:g} and `q99` {high:g}"
+        return math.inf, "no statistics"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +108,12 @@ class ServerCard:
     )
     max_bytes: int = parameter(
         64 * 2**20, help="Largest message that is taken from the server.", unit="bytes", low=1024
+    )
+
+    token_file: str = parameter(
+        "",
+        help="File with the access token that the server asks for (`rlt-ros serve --token-file`), mode 600, relative "
+        "to the card; empty for a server that asks for none.",
     )
 
     def __post_init__(self) -> None:
@@ -167,6 +192,22 @@ class VLACard:
                 raise ConfigError(
                     f"`{name}.{field}` has {len(values)} values; it must have {needed}, one an element"
                 )
+        self._check_widths(name, vector)
+
+    def _check_widths(self, name: str, vector: VectorCard) -> None:
+        """Refuse and warn of used elements that hardly moved in the training data."""
+        for element in sorted({*self.elements(vector), *map(int, vector.fill or ())}):
+            width, what = vector.width(element)
+            if width < _LEAST_WIDTH:
+                raise ConfigError(
+                    f"`{name}`: element {element} has {what}: it did not move in the training data, and an action or "
+                    "state divided by it is noise; correct the statistics, or leave the element out"
+                )
+            if width < _NARROW:
+                _LOG.warning(
+                    "`%s`: element %d has %s; it hardly moved in the training data, and small errors become large",
+                    name, element, what,
+                )  # fmt: skip
 
     def size(self, vector: VectorCard) -> int:
         """Elements of a vector: as said, or as many as the joints and fillings need."""
@@ -178,6 +219,12 @@ class VLACard:
     def elements(self, vector: VectorCard) -> tuple[int, ...]:
         """Element of each joint."""
         return vector.elements or tuple(range(self.joints))
+
+    @property
+    def access_token(self) -> str:
+        """Secret that the server asks for; empty where the card names none. Raises ConfigError if it cannot be read."""
+        name = self.server.token_file
+        return read_access_token(Path(self.folder) / Path(name).expanduser()) if name else ""
 
     @property
     def tokens_folder(self) -> Path:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rlt_ros.perception import Observation
 from rlt_ros.rlt.lineage import Lineage
+from rlt_ros.rlt.ranges import out_of_range
 from rlt_ros.rlt.token_readouts import Readout
 from rlt_ros.rlt.transition import RLState
 from rlt_ros.robots.action_space import ActionSpace
@@ -107,6 +108,10 @@ class Perceiver(Protocol):
         ...
 
 
+class PerceptionError(ValueError):
+    """A token or chunk that no robot can have meant. The observation is dropped and counted, as one that is refused."""
+
+
 class FrozenVLA:
     """A VLA and an RL token that was trained on its embeddings.
 
@@ -142,12 +147,22 @@ class FrozenVLA:
     def perceive(
         self, observations: Sequence[Observation], instruction: str, generator: torch.Generator
     ) -> Perceived:
-        """See :class:`Perceiver`."""
+        """See :class:`Perceiver`.
+
+        Raises:
+            ObservationError: the VLA cannot take an observation.
+            PerceptionError: what it gives is out of range, see `rlt_ros.rlt.ranges`.
+        """
         batch = self._batch(observations, instruction)
         seen = self._vla.act(batch, generator=generator)
         with torch.no_grad():
             z = self._token(seen.embeddings, seen.mask)
-        return Perceived(z.numpy(), batch.proprio.numpy(), seen.chunk.numpy())
+        perceived = Perceived(z.numpy(), batch.proprio.numpy(), seen.chunk.numpy())
+        for name, values in (("token", perceived.z), ("chunk", perceived.chunk)):
+            wrong = out_of_range(values)
+            if wrong:
+                raise PerceptionError(f"the {name} that the VLA gives holds {wrong}; the frame is not used")
+        return perceived
 
     def check(self, observation: Observation) -> None:
         """Raise ValueError unless :meth:`perceive` can take ``observation``."""

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from rlt_ros.rlt.ranges import LARGEST
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -143,8 +145,11 @@ def check_observations(observations: ObservationBatch, spec: VLASpec) -> None:
     proprio = observations.proprio
     if tuple(proprio.shape) != (batch, spec.proprio_dim):
         raise ObservationError(f"proprio must be {(batch, spec.proprio_dim)}, got {tuple(proprio.shape)}")
-    if not torch.isfinite(proprio).all():
-        rows, columns = torch.nonzero(~torch.isfinite(proprio), as_tuple=True)
+    # Negated, so that NaN counts: it compares as False.
+    wrong = torch.nonzero(~(proprio.abs() <= LARGEST))
+    if len(wrong):
+        row, element = wrong[0].tolist()
         raise ObservationError(
-            f"proprio is not finite in observation {int(rows[0])}, element {int(columns[0])}"
+            f"proprio of observation {row}, element {element}, is {float(proprio[row, element]):g}: not finite or "
+            f"beyond ±{LARGEST:g} rad or rad/s; check the driver"
         )

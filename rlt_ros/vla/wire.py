@@ -8,13 +8,19 @@ the network: an object array would be a pickle.
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
 
+from rlt_ros.vla.wire_scan import ScanError, scan
+
 _KINDS = "biuf"
 """Kinds of NumPy types that may travel: truth values, whole numbers, floating point."""
-_MOST_ITEMS = 2**20  # of a list or map; observations and chunks have some thousands
+_TYPES = re.compile(r"[<>=|]?(b1|\?|[iu][1248]|f[248])|bool|u?int(8|16|32|64)|float(16|32|64)")
+"""Names of these types. NumPy's own parser of names is not for the network: it evaluates `(,)f4` as Python."""
+_MOST_DIMENSIONS = 8  # of an array; a batch of pictures of several cameras has 5
+_LONGEST_SIDE = 2**31  # of an array; bounded for empty arrays too, whose other sides cost no bytes
 
 
 class WireError(ValueError):
@@ -46,17 +52,13 @@ def unpack(data: bytes | str, *, limit: int) -> Any:
     if len(data) > limit:
         raise WireError(f"it has {len(data)} bytes; at most {limit} are taken")
     try:
-        return msgpack.unpackb(
-            data,
-            object_hook=_unpacked,
-            ext_hook=_no_extension,
-            strict_map_key=False,
-            max_array_len=_MOST_ITEMS,
-            max_map_len=_MOST_ITEMS,
-        )
+        scan(data)
+        return msgpack.unpackb(data, object_hook=_unpacked, strict_map_key=False)
     except WireError:
         raise
-    except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
+    except ScanError as error:
+        raise WireError(str(error)) from None
+    except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
         raise WireError(f"it is no msgpack, or is cut off ({error or type(error).__name__})") from error
 
 
@@ -83,17 +85,32 @@ def _unpacked(value: dict[Any, Any]) -> Any:
     if "__ndarray__" in fields:
         return array(fields.get("data"), fields.get("dtype"), fields.get("shape"))
     if "__npgeneric__" in fields:
-        return number_type(fields.get("dtype")).type(fields.get("data"))
+        return _number(fields.get("data"), fields.get("dtype"))
     return value
+
+
+def _number(data: Any, dtype: Any) -> Any:
+    kind = number_type(dtype)
+    if not isinstance(data, int | float):
+        raise WireError(f"a number of type {kind} is a {type(data).__name__}; it is damaged")
+    try:
+        with np.errstate(over="ignore"):  # too large a number becomes infinite, which every reader refuses
+            return kind.type(data)
+    except (OverflowError, ValueError) as error:
+        raise WireError(f"a number of type {kind} is {data}; it does not fit") from error
 
 
 def array(data: Any, dtype: Any, shape: Any) -> np.ndarray:
     """An array of what a message says of it. Raises `WireError` when bytes, type and shape do not fit."""
     kind = number_type(dtype)
-    if not isinstance(shape, list | tuple) or not all(
-        isinstance(size, int) and not isinstance(size, bool) and size >= 0 for size in shape
+    if not isinstance(shape, list | tuple) or len(shape) > _MOST_DIMENSIONS:
+        raise WireError(
+            f"an array's shape is {str(shape)[:80]}; it must be up to {_MOST_DIMENSIONS} whole numbers"
+        )
+    if not all(
+        isinstance(size, int) and not isinstance(size, bool) and 0 <= size < _LONGEST_SIDE for size in shape
     ):
-        raise WireError(f"an array's shape is {shape!r}; it must be whole numbers")
+        raise WireError(f"an array's shape is {str(shape)[:80]}; it must be whole numbers from 0 to 2**31")
     if not isinstance(data, bytes) or len(data) != math.prod(shape) * kind.itemsize:
         have = f"{len(data)} bytes" if isinstance(data, bytes) else type(data).__name__
         raise WireError(f"an array of {kind} {tuple(shape)} has {have} of data; it is damaged")
@@ -104,14 +121,8 @@ def number_type(dtype: Any) -> np.dtype:
     """A NumPy type of numbers. Raises `WireError` for any other, above all for objects, which are pickles."""
     if isinstance(dtype, bytes):
         dtype = dtype.decode("ascii", "replace")
-    try:
-        kind = np.dtype(dtype) if isinstance(dtype, str) else None
-    except (TypeError, ValueError):
-        kind = None
-    if kind is None or kind.kind not in _KINDS:
-        raise WireError(f"an array's type is {dtype!r}; only numbers are taken, nothing is unpickled")
-    return kind
-
-
-def _no_extension(code: int, data: bytes) -> Any:
-    raise WireError(f"it holds msgpack extension {code}; none is taken")
+    if not isinstance(dtype, str) or not _TYPES.fullmatch(dtype):
+        raise WireError(
+            f"an array's type is {str(dtype)[:40]!r}; only numbers are taken, nothing is unpickled"
+        )
+    return np.dtype(dtype)

@@ -114,7 +114,9 @@ def test_the_horizon_is_cut(tmp_path: Path) -> None:
         ({"state": {"mean": [0.0, 0.0]}}, "they go together"),
         ({"state": {"mean": [0.0], "std": [1.0]}}, "it must have 2, one an element"),
         ({"state": {"mean": [0, 0], "std": [1, 1], "q01": [0, 0], "q99": [1, 1]}}, "one of the two"),
-        ({"actions": {"q01": [1.0, 0.0], "q99": [1.0, 1.0]}}, "above `q01`"),
+        ({"actions": {"q01": [1.0, 0.0], "q99": [0.0, 1.0]}}, "above `q01`"),
+        ({"actions": {"q01": [1.0, 0.0], "q99": [1.0, 1.0]}}, "`actions`: element 0 has `q01` 1 and `q99` 1"),
+        ({"state": {"mean": [0, 0], "std": [1.0, 0.0]}}, "`state`: element 1 has `std` 0"),
         ({"actions": {"unit": 0.0}}, "`unit` is 0"),
         ({"actions": {"fill": {"last": 1.0}}}, "numbers of elements"),
         ({"colour": 1}, "`colour` is unknown"),
@@ -168,3 +170,14 @@ def test_a_library_that_is_not_installed_is_named_with_the_extra_that_brings_it(
     (tmp_path / "model.safetensors").write_bytes(b"")
     with pytest.raises(VLALoadError, match=r"needs lerobot.*rlt_ros\[lerobot\]"):
         load_vla(f"lerobot:{tmp_path}")
+
+
+def test_statistics_of_an_element_that_hardly_moved_are_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    load_card(_card(tmp_path, state={"mean": [0, 0], "std": [1.0, 5e-4]}))
+    assert "`state`: element 1 has `std` 0.0005" in caplog.text
+
+
+def test_statistics_of_elements_that_are_not_used_may_be_anything(tmp_path: Path) -> None:
+    load_card(_card(tmp_path, state={"mean": [0, 0, 0], "std": [1.0, 1.0, 0.0]}))

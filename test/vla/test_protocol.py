@@ -28,7 +28,7 @@ def test_a_fitting_batch_passes_and_further_cameras_are_ignored() -> None:
         ({"images": {"head": torch.zeros(3, 32, 32, 3, dtype=torch.uint8)}}, "must be uint8"),
         ({"images": {"head": torch.zeros(3, 16, 32, 3)}}, "must be uint8"),
         ({"proprio": torch.zeros(3, 5)}, r"proprio must be \(3, 4\)"),
-        ({"proprio": torch.full((3, 4), torch.nan)}, "not finite in observation 0, element 0"),
+        ({"proprio": torch.full((3, 4), torch.nan)}, "observation 0, element 0, is nan"),
         ({"instructions": []}, "empty"),
     ],
 )

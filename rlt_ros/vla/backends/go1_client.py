@@ -12,6 +12,7 @@ import base64
 import binascii
 import http.client
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -19,10 +20,12 @@ from typing import Any
 
 import numpy as np
 
+from rlt_ros.vla.access import access_headers
 from rlt_ros.vla.backends.remote import RemoteVLA
 from rlt_ros.vla.card import VLACard
 from rlt_ros.vla.errors import VLAUnavailableError
 from rlt_ros.vla.wire import WireError, array
+from rlt_ros.vla.wire_scan import MOST_ITEMS
 
 CONTROL_HZ = 30.0
 """Rate that GO-1 plans at, 1/s; the policies of AgiBot all run at it."""
@@ -35,6 +38,7 @@ class GO1VLA(RemoteVLA):
         self._address = where if where.rstrip("/").endswith("/act") else f"{where.rstrip('/')}/act"
         # The address is the user's own, so no proxy of the environment stands between robot and server.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        self._headers = {"Content-Type": "application/json", **access_headers(card.access_token)}
         super().__init__(self._question, card, who=self._address)
 
     @classmethod
@@ -61,12 +65,10 @@ class GO1VLA(RemoteVLA):
 
     def _posted(self, body: bytes) -> Any:
         card = self._card.server
-        request = urllib.request.Request(
-            self._address, data=body, headers={"Content-Type": "application/json"}, method="POST"
-        )
+        request = urllib.request.Request(self._address, data=body, headers=self._headers, method="POST")
         try:
             with self._opener.open(request, timeout=card.timeout) as response:
-                data = response.read(card.max_bytes + 1)
+                data = _read(response, card.max_bytes, time.monotonic() + card.timeout)
         except urllib.error.HTTPError as error:
             detail = error.read(300).decode("utf-8", "replace")
             raise VLAUnavailableError(
@@ -80,10 +82,25 @@ class GO1VLA(RemoteVLA):
             ) from error
         if len(data) > card.max_bytes:
             raise VLAUnavailableError(f"{self._address}: its answer is larger than {card.max_bytes} bytes")
+        items = sum(data.count(mark) for mark in (b",", b"[", b"{"))
+        if items > MOST_ITEMS:
+            raise VLAUnavailableError(
+                f"{self._address}: its answer has some {items} items, more than {MOST_ITEMS}; send arrays as json_numpy"
+            )
         try:
             return json.loads(data, object_hook=from_json)
-        except (ValueError, RecursionError) as error:
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise VLAUnavailableError(f"{self._address}: its answer cannot be read: {error}") from error
+
+
+def _read(response: http.client.HTTPResponse, most: int, deadline: float) -> bytes:
+    """Read up to ``most`` + 1 bytes. Raises TimeoutError for a server that sends a byte now and then without end."""
+    data = bytearray()
+    while len(data) <= most and (part := response.read1(min(2**16, most + 1 - len(data)))):
+        data += part
+        if time.monotonic() > deadline:
+            raise TimeoutError("its answer does not end")
+    return bytes(data)
 
 
 def to_json(value: Any) -> Any:

@@ -19,6 +19,7 @@ import numpy as np
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
+from rlt_ros.vla.access import access_headers
 from rlt_ros.vla.backends.remote import RemoteVLA
 from rlt_ros.vla.card import ServerCard, VLACard
 from rlt_ros.vla.errors import VLAUnavailableError
@@ -31,10 +32,12 @@ class OpenPIConnection:
     Args:
         address: ``ws://host:port``.
         card: how long anything is waited for.
+        access_token: secret that the server asks for; empty for none.
     """
 
-    def __init__(self, address: str, card: ServerCard) -> None:
+    def __init__(self, address: str, card: ServerCard, *, access_token: str = "") -> None:
         self._address, self._card = address, card
+        self._headers = access_headers(access_token)
         self._socket: Any = None
         self._open = contextlib.ExitStack()
         self._metadata: Mapping[str, Any] = {}
@@ -83,6 +86,7 @@ class OpenPIConnection:
                     compression=None,
                     max_size=self._card.max_bytes,
                     proxy=None,
+                    additional_headers=self._headers,
                 )
             )
         with self._or_unavailable("hung up before its greeting ({})"):
@@ -144,7 +148,7 @@ class OpenPIVLA(RemoteVLA):
         Raises:
             VLAUnavailableError: it does not.
         """
-        return cls(OpenPIConnection(where, card.server), card, address=where)
+        return cls(OpenPIConnection(where, card.server, access_token=card.access_token), card, address=where)
 
     def _question(self, images: Mapping[str, np.ndarray], state: np.ndarray, prompt: str, seed: int) -> Any:
         named = {self._card.cameras[camera]: image for camera, image in images.items()}

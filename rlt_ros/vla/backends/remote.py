@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from rlt_ros.rlt.lineage import fingerprint
+from rlt_ros.rlt.ranges import LARGEST, LARGEST_EMBEDDING, out_of_range
 from rlt_ros.vla.backends.foreign import ForeignVLA
 from rlt_ros.vla.card import VLACard
 from rlt_ros.vla.errors import VLAUnavailableError
@@ -44,7 +45,7 @@ class Answer:
         """Check an answer.
 
         Raises:
-            VLAUnavailableError: actions or hidden states are missing, of a wrong form, or not finite.
+            VLAUnavailableError: actions or hidden states are missing, of a wrong form, or beyond `rlt_ros.rlt.ranges`.
         """
         if not isinstance(reply, Mapping) or "actions" not in reply:
             raise VLAUnavailableError(f"{who}: its answer holds no `actions`; it is another kind of server")
@@ -54,12 +55,13 @@ class Answer:
                 "serve the model with `rlt-ros serve`, or add them to the server's answer"
             )
         actions = _numbers(reply["actions"], "actions", who)
-        hidden = _numbers(reply[HIDDEN_STATES], HIDDEN_STATES, who)
+        hidden = _numbers(reply[HIDDEN_STATES], HIDDEN_STATES, who, LARGEST_EMBEDDING)
         if hidden.ndim == 3 and len(hidden) == 1:
             hidden = hidden[0]
         if actions.ndim == 3 and len(actions) == 1:
             actions = actions[0]
-        mask = np.asarray(reply.get(HIDDEN_MASK, np.ones(hidden.shape[:1], bool))).astype(bool).reshape(-1)
+        mask = _numbers(reply.get(HIDDEN_MASK, np.ones(hidden.shape[:1], bool)), HIDDEN_MASK, who)
+        mask = mask.astype(bool).reshape(-1)
         if actions.ndim != 2 or hidden.ndim != 2 or mask.shape != hidden.shape[:1] or not mask.any():
             raise VLAUnavailableError(
                 f"{who}: actions {actions.shape}, {HIDDEN_STATES} {hidden.shape} and mask {mask.shape} do not fit; "
@@ -184,12 +186,16 @@ class RemoteVLA(ForeignVLA):
         return self._asked(images, state, card.server.probe, 0)
 
 
-def _numbers(value: Any, name: str, who: str) -> np.ndarray:
+def _numbers(value: Any, name: str, who: str, largest: float = LARGEST) -> np.ndarray:
     try:
+        given = np.asarray(value)
+        if given.dtype.kind not in "biuf":
+            raise TypeError(f"their type is {given.dtype}")
         with np.errstate(over="ignore"):  # a number too large for it becomes infinite, and is found below
-            numbers = np.asarray(value).astype(np.float32)
-    except (TypeError, ValueError) as error:
+            numbers = given.astype(np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
         raise VLAUnavailableError(f"{who}: `{name}` of its answer are no numbers ({error})") from error
-    if numbers.size == 0 or not np.isfinite(numbers).all():
-        raise VLAUnavailableError(f"{who}: `{name}` of its answer are empty or not finite")
+    wrong = out_of_range(numbers, largest) if numbers.size else "nothing"
+    if wrong:
+        raise VLAUnavailableError(f"{who}: `{name}` of its answer hold {wrong}; the answer is not used")
     return numbers
