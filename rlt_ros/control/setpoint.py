@@ -70,6 +70,8 @@ class Setpoint:
         self._in_force = False
         # The setpoint was moved at once to where the arm is; it may be sent as soon as time allows for the distance.
         self._leapt = False
+        # The way of the arm to where it is measured is unknown; the setpoint leaps there before it follows again.
+        self._lost = False
         # The setpoint moves towards the arm, step by step.
         self._following = False
         # The arm was moved while it was followed, so that no lag explains a distance.
@@ -100,6 +102,7 @@ class Setpoint:
     def lose_track(self) -> None:
         """The way of the arm to where it is measured next is unknown: follow nothing before somebody acts."""
         self._in_force = self._following = False
+        self._lost = True
 
     def begin(self, measured: Array) -> None:
         """Somebody is about to act, or may act again: begin at the measured positions (J,) rad.
@@ -160,7 +163,7 @@ class Setpoint:
             powerless: the e-stop is the robot's own. An arm without power does not sag when its setpoint does, so the
                 setpoint follows closely.
         """
-        if not self._in_force and not stopped:
+        if self._lost or (not self._in_force and not stopped):
             self._leap(measured)
             return None
         if self._leapt:
@@ -179,7 +182,7 @@ class Setpoint:
     def _leap(self, measured: Array) -> None:
         self._safety.reset(measured)
         self._leapt = self._sent is not None and not self._teleports
-        self._following = self._guided = False
+        self._following = self._guided = self._lost = False
         self._lag = np.zeros(self._limits.dim)
 
     def _leap_again(self, measured: Array, now: int) -> Array | None:
@@ -209,6 +212,7 @@ class Setpoint:
         most = self._safety.step * _ONE_STEP
         self.is_start = before is None or bool((np.abs(command - before[1]) > most).any())
         self._sent, self._in_force, self._leapt = (now, command), True, False
+        self._lost = False
         return command
 
     def _note_lag(self, measured: Array) -> None:

@@ -248,6 +248,15 @@ def test_a_driver_that_lies_after_a_gap_is_not_followed() -> None:
     assert all(watched(arm, position + 0.51) is None for _ in range(100))
 
 
+def test_under_an_e_stop_a_driver_that_lies_is_not_followed() -> None:
+    arm = worked()
+    position = np.array(arm.commands[-1].target)
+    arm.controller.e_stop_speaks(arm.now, True)
+    arm.controller.e_stop(True)
+    assert watched(arm, position) is None
+    assert all(watched(arm, position + 0.51) is None for _ in range(100))
+
+
 def test_only_a_command_within_a_step_of_the_one_before_continues_its_motion() -> None:
     arm = worked()
     arm.later(50)
