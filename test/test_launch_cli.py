@@ -17,7 +17,7 @@ from rlt_ros.cli.processes import Line, Process, Supervisor
 from rlt_ros.rlt.parameters import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
-PATIENCE = 30.0  # s
+PATIENCE = 120.0  # s; a busy machine may take this long for work of milliseconds
 
 UNTIL_INTERRUPTED = """
 import time

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -126,13 +128,37 @@ def test_a_killed_node_comes_back_into_a_graph_that_trains(monkeypatch: pytest.M
     assert 0.0 < fault["restarted_s"] <= fault["moves_s"] <= fault["goes_on_s"]
 
 
-def test_a_domain_that_somebody_uses_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def free_domain(monkeypatch: pytest.MonkeyPatch) -> int:
+    """The only domain that may be chosen."""
     monkeypatch.setenv("ROS_DOMAIN_ID", "0")  # restored afterwards
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    free = domain.use_own_domain()
-    assert os.environ["ROS_DOMAIN_ID"] == str(free)
+    free = domain.reserve_domain()
+    domain._reserved.pop().close()
     monkeypatch.setattr(domain, "_DOMAINS", (free,))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as somebody:
-        somebody.bind(("", domain._port(free, 0)))
+    return free
+
+
+def test_a_domain_with_a_participant_is_not_chosen(free_domain: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as participant:
+        participant.bind(("", domain._port(free_domain, 0)))
         with pytest.raises(OSError, match="every ROS_DOMAIN_ID"):
             domain.use_own_domain()
+    assert domain.use_own_domain() == free_domain
+    assert os.environ["ROS_DOMAIN_ID"] == str(free_domain)
+
+
+def test_a_domain_that_another_process_chose_is_not_chosen_again(free_domain: int) -> None:
+    choose = (
+        "from rlt_ros.experiments.bench import domain;"
+        f"domain._DOMAINS = ({free_domain},); print(domain.use_own_domain(), flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", choose], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline().split() == [str(free_domain)]
+        with pytest.raises(OSError, match="every ROS_DOMAIN_ID"):
+            domain.use_own_domain()
+        other.communicate("\n")
+    assert domain.use_own_domain() == free_domain

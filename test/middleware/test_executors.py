@@ -18,7 +18,7 @@ from rlt_ros.middleware import (
 )
 from rlt_ros.middleware.messages import String
 
-PATIENCE = 30.0
+PATIENCE = 120.0  # s; a busy machine may take this long for work of milliseconds
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from rlt_ros.rlt.config import RLTConfig
 from rlt_ros.rlt.parameters import ConfigError, check, parameter
 
 CHILD = Path(__file__).with_name("support_child.py")
-PATIENCE = 30.0  # s
+PATIENCE = 120.0  # s; a busy machine may take this long for work of milliseconds
 
 
 @dataclass(frozen=True)
