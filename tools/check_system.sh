@@ -20,7 +20,8 @@ find_python() {
 }
 
 # ldconfig is outside the PATH of an ordinary user of Debian.
-has_library() { PATH="$PATH:/sbin:/usr/sbin" ldconfig -p 2>/dev/null | grep -q "^[[:space:]]*$1"; }
+libraries="$(PATH="$PATH:/sbin:/usr/sbin" ldconfig -p 2>/dev/null || true)"
+has_library() { grep -q "^[[:space:]]*$1" <<<"$libraries"; }
 
 missing=()
 for program in git make; do

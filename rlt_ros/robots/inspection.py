@@ -10,7 +10,7 @@ import numpy as np
 
 from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.robots.body import Body
-from rlt_ros.robots.kinematics import Kinematics
+from rlt_ros.robots.kinematics import SINGULAR, Kinematics
 from rlt_ros.robots.plausible import implausible_limits, outside
 from rlt_ros.robots.profile import RobotProfile, load_profile
 from rlt_ros.robots.safety import Limits
@@ -104,6 +104,12 @@ def _home(profile: RobotProfile, arm: Kinematics, limits: Limits) -> Iterator[Fi
         )
     else:
         yield Finding("home", "ok", place)
+    if arm.dexterity(np.array(profile.home)) < SINGULAR:
+        yield Finding(
+            "home",
+            "warning",
+            "the arm is at a singularity there: in some direction the tip cannot move; bend elbow or wrist",
+        )
 
 
 def _turns(profile: RobotProfile) -> Iterator[Finding]:

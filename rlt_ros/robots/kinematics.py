@@ -18,6 +18,11 @@ from rlt_ros.robots.urdf_model import find_link, read_urdf
 
 Array = NDArray[np.float64]
 
+SINGULAR = 0.03
+"""m/rad; an arm below this dexterity is at a singularity. Homes in use have 0.12 to 0.15."""
+
+_HAND_LENGTH = 0.3  # m; makes turns of the tip comparable with its displacements
+
 
 class Kinematics:
     """Kinematics of the chain that moves `tip`, for the arm `joints`, with the rest of the robot locked.
@@ -65,6 +70,12 @@ class Kinematics:
             self._model, self._data, self._tree_order(q), self._frame, pin.LOCAL_WORLD_ALIGNED
         )
         return np.asarray(columns)[:, self._order]
+
+    def dexterity(self, q: Array) -> float:
+        """Least singular value of the Jacobian at `q` (A,), turns weighed by 0.3 m; near 0 at a singularity."""
+        jacobian = self.jacobian(q)
+        jacobian[3:] *= _HAND_LENGTH
+        return float(np.linalg.svd(jacobian, compute_uv=False)[-1])
 
     def inverse(self, pose: Array, seed: Array, *, tolerance: float = 1e-5, iterations: int = 100) -> Array:
         """Joint positions (A,) inside the limits that put the tip at `pose`, near `seed`.

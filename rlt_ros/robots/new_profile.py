@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pinocchio as pin
+from numpy.typing import NDArray
 
 from rlt_ros.rlt.parameters import ConfigError
-from rlt_ros.robots.kinematics import Kinematics
-from rlt_ros.robots.urdf_joints import read_joints
+from rlt_ros.robots.kinematics import SINGULAR, Kinematics
+from rlt_ros.robots.urdf_joints import JointLimits, read_joints
 from rlt_ros.robots.urdf_model import find_link, link_name, read_urdf
 
 _TEXT = """\
@@ -41,9 +42,15 @@ safety:
   lead: 0.12  # rad between command and measured position; bounds the force on contact
   # (!) Box that the tip never leaves, m in {base}: least x, y, z, greatest x, y, z. Here: 0.3 m round `home`.
   workspace: {workspace}
-# (!) Where an episode may begin. Here: the middle of each joint's range.
+# (!) Where an episode may begin. Here: a posture near the middle of each joint's range, away from singularities.
 home: {home}
 """
+
+
+_BEND = 1.2  # rad, greatest distance of a proposed home from the middle of a joint's range
+_CANDIDATES = 300  # enough for 0.09 m/rad with arms of 5 to 7 joints
+_GRIPPER_WORDS = ("gripper", "finger", "knuckle", "jaw")
+_LONGEST_FINGER = 0.15  # m of travel; linear axes of arms are longer
 
 
 def new_profile(name: str, urdf: Path, file: Path, *, tip: str | None, joints: Sequence[str] | None) -> str:
@@ -70,10 +77,8 @@ def new_profile(name: str, urdf: Path, file: Path, *, tip: str | None, joints: S
     if not joints:
         raise ConfigError(f"{urdf}: no joint moves {tip}; name another link with --tip")
     arm = Kinematics(urdf, joints, tip, {})
-    middle = np.clip(0.0, arm.lower, arm.upper)
-    bounded = np.abs(arm.upper - arm.lower) < 6 * np.pi
-    middle[bounded] = (arm.lower + arm.upper)[bounded] / 2
-    at = arm.forward(middle)[:3, 3]
+    home = _home(arm)
+    at = arm.forward(home)[:3, 3]
     kinds = read_joints(urdf)
     continuous = ", ".join(joint for joint in joints if kinds[joint].kind == "continuous")
     velocity = [max(round(float(speed) / 2, 3), 0.1) for speed in arm.velocity_limit]
@@ -84,12 +89,33 @@ def new_profile(name: str, urdf: Path, file: Path, *, tip: str | None, joints: S
         urdf=urdf.name if urdf.resolve().parent == file.resolve().parent else urdf.resolve(),
         base=link_name(links[0].name),
         tip=tip,
-        joints="\n".join(f"  - {joint}" for joint in joints),
+        joints="\n".join(f"  - {joint}{_doubt(kinds[joint], joint)}" for joint in joints),
         continuous=f"[{continuous}]",
         velocity=velocity,
         workspace=[round(float(value), 3) for value in (*(at - 0.3), *(at + 0.3))],
-        home=[round(float(value), 4) for value in middle],
+        home=[round(float(value), 4) for value in home],
     )
+
+
+def _home(arm: Kinematics) -> NDArray[np.float64]:
+    """Posture (A,) near the middle of each joint's range in which the tip can move in all directions."""
+    middle = np.clip(0.0, arm.lower, arm.upper)
+    bounded = np.abs(arm.upper - arm.lower) < 6 * np.pi
+    middle[bounded] = (arm.lower + arm.upper)[bounded] / 2
+    reach = np.minimum(np.where(bounded, (arm.upper - arm.lower) / 4, np.inf), _BEND)
+    bends = np.random.default_rng(0).uniform(-1.0, 1.0, (_CANDIDATES, len(middle)))
+    candidates = [middle, *(middle + reach * bends)]
+    # The middle itself where it will do: people recognise it.
+    return max(candidates, key=lambda q: min(arm.dexterity(q), 3 * SINGULAR))
+
+
+def _doubt(limits: JointLimits, joint: str) -> str:
+    """Comment for a joint that looks like a gripper's; empty for any other."""
+    by_name = any(word in joint.lower() for word in _GRIPPER_WORDS)
+    short = limits.kind == "prismatic" and limits.upper - limits.lower < _LONGEST_FINGER
+    if not (by_name or short):
+        return ""
+    return "  # (!) looks like a gripper: remove it, choose a --tip before it, and fill in `gripper`"
 
 
 def _only_end(model: pin.Model) -> str:

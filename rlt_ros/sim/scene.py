@@ -12,6 +12,7 @@ from rlt_ros.robots.kinematics import Kinematics
 from rlt_ros.sim import solids
 from rlt_ros.sim.station import Station
 from rlt_ros.sim.tasks import Task
+from rlt_ros.sim.urdf_source import load_spec
 
 Array = NDArray[np.float64]
 
@@ -48,7 +49,7 @@ def mate_in_tool(task: Task) -> Array:
 
 def build(task: Task, robot: Station) -> mujoco.MjModel:
     """Model of the workcell for `task`. The fixture is a mocap body named `fixture`."""
-    spec = mujoco.MjSpec.from_file(str(robot.urdf))
+    spec = load_spec(robot.urdf)
     spec.option.timestep = TIMESTEP
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC

@@ -13,6 +13,7 @@ import yaml
 
 from rlt_ros.cli.main import main
 from rlt_ros.cli.output import EXIT_ERROR
+from rlt_ros.robots.kinematics import SINGULAR
 from rlt_ros.robots.profile import load_profile, profile_names
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -230,3 +231,38 @@ def test_a_new_profile_names_the_joints_that_turn_without_end(
     file = tmp_path / "new.yaml"
     said(capsys, "new", str(file), "--urdf", str(tmp_path / "mine.urdf"), "--tip", "tool0")
     assert load_profile(file).continuous_joints == ("wrist_3_joint",)
+
+
+def test_a_new_profile_marks_the_joints_of_a_gripper(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    urdf = ROOT / "rlt_ros" / "robots" / "urdf" / "viperx_300s.urdf"
+    file = tmp_path / "new.yaml"
+    said(capsys, "new", str(file), "--urdf", str(urdf), "--tip", "vx300s/left_finger_link")
+    marked = [line for line in file.read_text().splitlines() if "looks like a gripper" in line]
+    assert [line.split()[1] for line in marked] == ["left_finger"]
+
+
+@pytest.mark.parametrize("robot", ["ur5e", "kinova_gen3", "so101"])
+def test_the_home_of_a_new_profile_is_no_singularity(
+    robot: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    profile = load_profile(robot)
+    file = tmp_path / "new.yaml"
+    said(
+        capsys, "new", str(file), "--urdf", str(profile.urdf_path), "--tip", profile.tip_frame,
+        "--arm", ",".join(profile.joints),
+    )  # fmt: skip
+    made = load_profile(file)
+    assert made.kinematics().dexterity(np.array(made.home)) > 2 * SINGULAR
+
+
+def test_a_home_at_a_singularity_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    straight = "home: [0.0, -1.57, 0.0, -1.57, 0.0, 0.0]"
+    profile = altered(tmp_path, profile=(r"home: \[[^\]]*\]", straight))
+    main(["robot", "check", str(profile), "--json"])
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    assert any(one["what"] == "home" and "singularity" in one["text"] for one in findings)
+    main(["robot", "check", "ur5e", "--json"])
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    assert [one["verdict"] for one in findings if one["what"] == "home"] == ["ok"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
+from pathlib import Path
 
 import mujoco
 import numpy as np
@@ -14,6 +17,7 @@ from rlt_ros.sim import scene
 from rlt_ros.sim.demonstrations import demonstrate
 from rlt_ros.sim.station import station
 from rlt_ros.sim.tasks import TASKS
+from rlt_ros.sim.urdf_source import load_spec
 from rlt_ros.sim.workcell import Start, Workcell
 
 SIMULATED = [name for name in profile_names() if load_profile(name).simulation]
@@ -76,3 +80,32 @@ def test_mujoco_and_pinocchio_agree_on_the_tool(workcell: Workcell) -> None:
 def test_a_robot_without_a_place_in_the_simulator_is_refused(robot: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         station(load_profile(robot))
+
+
+def test_a_urdf_as_drivers_publish_it_can_be_simulated(tmp_path: Path) -> None:
+    robot = station(load_profile("ur5e"))
+    tree = ElementTree.parse(robot.urdf)
+    root = tree.getroot()
+    for element in root.findall("mujoco"):
+        root.remove(element)
+    for link in root.findall("link"):
+        for shape in [*link.findall("visual"), *link.findall("collision")]:
+            link.remove(shape)
+        for kind in ("visual", "collision"):
+            geometry = ElementTree.SubElement(ElementTree.SubElement(link, kind), "geometry")
+            ElementTree.SubElement(geometry, "mesh", filename="package://ur_description/meshes/link.dae")
+    tree.write(tmp_path / "driver.urdf")
+    cell = Workcell(
+        TASKS["charger"], dataclasses.replace(robot, urdf=tmp_path / "driver.urdf"), image_size=32
+    )
+    try:
+        assert demonstrate(cell, seed=1, image_stride=20).success
+        assert cell.observe().images["head"].std() > 10.0
+    finally:
+        cell.close()
+
+
+def test_a_urdf_that_mujoco_cannot_load_is_named(tmp_path: Path) -> None:
+    (tmp_path / "arm.urdf").write_text("<robot name='arm'><joint name='j' type='revolute'/></robot>")
+    with pytest.raises(ValueError, match=r"arm\.urdf"):
+        load_spec(tmp_path / "arm.urdf")
