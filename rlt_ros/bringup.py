@@ -15,7 +15,7 @@ from typing import Any
 
 from rlt_ros.rlt.parameters import ConfigError, check, did_you_mean, parameter
 from rlt_ros.run_id import new_run_id
-from rlt_ros.share import share_folder
+from rlt_ros.rviz_config import rviz_config, rviz_file
 
 MODES: Mapping[str, str] = {
     "train": "learn a task online: base evaluation, warm-up, RL in the critical phase, evaluation",
@@ -94,7 +94,7 @@ class Arguments:
     )
     use_sim_time: str = parameter(
         "auto",
-        help="Take the time from `/clock`; `auto` does it where `sim` is true.",
+        help="Take the time from `/clock`; `auto` does it where `sim` is true, except in the mode monitor.",
         choices=("auto", "true", "false"),
     )
     params_file: str = parameter("", help="ROS parameter file with values that replace the defaults.")
@@ -159,6 +159,7 @@ class NodeSpec:
         critical: stop the graph when it is gone for good.
         ends_graph: stop the graph when it, and every other one of which this is true, is finished.
         keys: it reads the keys of the terminal.
+        files: path → text of the files that it reads, which are made at launch.
     """
 
     executable: str
@@ -173,6 +174,14 @@ class NodeSpec:
     critical: bool = False
     ends_graph: bool = False
     keys: bool = False
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def write_files(self) -> None:
+        """Write the files that the process reads, before it is started."""
+        for name, text in self.files.items():
+            path = Path(name)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
 
     @property
     def label(self) -> str:
@@ -226,8 +235,13 @@ def simulates(specs: Sequence[NodeSpec]) -> bool:
     return any(spec.executable == "sim_node" for spec in specs)
 
 
-def graph(mode: str, arguments: Arguments) -> list[NodeSpec]:
+def graph(mode: str, arguments: Arguments, *, ros: bool | None = None) -> list[NodeSpec]:
     """The nodes of a mode, in the order in which they are started.
+
+    Args:
+        mode: of `MODES`.
+        arguments: of the launch.
+        ros: whether ROS 2 starts them; None finds out.
 
     Raises:
         ConfigError: no such mode, or arguments that do not go together.
@@ -235,7 +249,13 @@ def graph(mode: str, arguments: Arguments) -> list[NodeSpec]:
     if mode not in MODES:
         raise ConfigError(f"no mode `{mode}`; there are {', '.join(MODES)}")
     _check(mode, arguments)
-    return [spec for build in _BUILDERS[mode] for spec in build(mode, arguments)]
+    if mode == "monitor" and arguments.use_sim_time == "auto":
+        arguments = replace(arguments, use_sim_time="false")  # the graph may be a real robot's
+    specs = [spec for build in _BUILDERS[mode] for spec in build(mode, arguments)]
+    drivers = {package for package, _ in _DRIVERS.values()}
+    if not any(spec.package in drivers for spec in specs) or (_on_rclpy() if ros is None else ros):
+        return specs
+    return [spec for spec in specs if spec.package not in drivers]
 
 
 def stop_order(specs: list[NodeSpec]) -> list[NodeSpec]:
@@ -316,13 +336,17 @@ def _sim_node(mode: str, arguments: Arguments, namespace: str) -> NodeSpec:
 def _teleop(arguments: Arguments, namespace: str) -> Iterator[NodeSpec]:
     device = arguments.teleop
     yield _robot_node(arguments, "teleop", namespace, keys=device == "keyboard", device=device)
-    # Not before: where ROS 2 is sourced for another Python, this import says so, and help must work all the same.
-    from rlt_ros.middleware.choice import IMPLEMENTATION
-
-    # With ROS 2 its drivers read the device; without it, teleop_node does.
-    if IMPLEMENTATION == "rclpy" and device in _DRIVERS:
+    if device in _DRIVERS:
         package, executable = _DRIVERS[device]
         yield NodeSpec(executable, executable, package=package, namespace=namespace)
+
+
+def _on_rclpy() -> bool:
+    """Whether nodes run on ROS 2, whose drivers then read the devices; without it, teleop_node does."""
+    # Imported here: where ROS 2 is sourced for another Python, this import fails, and help must work all the same.
+    from rlt_ros.middleware.choice import IMPLEMENTATION
+
+    return IMPLEMENTATION == "rclpy"
 
 
 def _learning(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
@@ -346,14 +370,18 @@ def _views(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
     for namespace in arguments.namespaces:
         yield _robot_node(arguments, "monitor", namespace)
         if arguments.rviz:
+            text = rviz_config(arguments.robot, namespace)
+            path = rviz_file(text)
             yield NodeSpec(
                 package="rviz2",
                 executable="rviz2",
                 name="rviz",
                 namespace=namespace,
                 parameters={"use_sim_time": arguments.simulated_time},
-                arguments=("-d", str(share_folder("config") / "rviz" / "rlt.rviz")),
+                arguments=("-d", str(path)),
+                remappings=_clock(arguments, namespace),
                 restart=False,
+                files={str(path): text},
             )
 
 
@@ -417,9 +445,8 @@ def _robot_node(
 ) -> NodeSpec:
     """A node of one robot; in a namespace, what the robots share is looked for outside it."""
     executable = f"{short}_node"
-    remappings = tuple((topic, f"/{topic}") for topic in _SHARED_TOPICS) if namespace else ()
-    if len(arguments.namespaces) > 1 and arguments.simulated_time:
-        remappings += (("/clock", f"/{namespace}/clock"),)  # two simulators, two clocks
+    shared = tuple((topic, f"/{topic}") for topic in _SHARED_TOPICS) if namespace else ()
+    remappings = shared + _clock(arguments, namespace)
     return NodeSpec(
         executable=executable,
         name=executable,
@@ -432,6 +459,13 @@ def _robot_node(
         ends_graph=ends_graph,
         keys=keys,
     )
+
+
+def _clock(arguments: Arguments, namespace: str) -> tuple[tuple[str, str], ...]:
+    """Remapping of `/clock`: two simulators have two clocks."""
+    if len(arguments.namespaces) > 1 and arguments.simulated_time:
+        return (("/clock", f"/{namespace}/clock"),)
+    return ()
 
 
 def _shared_node(

@@ -1,7 +1,11 @@
-"""The graph of `rlt_ros.bringup` for ``ros2 launch``: what `launch/*.launch.py` consist of. Needs ROS 2."""
+"""The graph of `rlt_ros.bringup` for ``ros2 launch``: what `launch/*.launch.py` consist of. Needs ROS 2.
+
+``ros2 launch`` runs on the system's Python: what is imported here needs the standard library, PyYAML and launch alone.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shlex
 from pathlib import Path
@@ -11,6 +15,7 @@ from launch import LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
+    ExecuteProcess,
     LogInfo,
     OpaqueFunction,
     RegisterEventHandler,
@@ -18,7 +23,8 @@ from launch.actions import (
     TimerAction,
 )
 from launch.event_handlers import OnProcessExit
-from launch.events import Shutdown
+from launch.events import Shutdown, matches_action
+from launch.events.process import ShutdownProcess
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
@@ -32,12 +38,18 @@ from rlt_ros.bringup import (
     simulates,
     with_run,
 )
-from rlt_ros.preflight import WRITING_MODES
+from rlt_ros.bringup_progress import has_report
+from rlt_ros.preflight import WRITING_MODES, check_arguments
 from rlt_ros.rlt.parameters import describe
 from rlt_ros.run_id import local_discovery, note_run
+from rlt_ros.run_lock import RunLock
 
 _BACK_OFF = 2.0  # s before a node that died is started again
 _STOP_PATIENCE = "20"  # s from SIGINT to SIGTERM, and on to SIGKILL; in that time a replay syncs its file
+
+
+class LaunchError(Exception):
+    """The graph could not do what it was started for; ``ros2 launch`` then ends with status 1."""
 
 
 def description(mode: str) -> LaunchDescription:
@@ -57,44 +69,110 @@ def description(mode: str) -> LaunchDescription:
 def _start(context: LaunchContext, mode: str) -> list[Any]:
     values = {one.name: LaunchConfiguration(one.name).perform(context) for one in describe(Arguments)}
     arguments = with_run(mode, from_text(values, origin=f"{mode}.launch.py"))
-    specs = graph(mode, arguments)
-    if arguments.run_id and mode in WRITING_MODES:
-        note_run(Path(arguments.out).expanduser(), arguments.run_id, mode)
-    unfinished = {spec.label for spec in specs if spec.ends_graph}
-    local = local_discovery(os.environ) if simulates(specs) else {}
-    return [
-        *(SetEnvironmentVariable(name, value) for name, value in local.items()),
-        *(action for spec in specs for action in _supervised(spec, unfinished)),
-    ]
+    check_arguments(mode, arguments)
+    return _Graph(mode, arguments).actions()
 
 
-def _supervised(spec: NodeSpec, unfinished: set[str]) -> list[Any]:
-    """A node, and what follows from its end; ``unfinished`` are those that end the graph together."""
-    if spec.keys:
-        line = " ".join(
-            ["ros2", "run", spec.package, spec.executable, *map(shlex.quote, spec.command_line())]
+class _Graph:
+    """Nodes of a launch, what follows from their ends, and the report after them.
+
+    Args:
+        mode: of `rlt_ros.bringup.MODES`.
+        arguments: of the launch, checked.
+    """
+
+    def __init__(self, mode: str, arguments: Arguments) -> None:
+        self._mode, self._arguments = mode, arguments
+        self._specs = graph(mode, arguments, ros=True)
+        self._unfinished = {spec.label for spec in self._specs if spec.ends_graph}
+        self._running: dict[str, Node] = {}
+        self._reporting = False
+        writes = mode in WRITING_MODES
+        self._lock = RunLock(Path(arguments.out).expanduser()) if writes else None
+
+    def actions(self) -> list[Any]:
+        """Start of every node."""
+        if self._arguments.run_id and self._mode in WRITING_MODES:
+            note_run(Path(self._arguments.out).expanduser(), self._arguments.run_id, self._mode)
+        local = local_discovery(os.environ) if simulates(self._specs) else {}
+        return [
+            *(SetEnvironmentVariable(name, value) for name, value in local.items()),
+            *(action for spec in self._specs for action in self._supervised(spec)),
+        ]
+
+    def _supervised(self, spec: NodeSpec) -> list[Any]:
+        """A node, and what follows from its end."""
+        if self._reporting:
+            return []  # a restart that came due while the nodes are stopped
+        if spec.keys:
+            words = ["ros2", "run", spec.package, spec.executable, *map(shlex.quote, spec.command_line())]
+            text = f"{spec.label} needs the keys of a terminal; start it in one of its own: {' '.join(words)}"
+            return [LogInfo(msg=text)]
+        spec.write_files()
+        node = Node(
+            package=spec.package,
+            executable=spec.executable,
+            arguments=spec.command_line(),
+            output="screen",
+            sigterm_timeout=_STOP_PATIENCE,
+            sigkill_timeout=_STOP_PATIENCE,
         )
-        return [LogInfo(msg=f"{spec.label} needs the keys of a terminal; start it in one of its own: {line}")]
-    node = Node(
-        package=spec.package,
-        executable=spec.executable,
-        arguments=spec.command_line(),
-        output="screen",
-        sigterm_timeout=_STOP_PATIENCE,
-        sigkill_timeout=_STOP_PATIENCE,
-    )
+        self._running[spec.label] = node
 
-    def ended(event: Any, context: LaunchContext) -> list[Any]:
-        if context.is_shutdown:
-            return []
-        if event.returncode == 0 and spec.ends_graph:
-            unfinished.discard(spec.label)
-            return [] if unfinished else [EmitEvent(event=Shutdown(reason=f"{spec.label} is done"))]
-        if spec.restart and event.returncode != MISCONFIGURED:
-            text = f"{spec.label} ended with status {event.returncode}; it starts again in {_BACK_OFF:g} s"
-            return [LogInfo(msg=text), TimerAction(period=_BACK_OFF, actions=_supervised(spec, unfinished))]
+        def ended(event: Any, context: LaunchContext) -> list[Any]:
+            self._running.pop(spec.label, None)
+            return [] if context.is_shutdown else self._after(spec, event.returncode)
+
+        return [RegisterEventHandler(OnProcessExit(target_action=node, on_exit=ended)), node]
+
+    def _after(self, spec: NodeSpec, status: int) -> list[Any]:
+        """What follows from the end of a node with an exit status."""
+        if self._reporting:
+            return [] if self._running else self._report()
+        if status == 0 and spec.ends_graph:
+            self._unfinished.discard(spec.label)
+            return [] if self._unfinished else self._conclude(spec)
+        if spec.restart and status != MISCONFIGURED:
+            text = f"{spec.label} ended with status {status}; it starts again in {_BACK_OFF:g} s"
+            return [LogInfo(msg=text), TimerAction(period=_BACK_OFF, actions=[self._again(spec)])]
         if spec.critical or spec.ends_graph:
-            return [EmitEvent(event=Shutdown(reason=f"nothing works without {spec.label}"))]
-        return [LogInfo(msg=f"{spec.label} ended with status {event.returncode}")]
+            # An exception is how a launch description sets the exit status; launch stops the other nodes in order.
+            raise LaunchError(f"nothing works without {spec.label}, which ended with status {status}")
+        return [LogInfo(msg=f"{spec.label} ended with status {status}")]
 
-    return [RegisterEventHandler(OnProcessExit(target_action=node, on_exit=ended)), node]
+    def _again(self, spec: NodeSpec) -> OpaqueFunction:
+        return OpaqueFunction(function=lambda context: self._supervised(spec))
+
+    def _conclude(self, spec: NodeSpec) -> list[Any]:
+        """The plan is done: stop, or stop the nodes and write the report when they are gone."""
+        if self._mode != "train" or not has_report(self._arguments):
+            return [EmitEvent(event=Shutdown(reason=f"{spec.label} is done"))]
+        self._reporting = True
+        if not self._running:
+            return self._report()
+        return [
+            EmitEvent(event=ShutdownProcess(process_matcher=matches_action(node)))
+            for node in self._running.values()
+        ]
+
+    def _report(self) -> list[Any]:
+        """Write the report as ``rlt-ros launch`` does, which starts no node where a run is trained."""
+        if self._lock is not None:
+            self._lock.release()  # the process that writes the report takes it
+        command = ["ros2", "run", "rlt_ros", "rlt-ros", *_words(self._arguments)]
+        report = ExecuteProcess(cmd=command, output="screen")
+
+        def ended(event: Any, context: LaunchContext) -> list[Any]:
+            if event.returncode:
+                raise LaunchError(f"the report could not be written (status {event.returncode})")
+            return [EmitEvent(event=Shutdown(reason="the plan is done"))]
+
+        return [RegisterEventHandler(OnProcessExit(target_action=report, on_exit=ended)), report]
+
+
+def _words(arguments: Arguments) -> list[str]:
+    """Command line of ``rlt-ros launch train`` with the same arguments."""
+    values = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(arguments)}
+    given = {**values, "rviz": False}
+    options = [f"--{name.replace('_', '-')}={as_text(value)}" for name, value in given.items()]
+    return ["launch", "train", *options]

@@ -175,6 +175,8 @@ def _run_nodes(
         + ("" if mode in ("sim", "monitor") else f"; {Path(arguments.out).expanduser()} keeps the run"),
         file=sys.stderr,
     )
+    for spec in specs:
+        spec.write_files()
     outcomes = supervisor.run()
     finite = any(spec.ends_graph for spec in specs) and (
         mode in ("train", "offline") or arguments.episodes > 0

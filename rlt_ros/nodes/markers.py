@@ -23,7 +23,7 @@ COLOURS: Mapping[Source, tuple[int, int, int]] = {
 """Who acts → red, green, blue, in every view."""
 
 _REFERENCE = (0.75, 0.75, 0.75, 0.6)
-_WIDTH = 0.002  # m
+_WIDTH = 0.005  # m; 2 mm are a pixel or two where the whole arm is in the view
 _LIFETIME = 1  # s; a chunk that nothing follows disappears
 
 

@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rlt_ros.rlt.parameters import ConfigError, build, check, parameter, read_yaml
+from rlt_ros.rlt.parameters import ConfigError, build, check, parameter
 from rlt_ros.robots.gripper import GripperProfile
 from rlt_ros.robots.interface import CameraProfile, CommandProfile, PartProfile
+from rlt_ros.robots.profile_file import extended
 from rlt_ros.robots.safety import Array, Limits
 from rlt_ros.robots.safety_profile import SafetyProfile
 from rlt_ros.robots.simulation_profile import SimulationProfile
 from rlt_ros.robots.tracked_joints import TrackedJoints, build_tracked_joints
 from rlt_ros.robots.turns import Mask
 from rlt_ros.robots.urdf_joints import KinematicsError, read_joints
-from rlt_ros.share import require_yaml_file, shipped, yaml_file
+from rlt_ros.share import require_yaml_file, shipped
 
 DEFAULT_ROBOT = "agibot_g1_geniesim"
 """The robot where none is named."""
@@ -344,7 +345,7 @@ def load_profile(name_or_path: str | Path) -> RobotProfile:
         ConfigError: there is none, or what it says cannot be; the message names file, key and what is allowed.
     """
     path = require_yaml_file("robots", "robot", name_or_path)
-    mapping = _extended(path)
+    mapping = extended(path)
     safety = mapping.get("safety")
     if isinstance(safety, dict):
         mapping = {**mapping, "safety": {key: _listed(key, value) for key, value in safety.items()}}
@@ -354,28 +355,6 @@ def load_profile(name_or_path: str | Path) -> RobotProfile:
     if profile.name != path.stem:
         raise ConfigError(f"{path}: `name` is {profile.name}; it must be {path.stem}, the file's name")
     return profile
-
-
-def _extended(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """A file's values over those of the profile that it ``extends``; sections are joined, all else is replaced."""
-    mapping = read_yaml(path)
-    if "extends" not in mapping:
-        return mapping
-    base = mapping.pop("extends")
-    base_path = yaml_file("robots", path.parent / base if str(base).endswith((".yaml", ".yml")) else base)
-    if base_path is None or not base_path.is_file():
-        raise ConfigError(
-            f"{path}: `extends` is {base}, which is no profile; there are {', '.join(profile_names())}"
-        )
-    if base_path.resolve() in (*seen, path.resolve()):
-        raise ConfigError(f"{path}: `extends` is {base}, which extends this one in turn")
-    values = _extended(base_path, (*seen, path.resolve()))
-    joined = {
-        key: {**values[key], **own}
-        for key, own in mapping.items()
-        if isinstance(own, dict) and isinstance(values.get(key), dict)
-    }
-    return {**values, **mapping, **joined}
 
 
 def _listed(key: str, value: Any) -> Any:

@@ -1,0 +1,40 @@
+"""Robot profiles as files: the values of one over those of the profile that it extends. Needs PyYAML alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rlt_ros.rlt.parameters import ConfigError, read_yaml
+from rlt_ros.share import require_yaml_file, shipped, yaml_file
+
+
+def read_profile_values(name_or_path: str | Path) -> dict[str, Any]:
+    """Values of a profile, shipped or of a path, unchecked.
+
+    Raises:
+        ConfigError: there is none, it cannot be read, or it extends none that there is.
+    """
+    return extended(require_yaml_file("robots", "robot", name_or_path))
+
+
+def extended(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A file's values over those of the profile that it ``extends``; sections are joined, all else is replaced."""
+    mapping = read_yaml(path)
+    if "extends" not in mapping:
+        return mapping
+    base = mapping.pop("extends")
+    base_path = yaml_file("robots", path.parent / base if str(base).endswith((".yaml", ".yml")) else base)
+    if base_path is None or not base_path.is_file():
+        raise ConfigError(
+            f"{path}: `extends` is {base}, which is no profile; there are {', '.join(shipped('robots'))}"
+        )
+    if base_path.resolve() in (*seen, path.resolve()):
+        raise ConfigError(f"{path}: `extends` is {base}, which extends this one in turn")
+    values = extended(base_path, (*seen, path.resolve()))
+    joined = {
+        key: {**values[key], **own}
+        for key, own in mapping.items()
+        if isinstance(own, dict) and isinstance(values.get(key), dict)
+    }
+    return {**values, **mapping, **joined}

@@ -1,0 +1,47 @@
+"""RViz's configuration for one robot, made from `config/rviz/rlt.rviz` when the graph is launched.
+
+Fixed frame, prefix of the frames and the frame that the view follows differ between robots and namespaces. Launch files
+run this on the system's Python, so it needs the standard library and PyYAML alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rlt_ros.robots.profile_file import read_profile_values
+from rlt_ros.share import share_folder
+
+
+def rviz_config(robot: str, namespace: str) -> str:
+    """Text of the configuration file.
+
+    Args:
+        robot: name of a profile, or the path of one.
+        namespace: of the robot, without slashes at the ends; empty for the root.
+
+    Raises:
+        ConfigError: there is no such profile.
+    """
+    values = read_profile_values(robot)
+    prefix = f"{namespace}/" if namespace else ""
+    template = share_folder("config") / "rviz" / "rlt.rviz"
+    document = yaml.safe_load(template.read_text(encoding="utf-8"))
+    manager: dict[str, Any] = document["Visualization Manager"]
+    manager["Global Options"]["Fixed Frame"] = prefix + str(values["base_frame"])
+    manager["Views"]["Current"]["Target Frame"] = prefix + str(values["tip_frame"])
+    for display in manager["Displays"]:
+        if display["Class"] == "rviz_default_plugins/RobotModel":
+            # RViz itself puts the slash between prefix and frame.
+            display["TF Prefix"] = namespace
+    return str(yaml.safe_dump(document, sort_keys=False))
+
+
+def rviz_file(text: str) -> Path:
+    """Path for a configuration: one per user and content, so that graphs next to each other do not share one."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return cache / "rlt_ros" / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.rviz"
