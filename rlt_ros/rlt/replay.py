@@ -35,7 +35,8 @@ from rlt_ros.rlt.replay_format import (
     ReplayLockedError,
 )
 from rlt_ros.rlt.replay_map import ReplayMap, memory_fence
-from rlt_ros.rlt.replay_writer import SCALARS, RingWriter, lock_for_writing
+from rlt_ros.rlt.replay_sound import SoundRows
+from rlt_ros.rlt.replay_writer import RingWriter, lock_for_writing, read_window
 from rlt_ros.rlt.transition import Outcome, Source, Window
 
 __all__ = [
@@ -94,6 +95,7 @@ class Replay:
     def __init__(self, mapped: ReplayMap, lock: IO[bytes] | None) -> None:
         self._map, self._lock, self._shapes = mapped, lock, mapped.format.shapes
         self._writer = None if lock is None else RingWriter(mapped)
+        self._sound = SoundRows(mapped)
 
     @classmethod
     def open(
@@ -176,7 +178,8 @@ class Replay:
     def sample(self, batch_size: int, generator: Generator | None = None) -> Batch:
         """``batch_size`` rows, uniformly and with replacement, as tensors of their own.
 
-        Tokens keep the type in which they are stored. Raises :class:`ReplayError` while the replay is empty.
+        Tokens keep the type in which they are stored. Rows whose checksum differs or whose values are out of range are
+        left out and counted, see :attr:`damaged`. Raises :class:`ReplayError` while the replay holds no sound row.
         """
         first, stop = self._map.living()
         if first == stop:
@@ -186,30 +189,23 @@ class Replay:
             batch = self._gather(rows)
             memory_fence()
             first, stop = self._map.living()
-            torn = rows < first
+            # An overwritten row is drawn again and is no damage, so its number is judged first.
+            torn = (rows < first) | self._sound.wrong(rows, first, stop)
             if not bool(torn.any()):
                 return batch
             rows[torn] = torch.randint(first, stop, (int(torn.sum()),), generator=generator)
+
+    @property
+    def damaged(self) -> int:
+        """Stored rows that sampling found damaged and leaves out."""
+        return self._sound.damaged
 
     def window(self, index: int) -> Window:
         """The stored row ``index``, 0 being the oldest; only its token is rounded to ``z_storage``."""
         first, stop = self._map.living()
         if not 0 <= index < stop - first:
             raise ReplayError(f"row {index} was asked for; replay {self._map.path} holds {stop - first} rows")
-        rows = torch.tensor([first + index])
-        batch, record = self._gather(rows), self._records(rows)[0]
-        arrays = {
-            name: getattr(batch, name)[0].float().numpy()
-            for state in ("z", "proprio", "reference")
-            for name in (state, f"next_{state}")
-        }
-        return Window(
-            action=batch.action[0].numpy(),
-            outcome=Outcome(int(record["outcome"])),
-            source=record["source"].copy(),
-            **arrays,
-            **{name: record[name].item() for name in SCALARS},
-        )
+        return read_window(self._map, first + index)
 
     def stats(self) -> ReplayStats:
         """Count what the stored rows contain. Reads the small records only: milliseconds for 200,000 rows."""

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rlt_ros.rlt.ranges import out_of_range
 from rlt_ros.rlt.replay_format import PAGE, SPARE, ReplayFormat, ReplayFormatError
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,10 @@ def memory_fence() -> None:
         pass
     with _FENCE:
         pass
+
+
+def _boot_id() -> NDArray[np.uint8]:
+    return np.frombuffer(_BOOT_ID.read_bytes()[:36], "u1")
 
 
 class ReplayMap:
@@ -97,6 +102,13 @@ class ReplayMap:
             ):  # else that record was written over in the meantime
                 return first, stop
 
+    def stored(self) -> tuple[int, int]:
+        """The same as `living`, of a file whose newest record may be damaged: its word is taken if it can be true."""
+        stop = self.committed
+        oldest = max(0, stop - self.format.capacity)
+        first, _ = self.living()
+        return (first if oldest <= first < stop and self._is_intact(stop - 1) else oldest), stop
+
     def publish(self, stop: int) -> None:
         """Commit every row before number ``stop``."""
         memory_fence()
@@ -131,7 +143,7 @@ class ReplayMap:
         """
         stop = self.committed
         oldest = max(0, stop - self.format.capacity)
-        boot = np.frombuffer(_BOOT_ID.read_bytes()[:36], "u1")
+        boot = _boot_id()
         survived = np.array_equal(self._boot, boot) or int(self._counters[_SYNCED]) == stop
         suspect = max(oldest, stop - SPARE) if survived else oldest
         intact = [self._is_intact(row) for row in range(suspect, stop)]
@@ -139,7 +151,29 @@ class ReplayMap:
             suspect, intact = oldest, [self._is_intact(row) for row in range(oldest, stop)]
         if not all(intact):
             self._keep(oldest, suspect, intact)
-        self._boot[:] = boot
+        self.mark_boot()
+
+    def mark_boot(self) -> None:
+        """Note that this start of the machine writes the file: until it ends, the kernel has every page."""
+        self._boot[:] = _boot_id()
+
+    def fault(self, row: int) -> str:
+        """Describe the damage of a stored row: a checksum that differs or a value out of range; empty for none."""
+        if not self._is_intact(row):
+            return "does not match its checksum"
+        record = self.records[row % self.format.row_slots]
+        states = [int(record[name]) % self.format.state_slots for name in ("state", "next_state")]
+        parts = {
+            "action": self._action[row % self.format.row_slots],
+            "proprioception or reference": self._rest[states],
+            "token": self.z[states].float().numpy(),
+            "reward or discount": np.array([record["reward"], record["discount"]]),
+        }
+        for name, values in parts.items():
+            wrong = out_of_range(values)
+            if wrong:
+                return f"its {name} holds {wrong}"
+        return ""
 
     def _is_intact(self, row: int) -> bool:
         record = self.records[row % self.format.row_slots]

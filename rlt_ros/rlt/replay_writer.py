@@ -7,7 +7,7 @@ import fcntl
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ import torch
 from rlt_ros.rlt.lineage import LineageError
 from rlt_ros.rlt.replay_format import SHARE, SPARE, ReplayLockedError
 from rlt_ros.rlt.replay_map import ReplayMap
-from rlt_ros.rlt.transition import FloatArray, Window, lineage_id
+from rlt_ros.rlt.transition import FloatArray, Outcome, Window, lineage_id
 
 SCALARS = (
     "episode", "step", "lineage", "reward", "discount", "valid", "next_valid", "terminated", "truncated",
@@ -26,10 +26,13 @@ SCALARS = (
 class RingWriter:
     """Appends to a mapped replay. There is one for a file, see :func:`lock_for_writing`."""
 
-    def __init__(self, mapped: ReplayMap) -> None:
+    def __init__(self, mapped: ReplayMap, *, start: int | None = None) -> None:
+        """Continue the file, or give the first row of an empty one the number ``start``."""
         self._map, self._format = mapped, mapped.format
         self._lineage_id = lineage_id(mapped.format.lineage)
         self._resume()
+        if start is not None:
+            self._first = self._stop = start
 
     def append(self, windows: Iterable[Window]) -> int:
         """See :meth:`rlt_ros.rlt.replay.Replay.append`."""
@@ -124,6 +127,27 @@ class RingWriter:
     def _age(self, row: int) -> int:
         """Number of states that had been written when a row was complete."""
         return int(self._map.records["states_end"][row % self._format.row_slots])
+
+
+def read_window(mapped: ReplayMap, row: int) -> Window:
+    """Read the stored row with number ``row``; only its token is rounded to ``z_storage``."""
+    shapes = mapped.format.shapes
+    record = mapped.records[row % mapped.format.row_slots]
+    chunk = (shapes.chunk, shapes.action_dim)
+    arrays: dict[str, Any] = {}
+    for state in ("", "next_"):
+        slot = int(record[f"{state}state"]) % mapped.format.state_slots
+        rest = mapped.rest[slot].numpy().copy()
+        arrays[f"{state}z"] = mapped.z[slot].float().numpy().copy()
+        arrays[f"{state}proprio"] = rest[: shapes.proprio_dim]
+        arrays[f"{state}reference"] = rest[shapes.proprio_dim :].reshape(chunk)
+    return Window(
+        action=mapped.action[row % mapped.format.row_slots].numpy().reshape(chunk).copy(),
+        outcome=Outcome(int(record["outcome"])),
+        source=record["source"].copy(),
+        **arrays,
+        **{name: record[name].item() for name in SCALARS},
+    )
 
 
 def lock_for_writing(path: Path) -> IO[bytes]:

@@ -6,10 +6,13 @@ Nothing is ever unpickled. A file is either the old one or the new one, whatever
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import glob
 import hashlib
 import json
 import os
-import tempfile
+import secrets
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +28,9 @@ FORMAT_VERSION = 1
 
 _KIND, _FORMAT, _CHECKSUM = "rlt_ros.kind", "rlt_ros.format", "rlt_ros.checksum"
 _LONGEST_HEADER = 100 * 2**20  # the limit of the safetensors format
+
+_UNFINISHED = ".part"
+_YOUNG = 10.0  # s; a writer that has created its file and has not locked it yet takes far less
 
 
 class StorageError(RuntimeError):
@@ -62,12 +68,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     temporary: Path | None = None
+    descriptor: int | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        os.close(descriptor)
-        temporary = Path(name)
-        temporary.chmod(0o644)  # mkstemp keeps the file to its owner; a run's files are for everyone to read
+        _remove_leftovers(path)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_UNFINISHED}")
+        # Not mkstemp, which keeps the file to its owner: the umask says who may read.
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield temporary
         _flush(temporary)
         os.replace(temporary, path)
@@ -80,6 +88,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def save_tensors(
@@ -128,7 +138,11 @@ def load_tensors(path: str | Path, *, kind: str) -> tuple[dict[str, Tensor], dic
     metadata = _metadata(header, kind, str(path))
     import safetensors.torch
 
-    return _verified(safetensors.torch.load_file(path), metadata, str(path))
+    try:
+        tensors = safetensors.torch.load_file(path)
+    except safetensors.SafetensorError as error:
+        raise ForeignFileError(f"{path}: has a damaged header ({error}); fetch it again") from None
+    return _verified(tensors, metadata, str(path))
 
 
 def pack_tensors(
@@ -146,7 +160,20 @@ def unpack_tensors(data: bytes, *, kind: str, origin: str) -> tuple[dict[str, Te
     import safetensors.torch
 
     metadata = _metadata(_header(data, len(data), origin), kind, origin)
-    return _verified(safetensors.torch.load(data), metadata, origin)
+    try:
+        tensors = safetensors.torch.load(data)
+    except safetensors.SafetensorError as error:
+        raise ForeignFileError(f"{origin}: has a damaged header ({error}); fetch it again") from None
+    return _verified(tensors, metadata, origin)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what killed processes left of ``path``; a living writer's file is locked, or is being created."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*{_UNFINISHED}"):
+        with contextlib.suppress(OSError), leftover.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if time.time() - os.fstat(file.fileno()).st_mtime > _YOUNG:
+                leftover.unlink()
 
 
 def _flush(path: Path) -> None:

@@ -1,0 +1,152 @@
+"""Check every row of a replay, and write the file again without those that are damaged."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rlt_ros.rlt.replay_format import ReplayError, ReplayFormat, ReplayFormatError
+from rlt_ros.rlt.replay_map import ReplayMap
+from rlt_ros.rlt.replay_writer import RingWriter, lock_for_writing, read_window
+
+
+@dataclasses.dataclass(frozen=True)
+class DamagedRow:
+    """A row that must not be learned from.
+
+    Attributes:
+        row: number since the file was created.
+        episode, step: its name, as far as the record can be trusted.
+        fault: description of the damage.
+    """
+
+    row: int
+    episode: int
+    step: int
+    fault: str
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckResult:
+    """Result of a check.
+
+    Attributes:
+        rows: stored rows.
+        damaged: those with a wrong checksum or a value out of range, oldest first.
+    """
+
+    rows: int
+    damaged: tuple[DamagedRow, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"rows": self.rows, "damaged": [dataclasses.asdict(row) for row in self.damaged]}
+
+
+def check_replay(path: Path) -> CheckResult:
+    """Verify checksum and range of every stored row, also while another process writes the file.
+
+    Raises:
+        ReplayFormatError: there is no such file, or it is foreign, truncated, or its header is damaged.
+    """
+    mapped = ReplayMap(path, _format(path), writable=False)
+    try:
+        return _check(mapped)
+    finally:
+        mapped.close()
+
+
+def repair_replay(path: Path, drop_episodes: frozenset[int] = frozenset()) -> tuple[CheckResult, Path | None]:
+    """Write the file again without its damaged rows; the file before is kept beside it.
+
+    Rows keep their order, and the count of rows ever stored stays, for updates per row are paid by it.
+
+    Args:
+        path: the file; no other process may write it.
+        drop_episodes: episodes of which every row is dropped.
+
+    Returns:
+        Rows that were dropped, and the path of the file before; None where there was nothing to drop.
+
+    Raises:
+        ReplayLockedError: another process writes the file.
+        ReplayError: not one row is sound, or an episode that was named has no row.
+    """
+    found = _format(path)
+    with lock_for_writing(path):
+        mapped = ReplayMap(path, found, writable=False)
+        try:
+            result = _with_episodes(mapped, _check(mapped), drop_episodes)
+            if not result.damaged:
+                return result, None
+            _copy(mapped, found, {damaged.row for damaged in result.damaged}, _unfinished(path))
+        finally:
+            mapped.close()
+        before = path.with_name(f"{path.name}.damaged")
+        os.replace(path, before)
+        os.replace(_unfinished(path), path)
+    return result, before
+
+
+def _format(path: Path) -> ReplayFormat:
+    if not path.is_file():
+        raise ReplayFormatError(f"there is no replay {path}; give the file, for instance RUN/replay.rlt")
+    return ReplayFormat.read(path)
+
+
+def _check(mapped: ReplayMap) -> CheckResult:
+    first, stop = mapped.stored()
+    damaged = [_damaged(mapped, row, fault) for row in range(first, stop) if (fault := mapped.fault(row))]
+    # Of a file that is being written, the oldest rows may have been overwritten meanwhile.
+    still = mapped.stored()[0]
+    return CheckResult(stop - first, tuple(row for row in damaged if row.row >= still))
+
+
+def _damaged(mapped: ReplayMap, row: int, fault: str) -> DamagedRow:
+    record = mapped.records[row % mapped.format.row_slots]
+    return DamagedRow(row, int(record["episode"]), int(record["step"]), fault)
+
+
+def _with_episodes(mapped: ReplayMap, result: CheckResult, episodes: frozenset[int]) -> CheckResult:
+    first, stop = mapped.stored()
+    known = {row.row for row in result.damaged}
+    named = [
+        _damaged(mapped, row, "is of an episode that is dropped")
+        for row in range(first, stop)
+        if row not in known and int(mapped.records["episode"][row % mapped.format.row_slots]) in episodes
+    ]
+    missing = episodes - {row.episode for row in (*named, *result.damaged)}
+    if missing:
+        raise ReplayError(f"replay {mapped.path} holds no row of episode {min(missing)}; nothing was dropped")
+    return CheckResult(result.rows, tuple(sorted((*result.damaged, *named), key=lambda row: row.row)))
+
+
+def _copy(mapped: ReplayMap, found: ReplayFormat, left_out: set[int], path: Path) -> None:
+    first, stop = mapped.stored()
+    sound = [row for row in range(first, stop) if row not in left_out]
+    if not sound:
+        raise ReplayError(
+            f"replay {mapped.path}: not one of its {stop - first} rows would remain; "
+            "restore the file, or start a new one"
+        )
+    found.create(path)
+    copy = ReplayMap(path, found, writable=True)
+    try:
+        copy.mark_boot()
+        writer = RingWriter(copy, start=stop - len(sound))
+        writer.append(_windows(mapped, sound))
+        copy.flush()
+    finally:
+        copy.close()
+
+
+def _windows(mapped: ReplayMap, rows: list[int]) -> Iterator[Any]:
+    for row in rows:
+        yield read_window(mapped, row)
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(f"{path.name}.repaired")
