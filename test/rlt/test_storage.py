@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -150,3 +152,30 @@ def test_kill_9_while_writing_leaves_the_old_file(saved: Path) -> None:
     result = subprocess.run([sys.executable, "-c", KILLED, str(saved)], check=False)
     assert result.returncode == -9
     assert_equal(load_tensors(saved, kind="thing")[0], TENSORS)
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_the_umask_says_who_may_read(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        save_tensors(tmp_path / "x", TENSORS, kind="thing")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == mode
+
+
+def test_leftovers_of_killed_writers_are_removed_and_those_of_living_ones_stay(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    dead = tmp_path / ".x.1234.part"
+    dead.write_bytes(b"half")
+    os.utime(dead, (0, 0))
+    with replacing(path) as living:
+        living.write_bytes(b"first")
+        os.utime(living, (0, 0))
+        with replacing(path) as second:
+            assert not dead.exists()
+            assert living.exists()
+            second.write_bytes(b"second")
+        assert path.read_bytes() == b"second"
+    assert path.read_bytes() == b"first"
+    assert [file.name for file in tmp_path.iterdir()] == ["x"]
