@@ -106,14 +106,11 @@ def save_tensors(
     Raises:
         StorageError: the disk is full or the folder cannot be written to.
     """
-    plain = _separate(tensors)
-    import safetensors.torch
-
+    # Not safetensors' own save_file, which since 0.8 puts a file of its own, for its owner alone, in the place of the
+    # locked one that carries the umask's mode.
+    data = pack_tensors(tensors, kind=kind, metadata=metadata)
     with replacing(path) as temporary:
-        try:
-            safetensors.torch.save_file(plain, temporary, _sealed(plain, kind, metadata or {}))
-        except safetensors.SafetensorError as error:
-            raise OSError(str(error)) from error
+        temporary.write_bytes(data)
 
 
 def load_tensors(path: str | Path, *, kind: str) -> tuple[dict[str, Tensor], dict[str, str]]:
