@@ -4,7 +4,7 @@ Four things are wrong with the joint states of real drivers, and each commands a
 
 * joints that turn without end are reported in (-π, π], with a jump of a whole turn at the seam;
 * single states are wrong: zeros of a driver that has not heard from its hardware, 1e308 of an uninitialised buffer;
-* two nodes publish the same joints, and their states alternate;
+* two nodes publish the same joints, at one rate or at two, by one clock or by two;
 * a driver restarts, or an arm is moved while nothing measures it, and the states continue elsewhere.
 
 The tracker unwraps the first, drops and counts the second, refuses the third, and reports the fourth: a position that
@@ -40,6 +40,12 @@ PERSISTENT_STATES = 5
 PERSISTENT_TIME = 100_000_000
 """ns that those states must span; a burst of wrong states is shorter."""
 
+ARRIVAL_JITTER = 30_000_000
+"""ns by which stamps may be further apart than arrivals; beyond it they are of different clocks, and no motion."""
+
+STAMP_SET_BACK = 100_000_000
+"""ns by which the stamps of one source step back at most while its states come in turn with newer ones."""
+
 CLOCK_SET_BACK = 1_000_000_000
 """ns; stamps that step back by more are of a clock that was set back, by less of a state out of order."""
 
@@ -51,6 +57,15 @@ _ALTERNATING = 16
 
 _SETTLED = 8
 """Changes of verdict among those below which alternation has ended."""
+
+_RETURNS = 40
+"""Returns of jumped states to one place within `_RETURN_TIME` that make a second source, if it is slower by far."""
+
+_RETURN_TIME = 2_000_000_000
+"""ns."""
+
+_RETURN_PAUSE = 250_000_000
+"""ns without a return after which such a source has ended; several times the period of its returns."""
 
 
 class JointStateRejected(ValueError):
@@ -115,6 +130,9 @@ class JointTracker:
         self._now = 0
         self._candidate: _Candidate | None = None
         self._verdicts: deque[bool] = deque(maxlen=_RECENT)
+        # Newest state that jumped, and arrivals, ns, of those that came back to where the one before them jumped to.
+        self._jumped: tuple[int, Array] | None = None
+        self._returns: deque[int] = deque(maxlen=_RETURNS)
         self.alternates = False
         """Whether two sources publish these joints in turn; nothing is accepted then."""
 
@@ -137,16 +155,17 @@ class JointTracker:
         elapsed = _elapsed((self._last.stamp, self._now), (stamp, now))
         if not self._jumps:
             return self._follow(stamp, now, position, elapsed)
-        follows = self._reachable(position, self._last.positions, elapsed) and not self._is_at_candidate(raw)
-        self._verdicts.append(follows)
-        self._watch_alternation()
+        motion = self._motion_time(elapsed, now)
+        follows = self._reachable(position, self._last.positions, motion) and not self._is_at_candidate(raw)
+        self._note_verdict(follows, now, raw, is_behind=elapsed < -STAMP_SET_BACK)
+        self._watch_alternation(now)
         if follows:
             state = self._follow(stamp, now, position, elapsed)
             if self.alternates:
                 raise self._alternation(raw)
             self._weaken_candidate()
             return state
-        jump = self._jump(position, elapsed)
+        jump = self._jump(position, motion)
         self._note_candidate(stamp, now, raw)
         if self.alternates:
             raise self._alternation(raw)
@@ -167,7 +186,9 @@ class JointTracker:
     def forget(self) -> None:
         """Begin again with the next state, wherever it is."""
         self._last, self._candidate, self.alternates = None, None, False
+        self._jumped = None
         self._verdicts.clear()
+        self._returns.clear()
 
     def _checked(self, positions: Array) -> Array:
         joints = self.joints
@@ -197,6 +218,11 @@ class JointTracker:
     def _first_turn(self, raw: Array) -> Array:
         joints = self.joints
         return turn_inside(raw, joints.home, joints.lower, joints.upper, joints.continuous)
+
+    def _motion_time(self, elapsed: int, now: int) -> int:
+        """Time, ns, in which the arm can have moved: two clocks that differ give it no time to."""
+        arrived = max(0, now - self._now)
+        return min(abs(elapsed), arrived + ARRIVAL_JITTER)
 
     def _reachable(self, position: Array, before: Array, elapsed: int) -> bool:
         return bool((np.abs(position - before) <= self._reach(elapsed)).all())
@@ -248,12 +274,29 @@ class JointTracker:
             if self._candidate.count <= 0:
                 self._candidate = None
 
-    def _watch_alternation(self) -> None:
+    def _note_verdict(self, follows: bool, now: int, raw: Array, *, is_behind: bool) -> None:
+        """Note whether a state follows from the last one, in place and in time."""
+        after_one_that_follows = not self._verdicts or self._verdicts[-1]
+        self._verdicts.append(follows and not is_behind)
+        if follows:
+            return
+        if self._jumped is not None and after_one_that_follows:
+            then, place = self._jumped
+            near = nearest_turn(raw, place, self.joints.continuous)
+            if self._reachable(near, place, now - then):
+                self._returns.append(now)
+        self._jumped = now, raw
+
+    def _watch_alternation(self, now: int) -> None:
         verdicts = list(self._verdicts)
         changes = sum(a != b for a, b in itertools.pairwise(verdicts))
-        if changes >= _ALTERNATING:
+        returns = self._returns
+        if returns and now - returns[-1] > _RETURN_PAUSE:
+            returns.clear()
+        many = len(returns) == _RETURNS and now - returns[0] <= _RETURN_TIME
+        if changes >= _ALTERNATING or many:
             self.alternates = True
-        elif changes < _SETTLED:
+        elif changes < _SETTLED and not returns:
             self.alternates = False
 
     def _jump(self, position: Array, elapsed: int) -> str:

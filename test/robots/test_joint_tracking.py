@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator
 
@@ -309,6 +310,51 @@ def test_a_slow_foreign_publisher_that_came_first_does_not_win() -> None:
         accepted.append(state.positions)
     np.testing.assert_array_equal(accepted[-1], FR3_HOME)
     assert sum(not position.any() for position in accepted) <= 3
+
+
+@pytest.mark.parametrize("ahead", [400, -400, 90, 10_000, -10_000, -1_700_000_000_000])
+@pytest.mark.parametrize("apart", [0.3, 1.2])
+def test_two_publishers_whose_clocks_differ_are_recognised(ahead: int, apart: float) -> None:
+    tracker, began = JointTracker(FR3.tracked_joints), 1_700_000_100_000 * MS
+    foreign, kinds = FR3_HOME + apart, []
+    tracker.update(began, FR3_HOME, now=0)
+    for step in range(1, 100):
+        now = step * 10 * MS
+        stamp, position = (began + now + ahead * MS, foreign) if step % 2 else (began + now, FR3_HOME)
+        try:
+            state = tracker.update(stamp, position, now=now)
+        except JointStateRejected as error:
+            kinds.append(error.kind)
+        else:
+            np.testing.assert_array_equal(state.positions, FR3_HOME)
+    assert kinds[-50:] == ["two sources of joint states"] * 50
+
+
+@pytest.mark.parametrize("apart", [0.0, 0.1])
+def test_two_publishers_at_one_place_are_recognised_by_their_stamps(apart: float) -> None:
+    feed = Feed(JointTracker(FR3.tracked_joints))
+    for step in range(40):
+        feed.time += 400 * MS * (-1) ** step
+        with contextlib.suppress(JointStateRejected):
+            feed(FR3_HOME + apart * (step % 2))
+    assert feed.tracker.alternates
+
+
+@pytest.mark.parametrize("foreign_first", [False, True])
+@pytest.mark.parametrize("faster", [4, 8, 20])
+@pytest.mark.parametrize("drift", [0.0, 0.0003])
+def test_a_foreign_publisher_that_is_faster_by_far_is_recognised(
+    faster: int, drift: float, foreign_first: bool
+) -> None:
+    """50 Hz of truth, up to 1 kHz of another place, which may move away slowly."""
+    tracker, foreign, now = JointTracker(FR3.tracked_joints), FR3_HOME + 0.5, 0
+    tracker.update(1, foreign if foreign_first else FR3_HOME, now=1)
+    for step in range(faster * 100):
+        now += 20 * MS // faster
+        foreign = foreign + drift
+        with contextlib.suppress(JointStateRejected):
+            tracker.update(now, foreign if step % faster else FR3_HOME, now=now)
+    assert tracker.alternates
 
 
 # -- clocks and simulators --------------------------------------------------------------------------------------------
