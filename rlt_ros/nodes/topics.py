@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from rlt_ros.middleware import (
@@ -81,8 +82,8 @@ class Topics:
         """A subscription. Messages with a header have their age measured on the node's clock.
 
         Messages of another run are dropped and counted. With ``raw`` the callback gets serialised bytes.
-        ``from_anybody`` adds a second one, for publishers that promise less than ``profile`` asks for; messages of the
-        others come twice.
+        ``from_anybody`` adds two, for publishers that offer less than ``profile`` requests: messages of the others
+        arrive up to three times.
         """
         traffic = self._traffic[topic] = _Traffic()
 
@@ -93,27 +94,29 @@ class Topics:
             if not kind or self._runs.takes(kind, _run_of(message), topic):
                 callback(message)
 
-        def attempt(**events: Any) -> Subscription:
+        def attempt(
+            profile: QoSProfile, overridable: QoSOverridingOptions | None, **events: Any
+        ) -> Subscription:
             return self._node.create_subscription(
                 msg_type,
                 topic,
                 count,
                 profile,
                 callback_group=callback_group,
-                qos_overriding_options=_overridable(),
+                qos_overriding_options=overridable,
                 raw=raw,
                 **events,
             )
 
         if from_anybody:
-            self._node.create_subscription(
-                msg_type, topic, count, qos.ANYBODY, callback_group=callback_group, raw=raw
-            )
-            # The other subscription receives from every publisher that does not fit this one. The middleware's default
-            # warning ("no messages will be received") would be false.
-            return _with_events(attempt, SubscriptionEventCallbacks(use_default_callbacks=False))
+            silent = SubscriptionEventCallbacks(use_default_callbacks=False)
+            for weaker in (qos.UNLATCHED, qos.ANYBODY):
+                _with_events(partial(attempt, weaker, None), silent)
+            # One of these receives from every publisher that does not fit another. The middleware's default warning
+            # ("no messages will be received") would be false.
+            return _with_events(partial(attempt, profile, _overridable()), silent)
         told = SubscriptionEventCallbacks(incompatible_qos=self._misfit(topic, "publisher"))
-        return _with_events(attempt, told)
+        return _with_events(partial(attempt, profile, _overridable()), told)
 
     def _misfit(self, topic: str, other: str) -> Callable[[Any], None]:
         def told(info: Any) -> None:

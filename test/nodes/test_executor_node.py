@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rlt_ros.middleware import DurabilityPolicy, ReliabilityPolicy
 from rlt_ros.middleware.arrays import pack
 from rlt_ros.middleware.messages import (
     ActionChunk,
@@ -236,6 +237,18 @@ def test_bad_input_is_dropped_counted_and_the_arm_holds(graph: Any, start_node: 
     # It is still at work: a good answer is executed.
     others.answer(request, header=to_header(others.now()))
     others.step(ExecutedStep.SOURCE_VLA, len(others.steps))
+
+
+def test_a_press_of_the_e_stop_is_sent_again_to_a_subscription_that_missed_it(
+    graph: Any, start_node: Any, others: Others
+) -> None:
+    start_node("executor_node", **QUICK)
+    others.meet()
+    endpoints = others.node.get_subscriptions_info_by_topic("/rlt/e_stop")
+    offered = {(e.qos_profile.reliability, e.qos_profile.durability) for e in endpoints}
+    reliable, best_effort = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
+    latched, volatile = DurabilityPolicy.TRANSIENT_LOCAL, DurabilityPolicy.VOLATILE
+    assert offered >= {(reliable, latched), (reliable, volatile), (best_effort, volatile)}
 
 
 def test_human_and_e_stop_come_before_the_policy_and_silence_means_hold(

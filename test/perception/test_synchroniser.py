@@ -18,15 +18,15 @@ CAMERAS = ("head", "hand")
 
 
 class Bench:
-    """A synchroniser whose pictures show their own stamp, and whose joint positions are their stamp in seconds."""
+    """A synchroniser whose pictures show their own stamp, and whose joint positions are their stamp in s."""
 
     def __init__(self, **config: Any) -> None:
         self.dropped: Counter[str] = Counter()
         self.sync = Synchroniser(SyncConfig(**config), CAMERAS, lambda kind, _: self.dropped.update([kind]))
 
     def joints(self, ms: float, now: float | None = None, velocity: float | None = None) -> list[Observation]:
-        value = np.array([ms])
-        speed = 10 * value if velocity is None else np.array([velocity])
+        value = np.array([ms * 1e-3])  # rad; no joint turns by half a turn between two states
+        speed = np.array([10 * ms if velocity is None else velocity])
         return self.sync.add_joints(round(ms * MS), value, speed, _ns(now))
 
     def picture(self, camera: str, ms: float, now: float | None = None) -> list[Observation]:
@@ -46,7 +46,7 @@ def shown(observation: Observation) -> tuple[float, ...]:
     return (
         observation.stamp / MS,
         *(float(observation.images[camera][0, 0, 0]) for camera in CAMERAS),
-        float(observation.position[0]),
+        round(float(observation.position[0]) * 1e3, 6),
     )
 
 
@@ -226,7 +226,7 @@ def test_there_is_no_observation_before_a_velocity_is_known(policy: str) -> None
         bench.joints(ms, velocity=float("nan"))
         made += bench.both(ms)
     assert [shown(observation)[0] for observation in made] == [30, 40, 50]
-    assert [float(observation.velocity[0]) for observation in made] == [pytest.approx(1000.0)] * 3
+    assert [float(observation.velocity[0]) for observation in made] == [pytest.approx(1.0)] * 3
     assert bench.dropped["incomplete observation"] == 2
 
 
@@ -238,7 +238,7 @@ def test_no_velocity_is_derived_across_a_clock_that_was_set_back() -> None:
     assert bench.both(20) == []
     bench.joints(40, velocity=float("nan"))
     (observation,) = bench.both(40)
-    assert observation.velocity[0] == pytest.approx(1000.0)
+    assert observation.velocity[0] == pytest.approx(1.0)
 
 
 def test_a_state_that_is_not_used_is_nothing_that_a_velocity_is_derived_from() -> None:
@@ -247,4 +247,4 @@ def test_a_state_that_is_not_used_is_nothing_that_a_velocity_is_derived_from() -
     bench.sync.add_joints(20 * MS, np.array([9.0]), np.array([np.nan]), None)  # a duplicate
     bench.joints(40, velocity=float("nan"))
     (observation,) = bench.both(40)
-    assert observation.velocity[0] == pytest.approx(1000.0)
+    assert observation.velocity[0] == pytest.approx(1.0)
