@@ -45,8 +45,9 @@ format: install  ## apply ruff's fixes and formatting
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-reference: install  ## write docs/reference/ anew from the code
+reference: install  ## write docs/reference/ and the security policy from the code
 	$(BIN)/python tools/make_reference.py
+	$(BIN)/python tools/make_policy.py
 
 opengl: install
 	@$(BIN)/python -m rlt_ros.sim.opengl
