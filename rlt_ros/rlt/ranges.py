@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 LARGEST = 1e4
 """Greatest absolute value of a token, of proprioception (rad, rad/s, m, m/s), of a chunk or action (policy units, or
 the unit of a foreign model) and of a reward. A joint that turns without end gets there after 1,600 turns; at the
@@ -22,9 +20,13 @@ LARGEST_EMBEDDING = 1e6
 """The same of a VLA's embeddings, which the token's encoder normalises: residual streams of large transformers have
 single elements of some 10,000 (Sun et al. 2024, "Massive Activations in Large Language Models")."""
 
+# NumPy is imported where values are compared: the command line and the launch files read these ranges without it.
+
 
 def out_of_range(values: Any, largest: float = LARGEST) -> str:
     """Describe the first value that is not finite or beyond ``±largest``; empty where there is none."""
+    import numpy as np
+
     array = np.asarray(values)
     # Negated, so that NaN counts: it compares as False.
     wrong = ~(np.abs(array) <= largest)

@@ -11,6 +11,7 @@ import pytest
 from rlt_ros.cli import bench
 from rlt_ros.experiments.bench import domain, faults
 from rlt_ros.experiments.bench.faults import Held, came_to_rest, lost_rows, missed
+from rlt_ros.interruption import EXIT_INTERRUPTED
 from rlt_ros.nodes.fault_probe import Step
 from rlt_ros.rlt.transition import Source
 
@@ -89,7 +90,7 @@ def test_a_missed_figure_is_said_and_ends_the_command_with_a_status(
         "lock_step": False,
         "boundary": "block",
         "faults": [GOOD, {**GOOD, **change}],
-        "stopped": 0,
+        "stopped": EXIT_INTERRUPTED,
     }
     result["policy_in_use_ms"] = [120.0, 290.0]
     result["missed"] = missed(result)
@@ -106,7 +107,7 @@ def test_nothing_is_missed_where_all_is_well() -> None:
         "boundary": "block",
         "faults": [GOOD, harmless],
         "policy_in_use_ms": [290.0],
-        "stopped": 0,
+        "stopped": EXIT_INTERRUPTED,
     }
     assert missed(result) == []
     assert bench.status({**result, "missed": []}) == 0
@@ -121,7 +122,7 @@ def test_a_killed_node_comes_back_into_a_graph_that_trains(monkeypatch: pytest.M
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     result = faults.run(nodes=("perception",), policies=1)
     (fault,) = result["faults"]
-    assert (fault["lost_rows"], result["stopped"]) == (0, 0)
+    assert (fault["lost_rows"], result["stopped"]) == (0, EXIT_INTERRUPTED)
     assert fault["rows_before"] > 0 and fault["new_rows"] > 0 and fault["new_updates"] > 0
     assert fault["held_ms"] is not None
     assert len(result["policy_in_use_ms"]) == 1 and result["policy_in_use_ms"][0] > 0.0

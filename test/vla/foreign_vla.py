@@ -20,6 +20,7 @@ from rlt_ros.rlt.replay import Replay
 from rlt_ros.rlt.token import TokenConfig
 from rlt_ros.rlt.transition import ExecutedStep, Source
 from rlt_ros.rlt.windows import Window, WindowBuilder, lineage_id
+from rlt_ros.robots.profile import DEFAULT_ROBOT
 from rlt_ros.vla.frozen import FrozenVLA
 from rlt_ros.vla.loading import load_frozen, load_vla, token_path
 
@@ -77,7 +78,7 @@ def _train_token(vla: str, frames: Frames, folder: Path) -> tuple[float, float]:
     trainer = TokenTrainer(TOKEN, CachedEmbeddings(load_vla(vla), frames, folder / "embeddings"))
     history = [float(trainer.update()["reconstruction"]) for _ in range(TOKEN.steps)]
     encoder = trainer.finish().encoder
-    path = token_path(vla, TASK)
+    path = token_path(vla, TASK, DEFAULT_ROBOT)
     path.parent.mkdir(exist_ok=True)
     encoder.save(path)
     return float(np.mean(history[:5])), float(np.mean(history[-5:]))

@@ -32,6 +32,7 @@ import yaml
 from rlt_ros.bringup import ORDER
 from rlt_ros.control.config import BLOCK, OVERLAP
 from rlt_ros.experiments.bench.domain import use_own_domain
+from rlt_ros.interruption import EXIT_INTERRUPTED
 from rlt_ros.rlt.config import RLTConfig
 from rlt_ros.rlt.replay import Replay, ReplayFormat
 from rlt_ros.rlt.run_folder import REPLAY_FILE
@@ -159,7 +160,7 @@ def missed(result: Mapping[str, Any]) -> list[str]:
     late = max(result["policy_in_use_ms"], default=0.0)
     if late > chunk + IN_USE_WITHIN:
         found.append(f"a policy was in use {late:.0f} ms after it came")
-    if result["stopped"]:
+    if result["stopped"] != EXIT_INTERRUPTED:
         found.append(f"the graph ended with status {result['stopped']}")
     return found
 

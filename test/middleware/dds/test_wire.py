@@ -58,16 +58,17 @@ def test_type_hash_is_that_of_ros(name: str) -> None:
 
 
 def test_layout_follows_the_rules_of_cdr() -> None:
-    state = message_class("rlt_ros/msg/RLState")(episode=1, step=2, z=[0.5], reference=[], anchor=[1.5])
+    state = message_class("rlt_ros/msg/RLState")(
+        run_id="r", episode=1, step=2, z=[0.5], reference=[], anchor=[1.5]
+    )
     state.header.frame_id = "ab"
     expected = struct.pack(
-        "<4B iI I3sx Q I I1sxxx I1sxxx I1sxxx I1sxxx If I I If I".replace(" ", ""),
+        "<4B iI I3sx I2sxx Q I I1sxxx I1sxxx I1sxxx I1sxxx If I I If I".replace(" ", ""),
         *(0, 1, 0, 0),  # encapsulation: little-endian CDR; alignment counts from behind it
         *(0, 0),
-        *(
-            3,
-            b"ab\0",
-        ),  # a string has its length with the final zero; then a byte up to the next multiple of 8
+        # A string has its length with the final zero; the next number begins at a multiple of its size.
+        *(3, b"ab\0"),
+        *(2, b"r\0"),
         1,
         2,
         *(1, b"\0") * 4,
