@@ -88,6 +88,13 @@ def test_rviz_has_the_frames_of_the_robot(robot: str, namespace: str) -> None:
     assert model["TF Prefix"] == namespace
 
 
+def test_the_view_of_rviz_has_the_window_for_itself() -> None:
+    window = yaml.safe_load(rviz_config("agibot_g1_geniesim", ""))["Window Geometry"]
+    assert window["Hide Left Dock"] is window["Hide Right Dock"] is True
+    assert window["Width"] >= 1280 and window["Height"] >= 720
+    assert "QMainWindow State" not in window, "it would restore the docks"
+
+
 def test_rviz_of_two_simulated_robots_has_the_clock_of_each(tmp_path: Path) -> None:
     for spec in graph("train", Arguments(namespace="left,right", rviz=True)):
         if spec.name == "rviz":

@@ -1,4 +1,4 @@
-"""Chunks and what became of them, as lines in space for RViz and Foxglove."""
+"""Paths of chunks and of executed steps in space, each with a sphere at its end, for RViz and Foxglove."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from rlt_ros.rlt.stream import ActionChunk
 from rlt_ros.rlt.transition import Source
 
 Array = NDArray[Any]
+_Colour = tuple[float, float, float, float]
+"""Red, green, blue and opacity, each from 0 to 1."""
 
 COLOURS: Mapping[Source, tuple[int, int, int]] = {
     Source.HOLD: (150, 150, 150),
@@ -24,6 +26,7 @@ COLOURS: Mapping[Source, tuple[int, int, int]] = {
 
 _REFERENCE = (0.75, 0.75, 0.75, 0.6)
 _WIDTH = 0.005  # m; 2 mm are a pixel or two where the whole arm is in the view
+_DIAMETER = 0.012  # m of the sphere at the end of a path; it stands out from a line of 5 mm
 _LIFETIME = 1  # s; a chunk that nothing follows disappears
 
 
@@ -39,7 +42,7 @@ class ChunkMarkers:
     def __init__(self, tip: Callable[[Array], Array], *, frame_id: str, trail: int) -> None:
         self._tip, self._frame_id, self._trail = tip, frame_id, trail
         self._points: list[Array] = []
-        self._colours: list[tuple[float, float, float, float]] = []
+        self._colours: list[_Colour] = []
 
     def chunk(self, chunk: ActionChunk, stamp: Any) -> Any:
         """``MarkerArray`` of a chunk: the VLA's proposal in grey, what was chosen in the colour of who chose it."""
@@ -47,8 +50,11 @@ class ChunkMarkers:
         lines = {"reference": (chunk.reference, _REFERENCE), "chosen": (chunk.action, colour)}
         return MarkerArray(
             markers=[
-                self._line(name, stamp, self._path(chunk, actions), [shade] * (1 + len(actions)), _LIFETIME)
+                marker
                 for name, (actions, shade) in lines.items()
+                for marker in self._markers(
+                    name, stamp, self._path(chunk, actions), [shade] * (1 + len(actions)), _LIFETIME
+                )
             ]
         )
 
@@ -60,7 +66,7 @@ class ChunkMarkers:
 
     def trail(self, stamp: Any) -> Any:
         """``MarkerArray`` of the executed path."""
-        return MarkerArray(markers=[self._line("executed", stamp, self._points, self._colours, 0)])
+        return MarkerArray(markers=self._markers("executed", stamp, self._points, self._colours, 0))
 
     def clear(self) -> None:
         """Forget the trail: another episode begins."""
@@ -71,28 +77,40 @@ class ChunkMarkers:
         targets = chunk.anchor + chunk.scale * actions
         return [self._tip(np.asarray(q, dtype=np.float64)) for q in (chunk.anchor, *targets)]
 
-    def _line(
+    def _markers(
         self,
         name: str,
         stamp: Any,
         points: list[Array],
-        colours: list[tuple[float, float, float, float]],
+        colours: list[_Colour],
         lifetime: int,
-    ) -> Any:
-        marker = Marker(
-            header=Header(stamp=stamp, frame_id=self._frame_id),
-            ns=name,
-            type=Marker.LINE_STRIP,
-            # A strip of one point is an error to RViz.
-            action=Marker.ADD if len(points) > 1 else Marker.DELETE,
-            points=[Point(x=float(x), y=float(y), z=float(z)) for x, y, z in points],
-            colors=[ColorRGBA(r=r, g=g, b=b, a=a) for r, g, b, a in colours],
-            lifetime=Duration(sec=lifetime),
-        )
-        marker.scale.x = _WIDTH
-        return marker
+    ) -> list[Any]:
+        """Line and end of a path, in the namespace ``name``; both are deleted where there is no path."""
+        # A strip of one point is an error to RViz, and a sphere without its line is no path.
+        action = Marker.ADD if len(points) > 1 else Marker.DELETE
+        common = {"ns": name, "action": action, "lifetime": Duration(sec=lifetime)}
+        header = Header(stamp=stamp, frame_id=self._frame_id)
+        line = Marker(header=header, id=0, type=Marker.LINE_STRIP, **common)
+        line.points = [_point(point) for point in points]
+        line.colors = [_colour(colour) for colour in colours]
+        line.scale.x = _WIDTH
+        end = Marker(header=header, id=1, type=Marker.SPHERE, **common)
+        end.scale.x = end.scale.y = end.scale.z = _DIAMETER
+        if points:
+            end.pose.position, end.color = _point(points[-1]), _colour(colours[-1])
+        return [line, end]
 
 
-def _rgba(source: Source) -> tuple[float, float, float, float]:
+def _point(position: Array) -> Any:
+    x, y, z = position
+    return Point(x=float(x), y=float(y), z=float(z))
+
+
+def _colour(rgba: _Colour) -> Any:
+    r, g, b, a = rgba
+    return ColorRGBA(r=r, g=g, b=b, a=a)
+
+
+def _rgba(source: Source) -> _Colour:
     red, green, blue = COLOURS[source]
     return red / 255, green / 255, blue / 255, 1.0

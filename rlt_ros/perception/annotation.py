@@ -1,4 +1,4 @@
-"""A picture with a coloured frame and a line of text: what an operator wants to see in it. No fonts, no libraries."""
+"""A picture with a coloured frame and a line of text for an operator. No fonts, no libraries."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 Picture = NDArray[np.uint8]
 
 _BORDER = 4  # pixels
+_HEIGHT = 480  # pixels at least; a line of text is as wide as a camera picture of that height
+_GLYPH_SHARE = 120  # rows of a picture for each row of a glyph's pixels
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:-%/"
 _ROWS = (
     "2575565656344436555674647746443455355755722271115255655444475775565555255526564425573656553421672222"
@@ -18,15 +20,26 @@ _GLYPHS = {letter: _ROWS[5 * index : 5 * index + 5] for index, letter in enumera
 
 
 def annotate(picture: Picture, text: str, colour: tuple[int, int, int]) -> Picture:
-    """A copy of ``picture`` (h, w, 3) with a frame of ``colour`` and ``text`` in the upper left corner.
+    """``picture`` (h, w, 3), enlarged to a height of 480 or more, with a frame of ``colour`` and ``text`` on top.
 
-    Letters are drawn as capitals; what has no glyph is a space, and what does not fit is cut.
+    The factor is a whole number, so that pixels stay sharp. Letters are drawn as capitals, as large as the picture is
+    high and the text leaves room for; a character without a glyph is a space. Text that does not fit with the smallest
+    letters is cut.
+
+    Raises:
+        ValueError: the picture has no pixels.
     """
-    result = picture.copy()
+    if not picture.size:
+        raise ValueError(f"the picture has shape {picture.shape}; it needs pixels")
+    factor = -(-_HEIGHT // picture.shape[0])
+    result = picture.repeat(factor, axis=0).repeat(factor, axis=1)
     for edge in (np.s_[:_BORDER], np.s_[-_BORDER:], np.s_[:, :_BORDER], np.s_[:, -_BORDER:]):
         result[edge] = colour
-    size = max(1, picture.shape[0] // 120)
-    letters = np.kron(_bitmap(text), np.ones((size, size), dtype=bool))
+    bits = _bitmap(text)
+    height, width, _ = result.shape
+    # One more column is the gap between frame and letters.
+    size = max(1, min(height // _GLYPH_SHARE, (width - 2 * _BORDER) // (bits.shape[1] + 1)))
+    letters = np.kron(bits, np.ones((size, size), dtype=bool))
     top = _BORDER + size
     window = result[top : top + letters.shape[0], top : top + letters.shape[1]]
     mask = letters[: window.shape[0], : window.shape[1]]

@@ -28,7 +28,6 @@ from rlt_ros.nodes import qos
 from rlt_ros.nodes.conversions import named, to_header, write_chunk, write_observation, write_step
 from rlt_ros.nodes.markers import COLOURS, ChunkMarkers
 from rlt_ros.perception import Observation
-from rlt_ros.perception.annotation import annotate
 from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.stream import ActionChunk, StepRecord
 from rlt_ros.rlt.transition import Source
@@ -76,6 +75,7 @@ class Viewer:
     def __init__(self, graph: Any) -> None:
         self.graph, self.node = graph, graph.node("viewer")
         self.markers: dict[str, Any] = {}
+        self.ends: dict[str, Any] = {}
         self.seen: dict[str, list[Any]] = {}
         self.chunks = self.node.create_publisher(ActionChunkMessage, "rlt/action_chunk", qos.ACTION_CHUNK)
         self.steps = self.node.create_publisher(ExecutedStepMessage, "rlt/executed_step", qos.EXECUTED_STEP)
@@ -91,7 +91,8 @@ class Viewer:
 
     def watch_markers(self) -> None:
         def note(array: Any) -> None:
-            self.markers.update({marker.ns: marker for marker in array.markers})
+            self.markers.update({marker.ns: marker for marker in array.markers if marker.id == 0})
+            self.ends.update({marker.ns: marker for marker in array.markers if marker.id == 1})
 
         self.node.create_subscription(MarkerArray, "rlt/markers", note, qos.VIEW)
 
@@ -132,6 +133,7 @@ def test_chunks_are_lines_in_the_colour_of_who_chose(viewer: Viewer, start_node:
     assert len(chosen.points) == len(chosen.colors) == 1 + C
     colours = [(round(255 * c.r), round(255 * c.g), round(255 * c.b)) for c in executed.colors]
     assert colours == [COLOURS[Source.HUMAN], COLOURS[Source.VLA], COLOURS[Source.VLA]]
+    assert viewer.ends.keys() == viewer.markers.keys()
 
 
 def test_frames_and_description_are_those_of_the_urdf(viewer: Viewer, start_node: Callable[..., Any]) -> None:
@@ -198,7 +200,7 @@ def test_the_picture_is_framed_by_who_acts(viewer: Viewer, start_node: Callable[
         return bool(pictures) and tuple(pictures[-1].data[:3]) == COLOURS[Source.HUMAN]
 
     viewer.graph.until(shown)
-    assert (pictures[-1].encoding, pictures[-1].height, pictures[-1].width) == ("rgb8", 64, 64)
+    assert (pictures[-1].encoding, pictures[-1].height, pictures[-1].width) == ("rgb8", 512, 512)
 
 
 def test_nothing_heavy_is_taken_while_nobody_looks(viewer: Viewer, start_node: Callable[..., Any]) -> None:
@@ -238,18 +240,38 @@ def test_malformed_messages_are_dropped_and_counted(viewer: Viewer, start_node: 
     viewer.graph.until(alive)
 
 
-def test_a_line_of_one_point_is_taken_away() -> None:
+def test_a_path_of_one_point_is_deleted() -> None:
     markers = ChunkMarkers(lambda q: q[:3], frame_id="base", trail=3)
+
+    def actions() -> list[int]:
+        return [marker.action for marker in markers.trail(to_header(0).stamp).markers]
+
     markers.executed(np.zeros(A), Source.VLA)
-    (line,) = markers.trail(to_header(0).stamp).markers
-    assert line.action == Marker.DELETE
+    assert actions() == [Marker.DELETE, Marker.DELETE]
     for _ in range(5):
         markers.executed(np.ones(A), Source.VLA)
-    (line,) = markers.trail(to_header(0).stamp).markers
-    assert (line.action, len(line.points)) == (Marker.ADD, 3)
+    assert actions() == [Marker.ADD, Marker.ADD]
+    assert len(markers.trail(to_header(0).stamp).markers[0].points) == 3
     markers.clear()
-    (line,) = markers.trail(to_header(0).stamp).markers
-    assert line.action == Marker.DELETE
+    assert actions() == [Marker.DELETE, Marker.DELETE]
+
+
+@pytest.mark.parametrize("source", [Source.VLA, Source.ACTOR])
+def test_every_path_ends_in_a_sphere_of_its_colour_and_lifetime(source: Source) -> None:
+    markers = ChunkMarkers(lambda q: q[:3], frame_id="base", trail=9)
+    for index in range(4):
+        markers.executed(HOME + index, Source.HOLD if index < 3 else source)
+    stamp = to_header(3).stamp
+    shown = [*markers.chunk(chunk(source), stamp).markers, *markers.trail(stamp).markers]
+    assert len({(marker.ns, marker.id) for marker in shown}) == len(shown) == 6
+    for line, end in zip(shown[::2], shown[1::2], strict=True):
+        assert (line.type, end.type) == (Marker.LINE_STRIP, Marker.SPHERE)
+        assert (line.ns, line.action, line.header) == (end.ns, end.action, end.header)
+        assert (line.points[-1], line.colors[-1]) == (end.pose.position, end.color)
+        assert line.lifetime == end.lifetime
+        assert end.lifetime.sec == (0 if end.ns == "executed" else 1)
+        assert end.pose.orientation.w == 1.0
+        assert end.scale.x == end.scale.y == end.scale.z > 2 * line.scale.x > 0
 
 
 def test_every_link_of_the_urdf_has_a_frame() -> None:
@@ -259,12 +281,3 @@ def test_every_link_of_the_urdf_has_a_frame() -> None:
     links = {str(link.get("name")) for link in ElementTree.parse(PROFILE.urdf_path).getroot().iter("link")}
     frames = {pose.child for pose in (*body.fixed(), *body.moving({"no such joint": 1.0}))}
     assert frames == links - {"base_link"}
-
-
-def test_text_is_written_into_a_picture_of_any_size() -> None:
-    for size in (16, 64, 480):
-        picture = np.zeros((size, size, 3), np.uint8)
-        shown = annotate(picture, "12 critical actor Q 0.5", (1, 2, 3))
-        assert picture.max() == 0
-        assert (shown == 255).any()
-        assert tuple(shown[0, 0]) == (1, 2, 3)
