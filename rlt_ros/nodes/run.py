@@ -1,4 +1,4 @@
-"""``main`` of every node: joins the graph, makes the node, calls back until it is over, and says with what status."""
+"""``main`` of every node: joins the graph, makes the node, calls back until its end, and returns the exit status."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TypeVar
 
 from rlt_ros.bringup import MISCONFIGURED
@@ -19,7 +20,6 @@ from rlt_ros.middleware import (
     LifecycleNode,
     MultiThreadedExecutor,
     Node,
-    RCLError,
     SingleThreadedExecutor,
     State,
     TransitionCallbackReturn,
@@ -54,54 +54,115 @@ def run_node(factory: Callable[[], Node], *, threads: int = 1, args: Sequence[st
     It starts only where no other node has its name or publishes what a graph has once (`rlt_ros.nodes.company`). A
     lifecycle node is configured and activated first, unless its parameter ``autostart`` is false.
 
+    An error after the context was shut down, by a signal as a rule, is no crash: most calls of the middleware fail
+    then, each with an exception of its own.
+
     Args:
         factory: makes the node.
-        threads: how many callbacks may run at once; what may run beside what, callback groups say.
+        threads: how many callbacks may run at once; callback groups limit which.
         args: command line; the process's own by default.
 
     Returns:
         0 when it was asked to stop or is finished, 1 after a crash, 2 when it cannot start as it is configured.
     """
-    node: Node | None = None
-    executor: Executor | None = None
+    run = _Run(factory, threads, list(sys.argv if args is None else args))
     try:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(
-                signal.SIGINT, signal.default_int_handler
-            )  # the program's start may have set others
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        words = list(sys.argv if args is None else args)
-        init(args=words)
-        executable = Path(inspect.getfile(factory)).stem
-        require_alone(lambda lookout: [claim_of(executable, words, lookout)])
-        node = factory()
-        executor = SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(threads)
+        _take_signals()
+        run.spin()
+        status = 0
+    except (KeyboardInterrupt, ExternalShutdownException):
+        status = 0
+    except Exception as error:
+        status = run.status_after(error)
+    finally:
+        _ignore_further_signals()
+        left = run.leave()
+    return status if left else max(status, EXIT_CRASHED)
+
+
+class _Run:
+    """A node with its executor, from the start of the process to its end."""
+
+    def __init__(self, factory: Callable[[], Node], threads: int, words: list[str]) -> None:
+        self._factory, self._threads, self._words = factory, threads, words
+        self._joined = False
+        self._node: Node | None = None
+        self._executor: Executor | None = None
+
+    def spin(self) -> None:
+        """Join the graph, make the node and call back until it ends."""
+        init(args=self._words)
+        self._joined = True
+        executable = Path(inspect.getfile(self._factory)).stem
+        require_alone(lambda lookout: [claim_of(executable, self._words, lookout)])
+        node = self._node = self._factory()
+        single = self._threads == 1
+        executor = self._executor = (
+            SingleThreadedExecutor() if single else MultiThreadedExecutor(self._threads)
+        )
         executor.add_node(node)
         if isinstance(node, LifecycleNode):
             _autostart(node)
         executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        return 0
-    except Finished as finished:
-        if node and str(finished):
-            node.get_logger().info(str(finished))
-        return 0
-    except (ConfigError, CannotStart) as error:
-        _tell(node, str(error))
-        return MISCONFIGURED
-    except Exception as error:
-        if isinstance(error, RCLError) and not ok():
-            return 0  # rclpy looks at the context before it waits, and a signal may come between the two
-        _tell(node, traceback.format_exc())
+
+    def status_after(self, error: Exception) -> int:
+        """Log an error that ended the node, and return the exit status."""
+        if isinstance(error, Finished):
+            if self._node and str(error):
+                self._node.get_logger().info(str(error))
+            return 0
+        if self._is_shut_down():
+            _log(
+                self._node, f"ignored, since the node is shut down: {type(error).__name__}: {error}", "debug"
+            )
+            return 0
+        if isinstance(error, ConfigError | CannotStart):
+            _log(self._node, str(error))
+            return MISCONFIGURED
+        _log(self._node, traceback.format_exc())
         return EXIT_CRASHED
-    finally:
+
+    def leave(self) -> bool:
+        """Stop the executor, destroy the node and leave the graph, each of them whatever became of the others.
+
+        Returns:
+            Whether all went well; an error is logged, and counts only if the context was up.
+        """
+        steps: list[Callable[[], object]] = [try_shutdown]
+        if self._node:
+            steps.insert(0, self._node.destroy_node)
+        if self._executor:
+            steps.insert(0, functools.partial(self._executor.shutdown, timeout_sec=_PATIENCE))
+        successes = [self._attempt(step) for step in steps]
+        # The middleware has given the signals back to the handlers before it.
         _ignore_further_signals()
-        if executor:
-            executor.shutdown(timeout_sec=_PATIENCE)
-        if node:
-            node.destroy_node()
-        try_shutdown()
-    return 0
+        return all(successes)
+
+    def _attempt(self, step: Callable[[], object]) -> bool:
+        was_shut_down = self._is_shut_down()
+        try:
+            step()
+        except Exception:
+            _log(self._node, f"error while the node shuts down: {traceback.format_exc()}", "error")
+            return was_shut_down
+        return True
+
+    def _is_shut_down(self) -> bool:
+        """Whether the process has been in the graph and its context is down; before `init` it is down too."""
+        return self._joined and not ok()
+
+
+def _take_signals() -> None:
+    """Set handlers that end the node; the program's start may have set others."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, _interrupt_once)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _interrupt_once(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt for the first SIGINT, and let nothing interrupt the clean-up after it."""
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _ignore_further_signals() -> None:
@@ -148,8 +209,8 @@ def _autostart(node: LifecycleNode) -> None:
             raise CannotStart(f"{node.get_name()} could not be {name}: {reason}")
 
 
-def _tell(node: Node | None, text: str) -> None:
+def _log(node: Node | None, text: str, severity: str = "fatal") -> None:
     if node:
-        node.get_logger().fatal(text)
-    else:
+        getattr(node.get_logger(), severity)(text)
+    elif severity != "debug":
         print(text, file=sys.stderr, flush=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from dataclasses import dataclass
 
-from rlt_ros.middleware import LifecycleNode, State, TransitionCallbackReturn
+from rlt_ros.middleware import LifecycleNode, State, TransitionCallbackReturn, try_shutdown
 from rlt_ros.middleware.messages import ExecutedStep, String
 from rlt_ros.nodes import qos
 from rlt_ros.nodes.diagnostics import Diagnostics, Dropped
@@ -21,6 +22,8 @@ class ArmConfig:
     steps: int = parameter(3, help="How many.", low=1)
     names: tuple[str, ...] = parameter((), help="Which.")
     start: bool = parameter(True, help="Whether it can be configured.")
+    stuck: bool = parameter(False, help="Whether it fails while it is destroyed.")
+    interrupted: bool = parameter(False, help="Whether SIGINT comes again during and after the clean-up.")
 
     def __post_init__(self) -> None:
         check(self)
@@ -48,12 +51,26 @@ class ArmNode(LifecycleNode):
     def _on_order(self, message: String) -> None:
         if message.data == "crash":
             raise RuntimeError("out of oil")
+        if message.data == "late":
+            try_shutdown()
+            raise KeyError("a handle that is gone")
         if message.data == "finish":
             raise Finished("all done")
         if message.data == "nonsense":
             self._dropped.add("bad order", "nonsense is no order")
         self._said.publish(String(data=f"{message.data} {self._config.speed}"))
 
+    def destroy_node(self) -> None:
+        if self._config.interrupted:
+            signal.raise_signal(signal.SIGINT)
+        super().destroy_node()
+        if self._config.stuck:
+            raise OSError("the brake does not close")
+        print("parked", flush=True)
+
 
 if __name__ == "__main__":
-    sys.exit(run_node(ArmNode, threads=2))
+    status = run_node(ArmNode, threads=2)
+    if "arm.interrupted:=true" in sys.argv:
+        signal.raise_signal(signal.SIGINT)
+    sys.exit(status)

@@ -189,6 +189,35 @@ def test_a_crash_shows_its_traceback_and_has_status_1(arm: Any) -> None:
     assert "RuntimeError: out of oil" in one.log.read_text()
 
 
+def test_an_error_after_the_context_is_down_is_no_crash(arm: Any) -> None:
+    one = arm()
+    one.meet()
+    one.order("late")
+    assert one.left_with() == 0
+    log = one.log.read_text()
+    assert "Traceback" not in log and "parked" in log
+
+
+@pytest.mark.parametrize(("end", "status"), [("finish", 1), ("crash", 1), ("late", 0)])
+def test_an_error_while_a_node_is_destroyed_is_logged(arm: Any, end: str, status: int) -> None:
+    """It counts where the context was up, since nothing else explains it then."""
+    one = arm("-p", "arm.stuck:=true")
+    one.meet()
+    one.order(end)
+    assert one.left_with() == status
+    log = one.log.read_text()
+    assert "[ERROR]" in log and "OSError: the brake does not close" in log
+
+
+def test_a_second_interrupt_does_not_cut_the_clean_up_short(arm: Any) -> None:
+    one = arm("-p", "arm.interrupted:=true")
+    one.meet()
+    one.process.send_signal(signal.SIGINT)
+    assert one.left_with() == 0
+    log = one.log.read_text()
+    assert "parked" in log and "Traceback" not in log
+
+
 @pytest.mark.parametrize(
     ("argument", "text"),
     [
