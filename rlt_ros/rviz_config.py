@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from rlt_ros.rlt.documents import read_yaml_file
 from rlt_ros.robots.profile_file import read_profile_values
 from rlt_ros.share import share_folder
 
@@ -30,7 +31,7 @@ def rviz_config(robot: str, namespace: str) -> str:
     values = read_profile_values(robot)
     prefix = f"{namespace}/" if namespace else ""
     template = share_folder("config") / "rviz" / "rlt.rviz"
-    document = yaml.safe_load(template.read_text(encoding="utf-8"))
+    document = read_yaml_file(template)
     manager: dict[str, Any] = document["Visualization Manager"]
     manager["Global Options"]["Fixed Frame"] = prefix + str(values["base_frame"])
     manager["Views"]["Current"]["Target Frame"] = prefix + str(values["tip_frame"])

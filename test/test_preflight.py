@@ -45,7 +45,7 @@ WRONG = {
     "launch train --out {tmp}/file": "file is a file, not a folder",
     "launch train --out {tmp}/file/run": "file is a file, not a folder",
     "launch train --out {tmp}/other": "holds a run with task `screw`, not `charger`",
-    "launch train --out {tmp}/broken": "config.json cannot be read",
+    "launch train --out {tmp}/broken": "config.json: is not JSON",
     "launch deploy --out {tmp}/none": "there is no policy to deploy",
     "launch offline --bag {tmp}/none": "is missing; check the path",
     "train --task chager --out {tmp}/run": "did you mean `charger`?",

@@ -6,21 +6,11 @@ message that names the key and what is allowed.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads ``3e-4`` as a number, as ROS does; YAML 1.1 would make it text."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
+from rlt_ros.rlt.documents import DocumentError, parse_yaml, read_yaml_file
 
 
 class OverrideError(ValueError):
@@ -38,11 +28,11 @@ def read_overrides(config: Path | None, assignments: Sequence[str]) -> dict[str,
 
 def _read_file(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        document = read_yaml_file(path)
         parameters = document["/**"]["ros__parameters"]
         return {section: dict(values) for section, values in parameters.items()}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise OverrideError(f"--config {path}: not readable as YAML: {error}") from error
+    except DocumentError as error:
+        raise OverrideError(f"--config {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise OverrideError(
             f"--config {path}: not a ROS parameter file; "
@@ -56,6 +46,6 @@ def _parse(assignment: str) -> tuple[str, str, Any]:
     if not (equals and dot and section and key):
         raise OverrideError(f"--set {assignment!r}: expected SECTION.KEY=VALUE, e.g. rlt.beta=0.05")
     try:
-        return section, key, yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        raise OverrideError(f"--set {assignment!r}: {text!r} is not a YAML value") from error
+        return section, key, parse_yaml(text, origin=f"--set {assignment}")
+    except DocumentError as error:
+        raise OverrideError(str(error)) from error

@@ -21,9 +21,9 @@ from rlt_ros.data.episode import Camera, Episode, Note, slug
 from rlt_ros.data.errors import DataError, EpisodeError, Skips
 from rlt_ros.data.grippers import GripperScales, GripperValues
 from rlt_ros.data.hdf5 import Arrays, open_arrays
-from rlt_ros.data.json_text import parse
 from rlt_ros.data.raw import rate
 from rlt_ros.data.video import VideoCamera
+from rlt_ros.rlt.documents import parse_json
 
 _PROPRIO = re.compile(r"^(?P<root>(?:.*/)?)proprio_stats/(?P<task>\d+)/(?P<episode>\d+)/proprio_stats\.h5$")
 _VIDEO = re.compile(
@@ -109,7 +109,8 @@ class AgiBotWorld:
             if path in container.files:
                 try:
                     self._tasks[path] = {
-                        str(entry["episode_id"]): _instruction(entry) for entry in parse(container.read(path))
+                        str(entry["episode_id"]): _instruction(entry)
+                        for entry in parse_json(container.read(path))
                     }
                 except (ValueError, KeyError, TypeError, AttributeError) as error:
                     raise DataError(f"{container.origin}: {path} does not list episodes ({error})") from error

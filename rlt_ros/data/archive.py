@@ -26,6 +26,7 @@ from rlt_ros.data.errors import DamagedArchiveError, DataError, MissingPartError
 from rlt_ros.data.inflate import InflatedReader
 from rlt_ros.data.parts import Archive
 from rlt_ros.data.tar import Member, members
+from rlt_ros.rlt.documents import DocumentError, read_json_object
 from rlt_ros.rlt.storage import replacing
 
 Progress = Callable[[int, int], None]
@@ -146,8 +147,8 @@ class Archives:
 
     def _load(self) -> bool:
         try:
-            index = json.loads(self._index.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            index = read_json_object(self._index)
+        except DocumentError:
             return False
         if index.get("format") != _FORMAT or index["signature"] != self._signature:
             return False

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rlt_ros.data.json_text import parse
+from rlt_ros.rlt.documents import parse_json
 from rlt_ros.rlt.storage import save_tensors
 
 KIND = "demonstration"
@@ -223,7 +223,7 @@ def _map_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     try:
         raw = np.memmap(path, dtype=np.uint8, mode="r")
         start = _HEADER_LENGTH_BYTES + int.from_bytes(raw[:_HEADER_LENGTH_BYTES].tobytes(), "little")
-        header = parse(raw[_HEADER_LENGTH_BYTES:start].tobytes())
+        header = parse_json(raw[_HEADER_LENGTH_BYTES:start].tobytes())
         metadata = header.pop("__metadata__")
         if metadata[_KIND_KEY] != KIND:
             raise DemonstrationError(f"{path}: holds {metadata[_KIND_KEY]!r}, expected {KIND!r}")

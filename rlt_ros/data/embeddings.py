@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from rlt_ros.data.episode import Episode
 from rlt_ros.data.errors import DataError, EmptyResultError, EpisodeError
 from rlt_ros.data.source import DataSource
+from rlt_ros.rlt.documents import DocumentError, read_json_file, read_json_object
 from rlt_ros.rlt.lineage import fingerprint
 from rlt_ros.rlt.storage import replacing
 from rlt_ros.vla.protocol import VLA, ObservationBatch, ObservationError
@@ -84,8 +85,8 @@ class EmbeddingFolder:
     def done(self, name: str, source: str) -> bool:
         """Whether the episode is embedded as it is now: its recording has the fingerprint ``source``."""
         try:
-            kept: Any = json.loads(self._meta(name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            kept: Any = read_json_file(self._meta(name))
+        except DocumentError:
             return False
         return isinstance(kept, dict) and kept.get("source") == source
 
@@ -147,7 +148,7 @@ class EmbeddingFolder:
         result = []
         spec = self._vla.spec
         for path in sorted(self.path.glob("*.json")):
-            meta = json.loads(path.read_text(encoding="utf-8"))
+            meta = read_json_object(path)
             if names is not None and meta["name"] not in names:
                 continue
             file = path.with_suffix(".npy")

@@ -22,11 +22,11 @@ from rlt_ros.data.episode import Camera, Episode, FloatArray, Note, differences,
 from rlt_ros.data.errors import DataError, EpisodeError
 from rlt_ros.data.grippers import GripperScales, GripperValues
 from rlt_ros.data.interventions import human_rows
-from rlt_ros.data.json_text import parse
 from rlt_ros.data.lerobot_names import JointPairs, element_names
 from rlt_ros.data.lerobot_tables import Columns
 from rlt_ros.data.seams import without_seams
 from rlt_ros.data.video import DEPTH_FORMATS, EXACT, PictureCamera, is_deep
+from rlt_ros.rlt.documents import parse_json
 from rlt_ros.rlt.lineage import fingerprint
 
 INFO = "meta/info.json"
@@ -150,7 +150,7 @@ class LeRobotDataset:
 
     def _json(self, data: bytes) -> dict[str, Any]:
         try:
-            info = parse(data)
+            info = parse_json(data)
         except ValueError as error:
             raise DataError(f"{self.origin}: is not JSON ({error}); fetch it again") from error
         if not isinstance(info, dict):
@@ -326,7 +326,7 @@ def task_texts(container: Container, root: str) -> dict[int, str]:
     lines, table = f"{root}meta/tasks.jsonl", f"{root}meta/tasks.parquet"
     try:
         if lines in container.files:
-            entries = [parse(line) for line in container.read(lines).splitlines() if line.strip()]
+            entries = [parse_json(line) for line in container.read(lines).splitlines() if line.strip()]
         elif table in container.files:
             entries = pq.read_table(io.BytesIO(container.read(table))).to_pylist()
         else:
@@ -369,7 +369,7 @@ def roots(container: Container, version: str) -> list[str]:
     for path in container.files:
         if path == INFO or path.endswith("/" + INFO):
             try:
-                stated = parse(container.read(path)).get("codebase_version", "")
+                stated = parse_json(container.read(path)).get("codebase_version", "")
             except (ValueError, AttributeError) as error:
                 raise DataError(
                     f"{container.origin}: {path} is not JSON ({error}); fetch it again"

@@ -6,9 +6,9 @@ from typing import Any
 
 from rlt_ros.data.container import Container, EpisodeRef, Files
 from rlt_ros.data.errors import DataError
-from rlt_ros.data.json_text import parse
 from rlt_ros.data.lerobot import IMAGES, fill
 from rlt_ros.data.lerobot_reader import LeRobotReader
+from rlt_ros.rlt.documents import parse_json
 
 _DATA = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
 _VIDEO = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
@@ -37,7 +37,7 @@ class LeRobotV2(LeRobotReader):
             if not line.strip():
                 continue
             try:
-                entry = parse(line)
+                entry = parse_json(line)
                 index, length = int(entry["episode_index"]), int(entry["length"])
                 tasks = [str(task) for task in entry.get("tasks") or []]
             except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:

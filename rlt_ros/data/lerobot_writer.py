@@ -24,6 +24,7 @@ from rlt_ros.data.lerobot import ACTION, HUMAN, IMAGES, INFO, STATE, SUCCESS
 from rlt_ros.data.lerobot_files import PIECE_COLUMNS, PIECE_META, VERSIONS, Shape, assemble, write_json
 from rlt_ros.data.remux import copy_rows
 from rlt_ros.data.video import VideoCamera, describe_video, encode_video
+from rlt_ros.rlt.documents import read_json_object
 
 _PIECES, _PART = ".pieces", "part"
 
@@ -63,7 +64,7 @@ class LeRobotWriter:
         self._shape: Shape | None = None
         for path in sorted(self._pieces.glob(f"*/{PIECE_META}")):
             if path.parent.name != _PART:
-                meta = json.loads(path.read_text(encoding="utf-8"))
+                meta = read_json_object(path)
                 self._done[meta["name"]] = meta["source"]
                 self._shape = Shape.of(meta)
 
@@ -74,7 +75,7 @@ class LeRobotWriter:
         if not path.exists():
             write_json(path, settings)
             return
-        begun = json.loads(path.read_text(encoding="utf-8"))
+        begun = read_json_object(path)
         other = [
             f"{key} {begun.get(key)!r}, not {value!r}"
             for key, value in settings.items()
@@ -168,7 +169,7 @@ class LeRobotWriter:
             shutil.rmtree(self._out / folder, ignore_errors=True)
         names = [name for name in (self._done if order is None else order) if name in self._done]
         pieces = [self._piece(name) for name in names]
-        metas = [json.loads((piece / PIECE_META).read_text(encoding="utf-8")) for piece in pieces]
+        metas = [read_json_object(piece / PIECE_META) for piece in pieces]
         info = assemble(self._out, self._version, pieces, metas, self._shape, self._robot)
         write_json(self._out / "meta/rlt_ros.json", {**provenance, "episodes": names})
         write_json(self._out / INFO, info)

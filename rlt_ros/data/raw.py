@@ -19,9 +19,9 @@ from rlt_ros.data.episode import Camera, Episode, slug
 from rlt_ros.data.errors import EpisodeError, Skips
 from rlt_ros.data.grippers import GripperScales, GripperValues
 from rlt_ros.data.hdf5 import open_arrays
-from rlt_ros.data.json_text import parse
 from rlt_ros.data.lerobot_tables import MAX_ROWS
 from rlt_ros.data.video import PictureCamera, VideoCamera
+from rlt_ros.rlt.documents import parse_json
 
 JOINTS = "aligned_joints.h5"
 _COLOURS = ("head_color", "hand_left_color", "hand_right_color")
@@ -165,7 +165,7 @@ def _task(path: Path) -> tuple[str, str]:
     if path.stat().st_size > _MAX_TASK:
         raise EpisodeError(f"has a data_info.json of more than {_MAX_TASK} bytes")
     try:
-        info = parse(path.read_bytes())
+        info = parse_json(path.read_bytes())
         name = str(info.get("english_task_name") or info.get("task_name") or "")
         steps = info.get("label_info", {}).get("action_config") or []
         texts = [str(step.get("english_action_text") or step.get("action_text") or "") for step in steps]

@@ -25,6 +25,7 @@ from rlt_ros.data.parts import Archive, group_parts, is_part
 from rlt_ros.data.raw import RawEpisodes
 from rlt_ros.data.recorded import Recorded
 from rlt_ros.data.video import VideoCamera
+from rlt_ros.rlt.documents import DocumentError, read_json_file, read_json_object
 from rlt_ros.rlt.lineage import fingerprint
 from rlt_ros.rlt.storage import replacing
 
@@ -205,11 +206,11 @@ class DataSource:
 
     def _kept(self, key: str) -> GripperScales | None:
         try:
-            kept = json.loads(self._cache.read_text(encoding="utf-8")) if self._cache else {}
+            kept = read_json_object(self._cache) if self._cache else {}
             if kept.get("key") != key:
                 return None
             return GripperScales.from_summary(kept["scales"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def _keep(self, key: str, scales: GripperScales) -> None:
@@ -315,9 +316,9 @@ def _read_fields(path: Path | None) -> Mapping[str, Any] | None:
     if path is None:
         return None
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as JSON ({error})") from error
+        fields = read_json_file(path)
+    except DocumentError as error:
+        raise DataError(str(error)) from error
     if not isinstance(fields, dict) or not fields.keys() <= {"observation.state", "action"}:
         raise DataError(f"{path}: expected an object with the keys observation.state and action")
     return fields

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from rlt_ros.experiments.run_config import RunConfig, settings
 from rlt_ros.rlt.checkpoint import load_learner
 from rlt_ros.rlt.learner import Learner
 from rlt_ros.rlt.lineage import Lineage
-from rlt_ros.rlt.run_folder import CHECKPOINT_FILE, CONFIG_FILE
+from rlt_ros.rlt.run_folder import CHECKPOINT_FILE, CONFIG_FILE, read_config, require_keys
 from rlt_ros.robots.profile import load_profile
 from rlt_ros.sim.station import station
 from rlt_ros.sim.tasks import simulated
@@ -43,7 +42,8 @@ def open_policy(run_dir: Path, *, trained: bool = True) -> LoadedPolicy:
         StorageError: there is no checkpoint, or it is damaged.
         ConfigError: the run was not done in the simulator, which has no scene for its task.
     """
-    config = json.loads((run_dir / CONFIG_FILE).read_text())
+    config = read_config(run_dir)
+    require_keys(config, ("rlt", "run", "vla", "task", "seed"), run_dir)
     chosen = settings({name: config[name] for name in ("rlt", "run")}, origin=str(run_dir / CONFIG_FILE))
     frozen = load_frozen(config["vla"], config["task"], chosen.run.robot)
     workcell = Workcell(simulated(config["task"]), station(load_profile(chosen.run.robot)))

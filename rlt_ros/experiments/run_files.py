@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rlt_ros.rlt.documents import DocumentError, parse_json
 from rlt_ros.rlt.run_folder import VIDEO_FOLDER, of_phase, unaided
 
 FloatArray = npt.NDArray[np.float64]
@@ -145,9 +145,9 @@ def _read_text(path: Path) -> str:
 
 def _object(path: Path, text: str, where: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise RunError(f"{path}{where}: not JSON ({error.msg}); the file is cut off or damaged") from error
+        value = parse_json(text, origin=f"{path}{where}")
+    except DocumentError as error:
+        raise RunError(str(error)) from error
     if not isinstance(value, dict):
         raise RunError(f"{path}{where}: expected a JSON object, found {type(value).__name__}")
     return value
@@ -200,7 +200,7 @@ def _films(folder: Path) -> tuple[Film, ...]:
     if not index.exists():
         return ()
     try:
-        entries = json.loads(_read_text(index))
+        entries = parse_json(_read_text(index), origin=str(index))
         films = [
             Film(
                 folder / str(entry["file"]),

@@ -27,6 +27,7 @@ from rlt_ros.data.source import DataSource
 from rlt_ros.experiments.pretrain import Settings
 from rlt_ros.experiments.progress import bar, steps
 from rlt_ros.experiments.token_training import Drawn, TokenTrainer, encode_all
+from rlt_ros.rlt.documents import read_json_object
 from rlt_ros.rlt.lineage import fingerprint
 from rlt_ros.rlt.parameters import ConfigError, build
 from rlt_ros.rlt.storage import replacing
@@ -130,8 +131,8 @@ def run(
         json.dumps([folder.path.name, [(shard.name, shard.source) for shard in shards], str(config)]).encode()
     )
     if path.exists() and report.exists():
-        finished: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
-        if finished["made_of"] != made_of:
+        finished = read_json_object(report)
+        if finished.get("made_of") != made_of:
             raise ConfigError(
                 f"{path}: was made of other episodes or parameters; remove it, or choose another --out"
             )

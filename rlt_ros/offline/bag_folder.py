@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from rlt_ros.offline.bag_metadata import METADATA, Metadata, read_metadata
 from rlt_ros.offline.errors import BagError
+from rlt_ros.rlt.documents import DocumentError
 
 SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
 _ZSTD = ".zstd"
@@ -48,9 +47,10 @@ def find(path: Path) -> Found:
     there = sorted(_data_files(path), key=_natural)
     try:
         metadata = read_metadata(path)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
-        missing = isinstance(error, FileNotFoundError)
-        why = "is missing: its recorder did not finish" if missing else f"cannot be used: {error!r}"
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        missing = isinstance(error.__cause__, FileNotFoundError)
+        fault = str(error) if isinstance(error, DocumentError) else repr(error)
+        why = "is missing: its recorder did not finish" if missing else f"cannot be used: {fault}"
         if not there:
             raise BagError(
                 f"{path} is no bag: {METADATA} {why}, and there is no *.mcap or *.db3; check the path"

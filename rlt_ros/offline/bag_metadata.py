@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-import yaml
-
 from rlt_ros.offline.recorded import Contents
+from rlt_ros.rlt.documents import read_yaml_file
 
 METADATA = "metadata.yaml"
 _TOLERANCE = 1_000_000
@@ -64,9 +63,9 @@ def read_metadata(folder: Path) -> Metadata:
     """The metadata of a bag; names that lead out of the folder are cut to their end.
 
     Raises:
-        OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError: it cannot be used.
+        ValueError, KeyError, TypeError, AttributeError: it cannot be used.
     """
-    document = yaml.safe_load((folder / METADATA).read_text(encoding="utf-8"))
+    document = read_yaml_file(folder / METADATA)
     info = document["rosbag2_bagfile_information"]
     counts: dict[str, int] = {}
     digests: dict[str, str] = {}

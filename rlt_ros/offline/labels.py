@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from rlt_ros.offline.errors import BagError
+from rlt_ros.rlt.documents import DocumentError, read_yaml_file
 from rlt_ros.rlt.stream import Ending
 
 OUTCOMES: Mapping[str, Ending] = {
@@ -67,11 +66,9 @@ def read_labels(path: str | Path, *, start: int, end: int) -> list[Segment]:
         BagError: the file cannot be read, or says what cannot be; the message names file, entry and key.
     """
     try:
-        document = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BagError(f"labels {path}: cannot be read ({error.strerror}); check the path") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BagError(f"labels {path}: is not valid YAML: {error}") from error
+        document = read_yaml_file(Path(path).expanduser())
+    except DocumentError as error:
+        raise BagError(f"labels {error}") from error
     if not isinstance(document, list) or not document:
         raise BagError(f"labels {path}: must be a list of entries with the keys {', '.join(_KEYS)}")
     segments = [

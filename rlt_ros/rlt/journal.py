@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rlt_ros.rlt.documents import parse_json
+
 
 def read_records(path: Path) -> list[dict[str, Any]]:
     """Whole lines of a journal, oldest first, up to the first damaged one; none where there is no file."""
@@ -57,7 +59,7 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     if not line.endswith(b"\n"):
         return None
     try:
-        record = json.loads(line)
+        record = parse_json(line)
     except ValueError:
         return None
     return record if isinstance(record, dict) else None

@@ -10,14 +10,13 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-import re
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
+from rlt_ros.rlt.documents import DocumentError, parse_yaml, read_yaml_file
 
 T = TypeVar("T")
 
@@ -130,7 +129,10 @@ def override(instance: T, assignments: Mapping[str, str], *, origin: str = "comm
             target = target.get(part) if isinstance(target, dict) else None
             if not isinstance(target, dict):
                 raise ConfigError(f"{origin}: `{key}`: there is no section `{part}`")
-        target[last] = yaml.load(text, _Loader)
+        try:
+            target[last] = parse_yaml(text, origin=f"{origin}: `{key}`")
+        except DocumentError as error:
+            raise ConfigError(str(error)) from error
     return build(type(instance), values, origin=origin)
 
 
@@ -198,15 +200,9 @@ def _read_sections(path: Path) -> dict[str, Any]:
 
 def _parsed(path: Path) -> Any:
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not text ({error.reason} at byte {error.start})") from error
-    except RecursionError as error:
-        raise ConfigError(f"{path}: is not valid YAML: brackets are nested too deep") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: is not valid YAML: {error}") from error
+        return read_yaml_file(path)
+    except DocumentError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _reject_unknown(mapping: Mapping[str, Any], allowed: Mapping[str, Any], what: str) -> None:
@@ -314,22 +310,3 @@ def _type_name(hint: Any) -> str:
         if isinstance(hint, type) and not typing.get_args(hint)
         else str(hint).replace("typing.", "")
     )
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads ``3e-4`` as a number, as ROS does, and refuses a key given twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key `{key}` is given twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-_FLOAT = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))

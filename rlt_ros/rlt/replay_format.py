@@ -29,6 +29,7 @@ import numpy as np
 import torch
 
 from rlt_ros.rlt.config import Shapes
+from rlt_ros.rlt.documents import parse_json
 from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.storage import StorageError
 
@@ -206,7 +207,7 @@ class ReplayFormat:
         text = page[_PREFIX.size : _PREFIX.size + length]
         if len(text) != length or zlib.crc32(text) != checksum:
             raise ReplayFormatError(f"replay {path} has a damaged header; restore it or start a new file")
-        fields = json.loads(text)
+        fields = parse_json(text, origin=f"replay {path}")
         shapes, lineage = Shapes(**fields.pop("shapes")), Lineage(**fields.pop("lineage"))
         found = ReplayFormat(shapes=shapes, lineage=lineage, **fields)
         if size != found.nbytes:

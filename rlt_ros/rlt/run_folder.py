@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rlt_ros.rlt.documents import DocumentError, read_json_object
 from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.rlt.storage import replacing
 
@@ -87,14 +88,22 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the file is damaged.
     """
-    path = folder / CONFIG_FILE
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}); restore it, or choose another folder") from None
-    if not isinstance(found, dict):
-        raise ConfigError(f"{path} holds no settings; restore it, or choose another folder")
-    return found
+        return read_json_object(folder / CONFIG_FILE)
+    except DocumentError as error:
+        raise ConfigError(f"{error}, or choose another folder") from error
+
+
+def require_keys(config: Mapping[str, Any], keys: Sequence[str], folder: Path) -> None:
+    """Check that the settings of the run in ``folder`` are complete.
+
+    Raises:
+        ConfigError: some are missing; the message names them.
+    """
+    if missing := [key for key in keys if key not in config]:
+        raise ConfigError(
+            f"{folder / CONFIG_FILE}: lacks {', '.join(missing)}; restore it, or choose another folder"
+        )
 
 
 def require_same_config(folder: Path, asked: Mapping[str, Any]) -> None:
@@ -117,12 +126,12 @@ def require_same_config(folder: Path, asked: Mapping[str, Any]) -> None:
 def finished_summary(folder: Path, robot_minutes: float, eval_episodes: int) -> dict[str, Any] | None:
     """Summary of a run that has been trained and evaluated at least that much; None where something is left to do."""
     try:
-        summary = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
+        summary = read_json_object(folder / SUMMARY_FILE)
         enough = (
             summary["robot_minutes_asked"] >= robot_minutes and summary["base"]["episodes"] >= eval_episodes
         )
         return dict(summary) if enough else None
-    except (FileNotFoundError, ValueError, KeyError, TypeError):  # a damaged summary is written again
+    except (ValueError, KeyError, TypeError):  # a damaged summary is written again
         return None
 
 

@@ -9,7 +9,6 @@ import contextlib
 import fcntl
 import glob
 import hashlib
-import json
 import os
 import secrets
 import time
@@ -17,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rlt_ros.rlt.documents import parse_json
 from rlt_ros.rlt.lineage import digest
 
 # safetensors and torch are imported where tensors are: `replacing` and the errors serve launch files too, which run on
@@ -218,7 +218,7 @@ def _header(start: bytes, size: int, origin: str) -> dict[str, object]:
     if size < 8 + length:
         raise TruncatedError(f"{origin}: ends inside its header after {size} bytes; fetch or save it again")
     try:
-        header = json.loads(start[8 : 8 + length])
+        header = parse_json(start[8 : 8 + length], origin="its header")
         ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ForeignFileError(

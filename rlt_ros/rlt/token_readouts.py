@@ -14,6 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from rlt_ros.rlt.documents import parse_json
 from rlt_ros.rlt.lineage import LineageError, fingerprint
 from rlt_ros.rlt.storage import load_tensors, save_tensors
 
@@ -140,7 +141,7 @@ def load_readout(path: Path, *, vla: str | None = None) -> Readout:
     )  # the RL token is itself a Readout, so its module imports this one
 
     tensors, metadata = load_tensors(path, kind=KIND)
-    header = json.loads(metadata["readout"])
+    header = parse_json(metadata["readout"], origin=str(path))
     if vla is not None and header["shapes"]["vla"] != vla:
         raise LineageError(
             f"{path}: made for VLA {header['shapes']['vla']}, but the VLA at hand is {vla}; "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from rlt_ros.perception import Observation
 from rlt_ros.rlt.checkpoint import PolicyUpdate, load_actor
 from rlt_ros.rlt.config import RLTConfig, Shapes
+from rlt_ros.rlt.documents import read_json_object
 from rlt_ros.rlt.parameters import ConfigError, build
 from rlt_ros.rlt.run_folder import CHECKPOINT_FILE, CONFIG_FILE
 from rlt_ros.rlt.storage import StorageError
@@ -182,9 +182,9 @@ def open_run(folder: Path, serving: Serving, *, robot: str = "") -> ServedPolicy
     """
     path = folder / CONFIG_FILE
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json_object(path)
         task, settings = config["task"], config["rlt"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError) as error:
         raise StorageError(
             f"{path}: is not the configuration of a run ({error}); give the folder of one"
         ) from error

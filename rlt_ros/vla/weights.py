@@ -7,10 +7,10 @@ The folders that ship with the package, one per robot, and the one that ``rlt-ro
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
+from rlt_ros.rlt.documents import read_json_object
 from rlt_ros.rlt.parameters import did_you_mean
 from rlt_ros.rlt.storage import StorageError
 from rlt_ros.vla.card import load_card
@@ -45,10 +45,10 @@ def token_file(task: str) -> str:
 def read_index(folder: Path) -> dict[str, Any]:
     """The folder's index. Raises `StorageError` when it is missing or unreadable."""
     try:
-        index: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        index = read_json_object(folder / INDEX)
         if not isinstance(index["files"], dict):
             raise TypeError("files is not a mapping")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise StorageError(
             f"{folder}: holds no weights ({error}); make them with `rlt-ros pretrain`"
         ) from error

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from rlt_ros.middleware.dds.names import expand, matches
+from rlt_ros.rlt.documents import DocumentError, parse_yaml, read_yaml_file
 
 
 class UnknownROSArgsError(ValueError):
@@ -98,11 +96,9 @@ def read_parameters(path: Path) -> Iterator[tuple[str, str, Any]]:
         UnknownROSArgsError: the file cannot be read or is of another shape.
     """
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except OSError as error:
-        raise UnknownROSArgsError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    except yaml.YAMLError as error:
-        raise UnknownROSArgsError(f"{path}: is not valid YAML: {error}") from error
+        document = read_yaml_file(path)
+    except DocumentError as error:
+        raise UnknownROSArgsError(str(error)) from error
     yield from _nodes(document, "", path)
 
 
@@ -129,9 +125,9 @@ def _assignment(text: str) -> tuple[str, str, Any]:
     if not (separator and name):
         raise UnknownROSArgsError(f"parameter `{text}` must be NAME:=VALUE or NODE:NAME:=VALUE")
     try:
-        return f"/**/{node}" if node else "/**", name, yaml.load(value, _Loader)
-    except yaml.YAMLError as error:
-        raise UnknownROSArgsError(f"parameter `{text}`: the value is not valid YAML: {error}") from error
+        return f"/**/{node}" if node else "/**", name, parse_yaml(value, origin=f"parameter `{text}`")
+    except DocumentError as error:
+        raise UnknownROSArgsError(str(error)) from error
 
 
 def _nodes(document: Any, prefix: str, path: Path) -> Iterator[tuple[str, str, Any]]:
@@ -155,12 +151,3 @@ def _flat(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads ``3e-4`` as a number, as ROS does."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rlt_ros.rlt.documents import read_json_object
 from rlt_ros.rlt.lineage import fingerprint
 from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.vla.card import VLACard
@@ -45,12 +46,9 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _LARGEST_CONFIG:
             raise ValueError("it is far too large")
-        config = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(config, dict):
-            raise ValueError("it is no JSON object")
+        return read_json_object(path)
     except (OSError, ValueError) as error:
         raise VLALoadError(f"{path}: cannot be read ({error}); fetch the checkpoint again") from error
-    return config
 
 
 def choose_device(card: VLACard) -> torch.device:

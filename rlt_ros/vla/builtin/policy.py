@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from rlt_ros.rlt.documents import parse_json
 from rlt_ros.rlt.lineage import fingerprint
 from rlt_ros.rlt.parameters import build
 from rlt_ros.rlt.storage import load_tensors, save_tensors
@@ -56,7 +57,7 @@ class Blueprint:
     @classmethod
     def from_json(cls, text: str, *, origin: str) -> Blueprint:
         """Inverse of `to_json`."""
-        return build(cls, json.loads(text), origin=origin)
+        return build(cls, parse_json(text, origin=origin), origin=origin)
 
 
 class Network(nn.Module):
