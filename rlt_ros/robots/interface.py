@@ -27,12 +27,42 @@ CONTINUOUS, WRAPPED = "continuous", "wrapped"
 """Choices of `command.turns`."""
 
 _UNITS = {"rad": 1.0, "deg": math.pi / 180}
-_TOPIC = re.compile(r"^(~/|/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*$")
+_TOPIC = re.compile(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
+
+
+def canonical_topic(topic: str) -> str:
+    """One spelling of a topic for all of its spellings in a robot's namespace: no slash first, last or twice.
+
+    A profile is used in the root namespace or in another; two names that are one topic in either are one here.
+    """
+    return "/".join(part for part in topic.split("/") if part)
+
+
+def check_distinct(topics: Mapping[str, str]) -> None:
+    """Check that no topic is named twice.
+
+    Args:
+        topics: key of the profile → topic.
+
+    Raises:
+        ConfigError: two keys name one topic, in whatever spelling.
+    """
+    keys: dict[str, str] = {}
+    for key, topic in topics.items():
+        other = keys.setdefault(canonical_topic(topic), key)
+        if other != key:
+            raise ConfigError(
+                f"`{key}` is {topic} and `{other}` is {topics[other]}, which is one topic; each has one of its own"
+            )
 
 
 def check_topic(name: str, topic: str) -> None:
     """Raise ConfigError unless ``topic``, the value of key ``name``, can be a topic's name."""
-    if not _TOPIC.match(topic):
+    if topic.startswith("~"):
+        raise ConfigError(
+            f"`{name}` is {topic!r}, a name below each node that uses it; write the topic in full, like camera/color"
+        )
+    if not _TOPIC.fullmatch(topic):
         raise ConfigError(
             f"`{name}` is {topic!r}; it must be a topic's name, like camera/color or /joint_states"
         )

@@ -15,8 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rlt_ros.rlt.parameters import ConfigError, build, check, parameter
-from rlt_ros.robots.gripper import GripperProfile
-from rlt_ros.robots.interface import CameraProfile, CommandProfile, PartProfile
+from rlt_ros.robots.gripper import TOPIC_TYPES, GripperProfile
+from rlt_ros.robots.interface import (
+    CameraProfile,
+    CommandProfile,
+    PartProfile,
+    canonical_topic,
+    check_distinct,
+)
 from rlt_ros.robots.profile_file import extended
 from rlt_ros.robots.safety import Array, Limits
 from rlt_ros.robots.safety_profile import SafetyProfile
@@ -116,9 +122,6 @@ class RobotProfile:
             raise ConfigError(f"`joints` is {list(self.joints)}; name each joint of the arm once")
         if not self.cameras:
             raise ConfigError("`cameras` is empty; a VLA needs one camera at least")
-        topics = [camera.topic for camera in self.cameras.values()]
-        if len(set(topics)) != len(topics):
-            raise ConfigError(f"`cameras` has the topics {topics}; each camera has one of its own")
         both = sorted(set(self.joints) & set(self.posture or {}))
         if both:
             raise ConfigError(f"`posture` names {both}, which belong to `joints`; leave them out")
@@ -128,6 +131,7 @@ class RobotProfile:
                 "human's alone"
             )
         self._check_drivers()
+        check_distinct(self._topics())
         foreign = [name for name in self.continuous_joints or () if name not in (*self.joints, *self.held)]
         if foreign:
             raise ConfigError(
@@ -166,6 +170,20 @@ class RobotProfile:
             return None
         joint = self.gripper.joint
         return next((part.told(joint) for part in self.drivers if joint in (part.message_names or {})), joint)
+
+    def _topics(self) -> dict[str, str]:
+        """Key → topic. Parts may share a topic of joint states: one broadcaster can measure two arms."""
+        topics = {f"cameras.{name}.topic": camera.topic for name, camera in self.cameras.items()}
+        measured: set[str] = set()
+        for name, part in (self.parts or {"": self.drivers[0]}).items():
+            prefix = f"parts.{name}." if name else ""
+            topics[f"{prefix}command.topic"] = part.command.topic
+            if canonical_topic(part.joint_states) not in measured:
+                topics[f"{prefix}joint_states"] = part.joint_states
+            measured.add(canonical_topic(part.joint_states))
+        if self.gripper is not None and self.gripper.topic is not None and self.gripper.type in TOPIC_TYPES:
+            topics["gripper.topic"] = self.gripper.topic
+        return topics
 
     def _check_drivers(self) -> None:
         if self.parts is not None:

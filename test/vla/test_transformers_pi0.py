@@ -217,7 +217,7 @@ def test_pickled_weights_are_not_loaded(checkpoint: Path, tmp_path: Path) -> Non
     [
         ({"model_type": "llama"}, "`model_type` is 'llama'"),
         ({"type": "smolvla"}, "checkpoint of lerobot"),
-        ([1, 2], "no JSON object"),
+        ([1, 2], "not an object"),
     ],
 )
 def test_a_config_of_another_model_is_refused(
