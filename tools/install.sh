@@ -47,7 +47,7 @@ if ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
     fi
 fi
 
-log "Installing rlt_ros and its libraries into $venv: about 0.7 GB to download, 2.4 GB on the disk (more with a GPU)"
+log "Installing rlt_ros and its libraries into $venv: about 0.6 GB to download, 2.4 GB on the disk (more with a GPU)"
 install -c constraints.txt -e '.[all]'
 "$venv/bin/python" -m pip --disable-pip-version-check check >&2
 touch "$venv/.installed"
