@@ -8,9 +8,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
-from torch.utils.tensorboard import SummaryWriter
 
 from rlt_ros.episodes.narration import ROLLING, Goal, Narrator
+from rlt_ros.experiments.curves import Curves
 from rlt_ros.rlt.run_folder import TRAINING_PHASES, unaided
 
 _LINE_EVERY = 10  # episodes between two lines that stay
@@ -28,7 +28,7 @@ class Watch:
     def __init__(self, folder: Path, goals: Sequence[Goal], records: Sequence[Mapping[str, Any]]) -> None:
         self._learner: Mapping[str, Any] = {}
         self._narrator, self._records = Narrator(goals, records), records
-        self._writer = SummaryWriter(str(folder / "tensorboard"))
+        self._curves = Curves(folder / "tensorboard")
         self._console = Console(stderr=True)
         self._bar = Progress(
             SpinnerColumn(), TextColumn("{task.description}"), console=self._console, transient=True
@@ -50,8 +50,8 @@ class Watch:
             recent = [r for r in self._records if r["phase"] == record["phase"]][-ROLLING:]
             success = sum(unaided(r) for r in recent) / len(recent)
             for name, value in (("success", float(unaided(record))), ("steps", record["steps"])):
-                self._writer.add_scalar(f"episode/{name}", value, record["episode"])
-            self._writer.add_scalar("episode/rolling_success", success, record["episode"])
+                self._curves.add(f"episode/{name}", value, record["episode"])
+            self._curves.add("episode/rolling_success", success, record["episode"])
 
     def note(self, text: str) -> None:
         """Show a line that stays."""
@@ -61,12 +61,12 @@ class Watch:
         """The learner was measured."""
         self._learner = record
         for name, value in record.items():
-            self._writer.add_scalar(f"learner/{name}", value, record["updates"])
+            self._curves.add(f"learner/{name}", value, record["updates"])
 
     def close(self) -> None:
         """Stop drawing and write out the logs."""
         self._bar.stop()
-        self._writer.close()
+        self._curves.close()
 
     def _line(self, text: str) -> None:
         """A line that stays, whole even where the terminal is narrow or the output a file."""

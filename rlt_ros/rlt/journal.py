@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rlt_ros.rlt.documents import parse_json
+from rlt_ros.rlt.storage import StorageError
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
@@ -40,14 +41,30 @@ class Journal:
                     break
                 self.records.append(record)
                 whole += len(line)
-        self._file = path.open("ab")
+        # Without a buffer, which would keep a line that found no room and write it when the file is closed.
+        self._file = path.open("ab", buffering=0)
         self._file.truncate(whole)
+        self._whole = whole
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Add one object; it is on the disk when this returns."""
-        self._file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        """Add one object; it is on the disk when this returns.
+
+        Raises:
+            StorageError: the disk is full or fails; the file holds the lines before, and can be appended to again.
+        """
+        line = memoryview(json.dumps(record, allow_nan=False).encode() + b"\n")
+        whole = self._whole + len(line)
+        try:
+            while line:
+                line = line[self._file.write(line) :]
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self._file.truncate(self._whole)
+            raise StorageError(
+                f"{self.path}: could not be written ({error}); its lines so far are whole. Free some disk space, and "
+                "give the same command to continue"
+            ) from error
+        self._whole = whole
         self.records.append(dict(record))
 
     def close(self) -> None:

@@ -1,0 +1,57 @@
+"""A disk that is full: each file is named, its whole part stays, and writing continues once there is room."""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from rlt_ros.rlt.journal import Journal, read_records
+from rlt_ros.rlt.storage import StorageError, replacing
+
+
+@contextmanager
+def room_for(nbytes: int) -> Iterator[None]:
+    """Let no file grow beyond ``nbytes``: the kernel writes as much as fits, then refuses, as a full disk does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (nbytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_journal_on_a_full_disk_keeps_whole_lines_and_continues(tmp_path: Path) -> None:
+    path = tmp_path / "episodes.jsonl"
+    journal = Journal(path)
+    journal.append({"episode": 0})
+    with room_for(30):
+        with pytest.raises(
+            StorageError, match=r"episodes.jsonl: could not be written .* Free some disk space"
+        ):
+            journal.append({"episode": 1, "end": "success"})
+        assert read_records(path) == journal.records == [{"episode": 0}]
+        assert path.read_text() == json.dumps({"episode": 0}) + "\n"
+    journal.append({"episode": 1})
+    journal.close()
+    assert Journal(path).records == [{"episode": 0}, {"episode": 1}]
+
+
+def test_a_file_on_a_full_disk_keeps_its_old_version_and_leaves_no_part(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text("old")
+    with (
+        room_for(10),
+        pytest.raises(StorageError, match=r"config.json: could not be written .* untouched"),
+        replacing(path) as part,
+    ):
+        part.write_text("new and longer")
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["config.json"]
