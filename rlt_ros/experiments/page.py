@@ -10,6 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from rlt_ros.rlt.storage import replacing
+
 NAMES = {"base": "frozen VLA", "demo": "demonstrator", "rlt": "RLT"}
 
 _PAGE = """<!doctype html>
@@ -33,13 +35,15 @@ _PAGE = """<!doctype html>
 
 
 def write_page(path: Path, title: str, sections: Iterable[str]) -> Path:
-    """Write the page in one step: a reader sees the old page or the new one, never half of it."""
+    """Write the page in one step: a reader sees the old page or the new one, never half of it.
+
+    Raises:
+        StorageError: the disk is full, or the folder cannot be written to; the old page is untouched.
+    """
     style = files("rlt_ros.experiments").joinpath("assets/report.css").read_text(encoding="utf-8")
     page = _PAGE.format(title=escape(title), style=style, body="\n".join(sections))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".tmp")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(path)
+    with replacing(path) as part:
+        part.write_text(page, encoding="utf-8")
     return path
 
 

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 import yaml
 
-_LARGEST_YAML = 4 * 2**20  # bytes; PyYAML reads some 100 kB/s, and no file of this kind comes near
+_LARGEST_YAML = 4 * 2**20  # bytes; PyYAML reads some 90 kB/s of it, and no file of this kind comes near
 _DEEPEST = 64  # levels; the deepest file in use has 8
 _MOST_NODES = 1_000_000  # values, those of aliases counted each time
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from rlt_ros.experiments.page import write_page
 from rlt_ros.rlt.journal import Journal, read_records
 from rlt_ros.rlt.storage import StorageError, replacing
 
@@ -55,3 +56,13 @@ def test_a_file_on_a_full_disk_keeps_its_old_version_and_leaves_no_part(tmp_path
         part.write_text("new and longer")
     assert path.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_a_report_on_a_full_disk_is_named_and_the_old_one_stays(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("old")
+    with room_for(100), pytest.raises(StorageError, match=r"report.html: could not be written .* untouched"):
+        write_page(path, "Run", ["<p>new</p>"])
+    assert path.read_text() == "old"
+    write_page(path, "Run", ["<p>new</p>"])
+    assert "<p>new</p>" in path.read_text()
