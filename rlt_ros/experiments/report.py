@@ -43,6 +43,7 @@ _METRICS = {
     "critic_grad_norm": ("Gradient norm of the critics", "before it is clipped"),
     "actor_grad_norm": ("Gradient norm of the actor", "before it is clipped"),
     "utd_debt": ("Update debt", "updates owed to the data; bounded where the learner keeps up"),
+    "damaged_rows": ("Damaged rows", "of the replay, found when sampled and left out; 0 on a sound disk"),
 }
 """Curves of the learner that come first, with title and explanation; others follow under their own names."""
 

@@ -20,7 +20,7 @@ from rlt_ros.middleware import Clock, ClockType, Node
 from rlt_ros.middleware.messages import LearnerStatus, PolicyUpdate, ReplayStatus
 from rlt_ros.nodes import qos
 from rlt_ros.nodes.conversions import named, write_lineage, write_policy
-from rlt_ros.nodes.diagnostics import ERROR, OK, Diagnostics, Report
+from rlt_ros.nodes.diagnostics import ERROR, OK, WARN, Diagnostics, Report
 from rlt_ros.nodes.parameters import Setup, declare
 from rlt_ros.nodes.punctual import step_back
 from rlt_ros.nodes.run import CannotStart, run_node
@@ -305,9 +305,14 @@ class LearnerNode(Node):
                 updates=learner.critic_steps,
                 utd_debt=debt.owed,
                 updates_per_s=self._per_second,
+                damaged_rows=self._online.damaged_rows,
             )
         if self._fault:
             return ERROR, f"learning has stopped: {self._fault}", values
+        if values.get("damaged_rows"):
+            file = self._folder / REPLAY_FILE
+            left_out = f"leaves {values['damaged_rows']} damaged rows of {file} out; `rlt-ros replay check` lists them"
+            return WARN, left_out, values
         return OK, f"waits for {waiting_for}" if waiting_for else "", values
 
 

@@ -140,6 +140,11 @@ class OnlineLearner:
         """Whether the actor may take over from the VLA."""
         return self.debt.is_open and not self.learner.warming_up
 
+    @property
+    def damaged_rows(self) -> int:
+        """Stored rows that sampling found damaged and leaves out."""
+        return self._replay.damaged
+
     def look(self) -> int:
         """Account for rows and episodes that are new in the replay; returns how many rows."""
         start, episodes, outcomes, human = self._replay.labels(self.debt.rows)
@@ -191,6 +196,7 @@ class OnlineLearner:
             return None
         learner.check(batch)
         values = {name: float(value) for name, value in {**metrics, **learner.diagnose(batch)}.items()}
+        values["damaged_rows"] = float(self.damaged_rows)
         return Measurement(learner.critic_steps, self.debt.owed, self.debt.rows, values)
 
     def export(self) -> tuple[bytes, Lineage, int]:

@@ -13,12 +13,15 @@ from statuses import first_with
 from stream_source import GAMMA, LINEAGE, SHAPES, rows, stream
 
 from rlt_ros.middleware import Parameter
-from rlt_ros.middleware.messages import LearnerStatus, PolicyUpdate, ReplayStatus
+from rlt_ros.middleware.messages import DiagnosticArray, LearnerStatus, PolicyUpdate, ReplayStatus
 from rlt_ros.nodes import qos
 from rlt_ros.nodes.conversions import read_lineage, read_policy
+from rlt_ros.nodes.diagnostics import WARN
 from rlt_ros.nodes.learner_node import LearnerNode
 from rlt_ros.rlt.checkpoint import import_actor
 from rlt_ros.rlt.replay import Replay
+from rlt_ros.rlt.replay_format import ReplayFormat
+from rlt_ros.rlt.replay_map import ReplayMap
 from rlt_ros.rlt.stream import Ending
 
 WARM_UP, UTD = 20, 2
@@ -111,6 +114,30 @@ def test_it_says_what_it_waits_for_learns_what_is_owed_and_publishes_the_actor(
     assert [record["updates"] for record in kept] == list(range(10, status.critic_steps + 1, 10))
     assert {"robot_minutes", "utd_debt", "q", "critic_loss", "q_action_sensitivity"} <= kept[0].keys()
     assert dict(zip(status.metrics, status.values, strict=True))["q"] == pytest.approx(kept[-1]["q"])
+
+
+def test_damaged_rows_are_left_out_counted_and_warned_of(
+    graph: Any, station: Station, tmp_path: Path
+) -> None:
+    station.stores(1, 2)
+    path = tmp_path / "replay.rlt"
+    mapped = ReplayMap(path, ReplayFormat.read(path), writable=True)
+    mapped.action[[3, 9]] = 5e31
+    mapped.close()
+    reports: list[Any] = []
+    node = graph.node("panel")
+    node.create_subscription(
+        DiagnosticArray,
+        "/diagnostics",
+        lambda array: reports.extend(status for status in array.status if status.name.endswith(": learner")),
+        qos.DIAGNOSTICS,
+    )
+    learner(graph, tmp_path)
+    station.hears_all_paid()
+    graph.until(lambda: reports and reports[-1].level == WARN, what="a warning of damaged rows")
+    assert "leaves 2 damaged rows of" in reports[-1].message
+    assert {value.key: value.value for value in reports[-1].values}["damaged_rows"] == "2"
+    assert metrics(tmp_path)[-1]["damaged_rows"] == 2.0
 
 
 def test_no_actor_is_published_before_the_take_over(graph: Any, station: Station, tmp_path: Path) -> None:
