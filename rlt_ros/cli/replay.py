@@ -19,9 +19,10 @@ def add_parser(subparsers: SubParsers) -> None:
         "replay",
         summary="check every row of a replay, and drop those that are damaged",
         description="""\
-`check` verifies the checksum and the range of every stored row, also while a run writes the
-file, and ends with status 3 if a row is damaged. `repair` writes the file again without those
-rows and keeps the file before as FILE.damaged; no run may write it meanwhile.
+`check` verifies the counters, and the checksum and the range of every stored row, also while a
+run writes the file, and ends with status 3 if something is damaged. `repair` corrects counters
+in the file; where rows are damaged it writes the file again without them and keeps the file
+before as FILE.damaged. No run may write the file meanwhile.
 
 A run verifies each row itself when the row is first sampled, leaves damaged ones out and counts
 them. So a repair is needed only where the rows are to be gone.""",
@@ -59,13 +60,17 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def status(result: dict[str, Any]) -> int:
-    """Exit status: 3 if a check found damaged rows."""
-    return _EXIT_DAMAGED if result["action"] == "check" and result["damaged"] else 0
+    """Exit status: 3 if a check found damage."""
+    found = result["damaged"] or result["counters"]
+    return _EXIT_DAMAGED if result["action"] == "check" and found else 0
 
 
 def present(result: dict[str, Any]) -> None:
     """Print the damaged rows and the outcome."""
     damaged = result["damaged"]
+    remedy = "`rlt-ros replay repair` corrects it" if result["action"] == "check" else "corrected"
+    for fault in result["counters"]:
+        print(f"counters: {fault}; {remedy}")
     for row in damaged[:_SHOWN]:
         print(f"row {row['row']} (episode {row['episode']}, step {row['step']}) {row['fault']}")
     if len(damaged) > _SHOWN:

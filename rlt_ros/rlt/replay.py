@@ -36,6 +36,7 @@ from rlt_ros.rlt.replay_format import (
 )
 from rlt_ros.rlt.replay_map import ReplayMap, memory_fence
 from rlt_ros.rlt.replay_sound import SoundRows
+from rlt_ros.rlt.replay_verify import GatheredRows
 from rlt_ros.rlt.replay_writer import RingWriter, lock_for_writing, read_window
 from rlt_ros.rlt.transition import Outcome, Source, Window
 
@@ -154,7 +155,9 @@ class Replay:
             raise ReplayFormatError(f"there is no replay {path}; start the process that writes it first")
         found = ReplayFormat.read(path)
         dataclasses.replace(found, shapes=shapes, lineage=lineage).require_fits(found, path)
-        return cls(ReplayMap(path, found, writable=False), None)
+        mapped = ReplayMap(path, found, writable=False)
+        mapped.require_count()
+        return cls(mapped, None)
 
     @staticmethod
     def bytes_needed(shapes: Shapes, capacity: int, *, z_storage: str = "float16") -> int:
@@ -186,13 +189,13 @@ class Replay:
             raise ReplayError(f"replay {self._map.path} holds no rows; wait until a window was appended")
         rows = torch.randint(first, stop, (batch_size,), generator=generator)
         while True:
-            batch = self._gather(rows)
+            gathered = self._map.gather(rows)
             memory_fence()
             first, stop = self._map.living()
             # An overwritten row is drawn again and is no damage, so its number is judged first.
-            torn = (rows < first) | self._sound.wrong(rows, first, stop)
+            torn = (rows < first) | self._sound.wrong(rows, gathered, first, stop)
             if not bool(torn.any()):
-                return batch
+                return self._batch(gathered)
             rows[torn] = torch.randint(first, stop, (int(torn.sum()),), generator=generator)
 
     @property
@@ -273,14 +276,10 @@ class Replay:
     def _records(self, rows: Tensor) -> NDArray[Any]:
         return self._map.gather_records(rows % self.format.row_slots)
 
-    def _gather(self, rows: Tensor) -> Batch:
-        """Copy rows out of the file. Sound only if all of them are still stored afterwards."""
-        shapes, count = self._shapes, len(rows)
-        slots = rows % self.format.row_slots
-        records = self._map.gather_records(slots)
-        states = np.concatenate((records["state"], records["next_state"])) % self.format.state_slots
-        z, rest = (table.index_select(0, torch.from_numpy(states)) for table in (self._map.z, self._map.rest))
-        action = self._map.action.index_select(0, slots)
+    def _batch(self, gathered: GatheredRows) -> Batch:
+        """Views of the copies as a batch."""
+        records, action, z, rest = gathered
+        shapes, count = self._shapes, len(records)
         proprio = rest[:, : shapes.proprio_dim]
         reference = rest[:, shapes.proprio_dim :].unflatten(1, (shapes.chunk, shapes.action_dim))
         return Batch(

@@ -11,7 +11,7 @@ import logging
 import mmap
 import threading
 import warnings
-import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rlt_ros.rlt.ranges import out_of_range
-from rlt_ros.rlt.replay_format import PAGE, SPARE, ReplayFormat, ReplayFormatError
+from rlt_ros.rlt.replay_counters import CounterPage
+from rlt_ros.rlt.replay_format import SPARE, ReplayFormat, ReplayFormatError
+from rlt_ros.rlt.replay_verify import GatheredRows, blocks
 
 logger = logging.getLogger(__name__)
 
-_COMMITTED, _SYNCED = 0, 1
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _FENCE = threading.Lock()
 
 
@@ -40,10 +39,6 @@ def memory_fence() -> None:
         pass
     with _FENCE:
         pass
-
-
-def _boot_id() -> NDArray[np.uint8]:
-    return np.frombuffer(_BOOT_ID.read_bytes()[:36], "u1")
 
 
 class ReplayMap:
@@ -62,17 +57,15 @@ class ReplayMap:
         with open(path, "r+b" if writable else "rb") as file:
             access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
             self._map = mmap.mmap(file.fileno(), found.nbytes, access=access)
-        self._counters = np.frombuffer(self._map, "<u8", 2, PAGE)
-        self._boot = np.frombuffer(self._map, "u1", 36, PAGE + 16)
+        self._counters = CounterPage(self._map)
         self.records = self._view("records")
         self._tails = self.records["tail"]
-        self._z_bytes, self._rest, self._action = self._view("z"), self._view("rest"), self._view("action")
         with warnings.catch_warnings():
             # torch warns of a reader's read-only memory; nothing here writes to it.
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-            self.z: Tensor = torch.from_numpy(self._z_bytes).view(found.z_dtype)
-            self.rest: Tensor = torch.from_numpy(self._rest)
-            self.action: Tensor = torch.from_numpy(self._action)
+            self.z: Tensor = torch.from_numpy(self._view("z")).view(found.z_dtype)
+            self.rest: Tensor = torch.from_numpy(self._view("rest"))
+            self.action: Tensor = torch.from_numpy(self._view("action"))
             self._record_bytes = torch.from_numpy(self.records.view("u1").reshape(len(self.records), -1))
 
     def _view(self, name: str) -> NDArray[Any]:
@@ -83,10 +76,75 @@ class ReplayMap:
         """Copies of the records in ``slots``; five times as fast as NumPy's indexing of structs."""
         return self._record_bytes.index_select(0, slots).numpy().view(self.records.dtype).reshape(-1)
 
+    def gather(self, rows: Tensor) -> GatheredRows:
+        """Copies of the rows with these numbers. Sound only if all of them are still stored afterwards."""
+        slots = rows % self.format.row_slots
+        records = self.gather_records(slots)
+        states = self._state_slots(records)
+        z, rest = (table.index_select(0, states) for table in (self.z, self.rest))
+        return GatheredRows(records, self.action.index_select(0, slots), z, rest)
+
+    def _state_slots(self, records: NDArray[Any]) -> Tensor:
+        numbers = np.concatenate((records["state"], records["next_state"]))
+        return torch.from_numpy(numbers % self.format.state_slots)
+
     @property
     def committed(self) -> int:
         """Rows committed since the file was created."""
-        return int(self._counters[_COMMITTED])
+        number, copy = self._counters.committed
+        return number if number == copy else self._recounted(number, copy)
+
+    def _recounted(self, number: int, copy: int) -> int:
+        """The right one of two counts that differ: the larger one whose newest row is stored."""
+        for count in sorted((number, copy), reverse=True):
+            if 0 < count < 2**63 and self._is_intact(count - 1):
+                return count
+        return self._newest_stop()
+
+    def _newest_stop(self) -> int:
+        """Number after the newest whole row in any slot, committed or not; 0 where the newest four are damaged."""
+        newest = np.unique(self.records["row"])[:-5:-1].tolist()
+        return next((row + 1 for row in newest if row >= 0 and self._is_intact(row)), 0)
+
+    def _miscounted(self) -> int:
+        """Rows by the newest stored one where the page has no copies and its count is wrong; else 0.
+
+        A killed writer leaves up to :data:`SPARE` whole rows that it has not committed.
+        """
+        if self._counters.has_copies():
+            return 0
+        newest = self._newest_stop()
+        return newest if newest and abs(newest - self.committed) > SPARE else 0
+
+    def counter_faults(self) -> list[str]:
+        """Describe the damage of the page of counters."""
+        newest = self._miscounted()
+        uncounted = (
+            [f"the count of stored rows is {self.committed}, and row {newest - 1} is stored"]
+            if newest
+            else []
+        )
+        return self._counters.faults() + uncounted
+
+    def require_count(self) -> None:
+        """Warn of damaged counters that their copies correct.
+
+        Raises:
+            ReplayFormatError: the count of rows is wrong and has no copy.
+        """
+        if self._miscounted():
+            raise ReplayFormatError(
+                f"replay {self.path}: {self.counter_faults()[-1]}; run `rlt-ros replay repair {self.path}`"
+            )
+        for fault in self.counter_faults():
+            logger.warning("replay %s: %s; its %d rows are used", self.path, fault, self.committed)
+
+    def mend_counters(self) -> None:
+        """Write the right count of rows, with its copy; for the writer. Flushing is noted anew by the next flush."""
+        damaged = bool(self._counters.faults())
+        self._counters.commit(self._miscounted() or self.committed)
+        if damaged:
+            self._counters.note_flushed(0)
 
     def living(self) -> tuple[int, int]:
         """Numbers of the oldest stored row and of the one after the newest."""
@@ -112,25 +170,20 @@ class ReplayMap:
     def publish(self, stop: int) -> None:
         """Commit every row before number ``stop``."""
         memory_fence()
-        self._counters[_COMMITTED] = stop
+        self._counters.commit(stop)
 
     def flush(self) -> None:
         """Wait until everything committed is on the disk, which protects it against power failure as well."""
         committed = self.committed
         self._map.flush()
-        self._counters[_SYNCED] = committed
+        self._counters.note_flushed(committed)
         self._map.flush()
 
     def checksum(self, record: NDArray[Any]) -> int:
-        """CRC-32 of a row: its record, its action and both its states."""
-        bare = record.copy()
-        bare["crc"] = 0
-        total = zlib.crc32(bare.tobytes())
-        total = zlib.crc32(self._action[int(record["row"]) % self.format.row_slots].data, total)
-        for name in ("state", "next_state"):
-            slot = int(record[name]) % self.format.state_slots
-            total = zlib.crc32(self._rest[slot].data, zlib.crc32(self._z_bytes[slot].data, total))
-        return total
+        """CRC-32 of the row with this record, whose action and states are in the file."""
+        slot, states = [int(record["row"]) % self.format.row_slots], self._state_slots(record.reshape(1))
+        parts = GatheredRows(record.reshape(1), self.action[slot], self.z[states], self.rest[states])
+        return int(parts.checksums()[0])
 
     def repair(self) -> None:
         """Drop the rows that a crash has torn; called by the writer before anything else.
@@ -141,43 +194,38 @@ class ReplayMap:
         Raises:
             ReplayFormatError: not one row is whole.
         """
+        self.require_count()
+        flushed = self._counters.is_flushed(self.committed)
+        self.mend_counters()
         stop = self.committed
         oldest = max(0, stop - self.format.capacity)
-        boot = _boot_id()
-        survived = np.array_equal(self._boot, boot) or int(self._counters[_SYNCED]) == stop
-        suspect = max(oldest, stop - SPARE) if survived else oldest
-        intact = [self._is_intact(row) for row in range(suspect, stop)]
+        suspect = max(oldest, stop - SPARE) if flushed or self._counters.is_of_this_boot() else oldest
+        intact = self._intact(suspect, stop)
         if suspect > oldest and not any(intact):
-            suspect, intact = oldest, [self._is_intact(row) for row in range(oldest, stop)]
+            suspect, intact = oldest, self._intact(oldest, stop)
         if not all(intact):
             self._keep(oldest, suspect, intact)
         self.mark_boot()
 
     def mark_boot(self) -> None:
         """Note that this start of the machine writes the file: until it ends, the kernel has every page."""
-        self._boot[:] = _boot_id()
+        self._counters.note_boot()
 
-    def fault(self, row: int) -> str:
-        """Describe the damage of a stored row: a checksum that differs or a value out of range; empty for none."""
-        if not self._is_intact(row):
-            return "does not match its checksum"
-        record = self.records[row % self.format.row_slots]
-        states = [int(record[name]) % self.format.state_slots for name in ("state", "next_state")]
-        parts = {
-            "action": self._action[row % self.format.row_slots],
-            "proprioception or reference": self._rest[states],
-            "token": self.z[states].float().numpy(),
-            "reward or discount": np.array([record["reward"], record["discount"]]),
-        }
-        for name, values in parts.items():
-            wrong = out_of_range(values)
-            if wrong:
-                return f"its {name} holds {wrong}"
-        return ""
+    def faults(self, first: int, stop: int) -> Iterator[tuple[int, str]]:
+        """Number and description of each damaged row from ``first`` to before ``stop``."""
+        for rows in blocks(first, stop):
+            found = self.gather(torch.from_numpy(rows)).faults(rows)
+            yield from ((int(row), fault) for row, fault in zip(rows, found, strict=True) if fault)
+
+    def _intact(self, first: int, stop: int) -> list[bool]:
+        return [
+            bool(whole)
+            for rows in blocks(first, stop)
+            for whole in self.gather(torch.from_numpy(rows)).intact(rows)
+        ]
 
     def _is_intact(self, row: int) -> bool:
-        record = self.records[row % self.format.row_slots]
-        return int(record["row"]) == row and int(record["crc"]) == self.checksum(record)
+        return self._intact(row, row + 1)[0]
 
     def _keep(self, oldest: int, suspect: int, intact: list[bool]) -> None:
         """Keep the longest run of whole rows; rows from ``oldest`` to ``suspect`` are taken for whole."""
@@ -204,5 +252,5 @@ class ReplayMap:
     def close(self) -> None:
         """Unmap the file. Batches are copies and stay valid."""
         del self.records, self.action, self.z, self.rest, self._record_bytes
-        del self._tails, self._z_bytes, self._rest, self._action, self._counters, self._boot
+        del self._tails, self._counters
         self._map.close()

@@ -36,18 +36,20 @@ class CheckResult:
     Attributes:
         rows: stored rows.
         damaged: those with a wrong checksum or a value out of range, oldest first.
+        counters: damage of the page of counters, one description each.
     """
 
     rows: int
     damaged: tuple[DamagedRow, ...]
+    counters: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
-        return {"rows": self.rows, "damaged": [dataclasses.asdict(row) for row in self.damaged]}
+        return dataclasses.asdict(self)
 
 
 def check_replay(path: Path) -> CheckResult:
-    """Verify checksum and range of every stored row, also while another process writes the file.
+    """Verify the counters, and checksum and range of every stored row, also while another process writes the file.
 
     Raises:
         ReplayFormatError: there is no such file, or it is foreign, truncated, or its header is damaged.
@@ -61,6 +63,8 @@ def check_replay(path: Path) -> CheckResult:
 
 def repair_replay(path: Path, drop_episodes: frozenset[int] = frozenset()) -> tuple[CheckResult, Path | None]:
     """Write the file again without its damaged rows; the file before is kept beside it.
+
+    Damaged counters are corrected in the file itself.
 
     Rows keep their order, and the count of rows ever stored stays, for updates per row are paid by it.
 
@@ -77,9 +81,12 @@ def repair_replay(path: Path, drop_episodes: frozenset[int] = frozenset()) -> tu
     """
     found = _format(path)
     with lock_for_writing(path):
-        mapped = ReplayMap(path, found, writable=False)
+        mapped = ReplayMap(path, found, writable=True)
         try:
+            counters = tuple(mapped.counter_faults())
+            mapped.mend_counters()
             result = _with_episodes(mapped, _check(mapped), drop_episodes)
+            result = dataclasses.replace(result, counters=counters)
             if not result.damaged:
                 return result, None
             _copy(mapped, found, {damaged.row for damaged in result.damaged}, _unfinished(path))
@@ -99,10 +106,11 @@ def _format(path: Path) -> ReplayFormat:
 
 def _check(mapped: ReplayMap) -> CheckResult:
     first, stop = mapped.stored()
-    damaged = [_damaged(mapped, row, fault) for row in range(first, stop) if (fault := mapped.fault(row))]
+    damaged = [_damaged(mapped, row, fault) for row, fault in mapped.faults(first, stop)]
     # Of a file that is being written, the oldest rows may have been overwritten meanwhile.
     still = mapped.stored()[0]
-    return CheckResult(stop - first, tuple(row for row in damaged if row.row >= still))
+    stored = tuple(row for row in damaged if row.row >= still)
+    return CheckResult(stop - first, stored, tuple(mapped.counter_faults()))
 
 
 def _damaged(mapped: ReplayMap, row: int, fault: str) -> DamagedRow:

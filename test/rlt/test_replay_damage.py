@@ -10,13 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from replay_rows import LINEAGE, SHAPES, episode_rows, open_replay
+from hypothesis import given
+from hypothesis import strategies as st
+from replay_rows import LINEAGE, SHAPES, episode_rows, open_replay, patterned_row
 
 from rlt_ros.cli.main import main
+from rlt_ros.rlt.ranges import out_of_range
 from rlt_ros.rlt.replay import Replay, ReplayError, ReplayLockedError
-from rlt_ros.rlt.replay_format import ReplayFormat
+from rlt_ros.rlt.replay_format import PAGE, ReplayFormat, ReplayFormatError
 from rlt_ros.rlt.replay_map import ReplayMap
 from rlt_ros.rlt.replay_repair import check_replay, repair_replay
+from rlt_ros.rlt.replay_verify import _in_range
 from rlt_ros.rlt.storage import StorageError, load_tensors, save_tensors
 
 ROWS = 60
@@ -70,6 +74,80 @@ def test_each_of_200_flipped_bits_is_noticed_and_left_out(path: Path) -> None:
     assert not check_replay(path).damaged
 
 
+def _page_bytes(path: Path) -> list[int]:
+    """Offsets of all bytes of the header and of the page of counters that mean something."""
+    length = len(ReplayFormat.read(path).header())
+    return [*range(length), *range(PAGE, PAGE + 52), *range(PAGE + 64, PAGE + 88)]
+
+
+def test_each_of_200_flipped_bits_of_header_and_counters_is_noticed_and_loses_nothing(path: Path) -> None:
+    choose, used = random.Random(1), _page_bytes(path)
+    counters = [(PAGE + byte, bit) for byte in (*range(8), *range(64, 72)) for bit in range(8)]
+    for offset, bit in [*counters, *((choose.choice(used), choose.randrange(8)) for _ in range(72))]:
+        whole = path.read_bytes()
+        _flip(path, offset, bit)
+        if offset < PAGE:
+            with pytest.raises(ReplayFormatError):
+                check_replay(path)
+        else:
+            result = check_replay(path)
+            assert result.counters, (offset, bit)
+            assert result.rows == ROWS
+            assert not result.damaged
+            with Replay.attach(path, SHAPES, lineage=LINEAGE) as replay:
+                assert len(replay) == ROWS
+            with open_replay(path) as replay:
+                assert replay.total == ROWS
+            assert not check_replay(path).counters
+        path.write_bytes(whole)
+
+
+def _as_before(path: Path, count: int) -> None:
+    """A file of the version that kept no copies of its counters."""
+    with path.open("r+b") as file:
+        file.seek(PAGE)
+        file.write(count.to_bytes(8, "little"))
+        file.seek(PAGE + 64)
+        file.write(bytes(24))
+
+
+def test_a_file_of_the_version_before_goes_on_and_gets_copies(path: Path) -> None:
+    _as_before(path, ROWS)
+    assert not check_replay(path).counters
+    with open_replay(path) as replay:
+        assert replay.total == ROWS
+    _flip(path, PAGE, 4)
+    assert check_replay(path).rows == ROWS
+
+
+def test_a_version_before_that_appended_to_a_file_with_copies_loses_no_row(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(PAGE + 64)
+        file.write(((ROWS - 20) ^ (2**64 - 1)).to_bytes(8, "little"))
+    with open_replay(path) as replay:
+        assert replay.total == ROWS
+
+
+def test_a_smaller_count_without_a_copy_is_refused_and_repaired(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, rows = tmp_path / "replay.rlt", 200
+    with open_replay(path, capacity=300) as replay:
+        replay.append(patterned_row(number) for number in range(rows))
+    _as_before(path, rows & ~128)
+    assert check_replay(path).counters
+    with pytest.raises(ReplayFormatError, match="replay repair"):
+        open_replay(path, capacity=300)
+    with pytest.raises(ReplayFormatError, match="replay repair"):
+        Replay.attach(path, SHAPES, lineage=LINEAGE)
+    assert main(["replay", "check", str(path)]) == 3
+    assert "row 199 is stored; `rlt-ros replay repair` corrects it" in capsys.readouterr().out
+    assert main(["replay", "repair", str(path)]) == 0
+    assert "row 199 is stored; corrected" in capsys.readouterr().out
+    with open_replay(path, capacity=300) as replay:
+        assert len(replay) == rows
+
+
 def test_sampling_leaves_damaged_rows_out_and_counts_them(path: Path) -> None:
     found = ReplayFormat.read(path)
     start, record, _ = found.regions["records"]
@@ -93,6 +171,19 @@ def test_a_value_out_of_range_with_a_right_checksum_is_left_out(path: Path) -> N
     with _sampled_steps(path) as replay:
         assert replay.damaged == 1
         assert float(replay.sample(4000).action.abs().max()) < 1e4
+
+
+@given(
+    value=st.one_of(st.floats(width=32), st.sampled_from([1e4, -1e4, 10008.0, -10008.0, 65504.0, -0.0])),
+    at=st.integers(0, 15),
+    dtype=st.sampled_from([torch.float16, torch.bfloat16, torch.float32]),
+)
+def test_the_range_is_the_same_for_a_block_of_rows_as_for_each_value(
+    value: float, at: int, dtype: torch.dtype
+) -> None:
+    values = torch.linspace(-9000.0, 9000.0, 16).to(dtype)
+    values[at] = value
+    assert _in_range(values) == (not out_of_range(values.float()))
 
 
 def test_a_replay_without_a_sound_row_is_refused(path: Path) -> None:

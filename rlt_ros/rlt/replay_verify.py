@@ -1,0 +1,107 @@
+"""Rows copied out of a replay file, and their verification: checksum and range, many rows at once.
+
+A row of 2,048 half-precision token elements has 10 kB. Its CRC-32 bounds the cost: zlib reads some 4 GB/s, which makes
+0.7 ms of the 1.2 ms that 256 rows take. Each row is therefore verified once, see `rlt_ros.rlt.replay_sound`.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rlt_ros.rlt.ranges import LARGEST, out_of_range
+
+
+class GatheredRows(NamedTuple):
+    """Copies of N rows.
+
+    Attributes:
+        records: (N,) structs.
+        action: (N, C * A) float32.
+        z: (2 N, Z) tokens as stored: of the N states, then of the N next states.
+        rest: (2 N, P + C * A) float32, the same of proprioception and reference.
+    """
+
+    records: NDArray[Any]
+    action: Tensor
+    z: Tensor
+    rest: Tensor
+
+    def take(self, at: NDArray[np.int64]) -> GatheredRows:
+        """Copies of the rows in positions ``at``."""
+        if len(at) == len(self.records):
+            return self
+        own = torch.from_numpy(at)
+        both = torch.cat((own, own + len(self.records)))
+        tables = (
+            self.action.index_select(0, own),
+            self.z.index_select(0, both),
+            self.rest.index_select(0, both),
+        )
+        return GatheredRows(self.records[at], *tables)
+
+    def checksums(self) -> NDArray[np.int64]:
+        """(N,) CRC-32 of each row: its record without the checksum, its action, its state, its next state."""
+        count = len(self.records)
+        bare = self.records.copy()
+        bare["crc"] = 0
+        z, rest = (table.view(torch.uint8).numpy() for table in (self.z, self.rest))
+        # One buffer a row and one call: six calls take half as long again.
+        parts = (
+            bare.view("u1").reshape(count, -1),
+            self.action.view(torch.uint8).numpy(),
+            z[:count],
+            rest[:count],
+            z[count:],
+            rest[count:],
+        )
+        return np.fromiter(map(zlib.crc32, np.concatenate(parts, axis=1)), np.int64, count)
+
+    def intact(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(N,) True where the stored row is the one with this number and matches its checksum."""
+        return (self.records["row"] == rows) & (self.records["crc"] == self.checksums())
+
+    def faults(self, rows: NDArray[np.int64]) -> list[str]:
+        """Describe the damage of each row: a checksum that differs or a value out of range; empty for none."""
+        found = ["" if whole else "does not match its checksum" for whole in self.intact(rows)]
+        scalars = np.stack((self.records["reward"], self.records["discount"]), axis=1)
+        if not all(map(_in_range, (self.z, self.rest, self.action, torch.from_numpy(scalars)))):
+            found = [fault or self._range_fault(at, scalars[at]) for at, fault in enumerate(found)]
+        return found
+
+    def _range_fault(self, at: int, scalars: NDArray[np.float32]) -> str:
+        states = [at, at + len(self.records)]
+        parts = {
+            "action": self.action[at],
+            "proprioception or reference": self.rest[states],
+            "token": self.z[states].float(),
+            "reward or discount": scalars,
+        }
+        found = ((name, out_of_range(values)) for name, values in parts.items())
+        return next((f"its {name} holds {wrong}" for name, wrong in found if wrong), "")
+
+
+def blocks(first: int, stop: int, size: int = 256) -> Iterator[NDArray[np.int64]]:
+    """Numbers from ``first`` to before ``stop``, in arrays of at most ``size``: 2.7 MB of rows fit in a cache."""
+    for start in range(first, stop, size):
+        yield np.arange(start, min(start + size, stop))
+
+
+def _in_range(values: Tensor) -> bool:
+    """Whether no value is beyond the range; compares bit patterns, four times as fast as half-precision numbers.
+
+    Patterns of one sign are ordered as their magnitudes, infinity and NaN above all. As signed integers the greatest is
+    that of the positive numbers, as unsigned ones that of the negative.
+    """
+    size = values.dtype.itemsize
+    signed = torch.int16 if size == 2 else torch.int32
+    limit = int(torch.tensor(LARGEST, dtype=values.dtype).view(signed))
+    bits = values.view(signed).numpy()
+    sign = 1 << (8 * size - 1)
+    return bool(bits.max() <= limit) and bool(bits.view(f"u{size}").max() <= sign | limit)
