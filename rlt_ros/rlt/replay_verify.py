@@ -1,7 +1,7 @@
 """Rows copied out of a replay file, and their verification: checksum and range, many rows at once.
 
 A row of 2,048 half-precision token elements has 10 kB. Its CRC-32 bounds the cost: zlib reads some 4 GB/s, which makes
-0.7 ms of the 1.2 ms that 256 rows take. Each row is therefore verified once, see `rlt_ros.rlt.replay_sound`.
+0.7 ms of the 1 to 2 ms that 256 rows take. Each row is therefore verified once, see `rlt_ros.rlt.replay_sound`.
 """
 
 from __future__ import annotations
