@@ -3,7 +3,8 @@
 Verifying costs 1 to 2 ms per 256 rows of 2,048 half-precision token elements, gathering them 0.6 ms. Every batch would
 cost three times as much, or opening a file of 200,000 rows 2.4 s more, reading all of it. So each row is verified when
 it is first drawn, in the copy that the batch is made of, and remembered. A bit that flipped on the disk is noticed
-before the learner sees its row. On average over the first pass of 5,000 rows a batch takes 2 to 4 ms, one of verified rows 0.6 ms.
+before the learner sees its row. On average over the first pass of 5,000 rows a batch takes 2 to 4 ms, one of
+verified rows 0.6 ms.
 """
 
 from __future__ import annotations
