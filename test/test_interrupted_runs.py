@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from rlt_ros.experiments.bench.domain import reserve_domain
+
 ROOT = Path(__file__).resolve().parents[1]
 STOPPED = re.compile(r"stopped after \d+\.\d of 0\.2 robot minutes; the same command continues")
 SMALL = {"warmup_episodes": 1, "warmup_updates": 20, "min_rows": 64, "utd": 0.5}
@@ -41,7 +43,7 @@ def run(
         stderr=subprocess.STDOUT,
         text=True,
         bufsize=1,
-        env={**os.environ, "ROS_DOMAIN_ID": str(1 + os.getpid() % 101), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "ROS_DOMAIN_ID": str(reserve_domain()), "OMP_NUM_THREADS": "1"},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stdout is not None
