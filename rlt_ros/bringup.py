@@ -189,6 +189,11 @@ class NodeSpec:
         short = self.name.removesuffix("_node")
         return f"{self.namespace}/{short}" if self.namespace else short
 
+    @property
+    def full_name(self) -> str:
+        """Name of the node with its namespace."""
+        return f"/{self.namespace}/{self.name}" if self.namespace else f"/{self.name}"
+
     def command_line(self) -> list[str]:
         """What follows the name of the program."""
         rules = [*self.remappings, *([("__ns", f"/{self.namespace}")] if self.namespace else [])]

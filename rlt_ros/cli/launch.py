@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         return {"mode": args.mode, "nodes": [dataclasses.asdict(spec) for spec in specs]}
     commands = {spec.label: command(spec) for spec in specs}
     if args.mode not in WRITING_MODES:
-        _join_domain(specs)
+        specs = _join_domain(specs, watches=args.mode == "monitor")
         return _run_nodes(args.mode, arguments, specs, commands)
     with raise_on_request():
         try:
@@ -240,8 +240,15 @@ def command(spec: NodeSpec) -> list[str]:
     return [*start, *spec.command_line()]
 
 
-def _join_domain(specs: Sequence[NodeSpec]) -> None:
+def _join_domain(specs: Sequence[NodeSpec], *, watches: bool = False) -> list[NodeSpec]:
     """Check for other graphs, in one process and before the nodes import anything.
+
+    Args:
+        specs: nodes that are to be started.
+        watches: they are views of a graph that runs; those that it has already are left out, unless nothing is left.
+
+    Returns:
+        The nodes to start.
 
     Raises:
         ConfigError: another graph is there.
@@ -249,15 +256,30 @@ def _join_domain(specs: Sequence[NodeSpec]) -> None:
     if simulates(specs):
         os.environ.update(local_discovery(os.environ))
     from rlt_ros.middleware import init, ok, try_shutdown
-    from rlt_ros.nodes.company import graph_claims, require_alone
 
     init(args=[])
     try:
-        require_alone(lambda _: graph_claims(specs))
+        left = _unclaimed(specs, watches=watches)
         if not ok():
             raise KeyboardInterrupt  # SIGTERM, which the middleware takes as an order to end without an exception
     finally:
         try_shutdown()
+    return left
+
+
+def _unclaimed(specs: Sequence[NodeSpec], *, watches: bool) -> list[NodeSpec]:
+    """The nodes that nobody has; for arguments and errors see :func:`_join_domain`."""
+    from rlt_ros.nodes.company import Company, graph_claims, require_alone
+
+    try:
+        require_alone(lambda _: graph_claims(specs))
+    except Company as company:
+        left = [spec for spec in specs if spec.full_name != company.claimed]
+        if not watches or not left:
+            raise
+        print(f"{company.other} publishes the views already; no second one starts", file=sys.stderr)
+        return _unclaimed(left, watches=watches)
+    return list(specs)
 
 
 def _conclude(arguments: Arguments, stopwatch: Stopwatch) -> dict[str, Any]:

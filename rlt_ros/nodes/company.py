@@ -34,6 +34,8 @@ LEASE = 12.0
 
 _POLL = 0.05  # s between two looks at discovery
 _NAME_RULE = "__node:="
+_REMEDY = "Stop that process, or start this graph in another ROS_DOMAIN_ID"
+_MONITOR_REMEDY = "It publishes the views already, for RViz too; a second one is not needed"
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,26 @@ class Claim:
     Attributes:
         node: full name.
         topics: absolute names of topics that it alone publishes.
+        remedy: last sentence of a refusal.
     """
 
     node: str
     topics: tuple[str, ...] = ()
+    remedy: str = _REMEDY
 
 
 class Company(ConfigError):
-    """Another graph has what this one claims; the message names node, host, process and remedy."""
+    """Another graph has what this one claims; the message names node, host, process and remedy.
+
+    Attributes:
+        claimed: full name of the node of this graph that made the claim.
+        other: node that has it, with its process, in words.
+    """
+
+    def __init__(self, claim: Claim, other: str, what: str) -> None:
+        domain = os.environ.get("ROS_DOMAIN_ID", "").strip() or "0"
+        super().__init__(f"another graph is in ROS_DOMAIN_ID {domain}: {other} {what}. {claim.remedy}")
+        self.claimed, self.other = claim.node, other
 
 
 def sole_topics(executable: str, profile: Callable[[], RobotProfile]) -> tuple[str, ...]:
@@ -98,7 +112,8 @@ def claim_of(executable: str, args: Iterable[str], node: Node) -> Claim:
     topics = sole_topics(executable, lambda: load_profile(robot))
     names = [executable, *(text.partition(_NAME_RULE)[2] for text in args if _NAME_RULE in text)]
     full_name = f"{node.get_namespace().rstrip('/')}/{names[-1]}"
-    return Claim(full_name, tuple(node.resolve_topic_name(topic) for topic in topics))
+    remedy = _MONITOR_REMEDY if executable == "monitor_node" else _REMEDY
+    return Claim(full_name, tuple(node.resolve_topic_name(topic) for topic in topics), remedy)
 
 
 def graph_claims(specs: Iterable[NodeSpec]) -> list[Claim]:
@@ -109,7 +124,7 @@ def graph_claims(specs: Iterable[NodeSpec]) -> list[Claim]:
         prefix = f"/{spec.namespace}/" if spec.namespace else "/"
         topics = (moved.get(one, one) for one in sole_topics(spec.executable, partial(load_profile, robot)))
         absolute = tuple(one if one.startswith("/") else f"{prefix}{one}" for one in topics)
-        claims.append(Claim(f"{prefix}{spec.name}", absolute))
+        claims.append(Claim(spec.full_name, absolute))
     return claims
 
 
@@ -131,16 +146,15 @@ class _Lookout:
         self._host, self._replaced = socket.gethostname(), os.environ.get(PREDECESSOR, "")
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.DIAGNOSTICS)
 
-    def others(self) -> list[tuple[Presence, str]]:
-        """Nodes of other processes, each with what it has that is claimed."""
+    def others(self) -> list[tuple[Presence, Claim, str]]:
+        """Nodes of other processes, each with the claim and what of it the node has."""
         seen = []
         for claim in self._claims:
-            seen += [
-                (one, "has the name of a node of this one") for one in nodes_named(self._node, claim.node)
-            ]
+            names, what = nodes_named(self._node, claim.node), "has the name of a node of this one"
+            seen += [(one, claim, what) for one in names]
             for topic in claim.topics:
-                seen += [(one, f"publishes {topic}") for one in publishers_of(self._node, topic)]
-        return [(one, what) for one, what in seen if not self._is_ours(one)]
+                seen += [(one, claim, f"publishes {topic}") for one in publishers_of(self._node, topic)]
+        return [found for found in seen if not self._is_ours(found[0])]
 
     def described(self, one: Presence) -> str:
         """A node with its process, from discovery or from its diagnostics."""
@@ -165,17 +179,9 @@ def _listen(lookout: _Lookout, executor: SingleThreadedExecutor) -> None:
     start = time.monotonic()
     while True:
         others, waited = lookout.others(), time.monotonic() - start
-        for one, what in others:
+        for one, claim, what in others:
             if lookout.is_alive(one) or waited > LEASE:
-                raise Company(_refusal(lookout.described(one), what))
+                raise Company(claim, lookout.described(one), what)
         if not others and waited > DISCOVERY_TIME:
             return
         executor.spin_once(timeout_sec=_POLL)
-
-
-def _refusal(who: str, what: str) -> str:
-    domain = os.environ.get("ROS_DOMAIN_ID", "").strip() or "0"
-    return (
-        f"another graph is in ROS_DOMAIN_ID {domain}: {who} {what}. Stop that process, or start this graph in "
-        "another ROS_DOMAIN_ID"
-    )

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from own_graph import PATIENCE
 
-from rlt_ros.bringup import MISCONFIGURED, Arguments
+from rlt_ros.bringup import MISCONFIGURED, Arguments, NodeSpec
 from rlt_ros.bringup import graph as nodes_of
+from rlt_ros.cli.launch import _join_domain
 from rlt_ros.middleware import Node
 from rlt_ros.middleware.messages import Clock, EpisodeState
 from rlt_ros.middleware.presence import Presence, nodes_named, publishers_of
@@ -122,6 +123,40 @@ def test_the_claims_of_a_graph_follow_namespaces_and_remappings() -> None:
     assert claims["/learner_node"] == ()
     shared = set(claims["/left/sim_node"]) & set(claims["/right/sim_node"])
     assert not shared, "the joint states of a profile are relative"
+
+
+def monitors(namespace: str, rviz: bool) -> list[NodeSpec]:
+    return nodes_of("monitor", Arguments(namespace=namespace, rviz=rviz))
+
+
+def test_rviz_starts_alone_next_to_a_monitor(other: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of two robots, one has its monitor: the other gets one, and both get RViz."""
+    pid = other("--ros-args", "-r", "__ns:=/left", "-r", "__node:=monitor_node").pid
+    started = _join_domain(monitors("left,right", rviz=True), watches=True)
+    assert [spec.label for spec in started] == ["left/rviz", "right/monitor", "right/rviz"]
+    assert f"/left/monitor_node (process {pid} on {HOST}) publishes the views" in capsys.readouterr().err
+
+
+def test_a_monitor_alone_next_to_a_monitor_is_refused(other: Any) -> None:
+    other("--ros-args", "-r", "__node:=monitor_node")
+    with pytest.raises(Company, match="/monitor_node"):
+        _join_domain(monitors("", rviz=False), watches=True)
+
+
+def test_a_graph_next_to_a_monitor_is_refused(other: Any) -> None:
+    other("--ros-args", "-r", "__node:=monitor_node")
+    with pytest.raises(Company, match="Stop that process"):
+        _join_domain(nodes_of("train", Arguments(rviz=True)))
+
+
+def test_a_second_monitor_node_is_called_unnecessary(
+    graph: Any, other: Any, start_node: Callable[..., Any]
+) -> None:
+    """``ros2 launch`` starts it next to RViz, and goes on without it."""
+    other("--ros-args", "-r", "__node:=monitor_node")
+    second = start_node("monitor_node")
+    assert second.process.wait(PATIENCE) == MISCONFIGURED
+    assert "a second one is not needed" in second.log and "Traceback" not in second.log
 
 
 def test_a_second_node_of_a_name_ends_at_once_and_the_first_hears_nothing_of_it(
