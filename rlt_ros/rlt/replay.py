@@ -184,23 +184,21 @@ class Replay:
         Tokens keep the type in which they are stored. Rows whose checksum differs or whose values are out of range are
         left out and counted, see :attr:`damaged`. Raises :class:`ReplayError` while the replay holds no sound row.
         """
-        first, stop = self._map.living()
-        if first == stop:
-            raise ReplayError(f"replay {self._map.path} holds no rows; wait until a window was appended")
+        first, stop = self._sound.living()
         rows = torch.randint(first, stop, (batch_size,), generator=generator)
         while True:
             gathered = self._map.gather(rows)
             memory_fence()
-            first, stop = self._map.living()
-            # An overwritten row is drawn again and is no damage, so its number is judged first.
-            torn = (rows < first) | self._sound.wrong(rows, gathered, first, stop)
-            if not bool(torn.any()):
+            first, stop = self._sound.living()
+            # Rows that were overwritten meanwhile are drawn again, as damaged ones are.
+            again = (rows < first) | self._sound.excluded(rows)
+            if not bool(again.any()):
                 return self._batch(gathered)
-            rows[torn] = torch.randint(first, stop, (int(torn.sum()),), generator=generator)
+            rows[again] = torch.randint(first, stop, (int(again.sum()),), generator=generator)
 
     @property
     def damaged(self) -> int:
-        """Stored rows that sampling found damaged and leaves out."""
+        """Stored rows that were found damaged and are never sampled."""
         return self._sound.damaged
 
     def window(self, index: int) -> Window:

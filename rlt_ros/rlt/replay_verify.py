@@ -33,19 +33,6 @@ class GatheredRows(NamedTuple):
     z: Tensor
     rest: Tensor
 
-    def take(self, at: NDArray[np.int64]) -> GatheredRows:
-        """Copies of the rows in positions ``at``."""
-        if len(at) == len(self.records):
-            return self
-        own = torch.from_numpy(at)
-        both = torch.cat((own, own + len(self.records)))
-        tables = (
-            self.action.index_select(0, own),
-            self.z.index_select(0, both),
-            self.rest.index_select(0, both),
-        )
-        return GatheredRows(self.records[at], *tables)
-
     def checksums(self) -> NDArray[np.int64]:
         """(N,) CRC-32 of each row: its record without the checksum, its action, its state, its next state."""
         count = len(self.records)

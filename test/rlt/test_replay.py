@@ -188,6 +188,8 @@ def test_rows_that_are_written_over_while_they_are_gathered_are_drawn_anew(tmp_p
         def overtaken(slots: torch.Tensor) -> Any:
             """Between a row's record and its states, the writer comes round the whole ring."""
             records = gather(slots)
+            if len(slots) < 32:  # rows that are verified before they may be drawn
+                return records
             if not calls:
                 replay.append(patterned_row(number) for number in range(10, 700))
             calls.append(slots)
