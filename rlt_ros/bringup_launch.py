@@ -38,7 +38,7 @@ from rlt_ros.bringup import (
     simulates,
     with_run,
 )
-from rlt_ros.bringup_progress import has_report
+from rlt_ros.bringup.progress import has_report
 from rlt_ros.preflight import WRITING_MODES, check_arguments
 from rlt_ros.rlt.parameters import describe
 from rlt_ros.run_id import local_discovery, note_run
@@ -126,7 +126,7 @@ class _Graph:
         return [RegisterEventHandler(OnProcessExit(target_action=node, on_exit=ended)), node]
 
     def _after(self, spec: NodeSpec, status: int) -> list[Any]:
-        """What follows from the end of a node with an exit status."""
+        """Act on the end of a node with an exit status; returns the launch actions."""
         if self._reporting:
             return [] if self._running else self._report()
         if status == 0 and spec.ends_graph:

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "rlt_ros"
 LAYERS = (
     {"rlt"},
     {"vla", "perception", "robots"},
-    {"teleop", "control", "episodes", "data", "sim", "serving", "offline"},
+    {"teleop", "control", "episodes", "data", "sim", "serving", "offline", "bringup"},
     {"experiments", "nodes"},
     {"cli"},
 )

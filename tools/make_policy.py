@@ -97,7 +97,7 @@ def _names(expression: ast.expr, robot: RobotProfile) -> set[str]:
 
 
 def _drivers(call: str, robot: RobotProfile) -> Iterator[tuple[str, set[str]]]:
-    """What the functions of `rlt_ros.nodes.drivers` publish and subscribe to."""
+    """Topics that the functions of `rlt_ros.nodes.drivers` publish and subscribe to."""
     states = {part.joint_states for part in robot.drivers}
     commands = {part.command.topic for part in robot.drivers}
     gripper = robot.gripper.topic if robot.gripper is not None and robot.gripper.type != "joint" else ""

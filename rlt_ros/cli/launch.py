@@ -24,7 +24,7 @@ from rlt_ros.bringup import (
     stop_order,
     with_run,
 )
-from rlt_ros.bringup_progress import has_report, is_trained, stopped_text
+from rlt_ros.bringup.progress import has_report, is_trained, stopped_text
 from rlt_ros.cli.options import SubParsers, add_command
 from rlt_ros.interruption import Interrupted, raise_on_request, stop_on_request
 from rlt_ros.preflight import WRITING_MODES, check_arguments

@@ -90,7 +90,7 @@ def _no_graph(namespace: str) -> str:
 
 
 def _publishes(node: Any, topics: Sequence[str]) -> bool:
-    """Whether a node of a graph is there."""
+    """Return whether a node of a graph is there."""
     return any(node.get_publishers_info_by_topic(topic) for topic in topics)
 
 

@@ -111,7 +111,7 @@ class Supervisor:
 
     @property
     def interrupted(self) -> bool:
-        """Whether a signal asked to stop."""
+        """Return whether a signal asked to stop."""
         return self._signals > 0
 
     def run(self) -> dict[str, Outcome]:

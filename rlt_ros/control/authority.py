@@ -50,12 +50,12 @@ class Inputs:
 
     @property
     def may_act(self) -> bool:
-        """Whether policy or human can command the arm in an episode, as far as the arm goes."""
+        """Return whether policy or human can command the arm in an episode, as far as the arm goes."""
         return self.running and not self.stopped and not self.blind and not self.out_of_reach
 
     @property
     def may_plan(self) -> bool:
-        """Whether a chunk is of use."""
+        """Return whether a chunk is of use."""
         return self.running and not self.stopped and not self.out_of_reach and self.inside is None
 
 

@@ -156,7 +156,7 @@ class ChunkBuffer:
 
     @property
     def complete(self) -> bool:
-        """Whether the chunk after the one that is executed is there."""
+        """Return whether the chunk after the one that is executed is there."""
         return self._next is not None
 
     def end(self, step: int) -> tuple[int, Array | None]:

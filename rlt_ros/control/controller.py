@@ -127,7 +127,7 @@ class Controller:
 
     @property
     def commanding(self) -> bool:
-        """Whether a policy or a human commands the arm, or may in the next step.
+        """Return whether a policy or a human commands the arm, or may in the next step.
 
         A joint state that cannot follow from the one before is accepted only while this is False.
         """
@@ -338,7 +338,7 @@ class Controller:
         )
 
     def _is_out_of_reach(self, joints: Array, now: int) -> bool:
-        """Whether nothing can be commanded from where the setpoint is; for long, an episode is aborted."""
+        """Return whether nothing can be commanded from where the setpoint is; for long, an episode is aborted."""
         if not self._setpoint.is_away(joints):
             self._away_since = None
         elif self._away_since is None:

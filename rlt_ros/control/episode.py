@@ -34,12 +34,12 @@ class RunningEpisode:
 
     @property
     def runs(self) -> bool:
-        """Whether it is in a phase in which a policy acts."""
+        """Return whether it is in a phase in which a policy acts."""
         return self.state.phase in (Phase.APPROACH, Phase.CRITICAL)
 
     @property
     def acts(self) -> bool:
-        """Whether a policy may act in it: it runs, and is not to be aborted."""
+        """Return whether a policy may act in it: it runs, and is not to be aborted."""
         return self.runs and self._abort is None
 
     @property

@@ -15,7 +15,7 @@ class LockStep:
 
     def __init__(self, config: ControlConfig) -> None:
         self.on = config.lock_step
-        """Whether it is in use; otherwise a steady clock sets the pace."""
+        """Lock-step is in use; otherwise a steady clock sets the pace."""
         self._chunk_patience = round(config.chunk_timeout * 1e9)
         self._human_patience = round(config.intervention_timeout * 1e9)
         # When the joint state came that is to be answered, steady time in ns; None without one.
@@ -23,7 +23,7 @@ class LockStep:
 
     @property
     def is_due(self) -> bool:
-        """Whether a joint state is to be answered."""
+        """Return whether a joint state is to be answered."""
         return self._due is not None
 
     def sense(self, now: int) -> None:
@@ -35,11 +35,11 @@ class LockStep:
         self._due = None
 
     def has_given_up(self, now: int) -> bool:
-        """Whether the chunk was waited for too long."""
+        """Return whether the chunk was waited for too long."""
         return self.on and self._due is not None and now - self._due >= self._chunk_patience
 
     def waits(self, now: int, *, has_plan: bool, human: Intervention | None, stamp: int) -> bool:
-        """Whether to wait for the chunk, or for the command of a human who acts at this moment.
+        """Return whether to wait for the chunk, or for the command of a human who acts at this moment.
 
         Args:
             now: steady time, ns.

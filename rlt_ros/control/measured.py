@@ -54,7 +54,7 @@ class MeasuredJoints:
             )
 
     def is_restart(self, stamp: int) -> bool:
-        """Whether the clock of a checked joint state was set back since the newest one."""
+        """Return whether the clock of a checked joint state was set back since the newest one."""
         return 0 < stamp < self.stamp
 
     def take(self, stamp: int, positions: Array, now: int) -> bool:
@@ -81,7 +81,7 @@ class MeasuredJoints:
         return nearest_turn(position, self.positions[: len(position)], self._continuous)
 
     def silent(self, now: int) -> bool:
-        """Whether the newest joint state is too old at steady time `now`, ns."""
+        """Return whether the newest joint state is too old at steady time `now`, ns."""
         return self._watch.silent(self.time(now))
 
     def time(self, now: int) -> int:

@@ -114,11 +114,11 @@ class Setpoint:
             self._leap(measured)
 
     def is_obstructed(self, measured: Array, now: int) -> bool:
-        """Whether the setpoint cannot be commanded from where it is: too far from the arm, or it leapt just now."""
+        """Return whether the setpoint cannot be commanded: it is too far from the arm, or leapt just now."""
         return self.is_away(measured) or not self._may_leap(self.position, now, margin=1.0)
 
     def is_away(self, measured: Array) -> bool:
-        """Whether one step at the speed limit does not bring the setpoint within the lead of the measured arm."""
+        """Return whether a step at the speed limit leaves the setpoint outside the lead of the measured arm."""
         reach = self._limits.lead + self._safety.step
         return bool((np.abs(self.position - measured) > reach).any())
 
@@ -186,12 +186,12 @@ class Setpoint:
         self._lag = np.zeros(self._limits.dim)
 
     def _leap_again(self, measured: Array, now: int) -> Array | None:
-        """Where the arm is by now, once it may be sent; None before, and where nothing of ours is in force."""
+        """Follow the arm at once; the command, or None while it must not be sent or nothing of ours is in force."""
         self._leap(measured)
         return self._released(self.position, now) if self._in_force else None
 
     def _may_leap(self, command: Array, now: int, margin: float = 0.0) -> bool:
-        """Whether the speed limit allows for a leap in the time since the newest command that was sent.
+        """Return whether the speed limit allows for a leap in the time since the newest command that was sent.
 
         Args:
             command: (J,) rad, where it leads to.
@@ -219,6 +219,6 @@ class Setpoint:
         self._lag = np.minimum(np.abs(self.position - measured), self._slack)
 
     def _was_moved(self, measured: Array, *, closely: bool) -> bool:
-        """Whether the arm is further from its setpoint than it lags by itself."""
+        """Return whether the arm is further from its setpoint than it lags by itself."""
         least = np.minimum(np.maximum(self._lag, _SAG), self._slack) if closely else self._slack
         return bool((np.abs(measured - self.position) > least).any())

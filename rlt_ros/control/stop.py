@@ -26,10 +26,10 @@ class Stop:
         self.powerless = pressed
 
     def active(self, now: int) -> bool:
-        """Whether the arm is stopped at steady time `now`, ns."""
+        """Return whether the arm is stopped at steady time `now`, ns."""
         return self.pressed or self._watch.silent(now)
 
     def released(self, active: bool) -> bool:
-        """Whether a stop that was active in the control step before is not `active` in this one."""
+        """Return whether a stop that was active in the control step before is not `active` in this one."""
         before, self._before = self._before, active
         return before and not active

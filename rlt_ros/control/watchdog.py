@@ -23,7 +23,7 @@ class Watchdog:
         self._fed = None
 
     def silent(self, now: int) -> bool:
-        """Whether the input has been silent for longer than the timeout at `now`, ns."""
+        """Return whether the input has been silent for longer than the timeout at `now`, ns."""
         if self._timeout == 0:
             return False
         return self._fed is None or now - self._fed > self._timeout

@@ -254,7 +254,7 @@ class _Waiting:
         self.missing = Counter(self._archive_of(name) for name in self._users)
 
     def wants(self, name: str) -> bool:
-        """Whether a file is needed that has not come."""
+        """Return whether a file is needed that has not come."""
         return bool(self._users.get(name)) and not self._whole(name)
 
     def arrived(self, name: str, frame: int, path: Path) -> list[EpisodeRef]:

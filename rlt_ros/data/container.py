@@ -137,7 +137,7 @@ class Container(Protocol):
 
 
 def is_description(path: str) -> bool:
-    """Whether a file describes the whole data set."""
+    """Return whether a file describes the whole data set."""
     return _DESCRIPTION.search(path) is not None
 
 

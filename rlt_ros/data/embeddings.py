@@ -83,7 +83,7 @@ class EmbeddingFolder:
         self._vla, self._choice = vla, choice
 
     def done(self, name: str, source: str) -> bool:
-        """Whether the episode is embedded as it is now: its recording has the fingerprint ``source``."""
+        """Return whether the episode is embedded as it is now: its recording has the fingerprint ``source``."""
         try:
             kept: Any = read_json_file(self._meta(name))
         except DocumentError:

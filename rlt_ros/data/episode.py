@@ -73,7 +73,7 @@ class Episode:
     human: NDArray[np.bool_]
     """(T,) rows in which a human had taken over from a policy."""
     success: bool | None
-    """Whether the task was done; None where the data set does not say."""
+    """Success of the task; None where the data set does not say."""
     cameras: Mapping[str, Camera]
     notes: tuple[Note, ...] = ()
     """Remarks on a recording that can be used all the same."""

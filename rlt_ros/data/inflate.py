@@ -69,7 +69,7 @@ class InflatedReader:
             pass
 
     def at_end(self) -> bool:
-        """Whether no byte is left."""
+        """Return whether no byte is left."""
         return not self._chunk and not self._next()
 
     def where(self) -> str:

@@ -140,7 +140,7 @@ class LeRobotDataset:
 
     @property
     def has_grippers(self) -> bool:
-        """Whether a gripper convention is to be found out."""
+        """Return whether a gripper convention is to be found out."""
         return self._fields is not None or set(agibot.GRIPPERS) <= set(self._joints.names)
 
     @property

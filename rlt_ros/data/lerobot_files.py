@@ -46,7 +46,7 @@ class Shape:
     cameras: Mapping[str, tuple[int, int]]
     """Camera → height and width."""
     success: bool
-    """Whether episodes say how they ended."""
+    """Episodes have a success label."""
 
     @classmethod
     def of(cls, meta: Mapping[str, Any]) -> Shape:

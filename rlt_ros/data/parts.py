@@ -74,7 +74,7 @@ class Archive:
 
 
 def is_part(path: Path) -> bool:
-    """Whether a file's name is that of an archive or of a part of one."""
+    """Return whether a file's name is that of an archive or of a part of one."""
     return _NAME.match(path.name) is not None
 
 

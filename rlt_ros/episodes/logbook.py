@@ -69,7 +69,7 @@ class Logbook:
         )
 
     def progress(self) -> str:
-        """How far the plan is, in words."""
+        """Describe the progress of the plan."""
         stage = self.stage
         if stage is None:
             return "the plan is done"

@@ -178,7 +178,7 @@ class EpisodeMachine:
 
     @property
     def may_begin(self) -> bool:
-        """Whether the next episode may begin."""
+        """Return whether the next episode may begin."""
         over = self.state.phase in (Phase.IDLE, Phase.DONE)
         return over and self._started and not self._stopped and not self._pressed
 
@@ -191,7 +191,7 @@ class EpisodeMachine:
 
     @property
     def running(self) -> bool:
-        """Whether an episode is running, its reset included."""
+        """Return whether an episode is running, its reset included."""
         return self.state.phase not in (Phase.IDLE, Phase.DONE)
 
     # -- what comes in -----------------------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ class Goal:
         return self.minutes if self.minutes is not None else self.episodes
 
     def progress(self, records: Sequence[Record]) -> str:
-        """How much is done of how much, in words."""
+        """Describe the share of the plan that is done."""
         done = self.done(records)
         if self.minutes is not None:
             return f"{done:.1f} of {self.minutes:g} robot minutes"
@@ -152,7 +152,7 @@ class Narrator:
 
 
 def outcome(record: Record) -> str:
-    """How an episode ended; one that the operator finished is a failure of the policy."""
+    """Describe the outcome of an episode; one that the operator finished is a failure of the policy."""
     steps = f" after {record['steps']} steps" if record["steps"] else ""
     if record["human_share"]:
         how = "finished" if record["success"] else "not finished either"

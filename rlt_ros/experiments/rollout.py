@@ -68,7 +68,7 @@ class Episode:
 
     @property
     def success(self) -> bool:
-        """Whether the tool was mated in time."""
+        """Return whether the tool was mated in time."""
         return self.end is End.SUCCESS
 
 

@@ -1,4 +1,4 @@
-"""Where the nodes of the graph run, as far as discovery shows it.
+"""Host and process of each node in the graph, as far as discovery shows them.
 
 Cyclone DDS announces host and process of each participant; rclpy has no call for them, so there only names are known.
 """
@@ -33,7 +33,7 @@ class Presence:
 
     @property
     def seems_dead(self) -> bool:
-        """Whether its process is of this host and has ended; false where unknown.
+        """Return whether its process is of this host and has ended; false where unknown.
 
         A container may share the host's name and not its processes, so this alone proves nothing.
         """

@@ -175,7 +175,7 @@ class Sensors:
         self.position: tuple[int, Array] | None = None
         """Stamp and positions (A,) of the joint state just read."""
         self.relocated = False
-        """Whether the arm cannot have moved there from the joint state before."""
+        """The arm cannot have moved there from the joint state before."""
         self.encodings: dict[str, str] = {}
         """Topic of a camera → encoding of its pictures, where it is not the profile's."""
 

@@ -40,7 +40,7 @@ _MONITOR_REMEDY = "It publishes the views already, for RViz too; a second one is
 
 @dataclass(frozen=True)
 class Claim:
-    """What a node has for itself in the graph.
+    """Names in the graph that one node alone may have.
 
     Attributes:
         node: full name.
@@ -101,7 +101,7 @@ def require_alone(claims: Callable[[Node], Sequence[Claim]]) -> None:
 
 
 def claim_of(executable: str, args: Iterable[str], node: Node) -> Claim:
-    """What the node of this process will claim.
+    """Claim of the node in this process.
 
     Args:
         executable: which node.
@@ -117,7 +117,7 @@ def claim_of(executable: str, args: Iterable[str], node: Node) -> Claim:
 
 
 def graph_claims(specs: Iterable[NodeSpec]) -> list[Claim]:
-    """What all nodes of a graph will claim."""
+    """Claims of all nodes of a graph."""
     claims = []
     for spec in (one for one in specs if one.package == "rlt_ros"):
         robot, moved = str(spec.parameters["robot"]), dict(spec.remappings)
@@ -162,7 +162,7 @@ class _Lookout:
         return f"{one.node} ({heard})" if heard and not one.pid else str(one)
 
     def is_alive(self, one: Presence) -> bool:
-        """Whether its process is known to run, and it is not merely a lease that has not ended."""
+        """Return whether its process is known to run, and it is not merely a lease that has not ended."""
         return one.node in self._processes or bool(one.pid and not one.seems_dead)
 
     def _is_ours(self, one: Presence) -> bool:

@@ -110,7 +110,7 @@ class CommandPublishers:
 
     @property
     def is_open(self) -> bool:
-        """Whether commands can be published."""
+        """Return whether commands can be published."""
         return bool(self._publishers)
 
     def open(self) -> None:

@@ -19,7 +19,7 @@ class EStop:
 
     @property
     def pressed(self) -> bool:
-        """Whether any is."""
+        """Return whether any is."""
         return self._button or self._hardware
 
     def on_button(self, message: Any) -> None:

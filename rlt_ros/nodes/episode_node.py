@@ -282,7 +282,7 @@ class EpisodeNode(Node):
         return ""
 
     def _is_home(self) -> bool:
-        """Whether the arm is where an episode may begin; otherwise the reset is not done, whoever says so."""
+        """Return whether the arm is where an episode may begin; otherwise the reset is not done, whoever says so."""
         if self._home is None or self._config.reset_tolerance == 0.0:
             return True
         if self._arm is None:

@@ -40,7 +40,7 @@ class Step(NamedTuple):
 
     @property
     def moves(self) -> bool:
-        """Whether somebody commands the arm, which otherwise holds."""
+        """Return whether somebody commands the arm, which otherwise holds."""
         return self.source != ExecutedStep.SOURCE_HOLD
 
 

@@ -36,7 +36,7 @@ class GripperGoals:
         self._level, self._what = OK, "no goal was sent yet"
 
     def was_lost(self) -> bool:
-        """Whether the newest goal did not arrive, or was refused; said once."""
+        """Return whether the newest goal did not arrive, or was refused; said once."""
         if self._unanswered_since is not None and time.monotonic() - self._unanswered_since > RETRY:
             self._unanswered_since, self._lost = None, True
             self._counts["goals_unanswered"] += 1

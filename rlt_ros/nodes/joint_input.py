@@ -100,7 +100,7 @@ class JointInput:
         stamp = to_ns(message.header.stamp)
         try:
             raw = self._order.positions(message.name, message.position)
-            velocities = self._velocities(message, raw)
+            velocities = self._velocities(message)
             state = self._tracker.update(stamp, raw, now=time.monotonic_ns(), commanding=self._commanding())
         except JointStateError as error:
             self._dropped.add("unusable joint state", str(error))
@@ -118,10 +118,10 @@ class JointInput:
             )
         self._take(ArmState(stamp, state.positions, velocities, state.relocated, message))
 
-    def _velocities(self, message: Any, positions: Array) -> Array:
+    def _velocities(self, message: Any) -> Array:
         if not self._reads_velocities:
-            return np.full(positions.shape, np.nan)
-        return self._tracker.believable(self._order.pick(message.name, message.position, message.velocity)[1])
+            return np.full(self.joints.dim, np.nan)
+        return self._tracker.believable(self._order.velocities(message.name, message.velocity))
 
     def _sources(self) -> str:
         """Names of the nodes that publish the joint states, in words, where a topic has more than one."""

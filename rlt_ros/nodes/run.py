@@ -148,7 +148,7 @@ class _Run:
         return True
 
     def _is_shut_down(self) -> bool:
-        """Whether the process has been in the graph and its context is down; before `init` it is down too."""
+        """Return whether the process has been in the graph and its context is down; before `init` it is down too."""
         return self._joined and not ok()
 
 

@@ -28,11 +28,11 @@ class RunFilter:
         self._dropped = Dropped(diagnostics, "runs") if self.run_id else None
 
     def stamps(self, msg_type: type[Any]) -> bool:
-        """Whether messages of a type are sent with the id of the run."""
+        """Return whether messages of a type are sent with the id of the run."""
         return bool(self.run_id) and carries_run(msg_type)
 
     def takes(self, kind: str, run_id: str, topic: str) -> bool:
-        """Whether a message is of this run; one of another is counted, and a warning names that run.
+        """Return whether a message is of this run; one of another is counted, and a warning names that run.
 
         Args:
             kind: name of the message type, e.g. ``ActionChunk``.
@@ -73,7 +73,7 @@ class RunPublisher:
 
 
 def carries_run(msg_type: type[Any]) -> bool:
-    """Whether messages of a type have the id of a run."""
+    """Return whether messages of a type have the id of a run."""
     return "run_id" in msg_type.get_fields_and_field_types()
 
 

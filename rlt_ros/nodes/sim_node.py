@@ -288,7 +288,7 @@ class SimNode(Node):
 
     @property
     def _on_request_only(self) -> bool:
-        """Whether nobody looks at a picture that was not asked for."""
+        """Return whether nobody looks at a picture that was not asked for."""
         stored = self._episode.phase is Phase.CRITICAL and not self._episode.eval
         spares = self._config.spare_pictures and not self._asked_ahead
         return self._config.lock_step and spares and not stored

@@ -73,7 +73,7 @@ def _encoding(connection: Any) -> str:
 
 
 def _is_complete(reader: Any) -> bool:
-    """Whether statistics, chunk index and message index agree: writers may leave each of them out, or empty."""
+    """Return whether statistics, chunk index and message index agree: writers may leave each of them out, or empty."""
     chunks, total = reader.storage.chunks, reader.message_count
     counted = sum(connection.msgcount for connection in reader.connections)
     reached = sum(sum(chunk.channel_count.values()) for chunk in chunks)

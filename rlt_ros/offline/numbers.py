@@ -82,7 +82,7 @@ class Numbering:
         return (1 + int(made[:5], 16)) * LARGEST_EPISODE
 
     def _fits(self, number: int, windows: list[Window]) -> bool:
-        """Whether nothing is stored under a number, or only what is the same."""
+        """Return whether nothing is stored under a number, or only what is the same."""
         there = self._stored.of(number)
         if not there:
             return True
@@ -91,7 +91,7 @@ class Numbering:
 
 
 def same_row(stored: Window, made: Window, z_type: torch.dtype) -> bool:
-    """Whether a row that was stored is the one that was made, whatever their episodes are called."""
+    """Return whether a row that was stored is the one that was made, whatever their episodes are called."""
     for field in dataclasses.fields(Window):
         if field.name != "episode" and not np.array_equal(
             _as_stored(field.name, getattr(stored, field.name), z_type),

@@ -56,13 +56,20 @@ class JointOrder:
         Raises:
             JointStateError: a joint is missing, the lengths differ, or a value is not finite.
         """
-        measured = self.positions(names, position)
+        return self.positions(names, position), self.velocities(names, velocity)
+
+    def velocities(self, names: Sequence[str], velocity: Sequence[float]) -> Array:
+        """Velocities (A,) of the arm alone, NaN where the driver has none.
+
+        Raises:
+            JointStateError: a joint is missing, the lengths differ, or a value is infinite.
+        """
         if not len(velocity):
-            return measured, np.full(measured.shape, np.nan)
+            return np.full(len(self._joints), np.nan)
         speeds = self._values(names, velocity, "velocities")
         if np.isinf(speeds).any():
             raise JointStateError(f"velocities {speeds} must be finite")
-        return measured, speeds
+        return speeds
 
     def positions(self, names: Sequence[str], position: Sequence[float]) -> Array:
         """Positions (A,) of the arm alone.
@@ -109,7 +116,7 @@ class JointGatherer:
         self._named: dict[str, tuple[int, float, float]] = {}
         self._seen: set[str] = set()
         self.complete = False
-        """Whether all joints were ever gathered."""
+        """All joints were gathered at least once."""
 
     @property
     def missing(self) -> list[str]:

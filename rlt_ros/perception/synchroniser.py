@@ -138,7 +138,7 @@ class Synchroniser:
             track.clear()
 
     def _is_usable(self, what: str, stamp: int, newest: int | None, now: int | None) -> bool:
-        """Whether a sample may be added; otherwise it is counted. A clock that was set back makes everything new."""
+        """Return whether to add a sample, else count it. A clock that was set back makes everything new."""
         if stamp <= 0:
             self._drop(f"{what} without stamp", "its driver must stamp it")
             return False
@@ -182,7 +182,7 @@ class Synchroniser:
         return made
 
     def _is_decided(self, stamp: int) -> bool:
-        """Whether no sample that comes later can be nearer to ``stamp`` than those at hand."""
+        """Return whether no sample that comes later can be nearer to ``stamp`` than those at hand."""
         joints = self._joints.newest
         return (
             joints is not None

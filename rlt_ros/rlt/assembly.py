@@ -187,7 +187,7 @@ class Assembly:
         return Assembled(end, windows, complete) if end else None
 
     def _lacks(self, episode: _Episode) -> bool:
-        """Whether waiting for more of an episode that is over makes sense."""
+        """Return whether waiting for more of an episode that is over makes sense."""
         return not episode.spoiled and bool(self._missing(episode))
 
     def _missing(self, episode: _Episode) -> str:

@@ -83,7 +83,7 @@ class Learner:
 
     @property
     def warming_up(self) -> bool:
-        """Whether the critics still learn the base policy's value while the actor clones the reference."""
+        """Return whether the critics still learn the base policy's value while the actor clones the reference."""
         return self.critic_steps < self.config.warmup_updates
 
     def fit_scale(self, rows: Batch) -> None:

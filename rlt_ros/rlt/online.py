@@ -137,7 +137,7 @@ class OnlineLearner:
 
     @property
     def acting(self) -> bool:
-        """Whether the actor may take over from the VLA."""
+        """Return whether the actor may take over from the VLA."""
         return self.debt.is_open and not self.learner.warming_up
 
     @property

@@ -44,7 +44,7 @@ class CounterPage:
         self._counters[_COMMITTED] = stop
 
     def is_flushed(self, stop: int) -> bool:
-        """Whether every row before number ``stop`` is known to be on the disk."""
+        """Return whether every row before number ``stop`` is known to be on the disk."""
         return self._pair(_SYNCED) == (stop, stop)
 
     def note_flushed(self, stop: int) -> None:
@@ -53,7 +53,7 @@ class CounterPage:
         self._counters[_SYNCED] = stop
 
     def is_of_this_boot(self) -> bool:
-        """Whether the machine has run since the writer noted its boot id."""
+        """Return whether the machine has run since the writer noted its boot id."""
         return np.array_equal(self._boot, _boot_id())
 
     def note_boot(self) -> None:
@@ -63,7 +63,7 @@ class CounterPage:
         self._boot[:] = boot
 
     def has_copies(self) -> bool:
-        """Whether this version has written the page; a version before wrote no complements."""
+        """Return whether this version has written the page; a version before wrote no complements."""
         return bool(self._complements.any())
 
     def faults(self) -> list[str]:

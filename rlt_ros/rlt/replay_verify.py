@@ -81,7 +81,7 @@ def blocks(first: int, stop: int, size: int = 256) -> Iterator[NDArray[np.int64]
 
 
 def _in_range(values: Tensor) -> bool:
-    """Whether no value is beyond the range; compares bit patterns, four times as fast as half-precision numbers.
+    """Return whether no value is beyond the range; compares bit patterns, four times as fast as half-precision numbers.
 
     Patterns of one sign are ordered as their magnitudes, infinity and NaN above all. As signed integers the greatest is
     that of the positive numbers, as unsigned ones that of the negative.

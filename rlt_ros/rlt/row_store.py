@@ -245,5 +245,5 @@ def episode_offset(robot: str) -> int:
 
 
 def distinct(robots: Sequence[str]) -> bool:
-    """Whether there are robots, and their episodes stay apart."""
+    """Return whether there are robots, and their episodes stay apart."""
     return bool(robots) and len({episode_offset(name) for name in robots}) == len(robots)

@@ -67,7 +67,7 @@ def episode_line(
 
 
 def unaided(record: Mapping[str, Any]) -> bool:
-    """Whether an episode succeeded without a human: one that the operator had to finish is no success of the policy."""
+    """Return whether the policy succeeded: an episode that the operator had to finish is no success of it."""
     return bool(record["success"]) and not record["human_share"]
 
 

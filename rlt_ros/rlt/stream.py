@@ -43,7 +43,7 @@ class Ending(enum.IntEnum):
 
     @property
     def terminated(self) -> bool:
-        """Whether nothing comes after it; time-out and abort cut an episode that would have gone on."""
+        """Return whether nothing comes after it; time-out and abort cut an episode that would have gone on."""
         return self in (Ending.SUCCESS, Ending.FAILURE)
 
 
@@ -185,7 +185,7 @@ class ChunkRequest:
     expected: np.ndarray[Any, np.dtype[np.float64]] | None = None
 
     def same(self, other: ChunkRequest) -> bool:
-        """Whether both ask for the same chunk, perhaps at another time."""
+        """Return whether both ask for the same chunk, perhaps at another time."""
         return (self.episode, self.step, self.phase) == (other.episode, other.step, other.phase)
 
 

@@ -124,7 +124,7 @@ class ChangesOnly:
         self._not_before = -math.inf
 
     def passes(self, value: float, now: float) -> bool:
-        """Whether to send ``value`` at ``now`` s; if so it counts as sent."""
+        """Return whether to send ``value`` at ``now`` s; if so it counts as sent."""
         if now < self._not_before:
             return False
         if self._sent is not None:

@@ -91,7 +91,7 @@ class CameraProfile:
 
     @property
     def is_compressed(self) -> bool:
-        """Whether it sends files."""
+        """Return whether it sends files."""
         return self.encoding == COMPRESSED
 
     @property

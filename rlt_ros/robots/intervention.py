@@ -21,7 +21,7 @@ class TakeOver(enum.IntEnum):
 
     @property
     def commands(self) -> bool:
-        """Whether the human says where the arm goes."""
+        """Return whether the human says where the arm goes."""
         return self in (TakeOver.BLENDING, TakeOver.ENGAGED)
 
 

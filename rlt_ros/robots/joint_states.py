@@ -38,7 +38,7 @@ class JointStateReader:
 
     @property
     def is_plain(self) -> bool:
-        """Whether messages need no reading: one driver that has the robot's names and rad."""
+        """Return whether messages need no reading: one driver that has the robot's names and rad."""
         (*others, part) = self._parts
         return not others and not part.message_names and part.joint_order is None and part.unit == "rad"
 

@@ -109,7 +109,7 @@ class _Candidate:
 
     @property
     def persists(self) -> bool:
-        """Whether enough states over enough time agree."""
+        """Return whether enough states over enough time agree."""
         span = _elapsed(self.began, (self.stamp, self.now))
         return self.count >= PERSISTENT_STATES and abs(span) >= PERSISTENT_TIME
 
@@ -134,7 +134,7 @@ class JointTracker:
         self._jumped: tuple[int, Array] | None = None
         self._returns: deque[int] = deque(maxlen=_RETURNS)
         self.alternates = False
-        """Whether two sources publish these joints in turn; nothing is accepted then."""
+        """Two sources publish these joints in turn; nothing is accepted meanwhile."""
 
     def update(self, stamp: int, positions: Array, *, now: int, commanding: bool = False) -> TrackedState:
         """The trusted state of a message.
@@ -244,7 +244,7 @@ class JointTracker:
         return self._last
 
     def _is_at_candidate(self, raw: Array) -> bool:
-        """Whether a state is nearer to the candidate than to the last accepted one.
+        """Return whether a state is nearer to the candidate than to the last accepted one.
 
         Otherwise a jump would turn into motion as the last accepted state grows old.
         """

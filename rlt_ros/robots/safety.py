@@ -170,7 +170,7 @@ class SafetyFilter:
         self.hit = Limit.NONE
         """Limits that changed the last command."""
         self.within_lead = False
-        """Whether the last command may be sent: no joint of it is further than the lead from the measured arm."""
+        """Return whether no joint of the last command is further than the lead from the measured arm."""
         self.cut = 0
         """Commands that a limit changed."""
         self.refused = 0
@@ -188,7 +188,7 @@ class SafetyFilter:
 
     @property
     def is_moving(self) -> bool:
-        """Whether the last command differs from the one before."""
+        """Return whether the last command differs from the one before."""
         return bool(self._moved.any())
 
     def reset(self, position: Array) -> None:

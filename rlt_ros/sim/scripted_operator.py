@@ -32,7 +32,7 @@ class ScriptedOperator:
 
     @property
     def acts(self) -> bool:
-        """Whether the operator has taken over."""
+        """Return whether the operator has taken over."""
         return self._human is not None
 
     def watch(self) -> None:

@@ -101,7 +101,7 @@ class Session:
 
     @property
     def pictures_are_due(self) -> bool:
-        """Whether the cameras expose at this step."""
+        """Return whether the cameras expose at this step."""
         return (self._step - self._camera_step) % self._every == 0
 
     def renew_pictures(self) -> None:
@@ -158,7 +158,7 @@ class Session:
 
     @property
     def human_acts(self) -> bool:
-        """Whether the operator has taken over."""
+        """Return whether the operator has taken over."""
         return bool(self._watched and self._operator and self._operator.acts)
 
     def help_if_stuck(self) -> None:

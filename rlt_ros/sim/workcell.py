@@ -159,7 +159,7 @@ class Workcell:
 
     @property
     def critical(self) -> bool:
-        """Whether the tip has come so near to the socket that the precise part begins. Privileged."""
+        """Return whether the tip has come so near to the socket that the precise part begins. Privileged."""
         return self.task.critical(self.relative)
 
     @property

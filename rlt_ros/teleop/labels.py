@@ -41,7 +41,7 @@ class Labels:
         self._held: frozenset[str] = frozenset()
         self._given: set[tuple[int, Event]] = set()
         self.stopped = False
-        """Whether the e-stop is pressed; then `start` releases it and means nothing else."""
+        """The e-stop is pressed; then `start` releases it and means nothing else."""
         self.ignored = 0
         """Presses that meant nothing in the phase of the episode, or came after the label."""
 

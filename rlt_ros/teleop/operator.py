@@ -74,11 +74,11 @@ class Operator:
         return "" if self._raw is None else self._layout.lacking(self._raw)
 
     def lost(self, now: int) -> bool:
-        """Whether the device is silent at steady time `now`, ns."""
+        """Return whether the device is silent at steady time `now`, ns."""
         return self._heard is None or now - self._heard > self._stale
 
     def changes_hands(self, now: int) -> bool:
-        """Whether the human just took hold of the arm or let go of it, so that it should be told at once."""
+        """Return whether the human just took hold of the arm or let go of it, so that it should be told at once."""
         sample, phase = self._sample, self._machine.phase
         if sample is None or self.lost(now):
             return False

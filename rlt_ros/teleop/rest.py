@@ -42,7 +42,7 @@ class RestGate:
 
     @property
     def is_open(self) -> bool:
-        """Whether everything that moves the arm was seen at rest."""
+        """Return whether everything that moves the arm was seen at rest."""
         return self._released and not self._waiting
 
     def update(self, raw: Raw, now: int) -> None:
@@ -77,7 +77,7 @@ class RestGate:
         return "" if self._released else "the dead-man button was held when the device appeared: let go of it"
 
     def _rests_at_end(self, number: int, value: float, now: int) -> bool:
-        """Whether an axis stays at its end although no one wants to move the arm: it is a trigger."""
+        """Return whether an axis stays at its end although no one wants to move the arm: it is a trigger."""
         if not (np.isfinite(value) and abs(value) >= _END):
             return False
         return now - self._ends.setdefault(number, now) >= _RESTS_AT_END

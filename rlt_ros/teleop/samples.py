@@ -28,7 +28,7 @@ class Raw:
     connection: int = 0
 
     def same_device(self, other: Raw) -> bool:
-        """Whether both can be of one device that was connected all the while."""
+        """Return whether both can be of one device that was connected all the while."""
         # A SpaceMouse gets more buttons as they are pressed.
         same = len(self.axes) == len(other.axes) and len(self.buttons) <= len(other.buttons)
         return same and self.connection == other.connection

@@ -49,7 +49,7 @@ class Finding:
 
     @property
     def fits(self) -> bool:
-        """Whether both agree."""
+        """Return whether both agree."""
         return not self.remedy
 
 
@@ -169,7 +169,7 @@ def spread_and_cosine(values: Tensor) -> tuple[float, float]:
 
 
 def _alive(subject: str, values: Tensor, *, centred: bool = False) -> Finding:
-    """Whether different pictures make different values (n, K)."""
+    """Return whether different pictures make different values (n, K)."""
     if not torch.isfinite(values).all():
         return Finding(
             subject, "not finite", "must be finite", "check weights and precision (`dtype`) of the VLA"
@@ -190,7 +190,7 @@ def _alive(subject: str, values: Tensor, *, centred: bool = False) -> Finding:
 def _actions(
     chunk: NDArray[np.float64], scale: NDArray[np.float64], home: NDArray[np.float64], profile: RobotProfile
 ) -> Finding:
-    """Whether a reference is something that the arm could do."""
+    """Return whether a reference is something that the arm could do."""
     robot = f"home of `{profile.name}`"
     if not np.isfinite(chunk).all():
         return Finding("reference", "not finite", robot, "check weights and statistics of the VLA")

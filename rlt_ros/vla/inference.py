@@ -193,7 +193,7 @@ class Inference:
 
     @property
     def busy(self) -> bool:
-        """Whether time alone may let :meth:`work` go on."""
+        """Return whether time alone may let :meth:`work` go on."""
         return self._request is not None or any(run.over_since is not None for run in self._runs.values())
 
     # -- what goes out -----------------------------------------------------------------------------------------------
@@ -349,7 +349,7 @@ class Inference:
         return [*self._states(run, frames)]
 
     def _is_seen(self, stamp: int | None) -> bool:
-        """Whether the newest observation is of this moment or later, so that no better one is to come."""
+        """Return whether the newest observation is of this moment or later, so that no better one is to come."""
         newest = self._timeline.newest
         return stamp is not None and newest is not None and newest.observation.stamp >= stamp - _TOLERANCE
 

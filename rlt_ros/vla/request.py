@@ -110,5 +110,5 @@ class Run:
 
     @property
     def stored(self) -> bool:
-        """Whether the replay takes its rows."""
+        """Return whether the replay takes its rows."""
         return not (self.state.eval or self.state.discarded)

@@ -53,7 +53,7 @@ def scan(data: bytes) -> None:
 
 
 def _step(data: bytes, at: int) -> tuple[int, int | None]:
-    """Where the value at ``at`` ends, or its first item begins; items of a list or map, None for another value."""
+    """End of the value at ``at``, or beginning of its first item; items of a list or map, None for others."""
     kind = data[at]
     at += 1
     if kind <= 0x7F or kind >= 0xE0:

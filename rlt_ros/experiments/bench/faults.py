@@ -343,7 +343,7 @@ def _rows(replay: Replay) -> Iterator[tuple[tuple[int, int], bytes]]:
 
 
 def _at_worst_moment(steps: Sequence[Step], *, after: int) -> bool:
-    """Whether a chunk of the actor has just begun, early in an episode that is later than the one named."""
+    """Return whether a chunk of the actor has just begun, early in an episode that is later than the one named."""
     newest = steps[-1] if steps else None
     if newest is None or newest.source != Source.ACTOR or newest.row > 1 or newest.episode <= after:
         return False

@@ -91,12 +91,12 @@ class FaultyDriver:
 
     @property
     def lies(self) -> bool:
-        """Whether joint states are wrong, and not merely missing or unusable."""
+        """Return whether joint states are wrong, and not merely missing or unusable."""
         return self._fault in _LIES
 
     @property
     def is_frozen(self) -> bool:
-        """Whether the driver repeats a position as if the arm stood there, and began when it did.
+        """Return whether the driver repeats a position as if the arm stood there, and began when it did.
 
         Nothing can discover that.
         """

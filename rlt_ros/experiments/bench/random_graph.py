@@ -93,7 +93,7 @@ class RandomGraph:
 
     @property
     def runs(self) -> bool:
-        """Whether an episode runs."""
+        """Return whether an episode runs."""
         return self._controller.episode.phase in (Phase.APPROACH, Phase.CRITICAL)
 
     def step(self, now: int, stamp: int) -> bool:

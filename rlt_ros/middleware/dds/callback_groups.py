@@ -17,7 +17,7 @@ class CallbackGroup:
         raise NotImplementedError
 
     def can_begin(self) -> bool:
-        """Whether :meth:`begin` would do it."""
+        """Return whether :meth:`begin` would do it."""
         raise NotImplementedError
 
 

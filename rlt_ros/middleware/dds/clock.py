@@ -51,7 +51,7 @@ class JumpThreshold:
         self.on_clock_change = on_clock_change
 
     def meets(self, jump: TimeJump) -> bool:
-        """Whether ``jump`` is one of these."""
+        """Return whether ``jump`` is one of these."""
         if jump.clock_change in (ClockChange.ROS_TIME_ACTIVATED, ClockChange.ROS_TIME_DEACTIVATED):
             return self.on_clock_change
         forward, backward = self.min_forward, self.min_backward
@@ -133,7 +133,7 @@ class ROSClock(Clock):
 
     @property
     def ros_time_is_active(self) -> bool:
-        """Whether time is simulated."""
+        """Return whether time is simulated."""
         return self._simulated is not None
 
     def now(self) -> Time:

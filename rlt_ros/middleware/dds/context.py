@@ -48,7 +48,7 @@ class Context:
         self.arguments = Arguments()
 
     def ok(self) -> bool:
-        """Whether there is work to do."""
+        """Return whether there is work to do."""
         return self._ok
 
     @property
@@ -136,7 +136,7 @@ def init(args: Sequence[str] | None = None, *, domain_id: int | None = None) -> 
 
 
 def ok() -> bool:
-    """Whether the process takes part in the graph and nobody asked it to stop."""
+    """Return whether the process takes part in the graph and nobody asked it to stop."""
     return _context.ok()
 
 

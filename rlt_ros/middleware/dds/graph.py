@@ -250,7 +250,7 @@ class Graph:
         return dict(self._read(BuiltinTopicDcpsParticipant, place))
 
     def _read(self, kind: Any, make: Callable[..., _Made]) -> list[_Made]:
-        """What ``make`` makes of each that is alive: of key and C policies, of an endpoint's DDS topic and type too.
+        """Results of ``make`` for each that is alive: of key and C policies, of an endpoint's topic and type too.
 
         The wrapper would make objects of all policies of all endpoints, which takes a hundred times as long. The C
         policies live until this returns.

@@ -44,7 +44,7 @@ class Logger:
         return self._level
 
     def is_enabled_for(self, severity: LoggingSeverity) -> bool:
-        """Whether a line of ``severity`` is written."""
+        """Return whether a line of ``severity`` is written."""
         return severity >= self._level
 
     def debug(self, message: str, **filters: Any) -> bool:

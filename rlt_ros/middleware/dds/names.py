@@ -53,7 +53,7 @@ def expand(name: str, *, node: str, namespace: str) -> str:
 
 
 def matches(pattern: str, node: str) -> bool:
-    """Whether a node of full name ``node`` is meant by ``pattern``, as parameter files write it.
+    """Return whether a node of full name ``node`` is meant by ``pattern``, as parameter files write it.
 
     ``*`` stands for one part of the name, ``**`` for any number of them.
     """

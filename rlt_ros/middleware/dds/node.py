@@ -119,7 +119,7 @@ class Node:
         return [self.declare_parameter(f"{prefix}{name}", *rest) for name, *rest in parameters]
 
     def has_parameter(self, name: str) -> bool:
-        """Whether it was declared."""
+        """Return whether it was declared."""
         return self._parameters.has(name)
 
     def get_parameter(self, name: str) -> Parameter:

@@ -152,7 +152,7 @@ class Parameters:
         return parameter
 
     def has(self, name: str) -> bool:
-        """Whether it was declared."""
+        """Return whether it was declared."""
         return name in self._values
 
     def get(self, name: str) -> Parameter:

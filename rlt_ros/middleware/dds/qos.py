@@ -21,7 +21,7 @@ class HistoryPolicy(enum.IntEnum):
 
 
 class ReliabilityPolicy(enum.IntEnum):
-    """Whether lost samples are sent again."""
+    """Return whether lost samples are sent again."""
 
     SYSTEM_DEFAULT = 0
     RELIABLE = 1
@@ -29,7 +29,7 @@ class ReliabilityPolicy(enum.IntEnum):
 
 
 class DurabilityPolicy(enum.IntEnum):
-    """Whether who joins later gets what was sent before."""
+    """Return whether who joins later gets what was sent before."""
 
     SYSTEM_DEFAULT = 0
     TRANSIENT_LOCAL = 1

@@ -41,7 +41,7 @@ class Timer:
         return self._period
 
     def is_canceled(self) -> bool:
-        """Whether it stands still until :meth:`reset`."""
+        """Return whether it stands still until :meth:`reset`."""
         return self._canceled
 
     def cancel(self) -> None:

@@ -68,10 +68,10 @@ class Task(ABC):
         """Add the geoms of the fixture; origin in the face, z out of it."""
 
     def mated(self, relative: Array) -> bool:
-        """Whether the mate frame's pose `relative` in the face frame (x, y, height m; rotation vector) is mated."""
+        """Return whether the mate frame at `relative` in the face frame (x, y, height m; rotation vector) is mated."""
         sideways = float(np.hypot(relative[0], relative[1]))
         return bool(relative[2] < self.seat and sideways < self.lateral)
 
     def critical(self, relative: Array) -> bool:
-        """Whether the tip is so near to the socket that the precise part begins."""
+        """Return whether the tip is so near to the socket that the precise part begins."""
         return bool(np.linalg.norm(relative[:3] - [0.0, 0.0, self.reach]) < self.critical_distance)

@@ -75,7 +75,7 @@ class Answer:
         return self.actions.shape, self.hidden.shape
 
     def resembles(self, other: Answer) -> bool:
-        """Whether the same model may have given both to one question: noise changes actions, but not embeddings."""
+        """Return whether one model may have given both to one question: noise changes actions, not embeddings."""
         if self.shapes != other.shapes or not np.array_equal(self.mask, other.mask):
             return False
         size = float(np.linalg.norm(other.hidden))

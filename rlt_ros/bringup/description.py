@@ -1,55 +1,16 @@
-"""Which nodes make up the graph for a robot, a task and a mode: the one description of it.
-
-It has two readers: ``rlt-ros launch`` (`rlt_ros.cli.launch`, plain processes) and ``ros2 launch``
-(`rlt_ros.bringup_launch`, `launch/*.launch.py`). Neither adds a node, a parameter or a remapping of its own.
-"""
+"""Nodes of each mode with their parameters and remappings."""
 
 from __future__ import annotations
 
-import json
-import typing
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rlt_ros.rlt.parameters import ConfigError, check, did_you_mean, parameter
-from rlt_ros.run_id import new_run_id
+from rlt_ros.bringup.arguments import MODES, Arguments
+from rlt_ros.bringup.node_spec import NodeSpec
+from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.rviz_config import rviz_config, rviz_file
-
-MODES: Mapping[str, str] = {
-    "train": "learn a task online: base evaluation, warm-up, RL in the critical phase, evaluation",
-    "deploy": "let a learned policy act, without learning and without storing",
-    "collect": "let the frozen VLA act and store its episodes, and what a human does",
-    "offline": "learn from recorded bags, without a robot",
-    "monitor": "watch a graph that is running",
-    "sim": "the simulated robot alone, behind the same topics as the real one",
-}
-"""Mode → what it is for."""
-
-WITHOUT_RUN = ("monitor", "sim")
-"""Modes whose nodes follow every run: views of a graph, and a robot that other launches use."""
-
-ORDER = tuple(
-    f"{name}_node"
-    for name in (
-        "perception",
-        "inference",
-        "executor",
-        "episode",
-        "teleop",
-        "replay",
-        "bag",
-        "learner",
-        "monitor",
-        "record",
-        "sim",
-    )
-)
-"""All nodes of this package, along the way of the data."""
-
-MISCONFIGURED = 2
-"""Exit status of a node that says starting it again would not help."""
 
 _SHARED_TOPICS = ("rlt/policy_update", "rlt/replay_status", "rlt/learner_status")
 """Topics of the replay and the learner, which all robots share."""
@@ -62,182 +23,6 @@ _GIVES_UP_WITHOUT = frozenset(
     {"sim_node", "perception_node", "inference_node", "executor_node", "episode_node"}
 )
 """Nodes without which no robot moves: when one cannot be kept alive, the whole graph stops."""
-
-
-@dataclass(frozen=True)
-class Arguments:
-    """What may be said about a graph; the arguments of every launch file and options of ``rlt-ros launch``."""
-
-    robot: str = parameter(
-        "agibot_g1_geniesim", help="Robot profile: a name from `config/robots/`, or a YAML file's path."
-    )
-    task: str = parameter(
-        "charger",
-        help="Task to do: a name from `config/tasks/`, or a YAML file's path. The VLA needs an RL token of its name, "
-        "and the simulator a scene.",
-    )
-    vla: str = parameter(
-        "builtin",
-        help="Frozen VLA and RL token: `builtin` for those that ship for the robot, a folder of weights, or "
-        "KIND:WHERE[@CARD.yaml] with the kinds transformers, lerobot, openpi and go1.",
-    )
-    sim: bool = parameter(
-        True, help="Start the simulated robot; false where a real one is there, or Genie Sim."
-    )
-    lock_step: bool = parameter(
-        True,
-        help="The simulator waits for every command, so that a slow computer changes nothing but the duration; false "
-        "runs in real time.",
-    )
-    namespace: str = parameter(
-        "", help="Namespace of the robot; several, with commas between, are robots that share one learner."
-    )
-    use_sim_time: str = parameter(
-        "auto",
-        help="Take the time from `/clock`; `auto` does it where `sim` is true, except in the mode monitor.",
-        choices=("auto", "true", "false"),
-    )
-    params_file: str = parameter("", help="ROS parameter file with values that replace the defaults.")
-    rviz: bool = parameter(
-        False, help="Start RViz with a view of the arm, the chunks and the cameras. Needs ROS 2."
-    )
-    teleop: str = parameter(
-        "auto",
-        help="Device of the human at hand; `scripted` is a simulated one that helps where progress stalls, and `auto` "
-        "takes it when a simulated robot learns.",
-        choices=("auto", "none", "joy", "spacenav", "keyboard", "scripted"),
-    )
-    record: bool = parameter(False, help="Record the graph's topics into `OUT/bag`.")
-    bag: str = parameter("", help="Bags to learn from offline; several with commas between.")
-    run_id: str = parameter(
-        "",
-        help="Id of the run, which its nodes' messages carry; those of another run are dropped. Empty makes one, "
-        "except for `sim` and `monitor`, which follow every run.",
-    )
-    out: str = parameter(
-        "runs/graph", help="Folder of the run: replay, checkpoints, episodes. Made if missing."
-    )
-    seed: int = parameter(0, help="Of everything random.", low=0)
-    robot_minutes: float = parameter(
-        9.0, help="Robot time to spend in the critical phase when training.", unit="minutes", low=0.0
-    )
-    eval_episodes: int = parameter(
-        100, help="Episodes of each evaluation before and after training.", unit="episodes", low=0
-    )
-    episodes: int = parameter(
-        0, help="Episodes to deploy or collect; 0 goes on until it is stopped.", unit="episodes", low=0
-    )
-
-    def __post_init__(self) -> None:
-        check(self)
-
-    @property
-    def namespaces(self) -> tuple[str, ...]:
-        """Namespace of each robot, without slashes at the ends."""
-        return tuple(name.strip().strip("/") for name in self.namespace.split(","))
-
-    @property
-    def simulated_time(self) -> bool:
-        """Whether time comes from `/clock`."""
-        return self.sim if self.use_sim_time == "auto" else self.use_sim_time == "true"
-
-
-@dataclass(frozen=True)
-class NodeSpec:
-    """One process of the graph.
-
-    Attributes:
-        package: ROS package; nodes of ``rlt_ros`` run without ROS 2 too, as ``python -m rlt_ros.nodes.EXECUTABLE``.
-        executable: what ``ros2 run PACKAGE`` is told.
-        name: of the node.
-        namespace: without slashes at the ends; empty for the root.
-        parameters: values that replace the node's defaults.
-        params_file: ROS parameter file that ``parameters`` win over; empty for none.
-        remappings: (old, new) topic names.
-        arguments: command line before the ROS arguments.
-        restart: start it again when it dies.
-        critical: stop the graph when it is gone for good.
-        ends_graph: stop the graph when it, and every other one of which this is true, is finished.
-        keys: it reads the keys of the terminal.
-        files: path → text of the files that it reads, which are made at launch.
-    """
-
-    executable: str
-    name: str
-    package: str = "rlt_ros"
-    namespace: str = ""
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    params_file: str = ""
-    remappings: tuple[tuple[str, str], ...] = ()
-    arguments: tuple[str, ...] = ()
-    restart: bool = True
-    critical: bool = False
-    ends_graph: bool = False
-    keys: bool = False
-    files: Mapping[str, str] = field(default_factory=dict)
-
-    def write_files(self) -> None:
-        """Write the files that the process reads, before it is started."""
-        for name, text in self.files.items():
-            path = Path(name)
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-
-    @property
-    def label(self) -> str:
-        """Short and unique in the graph, for people."""
-        short = self.name.removesuffix("_node")
-        return f"{self.namespace}/{short}" if self.namespace else short
-
-    @property
-    def full_name(self) -> str:
-        """Name of the node with its namespace."""
-        return f"/{self.namespace}/{self.name}" if self.namespace else f"/{self.name}"
-
-    def command_line(self) -> list[str]:
-        """What follows the name of the program."""
-        rules = [*self.remappings, *([("__ns", f"/{self.namespace}")] if self.namespace else [])]
-        words = [item for old, new in (("__node", self.name), *rules) for item in ("-r", f"{old}:={new}")]
-        if self.params_file:
-            words += ["--params-file", self.params_file]
-        # JSON is YAML too, and leaves no doubt about what is text.
-        for name, value in self.parameters.items():
-            words += ["-p", f"{name}:={json.dumps(value)}"]
-        return [*self.arguments, "--ros-args", *words]
-
-
-def from_text(values: Mapping[str, str], *, origin: str) -> Arguments:
-    """Arguments from a command line, where every value is text.
-
-    Raises:
-        ConfigError: a name is unknown, or a value does not fit.
-    """
-    hints = typing.get_type_hints(Arguments)
-    unknown = sorted(values.keys() - hints.keys())
-    if unknown:
-        hint = did_you_mean(unknown[0], hints)
-        raise ConfigError(f"{origin}: `{unknown[0]}` is unknown; {hint}allowed: {', '.join(hints)}")
-    try:
-        return Arguments(**{name: _parsed(name, text, hints[name]) for name, text in values.items()})
-    except ConfigError as error:
-        raise ConfigError(f"{origin}: {error}") from None
-
-
-def as_text(value: Any) -> str:
-    """A value as a command line has it; what :func:`from_text` reads."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def with_run(mode: str, arguments: Arguments) -> Arguments:
-    """The arguments with a new run id, where the mode makes a run and none was chosen."""
-    if arguments.run_id or mode in WITHOUT_RUN:
-        return arguments
-    return replace(arguments, run_id=new_run_id())
-
-
-def simulates(specs: Sequence[NodeSpec]) -> bool:
-    """Whether a simulated robot is among the nodes."""
-    return any(spec.executable == "sim_node" for spec in specs)
 
 
 def graph(mode: str, arguments: Arguments, *, ros: bool | None = None) -> list[NodeSpec]:
@@ -261,13 +46,6 @@ def graph(mode: str, arguments: Arguments, *, ros: bool | None = None) -> list[N
     if not any(spec.package in drivers for spec in specs) or (_on_rclpy() if ros is None else ros):
         return specs
     return [spec for spec in specs if spec.package not in drivers]
-
-
-def stop_order(specs: list[NodeSpec]) -> list[NodeSpec]:
-    """The nodes in the order in which they are stopped: who moves the arm first, who keeps the data late."""
-    order = ("episode", "teleop", "executor", "inference", "perception", "learner", "replay", "bag", "record")
-    rank = {f"{name}_node": index for index, name in enumerate(order)}
-    return sorted(specs, key=lambda spec: rank.get(spec.executable, len(order)))
 
 
 def _check(mode: str, arguments: Arguments) -> None:
@@ -294,7 +72,7 @@ def _check(mode: str, arguments: Arguments) -> None:
 
 
 def _robots(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
-    """What each robot has for itself, those of one robot after those of the other."""
+    """Nodes of each robot, one robot after the other."""
     episodes = _episodes_folder(mode, arguments)
     for index, namespace in enumerate(arguments.namespaces):
         if arguments.sim:
@@ -347,7 +125,7 @@ def _teleop(arguments: Arguments, namespace: str) -> Iterator[NodeSpec]:
 
 
 def _on_rclpy() -> bool:
-    """Whether nodes run on ROS 2, whose drivers then read the devices; without it, teleop_node does."""
+    """Return whether nodes run on ROS 2, whose drivers then read the devices; without it, teleop_node does."""
     # Imported here: where ROS 2 is sourced for another Python, this import fails, and help must work all the same.
     from rlt_ros.middleware.choice import IMPLEMENTATION
 
@@ -415,7 +193,7 @@ def _plan(mode: str, arguments: Arguments) -> list[str]:
 
 
 def _episodes_folder(mode: str, arguments: Arguments) -> Path:
-    """Where the episodes are written down: a deployment begins anew each time, all else goes on."""
+    """Folder of the episodes: each deployment has a new one, every other mode continues its own."""
     out = Path(arguments.out)
     if mode != "deploy":
         return out
@@ -486,15 +264,3 @@ def _shared_node(
         critical=critical,
         ends_graph=ends_graph,
     )
-
-
-def _parsed(name: str, text: str, kind: type) -> Any:
-    if kind is str:
-        return text
-    try:
-        if kind is bool:
-            return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
-        return kind(text)
-    except (KeyError, ValueError):
-        wanted = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
-        raise ConfigError(f"`{name}` is `{text}`; it must be {wanted}") from None

@@ -11,12 +11,12 @@ from rlt_ros.rlt.run_folder import EPISODES_FILE, TRAINING_PHASES, of_phase
 
 
 def has_report(arguments: Arguments) -> bool:
-    """Whether a training is reported: one simulated robot that is evaluated before and after."""
+    """Return whether a training is reported: one simulated robot that is evaluated before and after."""
     return arguments.sim and len(arguments.namespaces) == 1 and arguments.eval_episodes > 0
 
 
 def is_trained(arguments: Arguments) -> bool:
-    """Whether every robot has done its evaluations and its minutes."""
+    """Return whether every robot has done its evaluations and its minutes."""
     for name in arguments.namespaces:
         records = _records(arguments, name)
         evaluated = min(len(of_phase(records, phase)) for phase in ("eval_base", "eval_rlt"))
@@ -26,7 +26,7 @@ def is_trained(arguments: Arguments) -> bool:
 
 
 def stopped_text(mode: str, arguments: Arguments) -> str:
-    """How far a launch was stopped, and how it continues, in one line."""
+    """Describe in one line how far a launch came, and how it continues."""
     if mode != "train":
         return "stopped; the same command continues"
     done = [f"{_minutes(arguments, _records(arguments, name)):.1f}" for name in arguments.namespaces]

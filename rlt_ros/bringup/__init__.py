@@ -1,0 +1,24 @@
+"""Description of the graph: its nodes for a robot, a task and a mode, and the arguments that choose them.
+
+It has two readers: ``rlt-ros launch`` (`rlt_ros.cli.launch`, plain processes) and ``ros2 launch``
+(`rlt_ros.bringup_launch`, `launch/*.launch.py`). Neither adds a node, a parameter or a remapping of its own.
+"""
+
+from rlt_ros.bringup.arguments import MODES, WITHOUT_RUN, Arguments, as_text, from_text, with_run
+from rlt_ros.bringup.description import graph
+from rlt_ros.bringup.node_spec import MISCONFIGURED, ORDER, NodeSpec, simulates, stop_order
+
+__all__ = [
+    "MISCONFIGURED",
+    "MODES",
+    "ORDER",
+    "WITHOUT_RUN",
+    "Arguments",
+    "NodeSpec",
+    "as_text",
+    "from_text",
+    "graph",
+    "simulates",
+    "stop_order",
+    "with_run",
+]
