@@ -158,6 +158,11 @@ class Controller:
             self._begins = True
         if not self._joints.take(stamp, positions, now):
             self._setpoint.lose_track()
+            if self._lock_step.on:
+                # The simulator was reset. A joint state from before may arrive after the episode has begun, and what
+                # was planned from there must not be executed from here.
+                self._requests.forget()
+                self._begins = True
         self._unseen = False
         if relocated:
             self._setpoint.lose_track()

@@ -79,6 +79,27 @@ def test_a_joint_state_from_before_the_reset_is_not_answered_after_it() -> None:
     assert arm.tick() == Outcome()
 
 
+def test_a_joint_state_from_before_the_reset_that_arrives_after_it_costs_no_episode() -> None:
+    arm = started(lock_step=True)
+    arm.step()
+    arm.phase(Phase.DONE, ending=Ending.SUCCESS)
+    arm.phase(Phase.RESETTING, 2)
+    arm.phase(Phase.APPROACH, 2)
+    arm.later()
+    arm.sense()
+    assert arm.tick().request is not None
+    arm.later()
+    arm.sense((0.9, 0.9))
+    again = arm.tick()
+    assert again.request is not None and again.request.stamp == arm.stamp
+    arm.offer(0, episode=2, anchor=np.full(2, 0.9, np.float32))
+    done = record(arm.tick())
+    assert done.step == 0
+    np.testing.assert_allclose(done.command, 0.91, atol=1e-6)
+    arm.now += 10**9
+    assert arm.controller.must_abort(arm.now) == ""
+
+
 def test_a_chunk_that_does_not_come_makes_the_arm_hold_and_is_asked_for_again() -> None:
     arm = started(lock_step=True, chunk_timeout=1.5)
     arm.later()
