@@ -1,6 +1,7 @@
 """Lock on the folder of a run: one graph or trainer writes there at a time.
 
 The kernel releases the lock (flock) when its process ends, however it ends, so that no stale lock stops the next start.
+Whoever takes it removes the unfinished files of processes that were killed.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import socket
 from pathlib import Path
 
 from rlt_ros.rlt.parameters import ConfigError
+from rlt_ros.rlt.storage import sweep
 
 LOCK_FILE = ".lock"
 
@@ -43,6 +45,7 @@ class RunLock:
             raise ConfigError(_in_use(folder, holder)) from None
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        sweep(folder)
 
     def release(self) -> None:
         """Release the lock; a second call does nothing."""

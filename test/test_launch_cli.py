@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from rlt_ros.bringup import Arguments, NodeSpec, graph
+from rlt_ros.cli import processes
 from rlt_ros.cli.launch import command
 from rlt_ros.cli.processes import Line, Process, Supervisor
 from rlt_ros.rlt.parameters import ConfigError
@@ -177,6 +178,19 @@ Supervisor([child], stop_order=[], show=lambda line: print(line.text, flush=True
         ready, _, _ = select.select([descriptor], [], [], end - time.monotonic())
     os.close(descriptor)
     assert ready, "the child outlived its launcher"
+
+
+def test_the_pulse_comes_while_processes_run_silently(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_PULSE", 0.01)
+    pulses = []
+
+    def pulse() -> None:
+        pulses.append(0)
+        if len(pulses) == 3:
+            interrupt()
+
+    Supervisor([python("a", UNTIL_INTERRUPTED)], stop_order=[], show=lambda line: None, pulse=pulse).run()
+    assert len(pulses) >= 3
 
 
 def test_keys_reach_the_one_that_wants_them(monkeypatch: pytest.MonkeyPatch) -> None:

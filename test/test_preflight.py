@@ -144,6 +144,17 @@ def test_a_lock_ends_with_its_process_however_it_ends(tmp_path: Path) -> None:
     RunLock(tmp_path).release()
 
 
+def test_the_owner_of_a_folder_removes_what_killed_processes_left_there(tmp_path: Path) -> None:
+    source = (
+        "import os, signal, sys\nfrom rlt_ros.rlt.storage import replacing\n"
+        "with replacing(sys.argv[1]) as part:\n    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", source, str(tmp_path / "videos" / "start-1.mp4")], cwd=ROOT)
+    assert list(tmp_path.rglob(".start-1.mp4.*.part"))
+    RunLock(tmp_path).release()
+    assert not list(tmp_path.rglob("*.part"))
+
+
 def test_looking_whether_a_folder_is_free_takes_no_lock(tmp_path: Path) -> None:
     RunLock(tmp_path).release()
     require_free(tmp_path)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rlt_ros.cli.options import SubParsers, add_command, positive_int
+from rlt_ros.rlt.storage import sweep
 
 ACTIONS = ("inspect", "download", "convert", "embed")
 FORMATS = ("lerobot", "lerobot-v2.1", "demonstrations")
@@ -151,6 +152,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         raise UsageError(f"data {args.action}: say where the result goes with --out DIR")
     if args.action != "download" and not args.paths:
         raise UsageError(f"data {args.action}: name a folder, an archive or its parts")
+    if args.action in ("convert", "embed"):
+        for folder in filter(None, (args.out, args.work)):
+            sweep(folder)
     return or_empty(lambda: actions[args.action](args))
 
 

@@ -139,7 +139,7 @@ def _run_in_folder(
         try:
             if not trained:
                 note_run(folder, arguments.run_id, mode)
-                result = _run_nodes(mode, arguments, specs, commands)
+                result = _run_nodes(mode, arguments, specs, commands, stopwatch.keep)
             if reports:
                 result["summary"] = _conclude(arguments, stopwatch)
                 result["report"] = str(folder / REPORT_FILE)
@@ -151,9 +151,13 @@ def _run_in_folder(
 
 
 def _run_nodes(
-    mode: str, arguments: Arguments, specs: Sequence[NodeSpec], commands: Mapping[str, list[str]]
+    mode: str,
+    arguments: Arguments,
+    specs: Sequence[NodeSpec],
+    commands: Mapping[str, list[str]],
+    pulse: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Run the processes of the graph to their end; how each went."""
+    """Run the processes of the graph to their end, with a call of ``pulse`` every now and then; how each went."""
     from rlt_ros.cli.processes import Process, Supervisor, described
 
     processes = [
@@ -169,7 +173,8 @@ def _run_nodes(
         for spec in specs
     ]
     order = [spec.label for spec in stop_order(list(specs))]
-    supervisor = Supervisor(processes, stop_order=order, show=_printer([spec.label for spec in specs]))
+    show = _printer([spec.label for spec in specs])
+    supervisor = Supervisor(processes, stop_order=order, show=show, pulse=pulse)
     print(
         f"starting {len(specs)} nodes, which load for a while; Ctrl-C stops them"
         + ("" if mode in ("sim", "monitor") else f"; {Path(arguments.out).expanduser()} keeps the run"),

@@ -16,6 +16,7 @@ from rlt_ros.cli.data import (
     status,
 )
 from rlt_ros.cli.options import SubParsers, add_command, add_config_options
+from rlt_ros.rlt.storage import sweep
 
 
 def add_parser(subparsers: SubParsers) -> None:
@@ -62,6 +63,7 @@ What is finished is kept: the same command goes on after an interruption.""",
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Make the weights and return what was made and how good it is."""
+    sweep(args.out)
     if args.data:
         return or_empty(lambda: _from_data(args))
     if args.vla:

@@ -32,6 +32,7 @@ STOP_PATIENCE = 30.0
 back (nice) for all others: on a busy computer that took it more than 8 s. Who does not want to wait asks again.
 """
 _BACK_OFF = (0.5, 1.0, 2.0, 4.0, 8.0)  # s before the first, second, … restart in a row; then it is given up
+_PULSE = 2.0  # s that pass at most between two calls of `pulse`
 _HEALTHY = 60.0  # s after which a process has earned its restarts again
 
 _LOG_LINE = re.compile(r"^\[(DEBUG|INFO|WARN|ERROR|FATAL)\] \[[\d.]+\] \[[^\]]*\]: (.*)$")
@@ -95,12 +96,18 @@ class Supervisor:
         processes: in the order in which they are started.
         stop_order: labels in the order in which they are stopped; those it does not name come last.
         show: called with each line of output.
+        pulse: called every few seconds while they run.
     """
 
     def __init__(
-        self, processes: Sequence[Process], *, stop_order: Sequence[str], show: Callable[[Line], None]
+        self,
+        processes: Sequence[Process],
+        *,
+        stop_order: Sequence[str],
+        show: Callable[[Line], None],
+        pulse: Callable[[], None] = lambda: None,
     ) -> None:
-        self._show = show
+        self._show, self._pulse = show, pulse
         self._children = [_Child(process) for process in processes]
         rank = {label: index for index, label in enumerate(stop_order)}
         self._stop_order = sorted(self._children, key=lambda child: rank.get(child.process.label, len(rank)))
@@ -122,6 +129,7 @@ class Supervisor:
                     self._start(child)
                 while not self._ending:
                     self._step(self._until_restart())
+                    self._pulse()
                 self._event("", f"stopping: {self._ending}")
                 for child in self._stop_order:
                     self._stop(child)
@@ -137,7 +145,7 @@ class Supervisor:
         self._selector.register(child.output, selectors.EVENT_READ, child)
         self._selector.register(child.pidfd, selectors.EVENT_READ, child)
 
-    def _step(self, timeout: float | None) -> None:
+    def _step(self, timeout: float) -> None:
         """Handle what has come, or what comes within ``timeout`` seconds."""
         for key, _ in self._selector.select(timeout):
             child = key.data
@@ -159,9 +167,10 @@ class Supervisor:
                 child.outcome.restarts += 1
                 self._start(child)
 
-    def _until_restart(self) -> float | None:
+    def _until_restart(self) -> float:
+        """Seconds until the next restart or pulse is due."""
         times = [child.restart_at for child in self._children if child.restart_at is not None]
-        return max(0.0, min(times) - time.monotonic()) if times else None
+        return min(_PULSE, max(0.0, min(times) - time.monotonic())) if times else _PULSE
 
     def _ended(self, child: _Child) -> None:
         """Decide what follows from the end of a process."""

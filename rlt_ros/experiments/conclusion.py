@@ -74,6 +74,7 @@ def _conclude(
     spent = max((record["robot_minutes"] for record in journal.records), default=0.0)
     for seed, episode in zip(seeds, demonstrations(policy.workcell, seeds, policy.start), strict=True):
         journal.append(episode_record("demo", episode, seed, spent))
+        stopwatch.keep()
         poll()
     if policy.learner.critic_steps:
         films(run_dir, policy.workcell, policy.rollout, policy.learner.actor, policy.run.video_episodes, poll)

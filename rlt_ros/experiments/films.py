@@ -67,6 +67,9 @@ def film_starts(
         policies: name for the caption → how its episode is played.
         seeds: of the starts; none make no film.
         poll: called after every control step; may raise, which leaves the index as it was.
+
+    Raises:
+        StorageError: the disk is full; the message names the file.
     """
     entries = []
     for number, seed in enumerate(seeds, start=1):
@@ -120,9 +123,10 @@ def _captioned(shot: Shot, index: int, title: str) -> Picture:
 
 
 def _encode(path: Path, pictures: Iterator[Picture]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial.mp4")
-    with av.open(str(partial), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+    with (
+        replacing(path) as part,
+        av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as container,
+    ):
         stream: Any = None
         for picture in pictures:
             if stream is None:
@@ -132,4 +136,3 @@ def _encode(path: Path, pictures: Iterator[Picture]) -> None:
                 stream.time_base = Fraction(_EVERY, round(HZ))
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
-    partial.replace(path)

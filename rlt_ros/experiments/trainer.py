@@ -238,6 +238,7 @@ class Training:
         self._online.look()
         while self._online.debt.due():
             self._poll()
+            self._wall.keep()
             for measured in self._online.pay(_SLICE):
                 record = measured.line(self.robot_minutes)
                 self._metrics.append(record)
@@ -250,6 +251,7 @@ class Training:
             spent += episode.steps / HZ / 60.0
         record = episode_record(phase, episode, number, spent)
         self._episodes.append(record)
+        self._wall.keep()
         if self._watch:
             self._watch.episode()
 

@@ -11,8 +11,7 @@ import glob
 import hashlib
 import os
 import secrets
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +29,6 @@ _KIND, _FORMAT, _CHECKSUM = "rlt_ros.kind", "rlt_ros.format", "rlt_ros.checksum"
 _LONGEST_HEADER = 100 * 2**20  # the limit of the safetensors format
 
 _UNFINISHED = ".part"
-_YOUNG = 10.0  # s; a writer that has created its file and has not locked it yet takes far less
 
 
 class StorageError(RuntimeError):
@@ -71,11 +69,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     descriptor: int | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(path)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_UNFINISHED}")
-        # Not mkstemp, which keeps the file to its owner: the umask says who may read.
-        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _remove_leftovers(path.parent.glob(f".{glob.escape(path.name)}.*{_UNFINISHED}"))
+        temporary, descriptor = _create_locked(path)
         yield temporary
         _flush(temporary)
         os.replace(temporary, path)
@@ -90,6 +85,23 @@ def replacing(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
         if descriptor is not None:
             os.close(descriptor)
+
+
+def sweep(folder: str | Path) -> None:
+    """Remove the unfinished files that killed processes left in ``folder`` and below it; living writers keep theirs."""
+    _remove_leftovers(Path(folder).rglob(f".*{_UNFINISHED}"))
+
+
+def _remove_leftovers(candidates: Iterable[Path]) -> None:
+    """Remove those unfinished files whose writer is gone: a living one holds a lock."""
+    for leftover in candidates:
+        with contextlib.suppress(OSError):
+            descriptor = os.open(leftover, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                leftover.unlink()
+            finally:
+                os.close(descriptor)
 
 
 def save_tensors(
@@ -164,13 +176,19 @@ def unpack_tensors(data: bytes, *, kind: str, origin: str) -> tuple[dict[str, Te
     return _verified(tensors, metadata, origin)
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Remove what killed processes left of ``path``; a living writer's file is locked, or is being created."""
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*{_UNFINISHED}"):
-        with contextlib.suppress(OSError), leftover.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if time.time() - os.fstat(file.fileno()).st_mtime > _YOUNG:
-                leftover.unlink()
+def _create_locked(path: Path) -> tuple[Path, int]:
+    """Create a file to write ``path`` to, locked by this process; its name and descriptor.
+
+    A sweep that comes between creation and lock removes the file, which then has no name left; another is created.
+    """
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_UNFINISHED}")
+        # Not mkstemp, which keeps the file to its owner: the umask says who may read.
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return temporary, descriptor
+        os.close(descriptor)
 
 
 def _flush(path: Path) -> None:

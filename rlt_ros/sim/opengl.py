@@ -15,6 +15,8 @@ import os
 import subprocess
 import sys
 
+from rlt_ros.interruption import exit_silently_on_interrupt
+
 BACKENDS = ("egl", "osmesa")
 """In the order of preference: EGL uses a GPU where there is one, OSMesa is software that needs no EGL."""
 
@@ -68,6 +70,7 @@ def probe(backend: str) -> str | None:
         capture_output=True,
         text=True,
         check=False,
+        start_new_session=True,  # Ctrl-C is for this process, which would take the child's end for a broken driver
     )
     if result.returncode == 0:
         return None
@@ -85,6 +88,7 @@ def _explain(failures: dict[str, str]) -> str:
 
 def main() -> int:
     """Print the backend that works (0), or the command that installs one (1); a set ``MUJOCO_GL`` counts."""
+    exit_silently_on_interrupt()
     chosen = os.environ.get("MUJOCO_GL")
     if chosen:
         failure = probe(chosen)

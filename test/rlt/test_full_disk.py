@@ -8,11 +8,17 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from rlt_ros.experiments.films import film_starts
 from rlt_ros.experiments.page import write_page
+from rlt_ros.experiments.rollout import End, Episode
 from rlt_ros.rlt.journal import Journal, read_records
+from rlt_ros.rlt.stopwatch import WALL_FILE, Stopwatch
 from rlt_ros.rlt.storage import StorageError, replacing
 
 
@@ -66,3 +72,33 @@ def test_a_report_on_a_full_disk_is_named_and_the_old_one_stays(tmp_path: Path) 
     assert path.read_text() == "old"
     write_page(path, "Run", ["<p>new</p>"])
     assert "<p>new</p>" in path.read_text()
+
+
+class Noise:
+    """Pictures that cannot be compressed to less than a few kilobytes."""
+
+    def picture(self, width: int, height: int) -> NDArray[np.uint8]:
+        return np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
+
+
+def test_a_film_on_a_full_disk_is_named_and_the_old_one_stays(tmp_path: Path) -> None:
+    path = tmp_path / "start-1.mp4"
+    path.write_text("old")
+    workcell: Any = Noise()
+    policies = {"RLT": lambda seed, watch: Episode(End.SUCCESS, 1)}
+    with room_for(100), pytest.raises(StorageError, match=r"start-1.mp4: could not be written .* untouched"):
+        film_starts(tmp_path, workcell, policies, [0])
+    assert [file.name for file in tmp_path.iterdir()] == ["start-1.mp4"]
+    assert path.read_text() == "old"
+    film_starts(tmp_path, workcell, policies, [0])
+    assert path.stat().st_size > 1000
+
+
+def test_wall_time_on_a_full_disk_is_that_of_the_last_saving(tmp_path: Path) -> None:
+    (tmp_path / WALL_FILE).write_text("100.0")
+    stopwatch = Stopwatch(tmp_path)
+    with room_for(3):
+        stopwatch.save()
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["100.0"]
+    stopwatch.save()
+    assert float((tmp_path / WALL_FILE).read_text()) > 100.0

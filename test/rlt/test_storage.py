@@ -168,10 +168,8 @@ def test_leftovers_of_killed_writers_are_removed_and_those_of_living_ones_stay(t
     path = tmp_path / "x"
     dead = tmp_path / ".x.1234.part"
     dead.write_bytes(b"half")
-    os.utime(dead, (0, 0))
     with replacing(path) as living:
         living.write_bytes(b"first")
-        os.utime(living, (0, 0))
         with replacing(path) as second:
             assert not dead.exists()
             assert living.exists()
@@ -179,3 +177,52 @@ def test_leftovers_of_killed_writers_are_removed_and_those_of_living_ones_stay(t
         assert path.read_bytes() == b"second"
     assert path.read_bytes() == b"first"
     assert [file.name for file in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_sweep_removes_the_files_of_killed_processes_alone(tmp_path: Path) -> None:
+    """Two processes write below the folder; one is killed, and a file of another program ends the same way."""
+    source = (
+        "import sys\nfrom rlt_ros.rlt.storage import replacing\n"
+        "with replacing(sys.argv[1]) as part:\n"
+        "    part.write_bytes(b'half')\n    print(flush=True)\n    sys.stdin.read()"
+    )
+    paths = [tmp_path / "deep" / "killed", tmp_path / "deep" / "living"]
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", source, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for path in paths
+    ]
+    for writer in writers:
+        assert writer.stdout
+        writer.stdout.readline()
+    (tmp_path / "download.part").write_bytes(b"another program's")
+    os.symlink(tmp_path / "download.part", tmp_path / ".link.part")
+    writers[0].kill()
+    writers[0].communicate()
+    storage.sweep(tmp_path)
+    names = [file.name for file in (tmp_path / "deep").iterdir()]
+    assert len(names) == 1 and names[0].startswith(".living.")
+    writers[1].communicate()
+    assert writers[1].returncode == 0
+    assert (tmp_path / "deep" / "living").read_bytes() == b"half"
+    assert (tmp_path / "download.part").exists() and (tmp_path / ".link.part").exists()
+
+
+def test_a_sweep_between_creation_and_lock_costs_the_writer_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, sweeps = storage.fcntl.flock, [1, 1]
+
+    def flock(descriptor: int, operation: int) -> None:
+        if operation == storage.fcntl.LOCK_EX and sweeps:
+            sweeps.pop()
+            storage.sweep(tmp_path)
+        real(descriptor, operation)
+
+    monkeypatch.setattr(storage.fcntl, "flock", flock)
+    with replacing(tmp_path / "x") as part:
+        part.write_bytes(b"whole")
+    assert not sweeps
+    assert [file.name for file in tmp_path.iterdir()] == ["x"]
+    assert (tmp_path / "x").read_bytes() == b"whole"

@@ -52,3 +52,8 @@ def test_a_wrong_choice_of_the_user_is_found_out_before_training() -> None:
     )
     assert result.returncode == 1
     assert "MUJOCO_GL=no-such-backend" in result.stderr
+
+
+def test_ctrl_c_of_a_terminal_does_not_reach_the_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opengl, "_PROBE", f"import os; assert os.getpgid(0) != {os.getpgid(0)}")
+    assert opengl.probe("any") is None
