@@ -27,7 +27,8 @@ class WaitConfig:
     )
     replay_patience: float = parameter(
         30.0,
-        help="How long an evaluation waits for the replay to store the newest episode; a broken one never comes.",
+        help="How long an evaluation, and the end of the plan, wait for the replay to store the newest episode; a "
+        "broken one never comes.",
         unit="s",
         low=0.0,
     )
@@ -85,12 +86,26 @@ class LearningProgress:
         """What was not learned from yet, in words; empty if nothing, or if nobody learns."""
         if self._replay is None or self._learner is None:
             return ""
-        (rows, stored), learner = self._replay, self._learner
-        if stored < newest and not self._is_given_up(newest, now):
-            return f"episode {newest} is not in the replay"
+        if unstored := self.unstored(newest=newest, now=now):
+            return unstored
+        (rows, _), learner = self._replay, self._learner
         if learner.rows < rows:
             return f"the learner has seen {learner.rows} of {rows} rows"
         return f"the learner owes {learner.owed:.0f} updates" if learner.busy else ""
+
+    def unstored(self, *, newest: int, now: float) -> str:
+        """Name the episode that the replay does not have yet; empty if it has all, and after `replay_patience`.
+
+        Args:
+            newest: id of the newest episode that has rows.
+            now: steady time, s.
+        """
+        _, stored = self._replay or (0, 0)
+        return (
+            f"episode {newest} is not in the replay"
+            if stored < newest and not self._is_given_up(newest, now)
+            else ""
+        )
 
     def _is_given_up(self, newest: int, now: float) -> bool:
         if self._missed is None or self._missed[0] != newest:

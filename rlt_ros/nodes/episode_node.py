@@ -230,7 +230,7 @@ class EpisodeNode(Node):
         stage, now = self._book.stage, time.monotonic()
         newest = self._book.newest_stored
         if stage is None:
-            self._waits_for = self._progress.unlearned(newest=newest, now=now)
+            self._waits_for = self._unstored(newest, now) or self._progress.unlearned(newest=newest, now=now)
             if not self._waits_for and now - self._told > _LAST_WORDS:
                 raise Finished("the plan is done")
             return
@@ -273,6 +273,11 @@ class EpisodeNode(Node):
         ended = State(episode, Phase.DONE, Ending.ABORTED, task=self._task.name, stamp=stamp)
         self._out.publish(write_episode(ended))
         self.get_logger().warning(f"episode {episode} was cut when this node ended; it does not count")
+
+    def _unstored(self, newest: int, now: float) -> str:
+        """Name the episode that a replay of this graph has not stored yet: leaving now would cut it."""
+        has_replay = self.count_publishers(self.resolve_topic_name("rlt/replay_status")) > 0
+        return self._progress.unstored(newest=newest, now=now) if has_replay else ""
 
     def _missing(self) -> str:
         """Which part of the graph is not there yet, in words."""

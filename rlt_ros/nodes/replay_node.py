@@ -54,8 +54,8 @@ class ReplayConfig:
     )
     patience: float = parameter(
         10.0,
-        help="How long an episode that is over waits for its last states and steps, before it is cut where they are "
-        "missing.",
+        help="How long an episode that is over waits for the next of its last states and steps, before it is cut where "
+        "they are missing.",
         unit="s",
         low=0.0,
         source="ours; the VLA's pass over the last frames takes below 1 s",

@@ -69,7 +69,7 @@ class RowStore:
         space: makes the action space of (A,) rad of one policy unit.
         reject: told of everything that is not used: its kind in two or three words, and this one with its values.
         committed: called when the file was opened, and after rows were committed.
-        patience: how long an episode that is over waits for what it lacks, s.
+        patience: how long an episode that is over waits for what it lacks after the newest record of it, s.
 
     Attributes:
         replay: the file; None until there is one.
@@ -152,6 +152,7 @@ class RowStore:
             ValueError: a state is of another robot, or of another action space than it names.
             ReplayError: the file cannot be made.
         """
+        stream.since.pop(record.episode, None)  # more of it comes
         if isinstance(record, StateRecord):
             self._check(record)
             if self._recipe is None:

@@ -57,3 +57,12 @@ def test_an_episode_that_never_reaches_the_replay_is_given_up() -> None:
     assert here.obstacle(Kind.EVAL_RLT, newest=4, now=100.0)
     assert here.obstacle(Kind.EVAL_RLT, newest=4, now=129.0)
     assert not here.obstacle(Kind.EVAL_RLT, newest=4, now=131.0)
+
+
+def test_the_end_of_a_plan_waits_for_the_replay_though_nobody_learns() -> None:
+    alone = progress(replay_patience=30)
+    assert "episode 1" in alone.unstored(newest=1, now=0.0)  # the replay has not even been made
+    alone.replay(rows=10, newest=1)
+    assert not alone.unstored(newest=1, now=1.0)
+    assert "episode 2" in alone.unstored(newest=2, now=2.0)
+    assert not alone.unstored(newest=2, now=33.0)

@@ -172,6 +172,9 @@ def test_a_plan_is_done_and_written_down(
         5,
     )
     assert to_ns(second.header.stamp) == world._stamp
+    # Leaving ends the graph, and with it what the replay has not stored.
+    world.graph.until(lambda: world.waits_for() == "episode 2 is not in the replay")
+    world.stored({"": 2})
     assert node.process.wait(30) == 0
     lines = [json.loads(line) for line in (tmp_path / "episodes.jsonl").read_text().splitlines()]
     assert [(line["phase"], line["end"], line["steps"]) for line in lines] == [
