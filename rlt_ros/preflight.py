@@ -14,11 +14,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-from rlt_ros.bringup import MODES, ORDER, Arguments
+from rlt_ros.bringup import MODES, Arguments, graph
 from rlt_ros.episodes.plan import EVALUATION_SEED, SEEDS_PER_RUN
 from rlt_ros.episodes.tasks import load_task
 from rlt_ros.rlt.config import RLTConfig
-from rlt_ros.rlt.parameters import ConfigError, build, did_you_mean, read_yaml
+from rlt_ros.rlt.parameter_file import read_parameters, values_for
+from rlt_ros.rlt.parameters import ConfigError, build, did_you_mean, nested
 from rlt_ros.rlt.run_folder import CHECKPOINT_FILE, CONFIG_FILE, read_config
 from rlt_ros.run_lock import require_free
 from rlt_ros.share import require_yaml_file
@@ -62,7 +63,7 @@ def check_arguments(mode: str, arguments: Arguments, *, one_process: bool = Fals
     if mode == "train":
         _check_budget(arguments)
     if arguments.params_file:
-        check_parameter_file(Path(arguments.params_file).expanduser())
+        _check_parameter_file(mode, arguments)
     if mode == "offline":
         _check_bags(arguments)
     if mode in WRITING_MODES or mode == "deploy":
@@ -71,25 +72,14 @@ def check_arguments(mode: str, arguments: Arguments, *, one_process: bool = Fals
         _check_same_run(arguments, one_process)
 
 
-def check_parameter_file(path: Path) -> None:
-    """Check shape, node names and the method's section of a ROS parameter file.
+def _check_parameter_file(mode: str, arguments: Arguments) -> None:
+    """Shape, names and values of the ROS parameter file of a launch."""
+    path = Path(arguments.params_file).expanduser()
+    assignments = read_parameters(path)
+    with contextlib.suppress(ModuleNotFoundError):  # as for the robot
+        from rlt_ros.nodes.parameter_check import check_parameters
 
-    Raises:
-        ConfigError: it cannot be read, is no parameter file, or holds a value that does not fit.
-    """
-    document = read_yaml(path)
-    for node, section in document.items():
-        values = section.get("ros__parameters") if isinstance(section, dict) else None
-        if not isinstance(values, dict):
-            raise ConfigError(
-                f"{path}: `{node}` has no `ros__parameters:` section; a ROS parameter file has NODE or `/**`, then "
-                "`ros__parameters:`, then names and values"
-            )
-        name = str(node).rsplit("/", 1)[-1]
-        if name not in (*ORDER, "*", "**") and (hint := did_you_mean(name, ORDER)):
-            raise ConfigError(f"{path}: there is no node `{name}`; {hint}nodes: {', '.join(ORDER)}")
-        if isinstance(values.get("rlt"), dict):
-            build(RLTConfig, values["rlt"], origin=f"{path}: rlt")
+        check_parameters(path, assignments, graph(mode, arguments, ros=False))
 
 
 def _check_domain() -> None:
@@ -206,9 +196,9 @@ def _check_same_run(arguments: Arguments, one_process: bool) -> None:
 
 def _method(arguments: Arguments) -> RLTConfig:
     """Settings of the method as the learner will have them."""
-    values: dict[str, Any] = {}
-    document = read_yaml(Path(arguments.params_file).expanduser()) if arguments.params_file else {}
-    for node, section in document.items():
-        if str(node).rsplit("/", 1)[-1] in ("*", "**", "learner_node"):
-            values.update(section["ros__parameters"].get("rlt") or {})
-    return build(RLTConfig, values, origin=arguments.params_file or "defaults")
+    if not arguments.params_file:
+        return RLTConfig()
+    path = Path(arguments.params_file).expanduser()
+    given = values_for(read_parameters(path), "/learner_node")
+    section = {name.removeprefix("rlt."): value for name, value in given.items() if name.startswith("rlt.")}
+    return build(RLTConfig, nested(section), origin=f"{path}: rlt")

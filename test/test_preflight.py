@@ -41,6 +41,8 @@ WRONG = {
     "launch train --params-file {tmp}/absent.yaml": "absent.yaml",
     "launch train --params-file {tmp}/typo.yaml": "`betta` is unknown; did you mean `beta`?",
     "launch train --params-file {tmp}/node.yaml": "did you mean `executor_node`?",
+    "launch train --params-file {tmp}/key.yaml": "executor_node has no parameter `priority`",
+    "launch train --params-file {tmp}/value.yaml": "`discovery_time` is -1.0; it must be at least 0.0 s",
     "launch train --namespace 1left": "namespace is `1left`",
     "launch train --out {tmp}/file": "file is a file, not a folder",
     "launch train --out {tmp}/file/run": "file is a file, not a folder",
@@ -63,6 +65,8 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "file").write_text("")
     (tmp_path / "typo.yaml").write_text("/**: {ros__parameters: {rlt: {betta: 1.0}}}")
     (tmp_path / "node.yaml").write_text("executer_node: {ros__parameters: {priority: 1}}")
+    (tmp_path / "key.yaml").write_text("executor_node: {ros__parameters: {priority: 1}}")
+    (tmp_path / "value.yaml").write_text("executor_node: {ros__parameters: {discovery_time: -1.0}}")
     for name, text in (("other", json.dumps({"task": "screw", "seed": 0})), ("broken", "[" * 20_000)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(text)

@@ -111,7 +111,8 @@ def _drivers(call: str, robot: RobotProfile) -> Iterator[tuple[str, set[str]]]:
 
 def _recorded(robot: RobotProfile) -> set[str]:
     """Topics that the recorder keeps: its own list."""
-    from rlt_ros.nodes.record_node import RecordConfig, _wanted
+    from rlt_ros.nodes.record_node import _wanted
+    from rlt_ros.nodes.settings import RecordConfig
 
     topics = (topic for _, topic, _ in _wanted(robot, RecordConfig()))
     return {topic if topic in _ABSOLUTE else topic.lstrip("/") for topic in topics}

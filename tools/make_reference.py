@@ -21,7 +21,7 @@ from rlt_ros.episodes.tasks import TaskProfile, task_names
 from rlt_ros.experiments import pretrain, run_config
 from rlt_ros.middleware import LifecycleNode
 from rlt_ros.nodes import qos
-from rlt_ros.nodes.parameters import Setup
+from rlt_ros.nodes.settings import SETTINGS, Setup
 from rlt_ros.rlt.config import RLTConfig
 from rlt_ros.rlt.parameters import Description, describe
 from rlt_ros.robots.profile import RobotProfile, profile_names
@@ -157,8 +157,7 @@ def _node(name: str) -> Iterator[str]:
     if topics:
         yield "\n| | topic | type | quality of service |\n|---|---|---|---|\n"
         yield from topics
-    declared = [(call.args[1], call.args[2]) for call in calls if _called(call) == "declare"]
-    sections = [(ast.literal_eval(section), getattr(module, ast.unparse(cls))) for section, cls in declared]
+    sections = SETTINGS[name]
     shared = {Setup: "`robot`, `task`, `vla` (above)", RLTConfig: "the section [`rlt`](settings.md)"}
     common = [text for cls, text in shared.items() if any(one is cls for _, one in sections)]
     rows = [row for section, cls in sections if cls not in shared for row in _rows(cls, section)]

@@ -19,10 +19,10 @@ from rlt_ros.nodes import bag_messages as messages
 from rlt_ros.nodes.bag_messages import Commands, Sensors, Way
 from rlt_ros.nodes.bag_readers import Reader, Sampled, Seen, Sink, Stored
 from rlt_ros.nodes.conversions import read_lineage
-from rlt_ros.nodes.parameters import Setup
+from rlt_ros.nodes.settings import ACTED_BY, AUTO, RECORDED, BagConfig, Setup
 from rlt_ros.offline.bag_files import Bag
 from rlt_ros.offline.errors import BagError
-from rlt_ros.offline.labels import OUTCOMES, Segment, read_labels, whole
+from rlt_ros.offline.labels import Segment, read_labels, whole
 from rlt_ros.offline.numbers import Numbering, StoredRows
 from rlt_ros.offline.sampling import Sampler, SamplingConfig
 from rlt_ros.offline.stamps import Stamps, warnings
@@ -30,62 +30,18 @@ from rlt_ros.offline.states import StateComputer
 from rlt_ros.perception.synchroniser import SyncConfig
 from rlt_ros.rlt.config import RLTConfig
 from rlt_ros.rlt.lineage import FROZEN_PARTS, Lineage, LineageError
-from rlt_ros.rlt.parameters import ConfigError, check, parameter
 from rlt_ros.rlt.replay import ReplayError
 from rlt_ros.rlt.row_store import RowStore, Stream
 from rlt_ros.rlt.run_folder import REPLAY_FILE
-from rlt_ros.rlt.transition import Outcome, Source, Window
+from rlt_ros.rlt.transition import Outcome, Window
 from rlt_ros.robots.action_space import ActionSpace
 from rlt_ros.robots.profile import load_profile
+from rlt_ros.vla.config import InferenceConfig
 from rlt_ros.vla.fit import require_fit
 from rlt_ros.vla.frozen import FrozenVLA
 from rlt_ros.vla.loading import load_frozen
-from rlt_ros.vla.request import InferenceConfig
 
-AUTO, RECORDED, COMPUTED = "auto", "recorded", "computed"
-_ACTED = {"human": Source.HUMAN, "vla": Source.VLA}
 _NS = 1e-9
-
-
-@dataclass(frozen=True)
-class BagConfig:
-    """Which bags become rows, where, and how."""
-
-    bags: tuple[str, ...] = parameter((), help="Bags of rosbag2: folders, or single files *.mcap and *.db3.")
-    out: str = parameter("runs/graph", help=f"Folder of the run; the replay is `{REPLAY_FILE}` in it.")
-    states: str = parameter(
-        AUTO,
-        help="`recorded`: the RL states in the bag. `computed`: by the VLA, from the observations in it. `auto`: "
-        "recorded where they are this VLA's, else computed.",
-        choices=(AUTO, RECORDED, COMPUTED),
-    )
-    namespace: str = parameter(
-        AUTO,
-        help="Namespaces of the robots in the bags, with commas between; `auto`: those whose stream of this package is "
-        "there, else the root.",
-    )
-    labels: str = parameter(
-        "",
-        help="Of a bag without episodes of its own: YAML list of `start`, `end`, and perhaps `critical` and `outcome`, "
-        "of each episode.",
-    )
-    outcome: str = parameter(
-        "cut", help="How an episode without labels ended, the whole bag.", choices=tuple(OUTCOMES)
-    )
-    acted_by: str = parameter(
-        "human", help="Whose the commands in a bag without episodes of its own are.", choices=tuple(_ACTED)
-    )
-
-    def __post_init__(self) -> None:
-        check(self)
-        if not self.bags:
-            raise ConfigError("`bags` is empty; name a bag at least")
-        if self.labels and len(self.bags) > 1:
-            raise ConfigError(
-                f"`labels` is {self.labels}, for one bag; {len(self.bags)} are given: read them one by one"
-            )
-        if self.labels and self.outcome != "cut":
-            raise ConfigError("`outcome` is for a bag without labels; write it into the entries of `labels`")
 
 
 @dataclass(frozen=True)
@@ -375,7 +331,7 @@ class BagImport:
             plan.segments,
             self._settings.sampling,
             sight=round(1e9 * self._settings.inference.max_observation_age),
-            source=_ACTED[self._settings.bags.acted_by],
+            source=ACTED_BY[self._settings.bags.acted_by],
             task=self._task.name,
             instruction=self._task.instruction,
             drop=self._skip,

@@ -18,11 +18,12 @@ import torch
 from rlt_ros.middleware import Clock, ClockType, Node
 from rlt_ros.middleware.messages import LearnerStatus, ReplayStatus
 from rlt_ros.nodes import qos
-from rlt_ros.nodes.bag_import import BagConfig, BagImport, Settings
+from rlt_ros.nodes.bag_import import BagImport, Settings
 from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Report
-from rlt_ros.nodes.parameters import Setup, declare
+from rlt_ros.nodes.parameters import declare
 from rlt_ros.nodes.replay_node import replay_status
 from rlt_ros.nodes.run import CannotStart, Finished, run_node
+from rlt_ros.nodes.settings import BagConfig, Setup
 from rlt_ros.nodes.topics import Topics
 from rlt_ros.offline.errors import BagError
 from rlt_ros.offline.sampling import SamplingConfig
@@ -30,7 +31,7 @@ from rlt_ros.perception.synchroniser import SyncConfig
 from rlt_ros.rlt.config import RLTConfig
 from rlt_ros.rlt.lineage import LineageError
 from rlt_ros.rlt.storage import StorageError
-from rlt_ros.vla.request import InferenceConfig
+from rlt_ros.vla.config import InferenceConfig
 
 _SLICE = 0.05  # s of reading between two looks at the graph
 _TELL = 10.0  # s between two lines about the progress

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from rlt_ros.episodes.learning import LearningProgress, WaitConfig
 from rlt_ros.episodes.logbook import Logbook
 from rlt_ros.episodes.machine import EpisodeConfig, EpisodeMachine, Event, FinishedEpisode
 from rlt_ros.episodes.narration import Narrator
-from rlt_ros.episodes.plan import EVALUATION_SEED, FAILED_APPROACHES, SEEDS_PER_RUN, parse_plan
+from rlt_ros.episodes.plan import FAILED_APPROACHES, parse_plan
 from rlt_ros.episodes.tasks import load_task
 from rlt_ros.middleware import Clock, ClockType, Node
 from rlt_ros.middleware.messages import (
@@ -37,10 +36,10 @@ from rlt_ros.nodes.conversions import to_ns, write_episode
 from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Dropped, Report
 from rlt_ros.nodes.e_stop import EStop
 from rlt_ros.nodes.joint_input import ArmState, JointInput
-from rlt_ros.nodes.parameters import Setup, declare
+from rlt_ros.nodes.parameters import declare
 from rlt_ros.nodes.run import CannotStart, Finished, run_node
+from rlt_ros.nodes.settings import RunConfig, Setup
 from rlt_ros.nodes.topics import Topics
-from rlt_ros.rlt.parameters import ConfigError, check, parameter
 from rlt_ros.rlt.stream import Ending, Phase
 from rlt_ros.rlt.stream import EpisodeState as State
 from rlt_ros.rlt.transition import Source
@@ -51,33 +50,6 @@ _LOOK = 0.05  # s between two looks whether something has been waited for too lo
 _AHEAD = 1_000_000_000  # ns that an event may be ahead of the clock here
 _WATCH = 1.0  # s between two looks for another graph
 _LAST_WORDS = 1.0  # s from the last message to leaving, so that it arrives
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """Which run this is."""
-
-    out: str = parameter("runs/graph", help="Folder of the run; what was done there is continued.")
-    seed: int = parameter(
-        0, help="Of the run: its training episode n has the seed 1 000 000 times this plus n.", low=0
-    )
-    plan: tuple[str, ...] = parameter(
-        ("train:9min",),
-        help="What to do, one after the other: KIND:EPISODES or KIND:MINUTESmin of robot time in the critical phase, 0 "
-        "for without end. KIND is eval_base, train, warmup or eval_rlt.",
-    )
-    reset_tolerance: float = parameter(
-        0.05,
-        help="Greatest distance of a joint from the profile's `home` at which a reset counts as done; 0 for "
-        "anywhere, as with the simulator.",
-        unit="rad",
-        low=0.0,
-    )
-
-    def __post_init__(self) -> None:
-        check(self)
-        if (self.seed + 1) * SEEDS_PER_RUN > EVALUATION_SEED:
-            raise ConfigError(f"`seed` is {self.seed}; choose 0 to {EVALUATION_SEED // SEEDS_PER_RUN - 1}")
 
 
 class EpisodeNode(Node):

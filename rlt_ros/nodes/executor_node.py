@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import sys
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from rlt_ros.control.chunks import ChunkRefused
@@ -49,46 +48,16 @@ from rlt_ros.nodes.e_stop import EStop
 from rlt_ros.nodes.executor_report import figures_of, report
 from rlt_ros.nodes.joint_input import ArmState, JointInput
 from rlt_ros.nodes.lateness import Lateness
-from rlt_ros.nodes.parameters import Setup, declare
+from rlt_ros.nodes.parameters import declare
 from rlt_ros.nodes.punctual import be_punctual
 from rlt_ros.nodes.run import CannotStart, explained, run_node
+from rlt_ros.nodes.settings import ExecutorConfig, Setup
 from rlt_ros.nodes.topics import Topics
-from rlt_ros.rlt.parameters import check, parameter
 from rlt_ros.robots.commands import CommandError
 from rlt_ros.robots.profile import RobotProfile, load_profile
 
 _LOCK_STEP_WATCH = 0.02  # s between two looks whether something has been waited for too long
 _HOLD_LOG_PERIOD = 30.0  # s in which one reason to hold is logged once; diagnostics have the current one
-
-
-@dataclass(frozen=True)
-class ExecutorConfig:
-    """How the executor meets the graph."""
-
-    discovery_time: float = parameter(
-        1.0,
-        help="Look this long for other publishers of the command topic before the first command.",
-        unit="s",
-        low=0.0,
-    )
-    takeover_time: float = parameter(
-        15.0,
-        help="If there is another one, wait this long for it to go: one that was killed stays visible for a while.",
-        unit="s",
-        low=0.0,
-        source="the lease of a DDS participant is 10 s",
-    )
-    realtime_priority: int = parameter(
-        50,
-        help="Real-time priority (SCHED_FIFO) of the control loop where the system grants it, so that a busy computer "
-        "does not make it late; 0 for none.",
-        low=0,
-        high=98,
-        source="controller_manager of ros2_control",
-    )
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 class ExecutorNode(LifecycleNode):

@@ -12,7 +12,6 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,41 +50,25 @@ from rlt_ros.nodes.conversions import (
     write_state,
 )
 from rlt_ros.nodes.diagnostics import OK, STALE, WARN, Diagnostics, Dropped, Report
-from rlt_ros.nodes.parameters import Setup, declare
+from rlt_ros.nodes.parameters import declare
 from rlt_ros.nodes.run import CannotStart, explained, run_node
+from rlt_ros.nodes.settings import PolicyConfig, Setup
 from rlt_ros.nodes.topics import Topics
 from rlt_ros.perception import Observation as Seen
 from rlt_ros.rlt.actor_slot import ActorSlot
 from rlt_ros.rlt.checkpoint import load_actor
 from rlt_ros.rlt.config import RLTConfig
-from rlt_ros.rlt.parameters import ConfigError, check, parameter
+from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.rlt.storage import StorageError
 from rlt_ros.rlt.stream import ActionChunk as Chunk
 from rlt_ros.robots.profile import load_profile
+from rlt_ros.vla.config import InferenceConfig
 from rlt_ros.vla.fit import require_fit
 from rlt_ros.vla.frozen import FrozenVLA
 from rlt_ros.vla.inference import Inference
 from rlt_ros.vla.loading import load_frozen
-from rlt_ros.vla.request import InferenceConfig
 
 _LOOK_AGAIN = 0.05  # s; while something is waited for that time alone can decide
-
-
-@dataclass(frozen=True)
-class PolicyConfig:
-    """Where the actor comes from, and how much of the machine is used."""
-
-    policy: str = parameter(
-        "",
-        help="Checkpoint of a learner whose actor acts from the start, `OUT/learner.safetensors`; empty waits for the "
-        "learner to publish one.",
-    )
-    threads: int = parameter(
-        1, help="Threads of PyTorch.", low=1, source="the built-in VLA gains little from more"
-    )
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 class InferenceNode(LifecycleNode):

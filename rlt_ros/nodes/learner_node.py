@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,10 @@ from rlt_ros.middleware.messages import LearnerStatus, PolicyUpdate, ReplayStatu
 from rlt_ros.nodes import qos
 from rlt_ros.nodes.conversions import named, write_lineage, write_policy
 from rlt_ros.nodes.diagnostics import ERROR, OK, WARN, Diagnostics, Report
-from rlt_ros.nodes.parameters import Setup, declare
+from rlt_ros.nodes.parameters import declare
 from rlt_ros.nodes.punctual import step_back
 from rlt_ros.nodes.run import CannotStart, run_node
+from rlt_ros.nodes.settings import LearnerConfig, Setup
 from rlt_ros.nodes.topics import Topics
 from rlt_ros.rlt.batch import BatchError
 from rlt_ros.rlt.config import RLTConfig
@@ -31,7 +31,7 @@ from rlt_ros.rlt.journal import Journal
 from rlt_ros.rlt.learner import NonFiniteError
 from rlt_ros.rlt.lineage import Lineage, LineageError
 from rlt_ros.rlt.online import Measurement, OnlineLearner
-from rlt_ros.rlt.parameters import ConfigError, check, parameter
+from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.rlt.replay import Replay, ReplayError, ReplayFormat
 from rlt_ros.rlt.run_folder import CHECKPOINT_FILE, METRICS_FILE, REPLAY_FILE, keep_config
 from rlt_ros.rlt.storage import StorageError
@@ -39,53 +39,6 @@ from rlt_ros.robots.profile import load_profile
 
 _STATUS = 1.0  # s between two states
 _SLICE = 0.05  # s of updates between two looks at the graph
-
-
-@dataclass(frozen=True)
-class LearnerConfig:
-    """Where the learner works, and how often it tells."""
-
-    out: str = parameter(
-        "runs/graph",
-        help=f"Folder of the run: `{REPLAY_FILE}` is read, `{CHECKPOINT_FILE}` and `{METRICS_FILE}` are written.",
-    )
-    seed: int = parameter(0, help="Of initial weights, noise and sampling.", low=0)
-    device: str = parameter(
-        "auto",
-        help="Where to compute: `auto` takes a GPU where there is one.",
-        choices=("auto", "cpu", "cuda"),
-    )
-    threads: int = parameter(1, help="Threads of PyTorch.", low=1, source="measured: `rlt-ros bench learner`")
-    niceness: int = parameter(
-        10,
-        help="How far learning steps back (nice) for the nodes that the arm waits for: on a busy computer late chunks "
-        "cost more than a slow learner.",
-        low=0,
-        high=19,
-        source="measured on two cores, `boundary: overlap`: chunks start from what was seen 0.11 s ago, not 0.18 s",
-    )
-    publish_every: int = parameter(
-        500,
-        help="Critic updates between two published actors while a debt is paid; one follows when it is paid.",
-        unit="updates",
-        low=1,
-        source="ours; a few seconds on two cores",
-    )
-    metrics_every: int = parameter(
-        200, help="Critic updates between two measurements of the learner.", unit="updates", low=1
-    )
-    rolling: int = parameter(
-        20, help="Episodes of the success rate that a success-gated beta follows.", unit="episodes", low=1
-    )
-    checkpoint_period: float = parameter(
-        10.0,
-        help="Time between two checkpoints. What is lost by a crash is learned again from the replay.",
-        unit="s",
-        low=0.0,
-    )
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 class LearnerNode(Node):

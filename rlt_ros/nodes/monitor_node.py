@@ -6,7 +6,6 @@ node takes no joint states and no pictures, so that it costs a training run next
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -35,28 +34,15 @@ from rlt_ros.nodes.conversions import read_chunk, read_episode, read_observation
 from rlt_ros.nodes.diagnostics import Diagnostics, Dropped
 from rlt_ros.nodes.drivers import subscribe_joints
 from rlt_ros.nodes.markers import COLOURS, ChunkMarkers
-from rlt_ros.nodes.parameters import Setup, declare
+from rlt_ros.nodes.parameters import declare
 from rlt_ros.nodes.run import run_node
+from rlt_ros.nodes.settings import MonitorConfig, Setup
 from rlt_ros.nodes.topics import Topics
 from rlt_ros.perception.annotation import annotate
-from rlt_ros.rlt.parameters import check, parameter
 from rlt_ros.rlt.stream import Phase
 from rlt_ros.rlt.transition import Source
 from rlt_ros.robots.body import Body, LinkPose
 from rlt_ros.robots.profile import load_profile
-
-
-@dataclasses.dataclass(frozen=True)
-class MonitorConfig:
-    """What is shown, and how often."""
-
-    rate: float = parameter(
-        10.0, help="Frames and executed path a second, and pictures at most.", unit="Hz", low=0.1, high=50.0
-    )
-    trail: int = parameter(250, help="Executed steps that stay visible.", unit="steps", low=2, high=5000)
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 class MonitorNode(Node):

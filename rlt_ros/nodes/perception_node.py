@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,41 +13,16 @@ from rlt_ros.nodes.cameras import camera_type, read_camera
 from rlt_ros.nodes.conversions import to_ns, write_observation
 from rlt_ros.nodes.diagnostics import OK, STALE, Diagnostics, Dropped, Report
 from rlt_ros.nodes.joint_input import ArmState, JointInput
-from rlt_ros.nodes.parameters import Setup, declare
+from rlt_ros.nodes.parameters import declare
 from rlt_ros.nodes.punctual import be_punctual
 from rlt_ros.nodes.run import run_node
+from rlt_ros.nodes.settings import PerceptionConfig, Setup
 from rlt_ros.nodes.topics import Topics
 from rlt_ros.perception import Observation as Seen
 from rlt_ros.perception.pictures import PictureError
 from rlt_ros.perception.synchroniser import SyncConfig, Synchroniser
-from rlt_ros.rlt.parameters import ConfigError, check, parameter
 from rlt_ros.robots.interface import CameraProfile
 from rlt_ros.robots.profile import load_profile
-
-
-@dataclass(frozen=True)
-class PerceptionConfig:
-    """What observations hold."""
-
-    image_size: tuple[int, ...] = parameter(
-        (),
-        help="Height and width that pictures are resized to, those of the VLA; empty leaves them as they come.",
-        unit="pixels",
-        low=1,
-    )
-    realtime_priority: int = parameter(
-        40,
-        help="Real-time priority (SCHED_FIFO) where the system grants it, so that a busy computer does not age what is "
-        "seen; 0 for none.",
-        low=0,
-        high=98,
-        source="ours; below teleoperation's",
-    )
-
-    def __post_init__(self) -> None:
-        check(self)
-        if len(self.image_size) not in (0, 2):
-            raise ConfigError(f"`image_size` is {list(self.image_size)}; give height and width, or nothing")
 
 
 class PerceptionNode(Node):

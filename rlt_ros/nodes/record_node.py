@@ -12,7 +12,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,27 +43,15 @@ from rlt_ros.nodes import qos
 from rlt_ros.nodes.cameras import camera_type
 from rlt_ros.nodes.diagnostics import OK, Diagnostics, Report
 from rlt_ros.nodes.drivers import command_type
-from rlt_ros.nodes.parameters import Setup, declare
+from rlt_ros.nodes.parameters import declare
 from rlt_ros.nodes.run import run_node
+from rlt_ros.nodes.settings import RecordConfig, Setup
 from rlt_ros.nodes.topics import Topics
-from rlt_ros.rlt.parameters import check, parameter
 from rlt_ros.rlt.run_folder import unused
 from rlt_ros.robots.profile import RobotProfile, load_profile
 
 _DEEP = 1000  # messages that may wait: who records may be late, but leaves nothing out
 _FOR_EVER = QosTime(sec=9223372036, nsec=854775807)  # as rosbag2 writes it
-
-
-@dataclass(frozen=True)
-class RecordConfig:
-    """What is recorded, and where."""
-
-    out: str = parameter("runs/graph", help="Folder of the run; bags are `bag`, `bag_1`, … in it.")
-    robots: tuple[str, ...] = parameter(("",), help="Namespaces of the robots.")
-    pictures: bool = parameter(True, help="Record cameras and observations too, by far the most of the data.")
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 class RecordNode(Node):

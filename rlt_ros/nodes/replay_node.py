@@ -13,7 +13,6 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,42 +28,19 @@ from rlt_ros.nodes.conversions import (
     write_lineage,
 )
 from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Dropped, Report
-from rlt_ros.nodes.parameters import Setup, declare
+from rlt_ros.nodes.parameters import declare
 from rlt_ros.nodes.run import CannotStart, run_node
+from rlt_ros.nodes.settings import ReplayConfig, Setup
 from rlt_ros.nodes.topics import Topics
 from rlt_ros.rlt.config import RLTConfig, Shapes
 from rlt_ros.rlt.lineage import LineageError
-from rlt_ros.rlt.parameters import ConfigError, check, parameter
 from rlt_ros.rlt.replay import ReplayError
-from rlt_ros.rlt.row_store import RowStore, Stream, distinct
+from rlt_ros.rlt.row_store import RowStore, Stream
 from rlt_ros.rlt.run_folder import REPLAY_FILE
 from rlt_ros.robots.action_space import ActionSpace
 from rlt_ros.robots.profile import load_profile
 
 _LOOK = 0.25  # s between two looks whether something has been waited for too long
-
-
-@dataclass(frozen=True)
-class ReplayConfig:
-    """Whose episodes are stored, and where."""
-
-    out: str = parameter("runs/graph", help=f"Folder of the run; the replay is `{REPLAY_FILE}` in it.")
-    robots: tuple[str, ...] = parameter(
-        ("",), help="Namespaces of the robots whose episodes are stored; an empty one is the root."
-    )
-    patience: float = parameter(
-        10.0,
-        help="How long an episode that is over waits for the next of its last states and steps, before it is cut where "
-        "they are missing.",
-        unit="s",
-        low=0.0,
-        source="ours; the VLA's pass over the last frames takes below 1 s",
-    )
-
-    def __post_init__(self) -> None:
-        check(self)
-        if not distinct(self.robots):
-            raise ConfigError(f"`robots` is {self.robots}; name each robot once, an empty name for the root")
 
 
 class ReplayNode(Node):

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,10 +34,11 @@ from rlt_ros.nodes.cameras import camera_type, write_camera
 from rlt_ros.nodes.conversions import read_episode, to_header, to_ns, to_time, write_intervention
 from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Dropped, Report
 from rlt_ros.nodes.drivers import command_stamp, read_driver_command, subscribe_commands
-from rlt_ros.nodes.parameters import Setup, declare
+from rlt_ros.nodes.parameters import declare
 from rlt_ros.nodes.run import run_node
+from rlt_ros.nodes.settings import Setup, SimConfig
 from rlt_ros.nodes.topics import Topics
-from rlt_ros.rlt.parameters import ConfigError, check, parameter
+from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.rlt.stream import EpisodeState as Episode
 from rlt_ros.rlt.stream import Phase
 from rlt_ros.robots.intervention import Intervention as Human
@@ -51,57 +51,6 @@ _DEVICE = "script"  # of the simulated human
 _HEARTBEAT = 0.5  # s between two `/clock` messages while time stands still, for nodes that join
 _SETTLING = 0.3  # s after the first episode state, in which those come that were latched before
 _WATCH = 0.05  # s between two looks at what has been waited for too long
-
-
-@dataclass(frozen=True)
-class SimConfig:
-    """How the simulated robot runs."""
-
-    lock_step: bool = parameter(
-        True, help="Wait at every control step for its command; false runs at `real_time_factor`."
-    )
-    real_time_factor: float = parameter(
-        1.0, help="Simulated seconds for each real one, without lock-step.", low=0.01, high=100.0
-    )
-    start: str = parameter(
-        "approach",
-        help="Where episodes begin: `approach` lets the VLA bring the tool near, `critical` resets right before the "
-        "precise part.",
-        choices=("approach", "critical"),
-        source="arXiv:2604.23073",
-    )
-    camera_every: int = parameter(
-        2, help="Control steps between two pictures of all cameras.", unit="steps", low=1
-    )
-    spare_pictures: bool = parameter(
-        True,
-        help="In lock-step, take pictures only of the moments that a chunk is asked for, except where the moments "
-        "between are stored: drawing is what costs most. False takes them always, and so does `boundary: overlap`.",
-    )
-    image_size: int = parameter(
-        64, help="Side of the square pictures, as the built-in VLA takes them.", unit="pixels", low=8
-    )
-    operator: str = parameter(
-        "none",
-        help="`scripted`: a simulated human takes over in training where the actor has stopped getting on.",
-        choices=("none", "scripted"),
-    )
-    command_timeout: float = parameter(
-        2.0,
-        help="Real time after which lock-step goes on without a command: the arm holds its last target, as a robot "
-        "whose input died.",
-        unit="s",
-        low=0.01,
-    )
-    answer_timeout: float = parameter(
-        1.0,
-        help="Real time after which lock-step goes on although no node has answered an event.",
-        unit="s",
-        low=0.01,
-    )
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 class SimNode(Node):

@@ -26,9 +26,10 @@ from rlt_ros.nodes.conversions import read_episode, read_step, to_header, write_
 from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Dropped, Report
 from rlt_ros.nodes.e_stop import EStop
 from rlt_ros.nodes.joint_input import ArmState, JointInput
-from rlt_ros.nodes.parameters import Setup, declare
+from rlt_ros.nodes.parameters import declare
 from rlt_ros.nodes.punctual import be_punctual
 from rlt_ros.nodes.run import CannotStart, run_node
+from rlt_ros.nodes.settings import Setup
 from rlt_ros.nodes.topics import Topics
 from rlt_ros.rlt.stream import EpisodeState as Episode
 from rlt_ros.rlt.stream import Phase

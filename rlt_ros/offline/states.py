@@ -15,9 +15,9 @@ from rlt_ros.perception import Observation
 from rlt_ros.rlt.config import RLTConfig
 from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.stream import ChunkRequest, EpisodeState, StateRecord, StepRecord
+from rlt_ros.vla.config import InferenceConfig
 from rlt_ros.vla.frozen import Perceiver
 from rlt_ros.vla.inference import Inference
-from rlt_ros.vla.request import InferenceConfig
 
 Record: TypeAlias = "Observation | StepRecord | EpisodeState | ChunkRequest"
 Made: TypeAlias = "StateRecord | StepRecord | EpisodeState"

@@ -11,10 +11,10 @@ right, and the end of the episode counts only if everything from the last gap to
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from rlt_ros.rlt.config import Shapes
-from rlt_ros.rlt.lineage import FROZEN_PARTS, Lineage
+from rlt_ros.rlt.lineage import FROZEN_PARTS, Lineage, fingerprint
 from rlt_ros.rlt.stream import Ending, EpisodeState, Phase, StateRecord, StepRecord
 from rlt_ros.rlt.windows import Encode, Window, WindowBuilder, WindowError, lineage_id
 
@@ -305,3 +305,13 @@ def _is_stored(end: EpisodeState) -> bool:
 def _first_missing(steps: dict[int, StepRecord], start: int, stop: int) -> int:
     """The first step from ``start`` on that is not there, or ``stop``."""
     return next((step for step in range(start, stop) if step not in steps), stop)
+
+
+def episode_offset(robot: str) -> int:
+    """What is added to a robot's episode ids in the replay, so that those of several robots differ; 0 for the root."""
+    return int(fingerprint(robot.encode())[:5], 16) * LARGEST_EPISODE if robot else 0
+
+
+def distinct(robots: Sequence[str]) -> bool:
+    """Return whether there are robots, and their episodes stay apart."""
+    return bool(robots) and len({episode_offset(name) for name in robots}) == len(robots)

@@ -184,6 +184,30 @@ def describe(cls: type, prefix: str = "") -> Iterator[Description]:
         yield Description(f"{prefix}{field.name}", _type_name(hint), default, **dataclasses.asdict(limits))
 
 
+def plain_default(description: Description) -> Any:
+    """Default as the value of a ROS parameter; None where there is none: it takes a value of any type."""
+    value = description.default
+    if value is dataclasses.MISSING or value is None or value == ():
+        return None
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, tuple):
+        return [float(item) for item in value] if "float" in description.type else list(value)
+    return float(value) if description.type == "float" else value
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections in sections from values by names with dots; what :func:`build` takes."""
+    result: dict[str, Any] = {}
+    for name, value in values.items():
+        *path, last = name.split(".")
+        section = result
+        for part in path:
+            section = section.setdefault(part, {})
+        section[last] = value
+    return result
+
+
 def _read_sections(path: Path) -> dict[str, Any]:
     document = _parsed(path)
     if not isinstance(document, dict) or not all(

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from rlt_ros.rlt.assembly import LARGEST_EPISODE, Assembly, Recipe
+from rlt_ros.rlt.assembly import LARGEST_EPISODE, Assembly, Recipe, episode_offset
 from rlt_ros.rlt.config import RLTConfig, Shapes
-from rlt_ros.rlt.lineage import Lineage, LineageError, fingerprint
+from rlt_ros.rlt.lineage import Lineage, LineageError
 from rlt_ros.rlt.replay import Replay, ReplayError, ReplayFormat
 from rlt_ros.rlt.stream import EpisodeState, StateRecord, StepRecord
 from rlt_ros.rlt.transition import FloatArray
@@ -238,13 +238,3 @@ class RowStore:
             if time.monotonic() - self._flushed > _FLUSH:
                 self.replay.flush()
                 self._flushed = time.monotonic()
-
-
-def episode_offset(robot: str) -> int:
-    """What is added to a robot's episode ids in the replay, so that those of several robots differ; 0 for the root."""
-    return int(fingerprint(robot.encode())[:5], 16) * LARGEST_EPISODE if robot else 0
-
-
-def distinct(robots: Sequence[str]) -> bool:
-    """Return whether there are robots, and their episodes stay apart."""
-    return bool(robots) and len({episode_offset(name) for name in robots}) == len(robots)

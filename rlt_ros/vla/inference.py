@@ -29,8 +29,9 @@ from rlt_ros.rlt.transition import Source
 from rlt_ros.robots.turns import Array, nearest_turn
 from rlt_ros.vla.acting import Acting
 from rlt_ros.vla.alignment import Frame, Seen, Timeline
+from rlt_ros.vla.config import InferenceConfig
 from rlt_ros.vla.frozen import Perceiver
-from rlt_ros.vla.request import Answer, InferenceConfig, Run
+from rlt_ros.vla.request import Answer, Run
 from rlt_ros.vla.token_watch import TokenWatch
 
 Output: TypeAlias = "StateRecord | ActionChunk"

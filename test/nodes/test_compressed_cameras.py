@@ -24,7 +24,8 @@ from rlt_ros.middleware.messages import (
 from rlt_ros.nodes import qos
 from rlt_ros.nodes.bag_messages import Sensors, Way
 from rlt_ros.nodes.conversions import read_observation, to_header
-from rlt_ros.nodes.record_node import RecordConfig, _wanted
+from rlt_ros.nodes.record_node import _wanted
+from rlt_ros.nodes.settings import RecordConfig
 from rlt_ros.offline.bag_files import Bag
 from rlt_ros.offline.stamps import Stamps
 from rlt_ros.perception.synchroniser import SyncConfig

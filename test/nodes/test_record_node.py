@@ -15,7 +15,8 @@ from rosbags.rosbag2 import Reader
 from rlt_ros.middleware import deserialize_message
 from rlt_ros.middleware.messages import DiagnosticArray, EpisodeState, Observation, PolicyUpdate
 from rlt_ros.nodes import qos
-from rlt_ros.nodes.record_node import RecordConfig, _wanted
+from rlt_ros.nodes.record_node import _wanted
+from rlt_ros.nodes.settings import RecordConfig
 from rlt_ros.robots.profile import load_profile
 
 

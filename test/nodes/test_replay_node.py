@@ -25,8 +25,8 @@ from rlt_ros.nodes.conversions import (
     write_step,
 )
 from rlt_ros.nodes.replay_node import ReplayNode
+from rlt_ros.rlt.assembly import episode_offset
 from rlt_ros.rlt.replay import Replay
-from rlt_ros.rlt.row_store import episode_offset
 from rlt_ros.rlt.stream import Ending, StateRecord, StepRecord
 from rlt_ros.rlt.transition import Window
 

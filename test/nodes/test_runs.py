@@ -28,8 +28,9 @@ from rlt_ros.middleware.messages import (
 )
 from rlt_ros.nodes import qos
 from rlt_ros.nodes.diagnostics import Diagnostics
-from rlt_ros.nodes.parameters import Setup, declare
+from rlt_ros.nodes.parameters import declare
 from rlt_ros.nodes.runs import carries_run, run_id_in
+from rlt_ros.nodes.settings import Setup
 from rlt_ros.nodes.topics import Topics
 
 KINDS = (

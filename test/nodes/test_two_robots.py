@@ -32,8 +32,8 @@ from rlt_ros.nodes.conversions import (
     write_step,
 )
 from rlt_ros.perception import Observation as Seen
+from rlt_ros.rlt.assembly import episode_offset
 from rlt_ros.rlt.replay import Replay, ReplayFormat
-from rlt_ros.rlt.row_store import episode_offset
 from rlt_ros.rlt.stream import ActionChunk as Chunk
 from rlt_ros.rlt.stream import Ending, Phase, StepRecord
 from rlt_ros.rlt.stream import EpisodeState as Episode

@@ -13,10 +13,10 @@ from tiny_vla import CAMERAS, SIDE, TASK, write_tiny_vla
 
 from rlt_ros.middleware.arrays import pack
 from rlt_ros.middleware.messages import JointState, message_type
-from rlt_ros.nodes.bag_import import BagConfig, BagImport, Settings
+from rlt_ros.nodes.bag_import import BagImport, Settings
 from rlt_ros.nodes.cameras import write_camera
 from rlt_ros.nodes.conversions import to_duration, to_header, to_ns
-from rlt_ros.nodes.parameters import Setup
+from rlt_ros.nodes.settings import BagConfig, Setup
 from rlt_ros.offline.errors import BagError
 from rlt_ros.perception.pictures import encode
 from rlt_ros.rlt.config import RLTConfig

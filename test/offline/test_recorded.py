@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stream_source import GAMMA, LINEAGE, SHAPES, rows, stream
 
-from rlt_ros.nodes.bag_import import BagConfig, BagImport, Settings
-from rlt_ros.nodes.parameters import Setup
+from rlt_ros.nodes.bag_import import BagImport, Settings
+from rlt_ros.nodes.settings import BagConfig, Setup
 from rlt_ros.offline.errors import BagError
+from rlt_ros.rlt.assembly import episode_offset
 from rlt_ros.rlt.config import RLTConfig
 from rlt_ros.rlt.lineage import LineageError
 from rlt_ros.rlt.replay import Replay
-from rlt_ros.rlt.row_store import episode_offset
 from rlt_ros.rlt.stream import Ending
 from rlt_ros.rlt.transition import Window
 

@@ -15,9 +15,9 @@ from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.networks import Actor
 from rlt_ros.rlt.stream import ActionChunk, ChunkRequest, Ending, EpisodeState, Phase, StateRecord
 from rlt_ros.robots.action_space import ActionSpace
+from rlt_ros.vla.config import InferenceConfig
 from rlt_ros.vla.frozen import Perceived
 from rlt_ros.vla.inference import Inference, Output
-from rlt_ros.vla.request import InferenceConfig
 
 PERIOD = 20_000_000  # ns
 CHUNK, HORIZON, STRIDE, JOINTS, Z = 4, 6, 2, 3, 5

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rlt_ros.middleware.dds.names import expand, matches
-from rlt_ros.rlt.documents import DocumentError, parse_yaml, read_yaml_file
+from rlt_ros.middleware.dds.names import expand
+from rlt_ros.rlt.documents import DocumentError, parse_yaml
+from rlt_ros.rlt.parameter_file import Assignment, read_parameters, values_for
+from rlt_ros.rlt.parameters import ConfigError
 
 
 class UnknownROSArgsError(ValueError):
@@ -53,7 +55,7 @@ class Arguments:
 
     def overrides(self, node: str) -> dict[str, Any]:
         """Parameter values for the node of full name ``node``."""
-        return {name: value for pattern, name, value in self.parameters if matches(pattern, node)}
+        return values_for(self.parameters, node)
 
 
 def parse(argv: Sequence[str]) -> Arguments:
@@ -79,7 +81,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         elif option in ("-p", "--param"):
             result.parameters.append(_assignment(value))
         elif option == "--params-file":
-            files += list(read_parameters(Path(value)))
+            files += _of_file(Path(value))
         else:
             result.log_level = value
     result.parameters = files + result.parameters
@@ -89,17 +91,11 @@ def parse(argv: Sequence[str]) -> Arguments:
 _OPTIONS = ("-r", "--remap", "-p", "--param", "--params-file", "--log-level")
 
 
-def read_parameters(path: Path) -> Iterator[tuple[str, str, Any]]:
-    """(node pattern, name, value) of each parameter in a ROS 2 parameter file.
-
-    Raises:
-        UnknownROSArgsError: the file cannot be read or is of another shape.
-    """
+def _of_file(path: Path) -> list[Assignment]:
     try:
-        document = read_yaml_file(path)
-    except DocumentError as error:
+        return read_parameters(path)
+    except ConfigError as error:
         raise UnknownROSArgsError(str(error)) from error
-    yield from _nodes(document, "", path)
 
 
 def _ros_arguments(argv: Sequence[str]) -> Iterator[str]:
@@ -128,26 +124,3 @@ def _assignment(text: str) -> tuple[str, str, Any]:
         return f"/**/{node}" if node else "/**", name, parse_yaml(value, origin=f"parameter `{text}`")
     except DocumentError as error:
         raise UnknownROSArgsError(str(error)) from error
-
-
-def _nodes(document: Any, prefix: str, path: Path) -> Iterator[tuple[str, str, Any]]:
-    if not isinstance(document, dict):
-        raise UnknownROSArgsError(
-            f"{path}: `{prefix or 'the file'}` must be NODE: {{ros__parameters: {{…}}}}"
-        )
-    for name, below in document.items():
-        pattern = f"{prefix}/{str(name).strip('/')}"
-        if isinstance(below, dict) and "ros__parameters" in below:
-            if not isinstance(below["ros__parameters"], dict):
-                raise UnknownROSArgsError(f"{path}: ros__parameters of `{pattern}` must be names and values")
-            yield from ((pattern, key, value) for key, value in _flat(below["ros__parameters"], ""))
-        else:
-            yield from _nodes(below, pattern, path)
-
-
-def _flat(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

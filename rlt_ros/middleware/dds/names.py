@@ -50,14 +50,3 @@ def expand(name: str, *, node: str, namespace: str) -> str:
             f"topic name `{name}` (in full `{absolute}`) must be parts of letters, digits and `_` between `/`"
         )
     return absolute
-
-
-def matches(pattern: str, node: str) -> bool:
-    """Return whether a node of full name ``node`` is meant by ``pattern``, as parameter files write it.
-
-    ``*`` stands for one part of the name, ``**`` for any number of them.
-    """
-    absolute = pattern if pattern.startswith("/") else f"/{pattern}"
-    parts = [re.escape(part) for part in absolute[1:].split("/")]
-    expression = "".join({r"\*\*": r"(/[^/]+)*", r"\*": r"/[^/]+"}.get(part, f"/{part}") for part in parts)
-    return re.fullmatch(expression, node) is not None

@@ -10,10 +10,10 @@ from rlt_ros.middleware.dds.arguments import Remapping, UnknownROSArgsError, par
 from rlt_ros.middleware.dds.names import (
     NameValidationException,
     expand,
-    matches,
     valid_namespace,
     valid_node_name,
 )
+from rlt_ros.rlt.parameter_file import matches
 
 
 def test_only_what_follows_ros_args_is_read() -> None:
