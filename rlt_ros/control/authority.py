@@ -16,6 +16,7 @@ Array = NDArray[np.float64]
 
 E_STOP = "e-stop"
 BLIND = "joint states are silent"
+DOUBTFUL = "the newest joint state was rejected"
 HUMAN_SILENT = "the human acts and fell silent"
 HOLD_OFF = "the human just let go"
 NO_EPISODE = "no episode runs"
@@ -31,6 +32,7 @@ class Inputs:
     Attributes:
         stopped: the e-stop is pressed, or silent where it must not be.
         blind: there is no joint state that is new enough.
+        doubtful: the newest one was rejected, so the arm may be elsewhere.
         human: newest intervention; None before the first.
         human_silent: it is not new enough.
         running: an episode runs in which a policy acts.
@@ -41,6 +43,7 @@ class Inputs:
 
     stopped: bool
     blind: bool
+    doubtful: bool
     human: Intervention | None
     human_silent: bool
     running: bool
@@ -51,7 +54,8 @@ class Inputs:
     @property
     def may_act(self) -> bool:
         """Return whether policy or human can command the arm in an episode, as far as the arm goes."""
-        return self.running and not self.stopped and not self.blind and not self.out_of_reach
+        unknown = self.blind or self.doubtful
+        return self.running and not self.stopped and not unknown and not self.out_of_reach
 
     @property
     def may_plan(self) -> bool:
@@ -92,6 +96,8 @@ def decide(inputs: Inputs, last: Array) -> Choice:
     idle = not inputs.running
     if inputs.stopped:
         return _hold(E_STOP, idle=True)
+    if inputs.doubtful:
+        return _hold(DOUBTFUL, idle=idle)
     if inputs.blind:
         return _hold(BLIND, idle=idle)
     human, row = inputs.human, inputs.row if inputs.running else None

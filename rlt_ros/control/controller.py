@@ -25,7 +25,7 @@ from rlt_ros.control.records import Command, InputRefused, Outcome
 from rlt_ros.control.requests import ChunkRequester
 from rlt_ros.control.setpoint import Setpoint
 from rlt_ros.control.stop import Stop
-from rlt_ros.control.watchdog import Watchdog
+from rlt_ros.control.watchdog import Patience, Watchdog
 from rlt_ros.rlt.stream import ActionChunk, ChunkRequest, EpisodeState, Phase, StepRecord
 from rlt_ros.rlt.transition import Source
 from rlt_ros.robots.gripper import GripperProfile
@@ -36,11 +36,15 @@ Array = NDArray[np.float64]
 
 # ns for which a pushed arm may be out of reach of its command before its episode is aborted.
 _PATIENCE = 100_000_000
+# ns in which the setpoint must come nearer to the position limits that it is outside of.
+_RETURN_PATIENCE = 1_000_000_000
 # ns
 _STEP_IN_PERIOD = 500_000_000
 
 AWAY = "the arm was further from its command than `safety.lead`"
 MOVED = "the arm was moved, or its driver restarted"
+BARRED = "a joint is outside its limits, and the workspace bars its way back; move the arm by hand"
+UNSEEN = "joint states were silent for too long, or their clock was set back"
 
 
 class Controller:
@@ -83,7 +87,9 @@ class Controller:
         self._begins = True
         # Nothing was measured since the episode began; a reset may have moved the arm.
         self._unseen = False
-        self._away_since: int | None = None
+        # The newest joint state was rejected: the arm may be where it says.
+        self._doubtful = False
+        self._away, self._barred = Patience(_PATIENCE), Patience(_RETURN_PATIENCE)
         self._episode = RunningEpisode()
         self._stepped_in: int | None = None
         self.why_held = authority.NO_EPISODE
@@ -151,6 +157,9 @@ class Controller:
             InputRefused: not finite, of a wrong shape, repeated or out of order.
         """
         self._joints.check(stamp, positions)
+        self._doubtful = False
+        if self._joints.is_lost(stamp, now) and not self._begins and not self._lock_step.on:
+            self._episode.abort(now, UNSEEN)
         if self._joints.is_restart(stamp):
             # What was planned is of another time.
             self._requests.forget()
@@ -167,14 +176,22 @@ class Controller:
         if relocated:
             self._setpoint.lose_track()
             self._begins = True
-            self.arm_moved(now)
+            self._episode.abort(now, MOVED)
         if self._gripper is not None and gripper is not None:
             self._gripper.measure(gripper)
         self._lock_step.sense(now)
 
-    def arm_moved(self, now: int) -> None:
-        """Joint states say that the arm is where it cannot have moved to: a running episode is aborted."""
-        self._episode.abort(now, MOVED)
+    def joint_state_rejected(self, now: int, *, moved: bool) -> None:
+        """Send nothing before the next joint state that can be believed.
+
+        Args:
+            now: steady time, ns.
+            moved: the arm persists where it cannot have moved to, or two sources publish it: a running episode is
+                aborted.
+        """
+        self._doubtful = True
+        if moved:
+            self._episode.abort(now, MOVED)
 
     def episode_state(self, state: EpisodeState) -> None:
         """Take in where the episode is."""
@@ -186,7 +203,8 @@ class Controller:
             self._lock_step.answer()
         if is_new:
             self._chunks.begin(state.episode)
-            self._begins, self._away_since = True, None
+            self._begins = True
+            self._away.reset()
             # In lock-step the simulator presents the arm after the reset.
             self._unseen = not self._lock_step.on
 
@@ -301,7 +319,8 @@ class Controller:
     def end(self, now: int, stamp: int) -> Command | None:
         """Command with which commanding ends; None where the arm stands already, or is not seen."""
         joints = self._joints.positions
-        if joints is None or self._begins or self._unseen or self._joints.silent(now):
+        unknown = self._begins or self._unseen or self._doubtful
+        if joints is None or unknown or self._joints.silent(now):
             return None
         target = self._setpoint.brake(joints, now)
         return None if target is None else self._command(target, stamp, None)
@@ -334,6 +353,7 @@ class Controller:
         return Inputs(
             stopped=stopped,
             blind=blind,
+            doubtful=self._doubtful,
             human=self._human,
             human_silent=self._human_watch.silent(self._joints.time(now)),
             running=acts,
@@ -344,11 +364,7 @@ class Controller:
 
     def _is_out_of_reach(self, joints: Array, now: int) -> bool:
         """Return whether nothing can be commanded from where the setpoint is; for long, an episode is aborted."""
-        if not self._setpoint.is_away(joints):
-            self._away_since = None
-        elif self._away_since is None:
-            self._away_since = now
-        elif now - self._away_since >= _PATIENCE:
+        if self._away.is_over(self._setpoint.is_away(joints), now):
             self._episode.abort(now, AWAY)
         return self._setpoint.is_obstructed(joints, now)
 
@@ -364,6 +380,8 @@ class Controller:
         safety = self._setpoint.safety
         refused, safety.hit = safety.refused, Limit.NONE
         target = self._advance(choice, inputs, now)
+        if self._barred.is_over(choice.why == authority.OUTSIDE and not safety.is_moving, now):
+            self._episode.abort(now, BARRED)
         if safety.refused > refused:
             choice = Choice(Source.HOLD, why="the target is not finite")
         if choice.gripper is not None and self._gripper is not None:
@@ -387,6 +405,8 @@ class Controller:
         """Setpoint (A + H,) rad to send; None where nothing is to be sent."""
         setpoint, joints = self._setpoint, self._joints.positions
         assert joints is not None
+        if inputs.doubtful:
+            return None
         if inputs.blind:
             return setpoint.brake(joints, now)
         if choice.is_idle and not self._lock_step.on:

@@ -57,6 +57,15 @@ class MeasuredJoints:
         """Return whether the clock of a checked joint state was set back since the newest one."""
         return 0 < stamp < self.stamp
 
+    def is_lost(self, stamp: int, now: int) -> bool:
+        """Return whether the way to a checked joint state at steady time `now`, ns, is unknown: a silence or a restart.
+
+        False for the first one.
+        """
+        if self.positions is None:
+            return False
+        return self.is_restart(stamp) or self._watch.age(stamp if self._lock_step else now) > _LOST_TRACK
+
     def take(self, stamp: int, positions: Array, now: int) -> bool:
         """Take in a checked joint state at steady time `now`, ns.
 
@@ -64,12 +73,10 @@ class MeasuredJoints:
             Whether the way of the arm to there was seen. It was not after a long silence or a restart, and where the
             arm is further than the lead from the joint state before: a driver that lies after a gap can pass as motion.
         """
-        before, seen = self.positions, not self.is_restart(stamp)
+        before, lost = self.positions, self.is_lost(stamp, now)
         self.positions, self.stamp = positions, stamp
-        time = self.time(now)
-        seen = seen and self._watch.age(time) <= _LOST_TRACK
-        self._watch.feed(time)
-        return seen and before is not None and bool((np.abs(positions - before) <= self._lead).all())
+        self._watch.feed(self.time(now))
+        return before is not None and not lost and bool((np.abs(positions - before) <= self._lead).all())
 
     def in_turn(self, position: NDArray[Any]) -> NDArray[Any]:
         """Positions (A,) rad in the turn in which the arm is measured, for joints that turn without end.

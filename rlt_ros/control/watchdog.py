@@ -31,3 +31,28 @@ class Watchdog:
     def age(self, now: int) -> float:
         """Seconds since it was heard at `now`, ns; infinite if it never was."""
         return float("inf") if self._fed is None else (now - self._fed) * 1e-9
+
+
+class Patience:
+    """Tells when a condition has held without a break for too long.
+
+    Args:
+        limit: ns.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._since: int | None = None
+
+    def is_over(self, holds: bool, now: int) -> bool:
+        """Return whether it holds at steady time `now`, ns, and has since `limit` at least."""
+        if not holds:
+            self._since = None
+            return False
+        if self._since is None:
+            self._since = now
+        return now - self._since >= self._limit
+
+    def reset(self) -> None:
+        """Begin again."""
+        self._since = None

@@ -103,7 +103,7 @@ class ExecutorNode(LifecycleNode):
             held=True,
             simulated=self._control.lock_step,
             commanding=lambda: self._controller is not None and self._controller.commanding,
-            moved=self._on_arm_moved,
+            rejected=self._on_rejected,
         )
         self._guard = self.create_timer(
             1.0, self._watch_for_others, clock=Clock(clock_type=ClockType.STEADY_TIME)
@@ -183,10 +183,11 @@ class ExecutorNode(LifecycleNode):
             return
         self._answer()
 
-    def _on_arm_moved(self, detail: str) -> None:
-        self.get_logger().error(f"the arm is not where it should be: {detail}", throttle_duration_sec=1.0)
+    def _on_rejected(self, detail: str, moved: bool) -> None:
+        if moved:
+            self.get_logger().error(f"the arm is not where it should be: {detail}", throttle_duration_sec=1.0)
         if self._controller is not None:
-            self._controller.arm_moved(time.monotonic_ns())
+            self._controller.joint_state_rejected(time.monotonic_ns(), moved=moved)
 
     def _on_episode(self, message: Any) -> None:
         if self._controller is None:

@@ -59,7 +59,7 @@ class JointInput:
         velocities: also read velocities; a message whose velocities are unusable is dropped.
         simulated: a simulator publishes them, whatever clock this node has.
         commanding: whether a policy or a human commands the arm now; then a jump is not accepted.
-        moved: called with the reason, each time a state says that the arm is not where it is believed to be.
+        rejected: called for each state that cannot be believed, with the reason and `JointStateRejected.moved`.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class JointInput:
         velocities: bool = False,
         simulated: bool = False,
         commanding: Callable[[], bool] = lambda: False,
-        moved: Callable[[str], None] = lambda _: None,
+        rejected: Callable[[str, bool], None] = lambda _, __: None,
     ) -> None:
         joints = profile.tracked_joints if held else profile.tracked_joints.first(profile.dim)
         self._node, self._dropped, self._take = node, dropped, take
-        self._commanding, self._moved, self._reads_velocities = commanding, moved, velocities
+        self._commanding, self._rejected, self._reads_velocities = commanding, rejected, velocities
         self._order = JointOrder(joints.names)
         simulated = simulated or bool(node.get_parameter("use_sim_time").value)
         self._tracker = JointTracker(joints, jumps=not simulated)
@@ -108,8 +108,7 @@ class JointInput:
         except JointStateRejected as error:
             detail = f"{error}{self._sources()}"
             self._dropped.add(error.kind, detail)
-            if error.moved:
-                self._moved(detail)
+            self._rejected(detail, error.moved)
             return
         if state.relocated:
             self._node.get_logger().warning(

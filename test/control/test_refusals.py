@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from rlt_ros.control import authority
 from rlt_ros.control.chunks import ChunkRefused
+from rlt_ros.control.controller import UNSEEN
 from rlt_ros.control.records import InputRefused
 from rlt_ros.rlt.lineage import Lineage
-from rlt_ros.rlt.stream import Phase, StreamError
+from rlt_ros.rlt.stream import Ending, Phase, StreamError
 from rlt_ros.rlt.transition import Source
 from rlt_ros.robots.intervention import Intervention, TakeOver
 
@@ -107,6 +108,11 @@ def test_a_joint_state_that_comes_late_is_dropped_and_a_clock_that_jumps_back_st
         arm.sense()
     assert refused.value.kind == "joint state out of order"
     arm.stamp = 1
+    arm.sense((0.1, 0.1))
+    assert arm.controller.must_abort(arm.now) == UNSEEN
+    arm.phase(Phase.DONE, ending=Ending.ABORTED)
+    arm.phase(Phase.APPROACH, 2)
+    arm.later()
     arm.sense((0.1, 0.1))
     assert record(arm.tick()).source is Source.HOLD  # the chunk was of another time
 

@@ -12,7 +12,7 @@ from control_arm import HZ, LIMITS, PERIOD, Arm, engaged, record, started
 
 from rlt_ros.control import authority
 from rlt_ros.control.config import ControlConfig
-from rlt_ros.control.controller import AWAY, MOVED, Controller
+from rlt_ros.control.controller import AWAY, BARRED, MOVED, UNSEEN, Controller
 from rlt_ros.rlt.stream import Ending, Phase
 from rlt_ros.rlt.transition import Source
 from rlt_ros.robots.intervention import TakeOver
@@ -188,6 +188,50 @@ def test_a_relocation_aborts_the_episode() -> None:
     assert arm.controller.why_held == MOVED
 
 
+def test_after_a_rejected_joint_state_nothing_is_sent_before_one_that_can_be_believed() -> None:
+    arm = started()
+    arm.step()
+    sent, steps = len(arm.commands), arm.controller.sources.total()
+    for _ in range(3):
+        arm.later()
+        arm.sense(arm.commands[-1].target)
+        arm.controller.joint_state_rejected(arm.now, moved=False)
+        assert record(arm.tick()).source is Source.HOLD
+        assert arm.controller.why_held == authority.DOUBTFUL
+    assert arm.controller.end(arm.now, arm.stamp) is None
+    assert (len(arm.commands), arm.controller.unsent) == (sent, 3)
+    assert arm.controller.sources.total() == steps + 3
+    assert watched(arm, arm.commands[-1].target) is not None
+    assert not arm.controller.must_abort(arm.now)
+
+
+def test_a_human_who_takes_over_where_the_arm_is_in_doubt_moves_nothing() -> None:
+    arm = started()
+    arm.step()
+    arm.controller.joint_state_rejected(arm.now, moved=False)
+    engaged(arm)
+    assert arm.controller.step_in(arm.now, arm.stamp) is None
+
+
+@pytest.mark.parametrize(("periods", "aborts"), [(24, False), (26, True)])
+def test_a_silence_of_half_a_second_aborts_the_episode(periods: int, aborts: bool) -> None:
+    arm = started()
+    arm.step()
+    position = arm.commands[-1].target
+    arm.later(periods - 1)
+    watched(arm, position)
+    assert arm.controller.must_abort(arm.now) == (UNSEEN if aborts else "")
+
+
+def test_a_silence_before_the_episode_costs_nothing() -> None:
+    arm = worked()
+    position = arm.commands[-1].target
+    arm.later(100)
+    arm.phase(Phase.APPROACH, 2)
+    assert watched(arm, position) is not None
+    assert not arm.controller.must_abort(arm.now)
+
+
 def test_an_episode_right_after_a_relocation_waits_until_the_speed_limit_allows_for_the_way() -> None:
     arm = worked()
     before, then = arm.commands[-1].target, arm.now
@@ -283,6 +327,33 @@ def test_a_start_outside_the_limits_comes_back_at_the_speed_limit_once_somebody_
             assert arm.controller.why_held == authority.OUTSIDE
     np.testing.assert_allclose(sent, np.maximum(1.0, 1.3 - SPEED * np.arange(1, 17)))
     assert arm.controller.sources == {"hold": 16}
+
+
+class Mirrored:
+    """Kinematics of an arm whose tip goes to -x as its first joint goes up."""
+
+    def forward(self, q: np.ndarray) -> np.ndarray:
+        pose = np.eye(4)
+        pose[:2, 3] = -q[0], q[1]
+        return pose
+
+
+@pytest.mark.parametrize(("highest", "bars"), [(-1.2, True), (-0.9, False)])
+def test_an_episode_whose_way_back_inside_the_limits_is_barred_by_the_workspace_is_aborted(
+    highest: float, bars: bool
+) -> None:
+    arm = Arm()
+    box = np.array([-2.0, -2.0, -1.0, highest, 2.0, 1.0])
+    limits = dataclasses.replace(LIMITS, workspace=box)
+    arm.controller = Controller(ControlConfig(), limits, HZ, Mirrored())
+    position = np.array((1.3, 0.0))
+    watched(arm, position)
+    arm.phase(Phase.APPROACH)
+    for _ in range(80):
+        command = watched(arm, position)
+        position = position if command is None else command
+        assert position[0] >= (1.2 if bars else 1.0)
+    assert arm.controller.must_abort(arm.now) == (BARRED if bars else "")
 
 
 def test_a_human_brings_an_arm_back_inside_its_limits() -> None:

@@ -29,6 +29,7 @@ def inputs(**changes: object) -> Inputs:
     usual = {
         "stopped": False,
         "blind": False,
+        "doubtful": False,
         "human": None,
         "human_silent": False,
         "running": True,

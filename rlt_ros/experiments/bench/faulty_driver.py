@@ -20,6 +20,8 @@ _HAND_SPEED = 2.5
 _STIFFNESS = 0.5
 # Greatest sag of an arm below its setpoint, rad.
 _SAG = 0.03
+# rad; distance by which a blow moves each joint at most, between two joint states.
+_BLOW = 0.6
 # rad; distance of a lie that is near to the truth.
 _NEARBY = 0.5
 # s; the driver is honest for so long before its newest state must bind the commands.
@@ -119,7 +121,10 @@ class FaultyDriver:
         return reports
 
     def push(self) -> None:
-        """A hand takes the arm, or something blocks it."""
+        """A hand takes the arm, something blocks it, or a blow moves it at once."""
+        if self._rng.random() < 0.1:
+            self.position = self.position + self._rng.uniform(-_BLOW, _BLOW, self._joints.dim)
+            return
         if self._rng.random() < 0.4:
             self._blocked = int(self._rng.integers(5, 60))
             return

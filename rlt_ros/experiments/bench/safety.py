@@ -159,8 +159,7 @@ class Arm:
             )
             controller.joint_state(state.stamp, state.positions, self._now, relocated=state.relocated)
         except JointStateRejected as error:
-            if error.moved:
-                controller.arm_moved(self._now)
+            controller.joint_state_rejected(self._now, moved=error.moved)
             return
         except InputRefused:
             return
