@@ -7,4 +7,4 @@ Sub-packages, lowest layer first: ``rlt`` (the method), ``vla``, ``perception``,
 # A colcon workspace installs the generated messages as a second `rlt_ros` folder: both must be importable.
 __path__ = __import__("pkgutil").extend_path(__path__, __name__)
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
