@@ -48,7 +48,8 @@ def from_array(value: Any, size: tuple[int, int], *, name: str) -> Pixels:
     if pixels.dtype.kind == "f":
         if not np.isfinite(pixels).all() or pixels.min() < 0 or pixels.max() > 1:
             raise RequestError(f"picture `{name}` is floating point beyond 0 to 1; send uint8")
-        pixels = np.round(pixels * 255)
+        pixels = pixels * pixels.dtype.type(255)
+        np.round(pixels, out=pixels)
     elif pixels.dtype != np.uint8:
         raise RequestError(f"picture `{name}` is {pixels.dtype}; expected uint8")
     return resize(np.ascontiguousarray(pixels, dtype=np.uint8), *size)

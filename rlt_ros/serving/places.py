@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+_FAREWELL = 0.5  # s; a peer that has just left is still being seen off
+
 
 @dataclass(eq=False)
 class Place:
@@ -45,7 +47,7 @@ class Places:
 
     def take(self, leave: Callable[[], None]) -> Place | None:
         """Take a place, of the peer that has been silent the longest where none is free; None if all are in use."""
-        if not self._free.acquire(blocking=False):
+        if not self._free.acquire(timeout=_FAREWELL):
             silent = self._longest_silent()
             if silent is None:
                 return None

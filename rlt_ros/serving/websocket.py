@@ -1,7 +1,8 @@
 """One WebSocket server for every protocol here: who may connect, how large a message may be, how an error is reported.
 
 A peer that stalls in its handshake, in the middle of a message or afterwards costs one of a few places. It is hung up
-on when it does not answer pings, or when another peer needs the place. Pages in a browser are refused: whatever page
+on when it does not answer pings, or when another peer needs the place. Large messages come one at a time
+(`rlt_ros.serving.lane`). Pages in a browser are refused: whatever page
 the user has open could otherwise ask a server on the loopback.
 """
 
@@ -9,11 +10,13 @@ from __future__ import annotations
 
 import http
 import logging
+import socket
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from rlt_ros.serving.errors import RequestError
+from rlt_ros.serving.lane import Lane, MeteredSocket
 from rlt_ros.serving.places import Place, Places
 from rlt_ros.vla.access import admits
 
@@ -73,7 +76,16 @@ class WebSocketServer:
         ping_timeout: float = 60.0,
         handshake: float = 10.0,
     ) -> None:
-        from websockets.sync.server import serve
+        from websockets.protocol import State
+        from websockets.sync.server import ServerConnection, serve
+
+        lane = Lane()
+
+        def metered(connected: socket.socket, protocol: Any, *rest: Any, **options: Any) -> ServerConnection:
+            meter: Any = MeteredSocket(
+                connected, lane, max_bytes, lambda: protocol.state in (State.CONNECTING, State.OPEN)
+            )
+            return ServerConnection(meter, protocol, *rest, **options)
 
         self._session = session
         self._places = Places(connections, idle=idle, leaving=2 * _FAREWELL)
@@ -92,6 +104,7 @@ class WebSocketServer:
             close_timeout=_FAREWELL,
             origins=[None],
             process_request=self._admit,
+            create_connection=cast(Any, metered),
         )
         self.port: int = self._server.socket.getsockname()[1]
         self._thread: threading.Thread | None = None
@@ -122,6 +135,10 @@ class WebSocketServer:
     def _serve(self, connection: Any) -> None:
         from websockets.exceptions import ConnectionClosed
 
+        try:
+            peer = connection.remote_address
+        except OSError:  # it is gone already
+            return
         place = self._places.take(lambda: connection.close(_TRY_AGAIN_LATER, "silent, and another waits"))
         if place is None:
             connection.close(_TRY_AGAIN_LATER, "all places are taken")
@@ -129,8 +146,9 @@ class WebSocketServer:
         try:
             self._converse(connection, place)
         except ConnectionClosed as closed:
-            _LOG.info("peer %s is gone: %s", connection.remote_address, closed)
+            _LOG.info("peer %s is gone: %s", peer, closed)
         finally:
+            connection.socket.settle()
             self._places.give_back(place)
 
     def _converse(self, connection: Any, place: Place) -> None:
@@ -139,8 +157,11 @@ class WebSocketServer:
         if greeting is not None:
             connection.send(greeting)
         while (message := _received(connection)) is not None:
+            connection.socket.whole()
             self._places.busy(place)
             answer = self._answer(session, message)
+            message = None  # which would stay in memory until the next one has come
+            connection.socket.settle()
             self._places.silent(place)
             connection.send(answer)
 

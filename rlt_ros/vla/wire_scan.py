@@ -6,9 +6,9 @@ makes nothing, and stops at the first bound that is exceeded.
 
 from __future__ import annotations
 
-MOST_ITEMS = 2**18
+MOST_ITEMS = 2**16
 """Items of a message, those of all lists and maps together. A chunk of 50 steps of 32 joints as plain lists has 1,650;
-pictures and embeddings travel as bytes, one item each. As many take 0.2 s to decode."""
+pictures and embeddings travel as bytes, one item each. As many take 0.1 s to scan and decode."""
 MOST_DEPTH = 16
 """Lists and maps within each other. An observation has 4."""
 
