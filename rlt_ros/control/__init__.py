@@ -1,5 +1,5 @@
-"""What the arm does next: chunks, human and e-stop weighed against each other, once a control step.
+"""Control of the arm: arbitrates e-stop, human and policy once per control step.
 
-Pure: messages come as records, times as arguments, and what shall be sent is returned. `nodes/executor_node.py`
-connects it to the graph.
+Pure: messages arrive as records, times as arguments, and commands are returned. `nodes/executor_node.py` connects it
+to the graph.
 """

@@ -1,4 +1,4 @@
-"""The chunk that is being executed and the one after it; what comes late, twice or from elsewhere is refused."""
+"""Current and next action chunk by control step; late, repeated and foreign chunks are refused."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from rlt_ros.robots.turns import Mask
 
 Array = NDArray[np.float64]
 
-_FUTURE = 100_000_000  # ns; clocks of two machines may differ by this much
+# ns, greatest difference of the clocks of two machines.
+_MAX_CLOCK_SKEW = 100_000_000
 
 
 class ChunkRefused(InputRefused):
-    """A chunk that cannot be used."""
+    """Unusable chunk."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,10 @@ class Row:
     """One step of a chunk.
 
     Attributes:
-        chunk: that it belongs to.
-        index: of the row.
-        target: (A,) rad, what was chosen.
-        reference: what the VLA proposed.
+        chunk: of the row.
+        index: of the row in its chunk.
+        target: (A,) rad, chosen by the policy.
+        reference: target proposed by the VLA.
     """
 
     chunk: ActionChunk
@@ -40,8 +41,8 @@ class Row:
     reference: Reference
 
 
-class _Placed:
-    """A chunk with the step at which its first row is due."""
+class _ScheduledChunk:
+    """Chunk with the control step of its first row."""
 
     def __init__(self, chunk: ActionChunk, first: int, continuous: Mask | None) -> None:
         self.chunk, self.first = chunk, first
@@ -62,33 +63,34 @@ class _Placed:
 
 
 class ChunkBuffer:
-    """Chunks of one episode, by control step.
+    """Scheduled chunks of one episode.
 
     Args:
         dim: joints A of the arm.
-        max_age: s between observation and use.
+        max_age: s, greatest age of a chunk's observation.
         continuous: (A,) joints that turn without end; None for none.
     """
 
     def __init__(self, dim: int, max_age: float, continuous: Mask | None = None) -> None:
         self._dim, self._max_age, self._continuous = dim, round(max_age * 1e9), continuous
-        self._current: _Placed | None = None
-        self._next: _Placed | None = None
-        self._newest = (0, 0)  # stamp and id of the newest chunk
+        self._current: _ScheduledChunk | None = None
+        self._next: _ScheduledChunk | None = None
+        # Stamp and id of the newest chunk.
+        self._newest = (0, 0)
         self._lineage: Lineage | None = None
         self._episode = 0
 
     def begin(self, episode: int) -> None:
-        """An episode begins. Its first chunk decides the lineage of all."""
+        """Begin an episode; its first chunk sets the lineage of all."""
         self.clear()
         self._episode, self._newest, self._lineage = episode, (0, 0), None
 
     def clear(self) -> None:
-        """Forget what was planned."""
+        """Drop the plan."""
         self._current = self._next = None
 
     def check(self, chunk: ActionChunk, now: int) -> None:
-        """Raise :class:`ChunkRefused` unless a chunk that came at ROS time `now`, ns, may be executed."""
+        """Raise :class:`ChunkRefused` unless a chunk received at ROS time `now`, ns, may be executed."""
         name = f"chunk {chunk.chunk} for step {chunk.step}"
         if len(chunk.anchor) != self._dim:
             raise ChunkRefused(
@@ -96,17 +98,17 @@ class ChunkBuffer:
             )
         if chunk.episode != self._episode:
             raise ChunkRefused(
-                "other episode", f"{name} is of episode {chunk.episode}; it is {self._episode} now"
+                "other episode", f"{name} is of episode {chunk.episode}; episode {self._episode} runs"
             )
         if now - chunk.stamp > self._max_age:
             raise ChunkRefused(
-                "stale chunk", f"{name} is from an observation {(now - chunk.stamp) * 1e-9:.2f} s ago"
+                "stale chunk", f"the observation of {name} is {(now - chunk.stamp) * 1e-9:.2f} s old"
             )
-        if chunk.stamp - now > _FUTURE:
+        if chunk.stamp - now > _MAX_CLOCK_SKEW:
             ahead = (chunk.stamp - now) * 1e-9
             raise ChunkRefused("chunk from the future", f"{name} is {ahead:.2f} s ahead; check the clocks")
         if (chunk.stamp, chunk.chunk) == self._newest:
-            raise ChunkRefused("duplicate chunk", f"{name} came before")
+            raise ChunkRefused("duplicate chunk", f"{name} was received before")
         if (chunk.stamp, chunk.chunk) < self._newest:
             raise ChunkRefused("chunk out of order", f"{name} is older than the newest one")
         if self._lineage and not _same_frozen_parts(chunk.lineage, self._lineage):
@@ -114,53 +116,53 @@ class ChunkBuffer:
                 "other lineage", f"{name} is of {chunk.lineage}; the episode began with {self._lineage}"
             )
 
-    def place(self, chunk: ActionChunk, first: int, step: int) -> None:
-        """Execute a chunk that was checked. It takes the place of one for the same step that has not begun.
+    def schedule(self, chunk: ActionChunk, first: int, step: int) -> None:
+        """Schedule a checked chunk; it replaces one for the same step that has not begun.
 
         Args:
-            chunk: the chunk.
+            chunk: to execute.
             first: control step of its first row.
-            step: next control step; a chunk that still has rows for it is finished before the new one begins.
+            step: next control step; a chunk that has rows left for it is finished before the new one begins.
 
         Raises:
-            ChunkRefused: all its rows are in the past, or the arm executes another one in its place.
+            ChunkRefused: all its rows are in the past, or another chunk for the same step has begun.
         """
-        placed, current = _Placed(chunk, first, self._continuous), self._current
-        if placed.end <= step:
+        scheduled, current = _ScheduledChunk(chunk, first, self._continuous), self._current
+        if scheduled.end <= step:
             raise ChunkRefused(
-                "late chunk", f"chunk {chunk.chunk} ends at step {placed.end}; it is {step} now"
+                "late chunk", f"chunk {chunk.chunk} ends at step {scheduled.end}; the next step is {step}"
             )
         if current and first <= current.first < step < current.end:
             raise ChunkRefused(
                 "late chunk",
-                f"chunk {chunk.chunk} for step {first} comes when {current.chunk.chunk} has begun there",
+                f"chunk {chunk.chunk} for step {first} is too late: chunk {current.chunk.chunk} has begun",
             )
         self._newest = (chunk.stamp, chunk.chunk)
         self._lineage = self._lineage or chunk.lineage
         if current and current.end > step and first > current.first:
-            self._next = placed
+            self._next = scheduled
         else:
-            self._current, self._next = placed, None
+            self._current, self._next = scheduled, None
 
     def row(self, step: int) -> Row | None:
-        """What is planned for a control step."""
+        """Planned row of a control step; None without one."""
         if self._current and step >= self._current.end and self._next:
             self._current, self._next = self._next, None
         return self._current.row(step) if self._current else None
 
     @property
     def newest_step(self) -> int | None:
-        """Control step that the newest chunk was asked for; another may take its place until it has begun."""
+        """Requested control step of the newest chunk, which another may replace until it begins; None without one."""
         newest = self._next or self._current
         return newest.chunk.step if newest else None
 
     @property
-    def complete(self) -> bool:
-        """Return whether the chunk after the one that is executed is there."""
+    def has_next(self) -> bool:
+        """Return whether the next chunk has arrived."""
         return self._next is not None
 
     def end(self, step: int) -> tuple[int, Array | None]:
-        """First control step from `step` on for which nothing is planned, and the target before it, if there is one."""
+        """First control step from `step` on without a plan, and the target (A,) rad before it; None without one."""
         row = self.row(step)
         if row is None or self._current is None:
             return step, None

@@ -1,4 +1,4 @@
-"""What the gripper is commanded: where a human wants it, no faster than it may go, and there it stays."""
+"""Gripper command: follows the human at limited speed, and keeps its last value otherwise."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rlt_ros.robots.gripper import GripperProfile
 
 
 class Gripper:
-    """Follows the human; whoever else commands the arm leaves it alone.
+    """Command of one gripper.
 
     Args:
         profile: of the gripper.
@@ -17,27 +17,28 @@ class Gripper:
 
     def __init__(self, profile: GripperProfile, hz: float) -> None:
         self._profile = profile
-        way = abs(profile.closed - profile.open)
-        self._most = 1.0 if profile.speed is None else profile.speed / way / hz
+        stroke = abs(profile.closed - profile.open)
+        # Greatest change of the share per control step.
+        self._step = 1.0 if profile.speed is None else profile.speed / stroke / hz
         self._measured: float | None = None
         self._share: float | None = None
 
     @property
     def command(self) -> float | None:
-        """What to send, in the robot's unit; None until a human commanded the gripper for the first time."""
+        """Command in the robot's unit; None before the first command of a human."""
         return None if self._share is None else self._profile.value(self._share)
 
     def measure(self, share: float) -> None:
-        """Take in where it is, 0 open to 1 closed: the first command begins there."""
+        """Record the measured share, 0 open to 1 closed; the first command starts there."""
         self._measured = share
 
     def move(self, share: float) -> None:
-        """Go towards a share of the way for one control step; unmeasured, the first command is the end itself."""
+        """Move towards a share for one control step; without a measurement the first command is the target itself."""
         begin = self._measured if self._share is None else self._share
         self._share = (
-            share if begin is None else begin + float(np.clip(share - begin, -self._most, self._most))
+            share if begin is None else begin + float(np.clip(share - begin, -self._step, self._step))
         )
 
     def forget(self) -> None:
-        """Command nothing until a human does again: others may have moved it."""
+        """Drop the command: another node may have moved the gripper."""
         self._share = None

@@ -1,13 +1,13 @@
-"""Pacing by the simulator: each joint state is answered by one command, after its chunk has come."""
+"""Pacing by the simulator: each joint state is answered by one command, after its chunk has arrived."""
 
 from __future__ import annotations
 
 from rlt_ros.control.config import ControlConfig
-from rlt_ros.robots.intervention import Intervention, TakeOver
+from rlt_ros.control.human import HumanInput
 
 
 class LockStep:
-    """Waits for what belongs to a joint state, and not for ever.
+    """Answer that the simulator waits for, and its time-outs.
 
     Args:
         config: of the executor.
@@ -16,38 +16,38 @@ class LockStep:
     def __init__(self, config: ControlConfig) -> None:
         self.on = config.lock_step
         """Lock-step is in use; otherwise a steady clock sets the pace."""
-        self._chunk_patience = round(config.chunk_timeout * 1e9)
-        self._human_patience = round(config.intervention_timeout * 1e9)
-        # When the joint state came that is to be answered, steady time in ns; None without one.
+        self._chunk_timeout = round(config.chunk_timeout * 1e9)
+        self._human_timeout = round(config.intervention_timeout * 1e9)
+        # Arrival of the joint state without an answer, ns of steady time.
         self._due: int | None = None
 
-    @property
-    def is_due(self) -> bool:
-        """Return whether a joint state is to be answered."""
-        return self._due is not None
+    def is_early(self, *, running: bool) -> bool:
+        """Return whether no control step is due: no joint state waits for an answer, or no episode runs."""
+        return self.on and (self._due is None or not running)
 
-    def sense(self, now: int) -> None:
-        """Take in that a joint state came at steady time `now`, ns."""
+    def expect_answer(self, now: int) -> None:
+        """Record a joint state at steady time `now`, ns."""
         self._due = now
 
     def answer(self) -> None:
-        """Take in that the joint state was answered, or is of the past."""
+        """Record that the joint state was answered, or is outdated."""
         self._due = None
 
-    def has_given_up(self, now: int) -> bool:
-        """Return whether the chunk was waited for too long."""
-        return self.on and self._due is not None and now - self._due >= self._chunk_patience
+    def chunk_timed_out(self, now: int) -> bool:
+        """Return whether the time to wait for the chunk is over."""
+        return self.on and self._due is not None and now - self._due >= self._chunk_timeout
 
-    def waits(self, now: int, *, has_plan: bool, human: Intervention | None, stamp: int) -> bool:
-        """Return whether to wait for the chunk, or for the command of a human who acts at this moment.
+    def waits(self, now: int, *, has_plan: bool, human: HumanInput, stamp: int) -> bool:
+        """Return whether to wait for the chunk, or for the intervention of this step.
 
         Args:
             now: steady time, ns.
-            has_plan: the chunk has come.
-            human: newest intervention; None before the first.
+            has_plan: the chunk has arrived.
+            human: newest intervention.
             stamp: of the joint state, ns.
         """
-        assert self._due is not None
-        acts = human is not None and human.phase is not TakeOver.RELEASED and human.stamp < stamp
-        patience = self._chunk_patience if not has_plan else self._human_patience if acts else 0
-        return now - self._due < patience
+        if not self.on or self._due is None:
+            return False
+        acts = human.has_arm and human.newest.stamp < stamp
+        timeout = self._chunk_timeout if not has_plan else self._human_timeout if acts else 0
+        return now - self._due < timeout

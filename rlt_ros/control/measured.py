@@ -13,27 +13,27 @@ from rlt_ros.robots.turns import Mask, nearest_turn
 
 Array = NDArray[np.float64]
 
-# ns; a joint state that is older by less came late, by more the clock was set back.
-_REORDERED = 1_000_000_000
-# s of silence after which the way from one joint state to the next is unknown.
-_LOST_TRACK = 0.5
+# ns; a joint state older than the newest by less is out of order, by more its clock was set back.
+_MAX_REORDERING = 1_000_000_000
+# s without a joint state after which the motion up to the next one is unknown.
+_MAX_GAP = 0.5
 
 
 class MeasuredJoints:
-    """Takes in joint states; refuses the ones that cannot be used.
+    """Newest joint state; refuses unusable ones.
 
     Args:
         lead: (J,) rad, greatest distance of a command from the arm.
-        timeout: s without a joint state after which the arm is not seen.
+        timeout: s after which the newest joint state is too old.
         continuous: (A,) joints that turn without end, the first A of all; None for none.
-        lock_step: silence is measured on the stamps instead of the steady clock.
+        lock_step: age is measured on the stamps instead of the steady clock.
     """
 
     def __init__(
         self, lead: Array, timeout: float, continuous: Mask | None = None, *, lock_step: bool
     ) -> None:
         self._lead, self._lock_step, self._continuous = lead, lock_step, continuous
-        self._watch = Watchdog(timeout)
+        self._watchdog = Watchdog(timeout)
         self.positions: Array | None = None
         """(J,) rad; None before the first joint state."""
         self.stamp = 0
@@ -47,8 +47,8 @@ class MeasuredJoints:
         if not stamp or not self.stamp:
             return
         if stamp == self.stamp:
-            raise InputRefused("repeated joint state", f"the stamp {stamp} ns came before")
-        if 0 < self.stamp - stamp < _REORDERED:
+            raise InputRefused("repeated joint state", f"stamp {stamp} ns was received before")
+        if 0 < self.stamp - stamp < _MAX_REORDERING:
             raise InputRefused(
                 "joint state out of order", f"{(self.stamp - stamp) * 1e-9:.3f} s behind the newest"
             )
@@ -58,38 +58,38 @@ class MeasuredJoints:
         return 0 < stamp < self.stamp
 
     def is_lost(self, stamp: int, now: int) -> bool:
-        """Return whether the way to a checked joint state at steady time `now`, ns, is unknown: a silence or a restart.
+        """Return whether the motion up to a checked joint state at steady time `now`, ns, is unknown.
 
-        False for the first one.
+        True after a gap or a restart of the clock, False for the first joint state.
         """
         if self.positions is None:
             return False
-        return self.is_restart(stamp) or self._watch.age(stamp if self._lock_step else now) > _LOST_TRACK
+        return self.is_restart(stamp) or self._watchdog.age(stamp if self._lock_step else now) > _MAX_GAP
 
-    def take(self, stamp: int, positions: Array, now: int) -> bool:
-        """Take in a checked joint state at steady time `now`, ns.
+    def update(self, stamp: int, positions: Array, now: int) -> bool:
+        """Accept a checked joint state at steady time `now`, ns.
 
         Returns:
-            Whether the way of the arm to there was seen. It was not after a long silence or a restart, and where the
-            arm is further than the lead from the joint state before: a driver that lies after a gap can pass as motion.
+            True if the motion up to it is known. It is unknown after a gap or a restart, and where the arm is further
+            than the lead from the last joint state: a wrong position after a gap can look like motion.
         """
         before, lost = self.positions, self.is_lost(stamp, now)
         self.positions, self.stamp = positions, stamp
-        self._watch.feed(self.time(now))
+        self._watchdog.feed(self.time(now))
         return before is not None and not lost and bool((np.abs(positions - before) <= self._lead).all())
 
     def in_turn(self, position: NDArray[Any]) -> NDArray[Any]:
-        """Positions (A,) rad in the turn in which the arm is measured, for joints that turn without end.
+        """Positions (A,) rad in the turn of the measured arm, for joints that turn without end.
 
-        Perception and teleoperation may have begun in another one.
+        Perception and teleoperation may have started in another turn.
         """
         if self.positions is None:
             return position
         return nearest_turn(position, self.positions[: len(position)], self._continuous)
 
-    def silent(self, now: int) -> bool:
+    def timed_out(self, now: int) -> bool:
         """Return whether the newest joint state is too old at steady time `now`, ns."""
-        return self._watch.silent(self.time(now))
+        return self._watchdog.expired(self.time(now))
 
     def time(self, now: int) -> int:
         """Time of the robot, ns: that of its stamps in lock-step, else steady time `now`, ns."""

@@ -1,4 +1,4 @@
-"""What passes between the controller and the node around it."""
+"""Records between the controller and its node."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Array = NDArray[np.float64]
 
 
 class InputRefused(ValueError):
-    """A message that cannot be used.
+    """Unusable message.
 
     Args:
-        kind: why, in two or three words; the same for all that are counted together.
-        reason: this one, with its values.
+        kind: name of its counter, two or three words.
+        detail: sentence with the values.
     """
 
-    def __init__(self, kind: str, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(detail)
         self.kind = kind
 
 
@@ -29,12 +29,12 @@ class Command(NamedTuple):
     """Command of one control step.
 
     Attributes:
-        target: (A,) rad, of the arm; None where nothing is sent, and the drivers keep what they have.
+        target: (A,) rad, of the arm; None where nothing is sent, and the drivers keep the last command.
         stamp: ns.
-        record: the step as it is recorded, in an episode.
-        gripper: in the robot's unit; None before a human commanded it for the first time.
-        held: (H,) rad, of the joints that commands must hold besides.
-        is_start: it is further from the command before than one control step; its distance is no speed.
+        record: of the step, in an episode.
+        gripper: in the robot's unit; None before the first command of a human.
+        held: (H,) rad, of further joints that commands must hold.
+        is_start: the target is further from the last command than one control step; the distance is no speed.
     """
 
     target: Array | None
@@ -45,8 +45,8 @@ class Command(NamedTuple):
     is_start: bool = True
 
 
-class Outcome(NamedTuple):
-    """Result of a tick: nothing while lock-step waits for a chunk, and while an idle arm stands."""
+class TickResult(NamedTuple):
+    """Command and request of a tick; both None while lock-step waits for a chunk, or an idle arm stands."""
 
     command: Command | None = None
     request: ChunkRequest | None = None

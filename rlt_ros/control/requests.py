@@ -1,4 +1,4 @@
-"""Requests for chunks: when the next one is due, which answers are expected, and how long they take."""
+"""Requests for chunks: due time, expected answers and latency."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from rlt_ros.rlt.stream import ActionChunk, ChunkRequest, EpisodeState
 
 Array = NDArray[np.float64]
 
-# Newest chunks that overlap of which the latency is kept.
+# Newest overlapping chunks with a latency in the statistics.
 _LATENCIES = 100
-# Newest commands that are kept; a joint state is seldom older than the first of them.
-_SENT = 50
+# Newest commands that are kept; a joint state is seldom older than the oldest of them.
+_COMMANDS = 50
 
 
 class ChunkRequester:
-    """Asks for the chunk after the one that is executed.
+    """Requests the chunk after the current one.
 
     Args:
         config: of the executor.
@@ -33,63 +33,65 @@ class ChunkRequester:
         self._config, self._chunks = config, chunks
         self._timeout = round(config.chunk_timeout * 1e9)
         self._period = round(1e9 / hz)
-        # Steps.
+        # Control steps from a request to the first step of its chunk.
         self._ahead = math.ceil(config.overlap_delay * hz - 1e-6)
-        # When, and at which step, the newest request was made.
-        self._asked: tuple[int, int] | None = None
-        self._asked_for: set[int] = set()
+        # Steady time, ns, and control step of the newest request without an answer.
+        self._open: tuple[int, int] | None = None
+        # First control steps of all chunks that may still arrive.
+        self._requested: set[int] = set()
         # ns
         self._latencies: deque[int] = deque(maxlen=_LATENCIES)
-        # Stamps and targets.
-        self._sent: deque[tuple[int, Array]] = deque(maxlen=_SENT)
+        # Stamps, ns, and targets (A,) rad.
+        self._commands: deque[tuple[int, Array]] = deque(maxlen=_COMMANDS)
 
     @property
     def latencies(self) -> Array:
-        """Time (n,) s from request to arrival of the newest chunks that overlap, at most 100."""
+        """Latencies (n,) s from request to arrival of the newest overlapping chunks, at most 100."""
         return 1e-9 * np.array(self._latencies, dtype=np.float64)
 
     def forget(self) -> None:
-        """Drop the plan and what was asked for."""
+        """Drop the plan and all requests."""
         self._chunks.clear()
-        self._asked = None
-        self._asked_for.clear()
+        self._open = None
+        self._requested.clear()
 
-    def starts_at(self, setpoint: Array) -> None:
-        """Commands so far say nothing about the motion from here, (A,) rad."""
-        self._sent.clear()
-        self._sent.append((0, setpoint))
+    def restart_at(self, setpoint: Array) -> None:
+        """Start from rest at (A,) rad, without the commands so far."""
+        self._commands.clear()
+        self._commands.append((0, setpoint))
 
-    def commanded(self, stamp: int, target: Array) -> None:
-        """Take in a command (A,) rad of ROS time `stamp`, ns."""
-        self._sent.append((stamp, target))
+    def record_command(self, stamp: int, target: Array) -> None:
+        """Record a command (A,) rad of ROS time `stamp`, ns."""
+        self._commands.append((stamp, target))
 
     def accept(self, chunk: ActionChunk, now: int) -> None:
-        """Take in that a chunk came at steady time `now`, ns.
+        """Match a chunk received at steady time `now`, ns, with its request.
 
         Raises:
-            ChunkRefused: it was not asked for.
+            ChunkRefused: it was not requested.
         """
-        if chunk.step not in self._asked_for and chunk.step != self._chunks.newest_step:
-            asked = sorted(self._asked_for) or "none"
+        if chunk.step not in self._requested and chunk.step != self._chunks.newest_step:
+            requested = sorted(self._requested) or "none"
             raise ChunkRefused(
-                "unasked chunk", f"chunk {chunk.chunk} for step {chunk.step}; asked for {asked}"
+                "unrequested chunk",
+                f"chunk {chunk.chunk} for step {chunk.step}; requested steps: {requested}",
             )
-        if self._asked and chunk.step in self._asked_for:
-            if chunk.step > self._asked[1]:
-                self._latencies.append(now - self._asked[0])
-            # Also where it comes too late: then another one is asked for at once.
-            self._asked = None
-            self._asked_for.clear()
+        if self._open and chunk.step in self._requested:
+            if chunk.step > self._open[1]:
+                self._latencies.append(now - self._open[0])
+            # Also for a late chunk, so that the next request follows at once.
+            self._open = None
+            self._requested.clear()
 
     def request(
         self, episode: EpisodeState, step: int, measured: tuple[int, Array], now: int
     ) -> ChunkRequest | None:
-        """The chunk to ask for at a step, unless an answer is awaited.
+        """Request that is due at a control step; None while an answer is pending, or none is needed.
 
-        An arm for which nothing is planned waits, so its chunk is made from what is seen there, in `overlap` too.
+        Without a plan the arm waits, so its chunk is computed from an observation of the waiting arm, in `overlap` too.
 
         Args:
-            episode: that runs.
+            episode: running one.
             step: control step.
             measured: stamp, ns, and positions (A,) rad of the newest joint state.
             now: steady time, ns.
@@ -98,25 +100,25 @@ class ChunkRequester:
         if self._config.boundary == BLOCK:
             if self._chunks.row(step) is not None:
                 return None
-        elif self._chunks.complete:
+        elif self._chunks.has_next:
             return None
         else:
             first, target = self._chunks.end(step)
             if first - step > self._ahead:
                 return None
-        if self._asked is not None and now - self._asked[0] < self._timeout:
+        if self._open is not None and now - self._open[0] < self._timeout:
             return None
         stamp, position = measured
         if target is not None:
             expected = position + (target - self._followed(stamp))
-        self._asked = (now, step)
-        self._asked_for.add(first)
+        self._open = (now, step)
+        self._requested.add(first)
         return ChunkRequest(
             stamp, episode.episode, first, episode.phase, overlap=expected is not None, expected=expected
         )
 
     def _followed(self, measured: int) -> Array:
-        """Newest command (A,) rad with a period to follow it before the arm was `measured`, ns; else the last one."""
+        """Newest command (A,) rad at least a period before the joint state `measured`, ns; else the last command."""
         latest = measured - self._period
-        done = (target for stamp, target in reversed(self._sent) if stamp <= latest)
-        return next(done, self._sent[-1][1])
+        followed = (target for stamp, target in reversed(self._commands) if stamp <= latest)
+        return next(followed, self._commands[-1][1])

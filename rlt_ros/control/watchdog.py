@@ -1,13 +1,13 @@
-"""Inputs that may not fall silent."""
+"""Watchdogs on inputs and conditions."""
 
 from __future__ import annotations
 
 
 class Watchdog:
-    """Barks when an input has been silent for too long, or was never heard.
+    """Time-out of an input.
 
     Args:
-        timeout: s; 0 for one that never barks.
+        timeout: s without a message after which it expires; 0 for never.
     """
 
     def __init__(self, timeout: float) -> None:
@@ -15,44 +15,44 @@ class Watchdog:
         self._fed: int | None = None
 
     def feed(self, now: int) -> None:
-        """The input was heard at `now`, ns of a clock that never goes back."""
+        """Record a message at `now`, ns of a clock that never goes back."""
         self._fed = now
 
     def reset(self) -> None:
-        """As if the input had never been heard."""
+        """Return to the state before the first message."""
         self._fed = None
 
-    def silent(self, now: int) -> bool:
-        """Return whether the input has been silent for longer than the timeout at `now`, ns."""
+    def expired(self, now: int) -> bool:
+        """Return whether the last message is older than the timeout at `now`, ns, or none ever came."""
         if self._timeout == 0:
             return False
         return self._fed is None or now - self._fed > self._timeout
 
     def age(self, now: int) -> float:
-        """Seconds since it was heard at `now`, ns; infinite if it never was."""
+        """Seconds since the last message at `now`, ns; infinite before the first."""
         return float("inf") if self._fed is None else (now - self._fed) * 1e-9
 
 
-class Patience:
-    """Tells when a condition has held without a break for too long.
+class Persistence:
+    """Condition that must hold without a break for some time.
 
     Args:
-        limit: ns.
+        duration: ns.
     """
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, duration: int) -> None:
+        self._duration = duration
         self._since: int | None = None
 
-    def is_over(self, holds: bool, now: int) -> bool:
-        """Return whether it holds at steady time `now`, ns, and has since `limit` at least."""
+    def update(self, holds: bool, now: int) -> bool:
+        """Return whether the condition has held for the duration at steady time `now`, ns."""
         if not holds:
             self._since = None
             return False
         if self._since is None:
             self._since = now
-        return now - self._since >= self._limit
+        return now - self._since >= self._duration
 
     def reset(self) -> None:
-        """Begin again."""
+        """Start again."""
         self._since = None

@@ -226,15 +226,15 @@ class ExecutorNode(LifecycleNode):
             self._dropped.add("bad intervention", str(error))
             return
         if taken_over and not self._control.lock_step:
-            self._step_in()
+            self._preempt()
         self._answer()
 
-    def _step_in(self) -> None:
-        """A human takes over: the policy's motion ends now, and the next step comes a period from here."""
+    def _preempt(self) -> None:
+        """Stop the policy at once for a human who took over; the next step follows a period later."""
         if self._controller is None or self._timer is None:
             return
         now = time.monotonic_ns()
-        command = self._controller.step_in(now, self._ros_time())
+        command = self._controller.preempt(now, self._ros_time())
         if command is not None:
             self._timer.reset()
             self._lateness.restart(now)
@@ -242,7 +242,7 @@ class ExecutorNode(LifecycleNode):
 
     def _on_hardware_e_stop(self, message: Any) -> None:
         if self._controller is not None:
-            self._controller.e_stop_speaks(time.monotonic_ns(), message.data)
+            self._controller.hardware_e_stop(time.monotonic_ns(), message.data)
         self._e_stop.on_hardware(message)
 
     def _on_e_stop(self, pressed: bool) -> None:
@@ -265,16 +265,16 @@ class ExecutorNode(LifecycleNode):
     def _tick(self) -> None:
         if self._controller is None or not self._commands.is_open:
             return
-        outcome = self._controller.tick(time.monotonic_ns(), self._ros_time())
-        if outcome.command is not None:
-            self._send(outcome.command)
+        result = self._controller.tick(time.monotonic_ns(), self._ros_time())
+        if result.command is not None:
+            self._send(result.command)
         elif self._controller.gripper is not None:
             # An arm that stands is sent nothing; a gripper may have refused its command, or not have had all of it.
             self._commands.publish_gripper(self._ros_time(), self._controller.gripper)
-        if outcome.request is not None:
-            self._requests.publish(write_request(outcome.request))
+        if result.request is not None:
+            self._requests.publish(write_request(result.request))
         self._tell_why()
-        reason = self._controller.must_abort(time.monotonic_ns())
+        reason = self._controller.abort_reason(time.monotonic_ns())
         if reason and self._aborted != self._controller.episode.episode:
             self._abort(self._controller.episode.episode, reason)
 
@@ -338,7 +338,7 @@ class ExecutorNode(LifecycleNode):
 
     def _tell_why(self) -> None:
         assert self._controller is not None
-        why = self._controller.why_held
+        why = self._controller.hold_reason
         if why != self._why:
             self._why = why
             kind = re.split(r"\d", why, maxsplit=1)[0]  # figures in the reason differ each time

@@ -22,10 +22,11 @@ _ENOUGH = 20
 
 def figures_of(controller: Controller, lateness: Lateness) -> dict[str, Any]:
     """Counters of executed steps and limits, and the punctuality of the timer."""
-    figures: dict[str, Any] = {f"steps_{source}": count for source, count in controller.sources.items()}
-    figures.update({f"limited_{limit}": count for limit, count in controller.limit_hits.items()})
+    counters = controller.counters
+    figures: dict[str, Any] = {f"steps_{source}": count for source, count in counters.sources.items()}
+    figures.update({f"limited_{limit}": count for limit, count in counters.limit_hits.items()})
     figures["refused_targets"] = controller.refused_targets
-    figures["unsent_steps"] = controller.unsent
+    figures["unsent_steps"] = counters.unsent
     if lateness.p99 is not None:
         figures["timer_late_p99_ms"] = lateness.p99
         figures["missed_periods"] = lateness.missed
@@ -34,8 +35,8 @@ def figures_of(controller: Controller, lateness: Lateness) -> dict[str, Any]:
 
 def report(controller: Controller, config: ControlConfig, joints: Sequence[str]) -> Report:
     """State of an active executor of an arm with these `joints`."""
-    if controller.why_held:
-        return WARN, f"holds: {controller.why_held}{_outside(controller, joints)}", {}
+    if controller.hold_reason:
+        return WARN, f"holds: {controller.hold_reason}{_outside(controller, joints)}", {}
     latencies = controller.latencies
     if len(latencies) < _ENOUGH or config.lock_step:
         return OK, "acts", {}

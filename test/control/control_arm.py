@@ -1,4 +1,4 @@
-"""An arm for the tests of the controller: its clock, its joint states, and a chunk for whoever asks."""
+"""Arm for the tests of the controller: its clock, its joint states, and an answer to each request."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from rlt_ros.control.config import ControlConfig
 from rlt_ros.control.controller import Controller
-from rlt_ros.control.records import Command, Outcome
+from rlt_ros.control.records import Command, TickResult
 from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.stream import ActionChunk, EpisodeState, Phase
 from rlt_ros.rlt.transition import Source
@@ -24,18 +24,18 @@ CHUNK = 4
 
 
 class Arm:
-    """A controller with a clock, and a chunk for whoever asks."""
+    """Controller with a clock, and answers to its requests."""
 
     def __init__(self, limits: Limits = LIMITS, **config: Any) -> None:
         self.controller = Controller(ControlConfig(**config), limits, HZ)
         self.now = 10**12  # steady
         self.stamp = 10**9
         self.ids = 0
-        # Those that were sent.
+        # Commands with a target.
         self.commands: list[Command] = []
 
     def sense(self, position: Any = (0.0, 0.0), *, late: int = 0) -> None:
-        """A joint state of now, or of ``late`` periods ago."""
+        """Publish a joint state of now, or of ``late`` periods ago."""
         self.controller.joint_state(
             self.stamp - late * PERIOD, np.array(position, dtype=np.float64), self.now
         )
@@ -66,22 +66,22 @@ class Arm:
         self.controller.chunk(chunk, self.stamp, self.now)
         return chunk
 
-    def tick(self) -> Outcome:
-        outcome = self.controller.tick(self.now, self.stamp)
-        if outcome.command and outcome.command.target is not None:
-            self.commands.append(outcome.command)
-        return outcome
+    def tick(self) -> TickResult:
+        result = self.controller.tick(self.now, self.stamp)
+        if result.command and result.command.target is not None:
+            self.commands.append(result.command)
+        return result
 
-    def step(self) -> Outcome:
-        """One period: sense, decide, and answer a request at once."""
+    def step(self) -> TickResult:
+        """Run one period: sense, decide, and answer a request at once."""
         self.later()
         self.sense(self.commands[-1].target if self.commands else (0.0, 0.0))
-        outcome = self.tick()
-        if outcome.request:
-            self.offer(outcome.request.step)
-            if outcome.command is None:
+        result = self.tick()
+        if result.request:
+            self.offer(result.request.step)
+            if result.command is None:
                 return self.tick()
-        return outcome
+        return result
 
 
 def started(phase: Phase = Phase.APPROACH, **config: Any) -> Arm:
@@ -94,9 +94,9 @@ def started(phase: Phase = Phase.APPROACH, **config: Any) -> Arm:
     return arm
 
 
-def record(outcome: Outcome) -> Any:
-    assert outcome.command is not None and outcome.command.record is not None
-    return outcome.command.record
+def record(result: TickResult) -> Any:
+    assert result.command is not None and result.command.record is not None
+    return result.command.record
 
 
 def engaged(arm: Arm, *, command: float = 0.3, phase: TakeOver = TakeOver.ENGAGED) -> None:

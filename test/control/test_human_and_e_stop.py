@@ -1,4 +1,4 @@
-"""Who comes before the policy: the human, and the e-stop before both."""
+"""Authority: the human over the policy, the e-stop over both."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ def test_a_human_acts_from_the_very_next_step_and_is_recorded() -> None:
     assert (done.source, done.chunk, done.row) == (Source.HUMAN, 0, 0)
 
 
-def test_a_human_who_acts_and_falls_silent_makes_the_arm_hold_until_there_is_news() -> None:
+def test_the_arm_holds_while_the_interventions_of_an_acting_human_are_timed_out() -> None:
     arm = started()
     arm.step()
     engaged(arm)
     for _ in range(5):
         arm.later()
         arm.sense()
-        outcome = arm.tick()
-    assert record(outcome).source is Source.HOLD
+        result = arm.tick()
+    assert record(result).source is Source.HOLD
     engaged(arm, phase=TakeOver.RELEASED)
     for _ in range(2):
-        outcome = arm.step()
-    assert record(outcome).source is Source.VLA
+        result = arm.step()
+    assert record(result).source is Source.VLA
 
 
-def test_after_a_human_the_policy_looks_anew() -> None:
+def test_after_a_human_the_policy_plans_from_a_new_observation() -> None:
     arm = started(lock_step=True)
     arm.step()
     arm.later()
@@ -46,12 +46,12 @@ def test_after_a_human_the_policy_looks_anew() -> None:
     engaged(arm, phase=TakeOver.RELEASED)
     arm.later()
     arm.sense()
-    outcome = arm.tick()
-    assert outcome.command is None
-    assert outcome.request is not None
+    result = arm.tick()
+    assert result.command is None
+    assert result.request is not None
 
 
-def test_lock_step_waits_for_what_an_acting_human_commands_at_this_moment() -> None:
+def test_lock_step_waits_for_the_intervention_of_an_acting_human() -> None:
     arm = started(lock_step=True)
     arm.step()
     engaged(arm)
@@ -62,14 +62,14 @@ def test_lock_step_waits_for_what_an_acting_human_commands_at_this_moment() -> N
     assert record(arm.tick()).source is Source.HUMAN
 
 
-def test_a_take_over_stops_the_policys_motion_out_of_turn_but_not_again_and_again() -> None:
+def test_a_take_over_stops_the_policys_motion_outside_the_period_but_rarely() -> None:
     arm = started()
     arm.step()
     arm.step()
     arm.later(0.4)
     taken = Intervention(TakeOver.BLENDING, 0.0, np.zeros(2), "joy", arm.stamp)
     assert arm.controller.intervention(taken, arm.now)
-    command = arm.controller.step_in(arm.now, arm.stamp)
+    command = arm.controller.preempt(arm.now, arm.stamp)
     assert command is not None
     assert command.record is not None
     assert (command.record.source, command.record.step) == (Source.HUMAN, 2)
@@ -77,7 +77,7 @@ def test_a_take_over_stops_the_policys_motion_out_of_turn_but_not_again_and_agai
     assert not arm.controller.intervention(taken, arm.now)
     engaged(arm, phase=TakeOver.RELEASED)
     assert arm.controller.intervention(taken, arm.now)
-    assert arm.controller.step_in(arm.now, arm.stamp) is None
+    assert arm.controller.preempt(arm.now, arm.stamp) is None
 
 
 def test_with_the_e_stop_pressed_a_take_over_changes_nothing() -> None:
@@ -85,10 +85,10 @@ def test_with_the_e_stop_pressed_a_take_over_changes_nothing() -> None:
     arm.step()
     arm.controller.e_stop(True)
     engaged(arm)
-    assert arm.controller.step_in(arm.now, arm.stamp) is None
+    assert arm.controller.preempt(arm.now, arm.stamp) is None
 
 
-def test_chunks_are_asked_for_while_a_human_acts() -> None:
+def test_chunks_are_requested_while_a_human_acts() -> None:
     arm = started(lock_step=True)
     requests = 0
     for _ in range(8):
@@ -96,12 +96,12 @@ def test_chunks_are_asked_for_while_a_human_acts() -> None:
         arm.later()
         engaged(arm)
         arm.sense()
-        outcome = arm.tick()
-        if outcome.request:
+        result = arm.tick()
+        if result.request:
             requests += 1
-            arm.offer(outcome.request.step)
-            outcome = arm.tick()
-        assert record(outcome).source is Source.HUMAN
+            arm.offer(result.request.step)
+            result = arm.tick()
+        assert record(result).source is Source.HUMAN
     assert requests == 2
 
 
@@ -115,27 +115,29 @@ def test_an_e_stop_holds_and_its_release_does_not_continue_the_old_plan() -> Non
     arm.controller.e_stop(False)
     arm.later()
     arm.sense()
-    outcome = arm.tick()
-    assert record(outcome).source is Source.HOLD
-    assert outcome.request is not None
+    result = arm.tick()
+    assert record(result).source is Source.HOLD
+    assert result.request is not None
 
 
-def test_an_e_stop_that_must_speak_and_does_not_stops_the_arm() -> None:
+def test_a_hardware_e_stop_that_times_out_stops_the_arm() -> None:
     arm = started(e_stop_timeout=0.1)
     assert record(arm.step()).source is Source.HOLD
-    assert arm.controller.why_held == authority.E_STOP
-    arm.controller.e_stop(False)  # a button is not what must speak
+    assert arm.controller.hold_reason == authority.E_STOP
+    # A button does not feed the watchdog of the hardware.
+    arm.controller.e_stop(False)
     assert record(arm.step()).source is Source.HOLD
-    arm.controller.e_stop_speaks(arm.now)
+    arm.controller.hardware_e_stop(arm.now)
     arm.step()
     assert record(arm.step()).source is Source.VLA
 
 
-def test_commanding_again_begins_where_the_arm_is_now() -> None:
+def test_a_restart_begins_at_the_measured_arm() -> None:
     arm = started()
     arm.step()
     arm.step()
-    moved = (0.9, -0.9)  # by somebody else, while nobody commanded here
+    # By another node while this one was inactive.
+    moved = (0.9, -0.9)
     arm.later()
     arm.sense(moved)
     arm.controller.begin()

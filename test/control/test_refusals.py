@@ -1,4 +1,4 @@
-"""What the controller does not use: chunks and joint states that do not fit, and input of any kind."""
+"""Refused inputs of the controller: chunks and joint states that do not fit, and random input."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rlt_ros.control import authority
 from rlt_ros.control.chunks import ChunkRefused
-from rlt_ros.control.controller import UNSEEN
+from rlt_ros.control.controller import JOINTS_LOST
 from rlt_ros.control.records import InputRefused
 from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.stream import Ending, Phase, StreamError
@@ -26,7 +26,7 @@ from rlt_ros.robots.intervention import Intervention, TakeOver
     ("changes", "kind"),
     [
         ({"episode": 2}, "other episode"),
-        ({"step": 7}, "unasked chunk"),
+        ({"step": 7}, "unrequested chunk"),
         ({"stamp": 0}, "stale chunk"),
         ({"stamp": 10**10}, "chunk from the future"),
         ({"source": Source.ACTOR}, "actor outside its phase"),
@@ -53,7 +53,7 @@ def test_a_chunk_that_does_not_fit_is_refused_and_the_arm_holds(changes: dict[st
 
 
 @pytest.mark.parametrize("values", [np.nan, np.inf])
-def test_a_chunk_of_nonsense_cannot_even_be_made(values: float) -> None:
+def test_a_chunk_that_is_not_finite_cannot_be_made(values: float) -> None:
     with pytest.raises(StreamError, match="not finite"):
         started().offer(0, action=np.full((CHUNK, 2), values, np.float32))
 
@@ -68,7 +68,7 @@ def test_a_chunk_of_other_lineage_is_refused_within_an_episode() -> None:
     assert refused.value.kind == "other lineage"
 
 
-def test_a_chunk_that_came_before_is_refused() -> None:
+def test_a_repeated_chunk_is_refused() -> None:
     arm = started()
     arm.step()
     for chunk, kind in ((arm.ids, "duplicate chunk"), (arm.ids - 1, "chunk out of order")):
@@ -77,16 +77,16 @@ def test_a_chunk_that_came_before_is_refused() -> None:
         assert refused.value.kind == kind
 
 
-def test_silent_joint_states_make_the_arm_hold() -> None:
+def test_the_arm_holds_when_joint_states_time_out() -> None:
     arm = started()
     arm.step()
     arm.step()
     arm.later(3.5)
     held = record(arm.tick())
-    assert (held.source, arm.controller.why_held) == (Source.HOLD, authority.BLIND)
+    assert (held.source, arm.controller.hold_reason) == (Source.HOLD, authority.JOINTS_TIMED_OUT)
 
 
-def test_a_driver_that_repeats_itself_is_silent() -> None:
+def test_a_repeated_joint_state_is_refused() -> None:
     arm = started()
     arm.step()
     with pytest.raises(InputRefused) as refused:
@@ -100,7 +100,7 @@ def test_an_unusable_joint_state_is_refused(position: Any) -> None:
         Arm().sense(position)
 
 
-def test_a_joint_state_that_comes_late_is_dropped_and_a_clock_that_jumps_back_starts_anew() -> None:
+def test_a_late_joint_state_is_dropped_and_a_clock_that_jumps_back_restarts_the_plan() -> None:
     arm = started(boundary="block")
     arm.step()
     arm.stamp -= PERIOD
@@ -109,12 +109,13 @@ def test_a_joint_state_that_comes_late_is_dropped_and_a_clock_that_jumps_back_st
     assert refused.value.kind == "joint state out of order"
     arm.stamp = 1
     arm.sense((0.1, 0.1))
-    assert arm.controller.must_abort(arm.now) == UNSEEN
+    assert arm.controller.abort_reason(arm.now) == JOINTS_LOST
     arm.phase(Phase.DONE, ending=Ending.ABORTED)
     arm.phase(Phase.APPROACH, 2)
     arm.later()
     arm.sense((0.1, 0.1))
-    assert record(arm.tick()).source is Source.HOLD  # the chunk was of another time
+    # The chunk belongs to another time.
+    assert record(arm.tick()).source is Source.HOLD
 
 
 ANY = st.floats(width=32, allow_nan=True, allow_infinity=True)
@@ -142,10 +143,10 @@ def test_no_input_makes_a_command_leave_the_limits(
     arm.phase(Phase.APPROACH)
     arm.tick()
     sent: list[tuple[int, np.ndarray]] = []
-    for what, (a, b) in events:
+    for event, (a, b) in events:
         arm.later()
         with contextlib.suppress(ValueError):
-            _send(arm, what, np.array([a, b]))
+            _send(arm, event, np.array([a, b]))
         command, measured = arm.tick().command, arm.controller.measured
         if command is None or command.target is None:
             continue
@@ -160,23 +161,23 @@ def test_no_input_makes_a_command_leave_the_limits(
         sent.append((arm.now, command.target))
 
 
-def _send(arm: Arm, what: str, values: np.ndarray) -> None:
-    if what == "sense":
+def _send(arm: Arm, event: str, values: np.ndarray) -> None:
+    if event == "sense":
         arm.sense(values)
-    elif what == "human":
+    elif event == "human":
         engaged_command = Intervention(TakeOver.ENGAGED, 1.0, values, "joy", arm.stamp)
         arm.controller.intervention(engaged_command, arm.now)
-    elif what == "let go":
+    elif event == "let go":
         engaged(arm, phase=TakeOver.RELEASED)
-    elif what == "chunk":
+    elif event == "chunk":
         action = np.broadcast_to(values.astype(np.float32), (CHUNK, 2))
         arm.offer(arm.ids, action=action, reference=action, source=Source.ACTOR)
-    elif what == "critical":
+    elif event == "critical":
         arm.phase(Phase.CRITICAL)
-    elif what == "reset":
+    elif event == "reset":
         arm.phase(Phase.RESETTING)
         arm.phase(Phase.APPROACH)
-    elif what == "stop":
+    elif event == "stop":
         arm.controller.e_stop(bool(values[0] > 0))
-    elif what == "wait":
+    elif event == "wait":
         arm.later(5)

@@ -1,4 +1,4 @@
-"""Setpoint of the drivers: never further from the arm than the lead, and silent where nobody acts."""
+"""Setpoint of the drivers: never further from the arm than the lead, and not sent without a task."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from control_arm import HZ, LIMITS, PERIOD, Arm, engaged, record, started
 
 from rlt_ros.control import authority
 from rlt_ros.control.config import ControlConfig
-from rlt_ros.control.controller import AWAY, BARRED, MOVED, UNSEEN, Controller
+from rlt_ros.control.control_step import LEAD_EXCEEDED, RETURN_BLOCKED
+from rlt_ros.control.controller import JOINTS_LOST, RELOCATED, Controller
 from rlt_ros.rlt.stream import Ending, Phase
 from rlt_ros.rlt.transition import Source
 from rlt_ros.robots.intervention import TakeOver
 
-SPEED = 1.0 / HZ  # rad a step
+SPEED = 1.0 / HZ  # rad per step
 LEAD = 0.5
 
 
 def watched(arm: Arm, position: Any) -> np.ndarray | None:
-    """One period with the arm at a position; the command that was sent, which is checked."""
+    """Run one period with the arm at a position; return the checked command, or None."""
     position = np.array(position, dtype=np.float64)
     before = len(arm.commands)
     arm.later()
@@ -41,7 +42,7 @@ def ended(arm: Arm) -> None:
 
 
 def worked() -> Arm:
-    """An arm that was commanded and stands now where its last command is, without an episode."""
+    """Arm at rest at its last command, after an episode."""
     arm = started()
     for _ in range(5):
         arm.step()
@@ -51,7 +52,7 @@ def worked() -> Arm:
     return arm
 
 
-def test_nothing_is_sent_before_somebody_acts() -> None:
+def test_nothing_is_sent_before_policy_or_human_act() -> None:
     arm = Arm()
     for position in ((0.0, 0.0), (0.6, -0.8), (0.6, -0.8)):
         for _ in range(3):
@@ -61,7 +62,7 @@ def test_nothing_is_sent_before_somebody_acts() -> None:
     np.testing.assert_array_equal(first, (0.6, -0.8))
 
 
-def test_a_human_begins_where_the_arm_is() -> None:
+def test_a_human_begins_at_the_measured_arm() -> None:
     arm = Arm()
     watched(arm, (0.0, 0.0))
     watched(arm, (0.2, 0.2))
@@ -85,7 +86,7 @@ def test_under_an_e_stop_the_setpoint_follows_a_hand_and_begins_exactly_there(ci
     arm = worked()
     position = arm.controller.measured
     assert position is not None
-    arm.controller.e_stop_speaks(arm.now, circuit)
+    arm.controller.hardware_e_stop(arm.now, circuit)
     arm.controller.e_stop(True)
     sent = []
     for _ in range(50):
@@ -95,7 +96,7 @@ def test_under_an_e_stop_the_setpoint_follows_a_hand_and_begins_exactly_there(ci
     followed = [command for command in sent if command is not None]
     assert len(followed) > 10
     np.testing.assert_allclose(followed[-1], position, atol=0.02 if circuit else LEAD / 2)
-    arm.controller.e_stop_speaks(arm.now, False)
+    arm.controller.hardware_e_stop(arm.now, False)
     arm.controller.e_stop(False)
     while (command := watched(arm, position)) is not None:
         followed.append(command)
@@ -138,18 +139,18 @@ def test_an_arm_that_is_pushed_in_an_episode_takes_the_hold_along_at_the_lead() 
     for k in range(1, 60):
         command = watched(arm, (0.012 * k, 0.0))
     np.testing.assert_allclose(command, (0.012 * 59 - LEAD, 0.0))
-    assert not arm.controller.must_abort(arm.now)
+    assert not arm.controller.abort_reason(arm.now)
 
 
 def test_an_arm_that_is_out_of_reach_is_not_commanded_and_its_episode_is_aborted() -> None:
     arm = started()
     watched(arm, (0.0, 0.0))
     assert watched(arm, (0.9, 0.0)) is None
-    assert arm.controller.why_held == authority.OUT_OF_REACH
-    assert not arm.controller.must_abort(arm.now)
+    assert arm.controller.hold_reason == authority.OUT_OF_REACH
+    assert not arm.controller.abort_reason(arm.now)
     for _ in range(6):
         assert watched(arm, (0.9, 0.0)) is None
-    assert arm.controller.must_abort(arm.now) == AWAY
+    assert arm.controller.abort_reason(arm.now) == LEAD_EXCEEDED
     assert not arm.controller.commanding
 
 
@@ -160,7 +161,7 @@ def test_a_knock_does_not_cost_the_episode() -> None:
     assert watched(arm, (0.1, 0.0)) is not None
     for _ in range(20):
         watched(arm, (0.1, 0.0))
-    assert not arm.controller.must_abort(arm.now)
+    assert not arm.controller.abort_reason(arm.now)
 
 
 def relocated(arm: Arm, position: Any) -> None:
@@ -169,7 +170,7 @@ def relocated(arm: Arm, position: Any) -> None:
     arm.tick()
 
 
-def test_after_a_relocation_nothing_is_sent_before_somebody_acts_again() -> None:
+def test_after_a_relocation_nothing_is_sent_before_policy_or_human_act_again() -> None:
     arm = worked()
     sent = len(arm.commands)
     relocated(arm, (-0.9, 0.9))
@@ -183,34 +184,34 @@ def test_a_relocation_aborts_the_episode() -> None:
     arm = started()
     arm.step()
     relocated(arm, (-0.9, 0.9))
-    assert arm.controller.must_abort(arm.now) == MOVED
+    assert arm.controller.abort_reason(arm.now) == RELOCATED
     assert watched(arm, (-0.9, 0.9)) is None
-    assert arm.controller.why_held == MOVED
+    assert arm.controller.hold_reason == RELOCATED
 
 
-def test_after_a_rejected_joint_state_nothing_is_sent_before_one_that_can_be_believed() -> None:
+def test_after_a_rejected_joint_state_nothing_is_sent_before_an_accepted_one() -> None:
     arm = started()
     arm.step()
-    sent, steps = len(arm.commands), arm.controller.sources.total()
+    sent, steps = len(arm.commands), arm.controller.counters.sources.total()
     for _ in range(3):
         arm.later()
         arm.sense(arm.commands[-1].target)
         arm.controller.joint_state_rejected(arm.now, moved=False)
         assert record(arm.tick()).source is Source.HOLD
-        assert arm.controller.why_held == authority.DOUBTFUL
+        assert arm.controller.hold_reason == authority.JOINTS_REJECTED
     assert arm.controller.end(arm.now, arm.stamp) is None
-    assert (len(arm.commands), arm.controller.unsent) == (sent, 3)
-    assert arm.controller.sources.total() == steps + 3
+    assert (len(arm.commands), arm.controller.counters.unsent) == (sent, 3)
+    assert arm.controller.counters.sources.total() == steps + 3
     assert watched(arm, arm.commands[-1].target) is not None
-    assert not arm.controller.must_abort(arm.now)
+    assert not arm.controller.abort_reason(arm.now)
 
 
-def test_a_human_who_takes_over_where_the_arm_is_in_doubt_moves_nothing() -> None:
+def test_a_take_over_after_a_rejected_joint_state_moves_nothing() -> None:
     arm = started()
     arm.step()
     arm.controller.joint_state_rejected(arm.now, moved=False)
     engaged(arm)
-    assert arm.controller.step_in(arm.now, arm.stamp) is None
+    assert arm.controller.preempt(arm.now, arm.stamp) is None
 
 
 @pytest.mark.parametrize(("periods", "aborts"), [(24, False), (26, True)])
@@ -220,7 +221,7 @@ def test_a_silence_of_half_a_second_aborts_the_episode(periods: int, aborts: boo
     position = arm.commands[-1].target
     arm.later(periods - 1)
     watched(arm, position)
-    assert arm.controller.must_abort(arm.now) == (UNSEEN if aborts else "")
+    assert arm.controller.abort_reason(arm.now) == (JOINTS_LOST if aborts else "")
 
 
 def test_a_silence_before_the_episode_costs_nothing() -> None:
@@ -229,7 +230,7 @@ def test_a_silence_before_the_episode_costs_nothing() -> None:
     arm.later(100)
     arm.phase(Phase.APPROACH, 2)
     assert watched(arm, position) is not None
-    assert not arm.controller.must_abort(arm.now)
+    assert not arm.controller.abort_reason(arm.now)
 
 
 def test_an_episode_right_after_a_relocation_waits_until_the_speed_limit_allows_for_the_way() -> None:
@@ -238,7 +239,7 @@ def test_an_episode_right_after_a_relocation_waits_until_the_speed_limit_allows_
     relocated(arm, (-0.9, 0.9))
     arm.phase(Phase.APPROACH, 2)
     while watched(arm, (-0.9, 0.9)) is None:
-        assert arm.controller.why_held == authority.OUT_OF_REACH
+        assert arm.controller.hold_reason == authority.OUT_OF_REACH
     elapsed = (arm.now - then) * 1e-9
     assert (np.abs(arm.commands[-1].target - before) <= elapsed).all()
     assert elapsed > 0.8
@@ -268,7 +269,7 @@ def test_an_arm_that_is_not_seen_is_not_commanded_and_its_steps_are_counted() ->
     assert steps[-1].source is Source.HOLD
     # The rest of a chunk within the time-out, and the command that ends the motion.
     assert len(arm.commands) - sent <= 4
-    assert arm.controller.unsent > 0
+    assert arm.controller.counters.unsent > 0
 
 
 def test_under_an_e_stop_an_arm_that_is_not_seen_is_not_followed() -> None:
@@ -295,7 +296,7 @@ def test_a_driver_that_lies_after_a_gap_is_not_followed() -> None:
 def test_under_an_e_stop_a_driver_that_lies_is_not_followed() -> None:
     arm = worked()
     position = np.array(arm.commands[-1].target)
-    arm.controller.e_stop_speaks(arm.now, True)
+    arm.controller.hardware_e_stop(arm.now, True)
     arm.controller.e_stop(True)
     assert watched(arm, position) is None
     assert all(watched(arm, position + 0.51) is None for _ in range(100))
@@ -312,7 +313,7 @@ def test_only_a_command_within_a_step_of_the_one_before_continues_its_motion() -
     assert not arm.commands[-1].is_start
 
 
-def test_a_start_outside_the_limits_comes_back_at_the_speed_limit_once_somebody_acts() -> None:
+def test_a_start_outside_the_limits_comes_back_at_the_speed_limit_once_policy_or_human_act() -> None:
     arm = Arm()
     for _ in range(20):
         assert watched(arm, (1.3, 0.0)) is None
@@ -324,9 +325,9 @@ def test_a_start_outside_the_limits_comes_back_at_the_speed_limit_once_somebody_
         sent.append(command[0])
         position = command
         if command[0] > 1.0:
-            assert arm.controller.why_held == authority.OUTSIDE
+            assert arm.controller.hold_reason == authority.OUTSIDE_LIMITS
     np.testing.assert_allclose(sent, np.maximum(1.0, 1.3 - SPEED * np.arange(1, 17)))
-    assert arm.controller.sources == {"hold": 16}
+    assert arm.controller.counters.sources == {"hold": 16}
 
 
 class Mirrored:
@@ -338,9 +339,9 @@ class Mirrored:
         return pose
 
 
-@pytest.mark.parametrize(("highest", "bars"), [(-1.2, True), (-0.9, False)])
-def test_an_episode_whose_way_back_inside_the_limits_is_barred_by_the_workspace_is_aborted(
-    highest: float, bars: bool
+@pytest.mark.parametrize(("highest", "blocks"), [(-1.2, True), (-0.9, False)])
+def test_an_episode_is_aborted_when_the_workspace_blocks_the_way_back_inside_the_limits(
+    highest: float, blocks: bool
 ) -> None:
     arm = Arm()
     box = np.array([-2.0, -2.0, -1.0, highest, 2.0, 1.0])
@@ -352,8 +353,8 @@ def test_an_episode_whose_way_back_inside_the_limits_is_barred_by_the_workspace_
     for _ in range(80):
         command = watched(arm, position)
         position = position if command is None else command
-        assert position[0] >= (1.2 if bars else 1.0)
-    assert arm.controller.must_abort(arm.now) == (BARRED if bars else "")
+        assert position[0] >= (1.2 if blocks else 1.0)
+    assert arm.controller.abort_reason(arm.now) == (RETURN_BLOCKED if blocks else "")
 
 
 def test_a_human_brings_an_arm_back_inside_its_limits() -> None:

@@ -28,10 +28,10 @@ def human(phase: TakeOver, share: float = 1.0) -> Intervention:
 def inputs(**changes: object) -> Inputs:
     usual = {
         "stopped": False,
-        "blind": False,
-        "doubtful": False,
-        "human": None,
-        "human_silent": False,
+        "timed_out": False,
+        "rejected": False,
+        "human": human(TakeOver.RELEASED, 0.0),
+        "human_timed_out": False,
         "running": True,
         "row": None,
     }
@@ -43,37 +43,37 @@ ENGAGED = human(TakeOver.ENGAGED)
 
 
 @pytest.mark.parametrize(
-    ("known", "source", "why"),
+    ("known", "source", "reason"),
     [
         (inputs(stopped=True, human=ENGAGED, row=ACTOR), Source.HOLD, authority.E_STOP),
-        (inputs(blind=True, human=ENGAGED, row=ACTOR), Source.HOLD, authority.BLIND),
+        (inputs(timed_out=True, human=ENGAGED, row=ACTOR), Source.HOLD, authority.JOINTS_TIMED_OUT),
         (inputs(human=ENGAGED, row=ACTOR), Source.HUMAN, ""),
         (inputs(human=ENGAGED, running=False), Source.HUMAN, ""),
-        (inputs(human=ENGAGED, human_silent=True, row=ACTOR), Source.HOLD, authority.HUMAN_SILENT),
+        (inputs(human=ENGAGED, human_timed_out=True, row=ACTOR), Source.HOLD, authority.HUMAN_TIMED_OUT),
         (inputs(human=human(TakeOver.HOLD_OFF), row=ACTOR), Source.HOLD, authority.HOLD_OFF),
-        (inputs(human=human(TakeOver.RELEASED), human_silent=True, row=ACTOR), Source.ACTOR, ""),
+        (inputs(human=human(TakeOver.RELEASED), human_timed_out=True, row=ACTOR), Source.ACTOR, ""),
         (inputs(row=ACTOR), Source.ACTOR, ""),
         (inputs(row=VLA), Source.VLA, ""),
         (inputs(), Source.HOLD, authority.NO_CHUNK),
         (inputs(running=False, row=ACTOR), Source.HOLD, authority.NO_EPISODE),
     ],
 )
-def test_e_stop_over_human_over_actor_over_vla_over_hold(known: Inputs, source: Source, why: str) -> None:
-    choice = decide(known, LAST)
-    assert (choice.source, choice.why) == (source, why)
-    assert (choice.target is None) == (source is Source.HOLD)
+def test_e_stop_over_human_over_actor_over_vla_over_hold(known: Inputs, source: Source, reason: str) -> None:
+    decision = decide(known, LAST)
+    assert (decision.source, decision.reason) == (source, reason)
+    assert (decision.target is None) == (source is Source.HOLD)
 
 
-def test_a_take_over_is_blended_with_what_the_policy_wants() -> None:
-    choice = decide(inputs(human=human(TakeOver.BLENDING, 0.25), row=ACTOR), LAST)
-    assert choice.target is not None
-    np.testing.assert_allclose(choice.target, 0.25 * np.array([1.0, 2.0]) + 0.75 * np.array([0.2, 0.4]))
+def test_a_take_over_is_blended_with_the_target_of_the_policy() -> None:
+    decision = decide(inputs(human=human(TakeOver.BLENDING, 0.25), row=ACTOR), LAST)
+    assert decision.target is not None
+    np.testing.assert_allclose(decision.target, 0.25 * np.array([1.0, 2.0]) + 0.75 * np.array([0.2, 0.4]))
 
 
-def test_without_a_policy_a_take_over_begins_where_the_arm_is() -> None:
-    choice = decide(inputs(human=human(TakeOver.BLENDING, 0.25), running=False), LAST)
-    assert choice.target is not None
-    np.testing.assert_allclose(choice.target, [0.25, 0.5])
+def test_without_a_policy_a_take_over_begins_at_the_arm() -> None:
+    decision = decide(inputs(human=human(TakeOver.BLENDING, 0.25), running=False), LAST)
+    assert decision.target is not None
+    np.testing.assert_allclose(decision.target, [0.25, 0.5])
 
 
 def test_only_the_actor_is_kept_near_the_reference() -> None:
@@ -82,16 +82,16 @@ def test_only_the_actor_is_kept_near_the_reference() -> None:
     assert decide(inputs(row=ACTOR, human=ENGAGED), LAST).reference is None
 
 
-def test_a_watchdog_barks_until_it_is_fed_and_when_it_is_hungry_again() -> None:
+def test_a_watchdog_expires_before_the_first_message_and_after_the_timeout() -> None:
     watchdog = Watchdog(0.1)
-    assert watchdog.silent(0)
+    assert watchdog.expired(0)
     watchdog.feed(10**9)
-    assert not watchdog.silent(10**9 + 100_000_000)
-    assert watchdog.silent(10**9 + 100_000_001)
+    assert not watchdog.expired(10**9 + 100_000_000)
+    assert watchdog.expired(10**9 + 100_000_001)
 
 
-def test_a_watchdog_without_timeout_never_barks() -> None:
-    assert not Watchdog(0.0).silent(10**12)
+def test_a_watchdog_without_timeout_never_expires() -> None:
+    assert not Watchdog(0.0).expired(10**12)
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,10 @@ def test_no_command_is_too_far_from_the_arm_or_too_fast(robot: str) -> None:
 
 
 def test_the_check_finds_commands_that_are_sent_too_far_from_the_arm(monkeypatch: pytest.MonkeyPatch) -> None:
-    def released(setpoint: Setpoint, command: object, now: int) -> object:
+    def checked(setpoint: Setpoint, command: object, now: int) -> object:
         return command
 
-    monkeypatch.setattr(Setpoint, "_released", released)
+    monkeypatch.setattr(Setpoint, "_checked", checked)
     audit = check(load_profile("ur5e"), steps=1500)
     assert audit.lead > 1.05
     assert audit.violations > 0

@@ -70,7 +70,7 @@ class RemoteExecutor:
     def publishers(self) -> tuple[Any, ...]:
         return self._states, self._chunks, self._humans, self._button, self._circuit
 
-    def must_abort(self, _: int) -> str:
+    def abort_reason(self, _: int) -> str:
         return "abort" if self._aborted == self.episode.episode else ""
 
     def episode_state(self, state: stream.EpisodeState) -> None:
@@ -82,7 +82,7 @@ class RemoteExecutor:
             self._pressed[0] = pressed
             self._button.publish(Bool(data=pressed))
 
-    def e_stop_speaks(self, _: int, pressed: bool = False) -> None:
+    def hardware_e_stop(self, _: int, pressed: bool = False) -> None:
         self._circuit.publish(Bool(data=pressed))
 
     def chunk(self, chunk: stream.ActionChunk, *_: int) -> None:

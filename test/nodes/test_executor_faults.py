@@ -199,7 +199,7 @@ def test_an_arm_that_is_suddenly_elsewhere_is_not_commanded_and_its_episode_is_a
 def test_a_driver_that_restarts_while_nothing_is_heard_finds_no_command(driver: Driver) -> None:
     begun(driver)
     driver.silent = True
-    driver.graph.until(driver.shows("joint states are silent"), what="the arm is not seen")
+    driver.graph.until(driver.shows("joint states timed out"), what="the arm is not seen")
     sent = len(driver.commands)
     driver.position = HOME - 0.4
     driver.silent = False

@@ -225,7 +225,7 @@ def test_bad_input_is_dropped_counted_and_the_arm_holds(graph: Any, start_node: 
     for kind in (
         "bad chunk",
         "other episode",
-        "unasked chunk",
+        "unrequested chunk",
         "stale chunk",
         "unusable joint state",
         "bad episode state",

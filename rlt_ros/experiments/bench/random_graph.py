@@ -41,7 +41,7 @@ class Commanded(Protocol):
         """Newest state of the episode."""
         ...
 
-    def must_abort(self, now: int) -> str:
+    def abort_reason(self, now: int) -> str:
         """Reason for which the running episode must be aborted; empty for none."""
         ...
 
@@ -53,7 +53,7 @@ class Commanded(Protocol):
         """Take in whether any e-stop is pressed."""
         ...
 
-    def e_stop_speaks(self, now: int, pressed: bool = False) -> None:
+    def hardware_e_stop(self, now: int, pressed: bool = False) -> None:
         """Take in a message of the robot's own e-stop."""
         ...
 
@@ -114,12 +114,12 @@ class RandomGraph:
             self.button = not self.button
         if rng.random() < (0.02 if self.circuit else 0.003):
             self.circuit = not self.circuit
-            self._controller.e_stop_speaks(now, self.circuit)
+            self._controller.hardware_e_stop(now, self.circuit)
         self._controller.e_stop(self.button or self.circuit)
 
     def _advance_episode(self, now: int, stamp: int) -> None:
         rng, state = self._rng, self._controller.episode
-        if self._controller.must_abort(now) and rng.random() < 0.3:
+        if self._controller.abort_reason(now) and rng.random() < 0.3:
             self._publish(state.episode, Phase.DONE, stamp)
         elif self.runs and rng.random() < 0.01:
             critical = state.phase is Phase.APPROACH and rng.random() < 0.7

@@ -118,12 +118,12 @@ class Arm:
             self._judge_deception(began=self.graph.words > acted)
             if takes_over:
                 self._now += int(self._rng.integers(0, self._period))
-                self._send(self.controller.step_in(self._now, self.driver.clock))
+                self._send(self.controller.preempt(self._now, self.driver.clock))
                 self._now += self._period
-            outcome = self.controller.tick(self._now, self.driver.clock)
-            if outcome.request is not None:
-                self.graph.ask(outcome.request, self._now)
-            self._send(outcome.command)
+            result = self.controller.tick(self._now, self.driver.clock)
+            if result.request is not None:
+                self.graph.ask(result.request, self._now)
+            self._send(result.command)
 
     def _judge_deception(self, *, began: bool) -> None:
         """Note whether the truth can be known at all: somebody may begin to act on a lie that persists."""
