@@ -86,6 +86,7 @@ class _Graph:
         self._specs = graph(mode, arguments, ros=True)
         self._unfinished = {spec.label for spec in self._specs if spec.ends_graph}
         self._running: dict[str, Node] = {}
+        self._left = {spec.label for spec in self._specs if not spec.keys}  # run, or start again soon
         self._reporting = False
         writes = mode in WRITING_MODES
         self._lock = RunLock(Path(arguments.out).expanduser()) if writes else None
@@ -138,6 +139,9 @@ class _Graph:
         if spec.critical or spec.ends_graph:
             # An exception is how a launch description sets the exit status; launch stops the other nodes in order.
             raise LaunchError(f"nothing works without {spec.label}, which ended with status {status}")
+        self._left.discard(spec.label)
+        if status and not self._left:
+            raise LaunchError(f"nothing is left to run; {spec.label} ended with status {status}")
         return [LogInfo(msg=f"{spec.label} ended with status {status}")]
 
     def _again(self, spec: NodeSpec) -> OpaqueFunction:

@@ -45,6 +45,31 @@ assert bringup_launch._Graph(mode, arguments).actions()
 """
 
 
+ENDS = """
+import sys
+from rlt_ros.bringup_launch import LaunchError, _Graph
+from rlt_ros.bringup import Arguments
+
+first, *others = (
+    _Graph("monitor", Arguments(out=sys.argv[2], rviz=rviz, namespace=namespace))
+    for rviz, namespace in ((False, ""), (True, ""), (False, "left,right"))
+)
+for graph in (first, *others):
+    graph.actions()
+for graph in others:
+    assert graph._after(graph._specs[0], 2), "the other process goes on"
+assert others[1]._after(others[1]._specs[1], 1), "it starts again"
+for graph in (first, others[1]):
+    try:
+        graph._after(graph._specs[-1], 2)
+    except LaunchError as error:
+        assert "nothing is left to run" in str(error)
+    else:
+        raise SystemExit("no status")
+assert others[0]._after(others[0]._specs[-1], 0), "RViz was closed"
+"""
+
+
 @pytest.fixture
 def bare_path(tmp_path: Path) -> str:
     """Folders of a Python that has PyYAML, launch and this package, and nothing else."""
@@ -65,11 +90,19 @@ def bare_path(tmp_path: Path) -> str:
 def test_every_mode_starts_from_a_python_without_site_packages(
     mode: str, bare_path: str, tmp_path: Path
 ) -> None:
+    run_bare(PROGRAM, mode, bare_path, tmp_path)
+
+
+def test_a_launch_whose_last_process_fails_has_failed(bare_path: str, tmp_path: Path) -> None:
+    run_bare(ENDS, "monitor", bare_path, tmp_path)
+
+
+def run_bare(program: str, mode: str, bare_path: str, tmp_path: Path) -> None:
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": bare_path, "XDG_CACHE_HOME": str(tmp_path)}
     out = tmp_path / "run"
     out.mkdir()
     done = subprocess.run(
-        [sys.executable, "-S", "-c", PROGRAM, mode, str(out)],
+        [sys.executable, "-S", "-c", program, mode, str(out)],
         env=environment,
         capture_output=True,
         text=True,

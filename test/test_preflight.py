@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import os
@@ -19,6 +20,7 @@ from rlt_ros.bringup import MODES, Arguments
 from rlt_ros.cli.main import main
 from rlt_ros.cli.output import EXIT_ERROR
 from rlt_ros.preflight import check_arguments
+from rlt_ros.rlt.config import RLTConfig
 from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.run_lock import LOCK_FILE, RunLock, require_free
 
@@ -40,6 +42,7 @@ WRONG = {
     "launch train --teleop mouse": "`teleop` is 'mouse'",
     "launch train --params-file {tmp}/absent.yaml": "absent.yaml",
     "launch train --params-file {tmp}/typo.yaml": "`betta` is unknown; did you mean `beta`?",
+    "launch train --params-file {tmp}/dotted.yaml": "`betta` is unknown; did you mean `beta`?",
     "launch train --params-file {tmp}/node.yaml": "did you mean `executor_node`?",
     "launch train --params-file {tmp}/key.yaml": "executor_node has no parameter `priority`",
     "launch train --params-file {tmp}/value.yaml": "`discovery_time` is -1.0; it must be at least 0.0 s",
@@ -64,6 +67,7 @@ WRONG = {
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "file").write_text("")
     (tmp_path / "typo.yaml").write_text("/**: {ros__parameters: {rlt: {betta: 1.0}}}")
+    (tmp_path / "dotted.yaml").write_text("/**: {ros__parameters: {rlt.betta: 1.0}}")
     (tmp_path / "node.yaml").write_text("executer_node: {ros__parameters: {priority: 1}}")
     (tmp_path / "key.yaml").write_text("executor_node: {ros__parameters: {priority: 1}}")
     (tmp_path / "value.yaml").write_text("executor_node: {ros__parameters: {discovery_time: -1.0}}")
@@ -125,6 +129,21 @@ def test_a_wrong_domain_is_named(domain: str, monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("ROS_DOMAIN_ID", domain)
     with pytest.raises(ConfigError, match=f"ROS_DOMAIN_ID is `{domain}`"):
         check_arguments("sim", Arguments(out=str(tmp_path)))
+
+
+@pytest.mark.parametrize("settings", ["rlt: {beta: 0.5, utd: 2.0}", "rlt.beta: 0.5, rlt.utd: 2.0"])
+def test_a_run_continues_with_the_parameters_it_began_with_in_either_notation(
+    settings: str, tmp_path: Path
+) -> None:
+    file, out = tmp_path / "params.yaml", tmp_path / "run"
+    file.write_text(f"/**: {{ros__parameters: {{{settings}}}}}")
+    out.mkdir()
+    method = dataclasses.asdict(RLTConfig(beta=0.5, utd=2.0))
+    config = {"task": "charger", "seed": 0, "vla": "builtin", "rlt": method}
+    (out / "config.json").write_text(json.dumps({**config, "run": {"robot": Arguments().robot}}))
+    check_arguments("train", Arguments(out=str(out), params_file=str(file)))
+    with pytest.raises(ConfigError, match=r"other settings \(rlt.beta, rlt.utd\)"):
+        check_arguments("train", Arguments(out=str(out)))
 
 
 def test_a_folder_in_use_is_refused_with_pid_and_host(
