@@ -89,6 +89,12 @@ def test_a_simulated_human_helps_where_a_simulated_robot_learns() -> None:
     assert operator("sim", teleop="scripted") == "scripted"
 
 
+def test_a_simulator_alone_waits_for_nobody() -> None:
+    assert one("train", "sim_node").parameters["lock_step"] is True
+    assert one("train", "sim_node", lock_step=False).parameters["lock_step"] is False
+    assert one("sim", "sim_node").parameters["lock_step"] is False
+
+
 def test_genie_sim_may_bring_the_clock() -> None:
     assert one("train", "executor_node", sim=False, use_sim_time="true").parameters["use_sim_time"] is True
 

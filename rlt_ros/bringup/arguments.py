@@ -47,7 +47,7 @@ class Arguments:
     lock_step: bool = parameter(
         True,
         help="The simulator waits for every command, so that a slow computer changes nothing but the duration; false "
-        "runs in real time.",
+        "runs in real time, as the mode sim always does.",
     )
     namespace: str = parameter(
         "", help="Namespace of the robot; several, with commas between, are robots that share one learner."

@@ -113,7 +113,9 @@ def _sim(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
 def _sim_node(mode: str, arguments: Arguments, namespace: str) -> NodeSpec:
     scripted = arguments.teleop == "scripted" or (arguments.teleop == "auto" and mode == "train")
     operator = "scripted" if scripted else "none"
-    return _robot_node(arguments, "sim", namespace, lock_step=arguments.lock_step, operator=operator)
+    # A graph that joins a simulator later takes it for a real robot, and sends nothing that a lock-step waits for.
+    lock_step = arguments.lock_step and mode != "sim"
+    return _robot_node(arguments, "sim", namespace, lock_step=lock_step, operator=operator)
 
 
 def _teleop(arguments: Arguments, namespace: str) -> Iterator[NodeSpec]:
