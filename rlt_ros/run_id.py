@@ -1,18 +1,19 @@
 """Id of a run of the graph: made once by the launcher, passed to each node, carried by every message of this package.
 
 It names the host and the process of the launcher, so that a message of another run shows where it comes from. Standard
-library alone: launch files import it.
+library and PyYAML alone: launch files import it.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
+
+from rlt_ros.rlt.journal import Journal
 
 RUNS_FILE = "runs.jsonl"
 """Runs of the graph that wrote into a folder, one JSON object a line."""
@@ -34,11 +35,15 @@ def note_run(folder: Path, run_id: str, mode: str) -> None:
 
     Raises:
         OSError: the folder cannot be written to.
+        StorageError: the disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    with (folder / RUNS_FILE).open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"run_id": run_id, "mode": mode, "started": started}) + "\n")
+    journal = Journal(folder / RUNS_FILE)
+    try:
+        journal.append({"run_id": run_id, "mode": mode, "started": started})
+    finally:
+        journal.close()
 
 
 def local_discovery(environment: Mapping[str, str]) -> dict[str, str]:

@@ -44,7 +44,8 @@ class RunLock:
             os.close(self._file)
             raise ConfigError(_in_use(folder, holder)) from None
         os.ftruncate(self._file, 0)
-        os.pwrite(self._file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk, whose first real file is the one to be named
+            os.pwrite(self._file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
         sweep(folder)
 
     def release(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rlt_ros.bringup import Arguments
 from rlt_ros.rlt.journal import read_records
-from rlt_ros.rlt.run_folder import EPISODES_FILE, TRAINING_PHASES, of_phase
+from rlt_ros.rlt.run_folder import CHECKPOINT_FILE, EPISODES_FILE, TRAINING_PHASES, of_phase
 
 
 def has_report(arguments: Arguments) -> bool:
@@ -16,9 +16,12 @@ def has_report(arguments: Arguments) -> bool:
 
 
 def is_trained(arguments: Arguments) -> bool:
-    """Return whether every robot has done its evaluations and its minutes."""
+    """Return whether every robot has done its evaluations and its minutes, and the policy that acted was kept."""
+    kept = (Path(arguments.out).expanduser() / CHECKPOINT_FILE).exists()
     for name in arguments.namespaces:
         records = _records(arguments, name)
+        if not kept and any(record["phase"] == "online" for record in records):
+            return False
         evaluated = min(len(of_phase(records, phase)) for phase in ("eval_base", "eval_rlt"))
         if _minutes(arguments, records) < arguments.robot_minutes or evaluated < arguments.eval_episodes:
             return False

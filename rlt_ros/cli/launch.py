@@ -49,6 +49,10 @@ _COLOURS = (
 )
 
 
+_KEEPERS = ("replay_node", "learner_node")
+"""Nodes that write what a run comes to when they are stopped; what they could not write is missing from it."""
+
+
 class LaunchError(Exception):
     """The graph could not do what it was started for."""
 
@@ -188,7 +192,12 @@ def _run_nodes(
     )
     if supervisor.interrupted and finite:
         raise Interrupted
-    if lost := [(label, outcome) for label, outcome in outcomes.items() if outcome.gave_up]:
+    keepers = {spec.label for spec in specs if spec.executable in _KEEPERS}
+    if lost := [
+        (label, outcome)
+        for label, outcome in outcomes.items()
+        if outcome.gave_up or (label in keepers and (outcome.status or 0) > 0)
+    ]:
         raise LaunchError(
             "; ".join(f"{label}: {one.last_words or described(one.status)}" for label, one in lost)
         )

@@ -93,14 +93,16 @@ class LearnerNode(Node):
 
     def destroy_node(self) -> None:
         """Keep what was learned, and let go of the files."""
-        if self._online is not None and self._online.learner.critic_steps > self._saved:
-            self._save()
-        if self._metrics is not None:
-            self._metrics.close()
-        if self._replay is not None:
-            self._replay.close()
-        self._online = self._replay = None
-        super().destroy_node()
+        try:
+            if self._online is not None and self._online.learner.critic_steps > self._saved:
+                self._save()
+        finally:
+            if self._metrics is not None:
+                self._metrics.close()
+            if self._replay is not None:
+                self._replay.close()
+            self._online = self._replay = None
+            super().destroy_node()
 
     def _on_replay(self, _: Any) -> None:
         self._look()
@@ -186,13 +188,9 @@ class LearnerNode(Node):
         self._published = online.learner.critic_steps
 
     def _save(self) -> None:
+        """Write the checkpoint. A full disk ends the node: the next start learns the rest from the replay again."""
         assert self._online is not None
-        try:
-            self._online.save()
-        except (
-            StorageError
-        ) as error:  # a full disk ends nothing: the replay and the last checkpoint are there
-            self.get_logger().error(str(error))
+        self._online.save()
         self._saved, self._saved_at = self._online.learner.critic_steps, time.monotonic()
 
     def _minutes(self, rows: int) -> float:

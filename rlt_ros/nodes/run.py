@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import inspect
 import signal
@@ -30,6 +31,7 @@ from rlt_ros.middleware import (
 from rlt_ros.middleware.messages import ParameterDescriptor
 from rlt_ros.nodes.company import claim_of, require_alone
 from rlt_ros.rlt.parameters import ConfigError
+from rlt_ros.rlt.storage import StorageError
 
 EXIT_CRASHED = 1
 
@@ -63,7 +65,8 @@ def run_node(factory: Callable[[], Node], *, threads: int = 1, args: Sequence[st
         args: command line; the process's own by default.
 
     Returns:
-        0 when it was asked to stop or is finished, 1 after a crash, 2 when it cannot start as it is configured.
+        0 when it was asked to stop or is finished, 1 after a crash, 2 when it cannot start as it is configured, or a
+        file of the run cannot be written.
     """
     run = _Run(factory, threads, list(sys.argv if args is None else args))
     try:
@@ -116,7 +119,7 @@ class _Run:
                 self._node, f"ignored, since the node is shut down: {type(error).__name__}: {error}", "debug"
             )
             return 0
-        if isinstance(error, ConfigError | CannotStart):
+        if isinstance(error, ConfigError | CannotStart | StorageError) or _is_full_disk(error):
             _log(self._node, str(error))
             return MISCONFIGURED
         _log(self._node, traceback.format_exc())
@@ -142,6 +145,9 @@ class _Run:
         was_shut_down = self._is_shut_down()
         try:
             step()
+        except StorageError as error:
+            _log(self._node, str(error), "error")
+            return False
         except Exception:
             _log(self._node, f"error while the node shuts down: {traceback.format_exc()}", "error")
             return was_shut_down
@@ -150,6 +156,11 @@ class _Run:
     def _is_shut_down(self) -> bool:
         """Return whether the process has been in the graph and its context is down; before `init` it is down too."""
         return self._joined and not ok()
+
+
+def _is_full_disk(error: Exception) -> bool:
+    """Return whether there is no room for a file, which starting again would not change."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _take_signals() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -190,6 +191,24 @@ def test_a_kill_costs_no_row_and_the_next_one_pays_the_rest(
     assert updates[-1] == status.critic_steps // 10 * 10 and len(set(updates)) == status.critic_steps // 10
     replay = Replay.attach(tmp_path / "replay.rlt", SHAPES, lineage=LINEAGE)
     assert replay.total == station.rows
+
+
+def test_a_disk_without_room_for_the_checkpoint_ends_the_learner_and_the_next_one_learns_it_again(
+    graph: Any, station: Station, start_node: Callable[..., Any], tmp_path: Path
+) -> None:
+    parameters = {**PARAMETERS, "out": str(tmp_path), "checkpoint_period": 0.0}
+    full = start_node("learner_node", **parameters)
+    resource.prlimit(full.process.pid, resource.RLIMIT_FSIZE, (20_000, 20_000))
+    station.stores(1, 2, 3)
+    assert full.process.wait(60) == 2
+    assert "learner.safetensors: could not be written" in full.log and "Traceback" not in full.log
+    assert not (tmp_path / "learner.safetensors").exists()
+    again = start_node("learner_node", **parameters)
+    station.statuses.clear()
+    station.stores(4)
+    station.hears_all_paid()
+    assert again.end() == 0
+    assert (tmp_path / "learner.safetensors").stat().st_size > 20_000
 
 
 def test_a_replay_of_another_chunk_is_an_error_that_says_what_to_do(
