@@ -18,10 +18,9 @@ from rlt_ros.sim.opengl import ensure_opengl
 
 ensure_opengl()  # before anything imports MuJoCo, which chooses its backend once
 
-from rlt_ros.experiments.drivers import base_policy, learned_policy  # noqa: E402
 from rlt_ros.experiments.evaluation import evaluation_seeds  # noqa: E402
 from rlt_ros.experiments.policy import LoadedPolicy, open_policy  # noqa: E402
-from rlt_ros.experiments.rollout import Driver  # noqa: E402
+from rlt_ros.rlt.checkpoint import PolicyUpdate  # noqa: E402
 
 _SIZE = (360, 300)
 _EVERY = 4  # control steps a picture: 12.5 pictures a second in real time
@@ -42,15 +41,15 @@ def main() -> None:
     args = parser.parse_args()
     policy = open_policy(args.run)
     seeds = evaluation_seeds(args.episodes)
-    left = _pictures(policy, base_policy, seeds)
-    right = _pictures(policy, learned_policy(policy.learner.actor), seeds)
+    left = _pictures(policy, None, seeds)
+    right = _pictures(policy, policy.update, seeds)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     _write(
         args.out, [_beside(*pair) for episode in zip(left, right, strict=True) for pair in _aligned(*episode)]
     )
 
 
-def _pictures(policy: LoadedPolicy, driver: Driver, seeds: Sequence[int]) -> list[Pictures]:
+def _pictures(policy: LoadedPolicy, actor: PolicyUpdate | None, seeds: Sequence[int]) -> list[Pictures]:
     episodes = []
     for seed in seeds:
         taken: Pictures = []
@@ -60,7 +59,7 @@ def _pictures(policy: LoadedPolicy, driver: Driver, seeds: Sequence[int]) -> lis
             if next(count) % _EVERY == 0:  # type: ignore[call-overload]
                 taken.append(policy.workcell.picture(*_SIZE))
 
-        policy.rollout.run(seed, driver, watch=watch)
+        policy.rollout.run(seed, actor, watch=watch)
         episodes.append([*taken, *[policy.workcell.picture(*_SIZE)] * _PAUSE])
     return episodes
 

@@ -10,16 +10,15 @@ from typing import Any
 import torch
 
 import rlt_ros
-from rlt_ros.experiments.drivers import base_policy, learned_policy
 from rlt_ros.experiments.evaluation import demonstrations, evaluation_seeds, outcome
 from rlt_ros.experiments.films import Play, film_starts
 from rlt_ros.experiments.policy import LoadedPolicy, open_policy
 from rlt_ros.experiments.report import write_report
 from rlt_ros.experiments.rollout import End, Episode, Rollout
 from rlt_ros.experiments.statistics import takeover_dip
+from rlt_ros.rlt.checkpoint import PolicyUpdate
 from rlt_ros.rlt.journal import Journal
 from rlt_ros.rlt.lineage import Lineage
-from rlt_ros.rlt.networks import Actor
 from rlt_ros.rlt.run_folder import (
     EPISODES_FILE,
     SUMMARY_FILE,
@@ -77,7 +76,7 @@ def _conclude(
         stopwatch.keep()
         poll()
     if policy.learner.critic_steps:
-        films(run_dir, policy.workcell, policy.rollout, policy.learner.actor, policy.run.video_episodes, poll)
+        films(run_dir, policy.workcell, policy.rollout, policy.update, policy.run.video_episodes, poll)
     summary = summarise_run(
         journal.records,
         task=policy.workcell.task.name,
@@ -159,14 +158,14 @@ def films(
     run_dir: Path,
     workcell: Workcell,
     rollout: Rollout,
-    actor: Actor,
+    policy: PolicyUpdate,
     count: int,
     poll: Callable[[], None] = lambda: None,
 ) -> None:
     """Film the frozen VLA next to the trained policy on the first ``count`` evaluation episodes."""
     policies: dict[str, Play] = {
-        "frozen VLA": lambda seed, watch: rollout.run(seed, base_policy, watch=watch),
-        "RLT": lambda seed, watch: rollout.run(seed, learned_policy(actor), watch=watch),
+        "frozen VLA": lambda seed, watch: rollout.run(seed, watch=watch),
+        "RLT": lambda seed, watch: rollout.run(seed, policy, watch=watch),
     }
     film_starts(run_dir / VIDEO_FOLDER, workcell, policies, evaluation_seeds(count), poll)
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from rlt_ros.episodes.plan import EVALUATION_SEED
-from rlt_ros.experiments.drivers import base_policy, learned_policy
 from rlt_ros.experiments.policy import open_policy
-from rlt_ros.experiments.rollout import Driver, End, Episode, Rollout, Sight
+from rlt_ros.experiments.rollout import End, Episode, Rollout, Sight
 from rlt_ros.experiments.statistics import Outcome, as_long_as_a_timeout, summarise
 from rlt_ros.perception import Observation
+from rlt_ros.rlt.checkpoint import PolicyUpdate
 from rlt_ros.sim.demonstrator import Demonstrator
 from rlt_ros.sim.workcell import Start, Workcell
 
@@ -27,15 +27,15 @@ def evaluation_seeds(count: int, first: int | None = None) -> range:
 
 def rollouts(
     rollout: Rollout,
-    driver: Driver,
+    policy: PolicyUpdate | None,
     seeds: Sequence[int],
     *,
     sight: Sight | None = None,
     watch: Callable[[], None] | None = None,
 ) -> Iterator[Episode]:
-    """One episode per seed; ``watch`` is called after every control step."""
+    """One evaluation episode per seed, by the frozen VLA without `policy`; ``watch`` is called after every step."""
     for seed in seeds:
-        yield rollout.run(seed, driver, sight=sight, watch=watch)
+        yield rollout.run(seed, policy, sight=sight, watch=watch)
 
 
 def demonstrations(workcell: Workcell, seeds: Sequence[int], start: Start) -> Iterator[Episode]:
@@ -113,7 +113,7 @@ def evaluate(
     if policy == "demo":
         done = list(demonstrations(loaded.workcell, seeds, loaded.start))
     else:
-        driver = base_policy if policy == "base" else learned_policy(loaded.learner.actor)
-        done = list(rollouts(loaded.rollout, driver, seeds, sight=sight))
+        actor = None if policy == "base" else loaded.update
+        done = list(rollouts(loaded.rollout, actor, seeds, sight=sight))
     loaded.workcell.close()
     return {**outcome(done).as_dict(), "policy": policy, "images": images, "task": loaded.workcell.task.name}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rlt_ros.experiments.rollout import Rollout
 from rlt_ros.experiments.run_config import RunConfig, settings
-from rlt_ros.rlt.checkpoint import load_learner
+from rlt_ros.rlt.checkpoint import PolicyUpdate, load_learner
 from rlt_ros.rlt.learner import Learner
 from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.run_folder import CHECKPOINT_FILE, CONFIG_FILE, read_config, require_keys
@@ -30,6 +30,16 @@ class LoadedPolicy:
     seed: int
     lineage: Lineage
 
+    @property
+    def update(self) -> PolicyUpdate:
+        """The learner's actor, ready to act."""
+        return live_policy(self.learner, self.lineage)
+
+
+def live_policy(learner: Learner, lineage: Lineage) -> PolicyUpdate:
+    """The actor that a learner is training; it changes with the next update."""
+    return PolicyUpdate(learner.actor, learner.actor_steps, lineage)
+
 
 def open_policy(run_dir: Path, *, trained: bool = True) -> LoadedPolicy:
     """The policy of a run, as its last checkpoint has it.
@@ -45,10 +55,11 @@ def open_policy(run_dir: Path, *, trained: bool = True) -> LoadedPolicy:
     config = read_config(run_dir)
     require_keys(config, ("rlt", "run", "vla", "task", "seed"), run_dir)
     chosen = settings({name: config[name] for name in ("rlt", "run")}, origin=str(run_dir / CONFIG_FILE))
-    frozen = load_frozen(config["vla"], config["task"], chosen.run.robot)
-    workcell = Workcell(simulated(config["task"]), station(load_profile(chosen.run.robot)))
+    profile = load_profile(chosen.run.robot)
+    frozen = load_frozen(config["vla"], config["task"], chosen.run.robot, profile.continuous)
+    workcell = Workcell(simulated(config["task"]), station(profile))
     start = Start(chosen.run.start)
-    rollout = Rollout(workcell, frozen, chosen.rlt, start=start)
+    rollout = Rollout(workcell, frozen, chosen.rlt, profile, start=start)
     learner = Learner(chosen.rlt, rollout.shapes, seed=config["seed"])
     if trained or (run_dir / CHECKPOINT_FILE).exists():
         load_learner(run_dir / CHECKPOINT_FILE, learner, lineage=frozen.lineage)

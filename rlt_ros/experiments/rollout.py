@@ -1,50 +1,52 @@
-"""One episode in the simulator: the VLA brings the tool near, then a driver acts chunk by chunk until the end.
+"""One episode in the simulator, in one process: the cores of the graph in the order in which its messages pass.
 
-The same loop collects data, evaluates and makes films; what differs is the driver, and whether windows are built. Only
-the critical phase is counted and stored.
+Robot, executor, inference, episode machine and row assembly are the ones that the nodes drive. In lock-step the graph
+stores the same rows, bit for bit. Training, evaluations and films use this one loop.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from rlt_ros.episodes.plan import HELPED_FACTOR
+from rlt_ros.control.config import ControlConfig
+from rlt_ros.control.controller import Controller
+from rlt_ros.control.records import Command
+from rlt_ros.episodes.machine import Assignment, EpisodeConfig, EpisodeMachine, Event, FinishedEpisode
+from rlt_ros.episodes.plan import Kind
 from rlt_ros.perception import Observation
+from rlt_ros.rlt.assembly import Assembly, Recipe
+from rlt_ros.rlt.checkpoint import PolicyUpdate
 from rlt_ros.rlt.config import RLTConfig, Shapes
-from rlt_ros.rlt.transition import ExecutedStep, RLState, Source, Window, lineage_id
-from rlt_ros.rlt.windows import WindowBuilder
-from rlt_ros.robots.safety import Limits, SafetyFilter
+from rlt_ros.rlt.stream import ActionChunk, ChunkRequest, Phase
+from rlt_ros.rlt.transition import Source, Window
+from rlt_ros.robots.intervention import Intervention, TakeOver
+from rlt_ros.robots.profile import RobotProfile
 from rlt_ros.sim.scripted_operator import ScriptedOperator
-from rlt_ros.sim.workcell import HZ, Start, Workcell
+from rlt_ros.sim.session import Session, Verdict
+from rlt_ros.sim.workcell import Start, Workcell
+from rlt_ros.vla.config import InferenceConfig
 from rlt_ros.vla.frozen import Perceiver
+from rlt_ros.vla.inference import Inference
 
-FloatArray = NDArray[np.float32]
+Array = NDArray[np.float64]
 
-# Greatest distance between commanded and measured joint position: the demonstrator's lead of 8 mm is about 0.02 rad.
-_LEAD = 0.12
-
-
-class Choice(NamedTuple):
-    """What a driver decides: a chunk (C, A) in policy units, and who it came from."""
-
-    chunk: FloatArray
-    source: Source
-
-
-Driver = Callable[[RLState], Choice]
 Sight = Callable[[Observation], Observation]
-"""What a policy is shown in the critical phase in place of what the cameras see."""
+"""Change of the observations that a policy receives in the critical phase, for tests of what it depends on."""
+
+_CONTROL = ControlConfig(lock_step=True)
+# All inputs are there when they are needed, so nothing is waited for.
+_INFERENCE = InferenceConfig(patience=0.0)
+_DEVICE = "script"
 
 
 class End(Enum):
-    """How an episode ended."""
+    """Outcome of an episode."""
 
     SUCCESS = "success"
     FAILURE = "failure"
@@ -54,10 +56,10 @@ class End(Enum):
 
 @dataclass(frozen=True)
 class Episode:
-    """What happened.
+    """Result of one episode.
 
     Attributes:
-        end: how it ended.
+        end: outcome.
         steps: control steps of the critical phase.
         human_share: share of the critical steps that a human commanded.
     """
@@ -78,7 +80,8 @@ class Rollout:
     Args:
         workcell: the simulated robot.
         frozen: token and reference from pixels.
-        config: chunk, stride and discount of the windows.
+        config: chunk, stride and discount of the windows, exploration noise.
+        profile: of the robot; its safety limits hold for every command.
         start: where episodes begin.
     """
 
@@ -87,159 +90,228 @@ class Rollout:
         workcell: Workcell,
         frozen: Perceiver,
         config: RLTConfig,
+        profile: RobotProfile,
         *,
         start: Start = Start.APPROACH,
     ) -> None:
-        self._workcell, self._frozen, self._config, self._start = workcell, frozen, config, start
-        arm = workcell.kinematics
-        dim = len(arm.joints)
+        self.workcell, self.frozen, self.config, self.profile, self.start = (
+            workcell,
+            frozen,
+            config,
+            profile,
+            start,
+        )
+        dim = profile.dim
         self.shapes = Shapes(z_dim=frozen.z_dim, proprio_dim=2 * dim, chunk=config.chunk, action_dim=dim)
-        limits = Limits(arm.lower, arm.upper, arm.velocity_limit, np.full(dim, _LEAD))
-        self._safety = SafetyFilter(limits, HZ)
-        self._lineage = lineage_id(frozen.lineage)
+        self.kinematics = profile.kinematics()
+        self.limits = profile.limits(self.kinematics)
+        self.dropped: Counter[str] = Counter()
+        """Inputs that a core refused, by kind."""
 
     def run(
         self,
         seed: int,
-        driver: Driver,
+        policy: PolicyUpdate | None = None,
         *,
-        episode: int = 0,
+        episode: int = 1,
         collect: Callable[[list[Window]], object] | None = None,
         sight: Sight | None = None,
         watch: Callable[[], None] | None = None,
         operator: ScriptedOperator | None = None,
     ) -> Episode:
-        """One episode under the conditions of `seed`.
+        """Run one episode under the conditions of `seed`.
 
         Args:
-            seed: of the conditions and of the VLA's noise.
-            driver: who acts in the critical phase.
-            episode: id under which windows are stored.
-            collect: given the windows as they become known; None builds none and skips the pictures in between.
-            sight: changes what is seen in the critical phase, for tests of what the policy looks at.
+            seed: of the conditions, of the VLA's noise and of exploration.
+            policy: acts in the critical phase; None for the VLA.
+            episode: id under which windows are stored, at least 1.
+            collect: called with the windows of the episode, which is a training episode then: the policy explores.
+                None makes it an evaluation.
+            sight: changes the observations of the critical phase.
             watch: called after every control step.
-            operator: who takes over where the driver gets stuck in the critical phase; None for nobody.
+            operator: takes over where the policy makes no progress in the critical phase; None for nobody.
         """
-        self._workcell.reset(seed, self._start)
-        self._safety.reset(self._workcell.position)
-        noise = torch.Generator().manual_seed(seed)
-        if not self._approach(noise, watch):
-            return Episode(End.NO_APPROACH, 0)
-        builder = None
-        if collect:
-            config = self._config
-            builder = WindowBuilder(
-                self.shapes,
-                self._frozen.action_space.encode,
-                episode=episode,
-                lineage=self._lineage,
-                stride=config.stride,
-                gamma=config.gamma,
-            )
-        if operator:
-            operator.begin(seed)
-        return self._critical_phase(driver, noise, builder, collect, sight or _as_it_is, watch, operator)
+        task = self.workcell.task
+        kind = Kind.EVAL_RLT if collect is None else Kind.TRAIN
+        assignment = Assignment(
+            episode, seed, kind, task.name, task.instruction, task.approach_limit, task.critical_limit
+        )
+        loop = _Loop(self, policy, sight, watch, operator)
+        done, windows = loop.run(assignment)
+        if collect is not None and windows:
+            collect(windows)
+        end = End.NO_APPROACH if not done.critical else End[done.ending.name]
+        return Episode(end, done.steps, done.human_share)
 
-    def _approach(self, noise: torch.Generator, watch: Callable[[], None] | None) -> bool:
-        """Let the VLA act until the hand-over; False if it does not get there in time."""
-        for start in range(0, self._workcell.task.approach_limit, self._config.chunk):
-            observation = self._workcell.observe()
-            state = self._states([(start, observation)], noise)[0]
-            for target in self._targets(state, state.reference):
-                if self._workcell.critical:
-                    return True
-                self._command(target)
-                if watch:
-                    watch()
-        return self._workcell.critical
 
-    def _critical_phase(
+class _Loop:
+    """Cores of one episode.
+
+    Args:
+        rollout: robot, frozen half and settings.
+        policy: acts in the critical phase; None for the VLA.
+        sight: changes the observations of the critical phase.
+        watch: called after every control step.
+        operator: simulated human.
+    """
+
+    def __init__(
         self,
-        driver: Driver,
-        noise: torch.Generator,
-        builder: WindowBuilder | None,
-        collect: Callable[[list[Window]], object] | None,
-        sight: Sight,
+        rollout: Rollout,
+        policy: PolicyUpdate | None,
+        sight: Sight | None,
         watch: Callable[[], None] | None,
         operator: ScriptedOperator | None,
-    ) -> Episode:
-        step, human_steps, end = 0, 0, None
-        frames: list[tuple[int, Observation]] = []
-        while end is None:
-            # The frames inside the last chunk and the one at its border go through the VLA in one batch.
-            frames.append((step, sight(self._workcell.observe())))
-            states = self._states(frames, noise)
-            if builder and collect:
-                collect([window for state in states for window in builder.add_state(state)])
-            choice = driver(states[-1])
-            frames = []
-            if operator:
-                operator.decide()
-            for offset, target in enumerate(self._targets(states[-1], choice.chunk)):
-                if builder and offset and offset % self._config.stride == 0:
-                    frames.append((step, sight(self._workcell.observe())))
-                source = choice.source
-                if operator and operator.acts:
-                    target, source = operator.command(), Source.HUMAN
-                command, mated = self._command(target)
-                if operator:
-                    operator.watch()
-                if builder and collect:
-                    collect(builder.add_step(ExecutedStep(step, command.astype(np.float32), source)))
-                step += 1
-                human_steps += source is Source.HUMAN
-                if watch:
-                    watch()
-                end = self._end(step, mated, helped=operator is not None and operator.acts)
-                if end is not None:
-                    break
-        if builder and collect:
-            collect(self._finish(builder, end, step, frames, noise))
-        return Episode(end, step, human_steps / step)
+    ) -> None:
+        config, profile, frozen = rollout.config, rollout.profile, rollout.frozen
+        self._sight, self._watch, self._dropped = sight, watch, rollout.dropped
+        self._session = Session(rollout.workcell, start=rollout.start, operator=operator)
+        self._joints = [self._session.joint_names.index(name) for name in profile.tracked_joints.names]
+        self._arm = self._joints[: profile.dim]
+        self._names, self._helped = profile.joints, operator is not None
+        self._controller = Controller(
+            _CONTROL,
+            rollout.limits,
+            profile.control_hz,
+            rollout.kinematics,
+            profile.gripper,
+            held=len(profile.held),
+        )
+        self._inference = Inference(
+            frozen, config, _INFERENCE, profile.control_hz, self._drop, clock=lambda: 1e-9 * self._now
+        )
+        if policy is not None:
+            self._inference.use(policy, ages=False)
+        self._machine = EpisodeMachine(EpisodeConfig(), self._drop)
+        self._rows = Assembly(config.stride, self._drop)
+        self._rows.recipe = Recipe(rollout.shapes, frozen.action_space.encode, frozen.lineage, config.gamma)
+        self._seen = 0
+        self._actor_acts = False
+        # ns, for which missing chunks were waited for.
+        self._waited = 0
 
-    def _end(self, step: int, mated: bool, *, helped: bool) -> End | None:
-        """How the episode ends after `step` steps, if it does. An operator who has taken over gets time to finish."""
-        if mated:
-            return End.SUCCESS
-        if self._workcell.distance > self._workcell.task.lost_distance:
-            return End.FAILURE
-        limit = self._workcell.task.critical_limit * (HELPED_FACTOR if helped else 1)
-        return End.TIMEOUT if step >= limit else None
+    def run(self, assignment: Assignment) -> tuple[FinishedEpisode, list[Window]]:
+        """Run the episode; its result and its rows."""
+        session, machine = self._session, self._machine
+        self._controller.begin()
+        machine.begin(assignment, session.stamp, 1e-9 * self._now)
+        self._announce()
+        session.reset(assignment.seed)
+        self._event(Event.RESET_DONE, session.stamp)
+        while machine.running:
+            verdict = session.verdict(machine.state.phase)
+            if verdict is None:
+                self._step()
+            else:
+                # The hand-over is a state to act in; the command before caused success and failure.
+                stamp = session.stamp if verdict is Verdict.HAND_OVER else session.command_stamp
+                self._event(Event[verdict.name], stamp)
+        (done,) = machine.take_finished()
+        assembled = self._rows.take(overdue=frozenset(self._rows.waiting))
+        return done, [window for one in assembled for window in one.windows]
 
-    def _finish(
-        self,
-        builder: WindowBuilder,
-        end: End,
-        step: int,
-        frames: list[tuple[int, Observation]],
-        noise: torch.Generator,
-    ) -> list[Window]:
-        """The remaining windows. A time-out cuts the episode; success and failure end it."""
-        final = None
-        if end is End.TIMEOUT:
-            frames = [*frames, (step, self._workcell.observe())]
-        states = self._states(frames, noise) if frames else []
-        if end is End.TIMEOUT:
-            *states, final = states
-        windows = [window for state in states for window in builder.add_state(state)]
-        terminated = end is not End.TIMEOUT
-        reward = 1.0 if end is End.SUCCESS else 0.0
-        return windows + builder.finish(terminated=terminated, reward=reward, final_state=final)
+    @property
+    def _now(self) -> int:
+        """Steady time, ns."""
+        return self._session.stamp + self._waited
 
-    def _states(self, frames: list[tuple[int, Observation]], noise: torch.Generator) -> list[RLState]:
-        steps, observations = zip(*frames, strict=True)
-        seen = self._frozen.perceive(observations, self._workcell.task.instruction, noise)
-        return seen.states(steps, observations, self._config.chunk)
+    @property
+    def _is_stored(self) -> bool:
+        state = self._machine.state
+        return state.phase is Phase.CRITICAL and not state.eval
 
-    def _targets(self, state: RLState, chunk: FloatArray) -> NDArray[np.float64]:
-        return self._frozen.action_space.decode(state.anchor.astype(np.float64), chunk.astype(np.float64))
+    def _step(self) -> None:
+        """Sense, decide, command: one control step."""
+        session, stamp = self._session, self._session.stamp
+        if self._helped:
+            self._hear_human()
+        sample = session.joints()
+        self._controller.joint_state(stamp, sample.position[self._joints], self._now)
+        if self._is_stored and session.pictures_are_due:
+            self._observe()
+        command = self._decide()
+        if command.target is not None:
+            session.command(self._names, command.target, command.stamp)
+        session.step()
+        record = command.record
+        if record is not None:
+            self._actor_acts = self._actor_acts or record.source is Source.ACTOR
+            self._rows.add_step(record)
+            self._machine.step(record.episode, record.step, record.stamp, record.source, 1e-9 * self._now)
+            self._inference.executed(record.episode, record.step, record.stamp)
+            self._announce()
+            self._infer()
+        if self._watch:
+            self._watch()
 
-    def _command(self, target: NDArray[np.float64]) -> tuple[NDArray[np.float64], bool]:
-        """Send one joint target through the safety filter; what was sent, and whether the tool is mated."""
-        measured = self._workcell.observe(images=False).position
-        command = self._safety.filter(target, measured)
-        return command, self._workcell.step(command)
+    def _decide(self) -> Command:
+        """Decide this step's command, after a chunk where one is needed."""
+        stamp = self._session.stamp
+        outcome = self._controller.tick(self._now, stamp)
+        if outcome.request is not None:
+            self._answer(outcome.request)
+            outcome = self._controller.tick(self._now, stamp)
+        if outcome.command is None:
+            # The inference refused the observation; the arm holds.
+            self._waited += round(_CONTROL.chunk_timeout * 1e9)
+            outcome = self._controller.tick(self._now, stamp)
+        assert outcome.command is not None, self._controller.hold_reason
+        return outcome.command
 
+    def _answer(self, request: ChunkRequest) -> None:
+        """Answer a request from a picture of this moment, after the operator has decided whether to take over."""
+        critical = request.phase is Phase.CRITICAL
+        self._machine.chunk_asked(request.episode, request.step, critical=critical)
+        if self._seen != self._session.stamp:
+            self._session.renew_pictures()
+            self._observe()
+        if self._helped and self._actor_acts and self._is_stored and not self._session.human_acts:
+            self._session.help_if_stuck()
+            if self._session.human_acts:
+                self._hear_human()
+        self._inference.ask(request)
+        self._infer()
 
-def _as_it_is(observation: Observation) -> Observation:
-    return observation
+    def _observe(self) -> None:
+        session, sample = self._session, self._session.joints()
+        self._seen = session.stamp
+        observation = Observation(
+            session.stamp, session.pictures(), sample.position[self._arm], sample.velocity[self._arm]
+        )
+        if self._sight and self._machine.state.phase is Phase.CRITICAL:
+            observation = self._sight(observation)
+        self._inference.observe(observation)
+        self._infer()
+
+    def _hear_human(self) -> None:
+        command, stamp = self._session.human_command(), self._session.stamp
+        if command is None:
+            human = Intervention(TakeOver.RELEASED, 0.0, np.zeros(0), _DEVICE, stamp)
+        else:
+            human = Intervention(TakeOver.ENGAGED, 1.0, command, _DEVICE, stamp)
+        self._controller.intervention(human, self._now)
+
+    def _infer(self) -> None:
+        for made in self._inference.work():
+            if isinstance(made, ActionChunk):
+                self._controller.chunk(made, self._session.stamp, self._now)
+            else:
+                self._rows.add_state(made)
+
+    def _event(self, event: Event, stamp: int) -> None:
+        self._machine.event(event, stamp=stamp, now=1e-9 * self._now)
+        self._announce()
+
+    def _announce(self) -> None:
+        """Give the states of the episode to the other cores."""
+        for state in self._machine.take_news():
+            if state.phase is Phase.CRITICAL:
+                self._session.renew_pictures()
+                self._session.watch()
+            self._controller.episode_state(state)
+            self._inference.follow(state)
+            self._rows.add_episode(state)
+            self._infer()
+
+    def _drop(self, kind: str, detail: str) -> None:
+        self._dropped[kind] += 1

@@ -24,12 +24,13 @@ from rlt_ros.experiments.conclusion import (
     summarise_run,
     training,
 )
-from rlt_ros.experiments.drivers import base_policy, learned_policy
 from rlt_ros.experiments.evaluation import demonstrations, evaluation_seeds, rollouts
-from rlt_ros.experiments.rollout import Driver, End, Episode, Rollout
+from rlt_ros.experiments.policy import live_policy
+from rlt_ros.experiments.rollout import End, Episode, Rollout
 from rlt_ros.experiments.run_config import Settings, run_settings, settings
 from rlt_ros.experiments.watch import Watch
 from rlt_ros.interruption import Interrupted
+from rlt_ros.rlt.checkpoint import PolicyUpdate
 from rlt_ros.rlt.journal import Journal
 from rlt_ros.rlt.online import OnlineLearner
 from rlt_ros.rlt.parameters import ConfigError
@@ -94,7 +95,9 @@ def train(
     if (summary := finished_summary(out, robot_minutes, eval_episodes)) is not None:
         return summary
     torch.set_num_threads(chosen.run.threads)
-    run = Training(out, task, seed, chosen, load_frozen(vla, task, chosen.run.robot), poll)
+    robot = chosen.run.robot
+    frozen = load_frozen(vla, task, robot, load_profile(robot).continuous)
+    run = Training(out, task, seed, chosen, frozen, poll)
     try:
         return run.complete(robot_minutes, eval_episodes)
     except Interrupted:
@@ -129,7 +132,8 @@ class Training:
         self._out, self._seed, self._settings, self._poll = out, seed, chosen, poll
         config = chosen.rlt
         self._frozen = frozen
-        self.workcell = Workcell(TASKS[task], station(load_profile(chosen.run.robot)))
+        profile = load_profile(chosen.run.robot)
+        self.workcell = Workcell(TASKS[task], station(profile))
         joints = len(self.workcell.robot.arm)
         if frozen.action_space.dim != joints:
             raise ConfigError(
@@ -137,7 +141,7 @@ class Training:
                 f"weights with `rlt-ros pretrain --robot {chosen.run.robot}`"
             )
         self._start = Start(chosen.run.start)
-        self.rollout = Rollout(self.workcell, frozen, config, start=self._start)
+        self.rollout = Rollout(self.workcell, frozen, config, profile, start=self._start)
         self._operator = ScriptedOperator(self.workcell) if chosen.run.operator == "scripted" else None
         self._replay = Replay.open(
             out / REPLAY_FILE,
@@ -175,7 +179,7 @@ class Training:
         self._evaluate("eval_rlt", eval_episodes)
         run = self._settings.run
         self._watch.note(f"filming {run.video_episodes} starts, and writing {self._out / REPORT_FILE}")
-        films(self._out, self.workcell, self.rollout, self.learner.actor, run.video_episodes, self._poll)
+        films(self._out, self.workcell, self.rollout, self._policy, run.video_episodes, self._poll)
         summary = summarise_run(
             self._episodes.records,
             task=self.workcell.task.name,
@@ -195,6 +199,10 @@ class Training:
         """Critical-phase robot time that training has used, minutes."""
         return sum(r["steps"] for r in self._trained()) / HZ / 60.0
 
+    @property
+    def _policy(self) -> PolicyUpdate:
+        return live_policy(self.learner, self._frozen.lineage)
+
     def close(self) -> None:
         """Keep the learner as it is and let go of files and renderer."""
         self._save()
@@ -207,15 +215,15 @@ class Training:
     def _train_one_episode(self) -> None:
         number = self._next_episode
         self._next_episode += 1
-        seed = self._seed * _SEEDS_PER_RUN + number
+        seed = self._seed * _SEEDS_PER_RUN + number - 1
         acting = self._online.acting
-        driver: Driver = base_policy
-        if acting:
-            noise = torch.Generator().manual_seed(seed)
-            driver = learned_policy(self.learner.actor, sigma=self._settings.rlt.sigma, generator=noise)
-        operator = self._operator if acting else None
         episode = self.rollout.run(
-            seed, driver, episode=number, collect=self._replay.append, operator=operator, watch=self._poll
+            seed,
+            self._policy if acting else None,
+            episode=number,
+            collect=self._replay.append,
+            operator=self._operator if acting else None,
+            watch=self._poll,
         )
         self._note("online" if acting else "warmup", episode, number)
         if episode.end is End.NO_APPROACH:
@@ -261,8 +269,8 @@ class Training:
         if phase == "demo":
             done = demonstrations(self.workcell, seeds, self._start)
         else:
-            driver = base_policy if phase == "eval_base" else learned_policy(self.learner.actor)
-            done = rollouts(self.rollout, driver, seeds, watch=self._poll)
+            policy = None if phase == "eval_base" else self._policy
+            done = rollouts(self.rollout, policy, seeds, watch=self._poll)
         for seed, episode in zip(seeds, done, strict=True):
             self._note(phase, episode, seed)
             self._poll()
@@ -275,7 +283,7 @@ class Training:
 
     def _first_free_episode(self) -> int:
         """An episode that was interrupted has rows but no line; its number is not used again."""
-        last_row = self._replay.window(len(self._replay) - 1).episode if len(self._replay) else -1
+        last_row = self._replay.window(len(self._replay) - 1).episode if len(self._replay) else 0
         return 1 + max([last_row, *(record["episode"] for record in self._trained())])
 
     def _save(self) -> None:

@@ -3,7 +3,7 @@
 It answers a request for a chunk from the observation that belongs to it. In the critical phase it also makes the RL
 state of every window start, from the observation that precedes that control step, for the replay. Where the arm waits
 at a chunk border (`block`), the frames inside the last chunk and the one at the border go through the VLA in one batch,
-exactly as :class:`rlt_ros.experiments.rollout.Rollout` has it, and the same seed gives the same numbers. Where it does
+as in :class:`rlt_ros.experiments.rollout.Rollout`, and the same seed gives the same numbers. Where it does
 not wait (`overlap`), the chunk comes first, and the states follow while the next request is some steps away.
 
 A new actor is used from the next chunk on, also from one whose VLA pass is running, and from one that is chosen but

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from rlt_ros.experiments.drivers import base_policy
 from rlt_ros.experiments.evaluation import Swapped, blank, demonstrations, evaluation_seeds, outcome
-from rlt_ros.experiments.rollout import Choice, End, Episode, Rollout
+from rlt_ros.experiments.rollout import End, Episode, Rollout
 from rlt_ros.experiments.run_config import settings
 from rlt_ros.experiments.trainer import Training, TrainingError
 from rlt_ros.perception import Observation
+from rlt_ros.rlt.checkpoint import PolicyUpdate
 from rlt_ros.rlt.config import RLTConfig
 from rlt_ros.rlt.lineage import Lineage
-from rlt_ros.rlt.transition import Outcome, RLState, Source, Window
+from rlt_ros.rlt.transition import Outcome, Source, Window
 from rlt_ros.robots.action_space import ActionSpace
+from rlt_ros.robots.profile import DEFAULT_ROBOT, load_profile
 from rlt_ros.sim.demonstrator import Demonstrator
 from rlt_ros.sim.scripted_operator import ScriptedOperator
 from rlt_ros.sim.station import agibot_g1
@@ -52,6 +53,31 @@ class StraightDown:
         return Perceived(proprio[:, :7], proprio, np.stack(chunks).astype(np.float32))
 
 
+class ScriptedActor:
+    """Stands in for the actor: its chunk (C, A) is a function of the joints (A,) rad and the reference (C, A)."""
+
+    def __init__(self, chunk: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
+        self._chunk = chunk
+
+    def act(
+        self, z: torch.Tensor, proprio: torch.Tensor, reference: torch.Tensor, **_: object
+    ) -> torch.Tensor:
+        joints = proprio[0, : proprio.shape[1] // 2].numpy()
+        return torch.from_numpy(self._chunk(joints, reference[0].numpy()).astype(np.float32))[None]
+
+
+def acting(chunk: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> PolicyUpdate:
+    return PolicyUpdate(ScriptedActor(chunk), 1, StraightDown.lineage)  # type: ignore[arg-type]
+
+
+def hold(joints: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    return np.zeros_like(reference)
+
+
+def loop(workcell: Workcell, speed: float = 0.1, **config: int) -> Rollout:
+    return Rollout(workcell, StraightDown(speed), RLTConfig(**config), load_profile(DEFAULT_ROBOT))
+
+
 @pytest.fixture(scope="module")
 def workcell() -> Iterator[Workcell]:
     cell = Workcell(TASKS["charger"])
@@ -61,36 +87,27 @@ def workcell() -> Iterator[Workcell]:
 
 def _run(workcell: Workcell, speed: float = 0.1) -> tuple[Episode, list[Window]]:
     windows: list[Window] = []
-    rollout = Rollout(workcell, StraightDown(speed), RLTConfig())
-    episode = rollout.run(5, base_policy, episode=3, collect=windows.extend)
+    episode = loop(workcell, speed).run(5, episode=3, collect=windows.extend)
     return episode, windows
 
 
 def test_a_critical_phase_is_stored_as_one_window_every_two_steps(workcell: Workcell) -> None:
     windows: list[Window] = []
-
-    def hold(state: RLState) -> Choice:
-        return Choice(np.zeros_like(state.reference), Source.HOLD)
-
-    rollout = Rollout(workcell, StraightDown(0.1), RLTConfig())
-    episode = rollout.run(5, hold, episode=3, collect=windows.extend)
+    episode = loop(workcell).run(5, acting(hold), episode=3, collect=windows.extend)
     assert episode.end is End.TIMEOUT
     assert episode.steps == workcell.task.critical_limit
-    assert [window.step for window in windows] == list(range(0, episode.steps, 2))
+    first = windows[0].step  # counted from the beginning of the approach
+    assert [window.step for window in windows] == list(range(first, first + episode.steps, 2))
     assert all(window.episode == 3 for window in windows)
     assert windows[-1].outcome is Outcome.TRUNCATED
     assert windows[-1].discount > 0.0
 
 
 def test_stored_actions_are_what_was_sent_after_the_safety_filter(workcell: Workcell) -> None:
-    """A driver that asks for the impossible is recorded with the possible."""
+    """A policy that asks for the impossible is recorded with the possible."""
     windows: list[Window] = []
-    rollout = Rollout(workcell, StraightDown(0.1), RLTConfig())
-
-    def wild(state: RLState) -> Choice:
-        return Choice(np.full_like(state.reference, 1e6), Source.ACTOR)
-
-    rollout.run(5, wild, collect=windows.extend)
+    wild = acting(lambda _, reference: np.full_like(reference, 1e6))
+    loop(workcell).run(5, wild, collect=windows.extend)
     largest_step = workcell.kinematics.velocity_limit / 50.0
     scale = StraightDown.action_space.scale
     assert windows
@@ -99,17 +116,11 @@ def test_stored_actions_are_what_was_sent_after_the_safety_filter(workcell: Work
         assert (np.abs(moves) <= largest_step + 1e-4).all()
 
 
-def test_not_a_number_never_reaches_the_robot(workcell: Workcell) -> None:
-    rollout = Rollout(workcell, StraightDown(0.1), RLTConfig())
-    before: list[np.ndarray] = []
-
-    def broken(state: RLState) -> Choice:
-        before.append(workcell.position)
-        return Choice(np.full_like(state.reference, np.nan), Source.ACTOR)
-
-    episode = rollout.run(5, broken)
-    assert episode.end is End.TIMEOUT
-    assert np.abs(before[-1] - before[1]).max() < 1e-2  # the arm held its place
+def test_not_a_number_never_reaches_the_robot_and_the_vla_acts_in_its_place(workcell: Workcell) -> None:
+    rollout, windows = loop(workcell), list[Window]()
+    rollout.run(5, acting(lambda _, reference: np.full_like(reference, np.nan)), collect=windows.extend)
+    assert rollout.dropped["not finite"] > 0
+    assert {source for window in windows for source in window.source[: window.valid]} == {Source.VLA}
 
 
 def test_an_episode_is_the_same_again_for_the_same_seed(workcell: Workcell) -> None:
@@ -122,7 +133,7 @@ def test_an_episode_is_the_same_again_for_the_same_seed(workcell: Workcell) -> N
 
 def test_a_tool_that_never_comes_near_gives_no_rows(workcell: Workcell) -> None:
     windows: list[Window] = []
-    episode = Rollout(workcell, StraightDown(-0.01), RLTConfig()).run(5, base_policy, collect=windows.extend)
+    episode = loop(workcell, -0.01).run(5, collect=windows.extend)
     assert episode.end is End.NO_APPROACH
     assert not windows
 
@@ -136,49 +147,38 @@ def test_a_vla_that_never_gets_near_is_an_error_with_a_remedy(tmp_path: Path) ->
 
 
 def test_a_tool_that_strays_ends_in_failure(workcell: Workcell) -> None:
-    rollout = Rollout(workcell, StraightDown(0.1), RLTConfig())
     windows: list[Window] = []
-
-    def away(state: RLState) -> Choice:
-        return Choice(-2.0 * state.reference, Source.ACTOR)
-
-    episode = rollout.run(5, away, collect=windows.extend)
+    away = acting(lambda _, reference: -2.0 * reference)
+    episode = loop(workcell).run(5, away, collect=windows.extend)
     assert episode.end is End.FAILURE
     assert windows[-1].terminated
     assert windows[-1].outcome is Outcome.FAILURE
 
 
 def test_a_success_ends_the_stream_with_the_reward(workcell: Workcell) -> None:
-    """The demonstrator acts through the driver, and every window that reaches the end has the reward."""
-    # One decision a chunk is too coarse for this person to finish, so the chunk is one step long.
-    rollout = Rollout(workcell, StraightDown(0.1), RLTConfig(chunk=1, stride=1))
+    """The demonstrator acts in the actor's place, and every window that reaches the end has the reward."""
     windows: list[Window] = []
     human: list[Demonstrator] = []
 
-    def teach(state: RLState) -> Choice:
+    def teach(joints: np.ndarray, reference: np.ndarray) -> np.ndarray:
         if not human:
             human.append(Demonstrator(workcell, 1))
         target = human[0].command()[1]
-        action = StraightDown.action_space.encode(state.anchor, target[None])
-        return Choice(action.astype(np.float32), Source.HUMAN)
+        return StraightDown.action_space.encode(joints.astype(np.float64), target[None])
 
-    episode = rollout.run(5, teach, collect=windows.extend)
+    # One decision per chunk is too coarse for this human to finish, so the chunk is one step long.
+    rollout = loop(workcell, chunk=1, stride=1)
+    episode = rollout.run(5, acting(teach), collect=windows.extend)
     assert episode.success
-    assert episode.human_share == 1.0
     assert windows[-1].reward == pytest.approx(1.0)
     assert windows[-1].discount == 0.0
     assert sum(window.reward for window in windows) == pytest.approx(1.0)
 
 
 def test_the_operator_finishes_what_the_policy_does_not_get_on_with(workcell: Workcell) -> None:
-    rollout = Rollout(workcell, StraightDown(0.1), RLTConfig())
     windows: list[Window] = []
-
-    def hold(state: RLState) -> Choice:
-        return Choice(np.zeros_like(state.reference), Source.ACTOR)
-
     operator = ScriptedOperator(workcell, patience=30)
-    episode = rollout.run(7, hold, collect=windows.extend, operator=operator)
+    episode = loop(workcell).run(7, acting(hold), collect=windows.extend, operator=operator)
     assert episode.success
     assert 0.0 < episode.human_share < 1.0
     commanded = [source for window in windows for source in window.source[: window.valid]]
@@ -188,9 +188,11 @@ def test_the_operator_finishes_what_the_policy_does_not_get_on_with(workcell: Wo
 
 
 def test_the_operator_leaves_a_policy_alone_that_gets_on(workcell: Workcell) -> None:
-    rollout = Rollout(workcell, StraightDown(0.1), RLTConfig())
-    helped = rollout.run(5, base_policy, operator=ScriptedOperator(workcell, patience=10_000))
-    assert helped == rollout.run(5, base_policy)
+    rollout, rows, alone = loop(workcell), list[Window](), list[Window]()
+    follow = acting(lambda _, reference: reference)
+    operator = ScriptedOperator(workcell, patience=10_000)
+    helped = rollout.run(5, follow, collect=rows.extend, operator=operator)
+    assert helped == rollout.run(5, follow, collect=alone.extend)
     assert helped.human_share == 0.0
 
 
