@@ -10,7 +10,7 @@ ROBOT_MINUTES ?= 9
 OUT           ?= runs/$(TASK)$(if $(filter-out agibot_g1_geniesim,$(ROBOT)),-$(ROBOT))
 PYTEST_ARGS   ?=
 
-# One thread a process: the networks are small, and more threads only fight each other on a small machine.
+# One thread per process: the networks are small, and more threads compete on a small machine.
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
@@ -19,19 +19,19 @@ export OMP_NUM_THREADS ?= 1
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
-install: $(STAMP)  ## set up .venv (CPU build of torch where no GPU is there)
+install: $(STAMP)  ## set up .venv (CPU build of torch without a GPU)
 
 $(STAMP): pyproject.toml constraints.txt setup.py tools/install.sh tools/check_system.sh
 	@tools/install.sh $(VENV)
 
-train: install opengl  ## learn TASK on the graph with a simulated ROBOT, and write OUT/report.html
+train: install opengl  ## train TASK on the graph with a simulated ROBOT, and write OUT/report.html
 	$(BIN)/rlt-ros launch train --robot $(ROBOT) --task $(TASK) --seed $(SEED) --robot-minutes $(ROBOT_MINUTES) --out $(OUT)
 
 test: install opengl  ## run the tests
 	@echo "About 3,000 tests: 12 minutes on two idle cores"
 	$(BIN)/python -m pytest -q -n 2 $(PYTEST_ARGS)
 
-test-lerobot: install opengl  ## run the tests of the lerobot back end, in an environment of their own
+test-lerobot: install opengl  ## run the tests of the lerobot back end, in a separate environment
 	@tools/test_lerobot.sh $(VENV) $(PYTEST_ARGS)
 
 lint: install  ## ruff: rules and formatting
@@ -45,7 +45,7 @@ format: install  ## apply ruff's fixes and formatting
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-reference: install  ## write docs/reference/ and the security policy from the code
+reference: install  ## generate docs/reference/ and the security policy from the code
 	$(BIN)/python tools/make_reference.py
 	$(BIN)/python tools/make_policy.py
 

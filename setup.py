@@ -1,4 +1,4 @@
-"""Entry point for tools that still call ``setup.py``; everything is declared in ``pyproject.toml``."""
+"""Entry point of tools that call ``setup.py``; ``pyproject.toml`` contains all declarations."""
 
 from setuptools import setup
 

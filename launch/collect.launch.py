@@ -4,5 +4,5 @@ from rlt_ros.bringup_launch import description
 
 
 def generate_launch_description():
-    """The nodes of the mode, and its arguments."""
+    """Return the launch description: nodes and arguments of the mode."""
     return description("collect")

@@ -1,8 +1,8 @@
-"""Resolves what the documentation installs, for every Python that it names, without installing anything.
+"""Resolve the documented installations for every supported Python, without installing anything.
 
-``constraints.txt`` is what ``make install`` takes; the line of ``docs/how-to/ros2.md`` is what users of ROS 2 type, on
-the Python of their Ubuntu. uv resolves both: unlike ``pip install --dry-run --python-version``, which evaluates the
-markers of requirements for the Python that runs it, uv evaluates them for the Python asked for.
+``make install`` uses ``constraints.txt``; users of ROS 2 run the ``pip install`` line of ``docs/how-to/ros2.md`` on the
+Python of their Ubuntu. uv evaluates markers for the requested Python; ``pip install --dry-run --python-version``
+evaluates them for the Python that runs it.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ ROOT = Path(__file__).resolve().parents[1]
 ROS_PAGE = ROOT / "docs" / "how-to" / "ros2.md"
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
-"""Pythons of ``pyproject.toml``."""
+"""Python versions of ``pyproject.toml``."""
 ROS_PYTHONS = ("3.10", "3.12")
-"""Pythons of Ubuntu 22.04 with Humble and of Ubuntu 24.04 with Jazzy, whose messages are compiled for NumPy 1."""
+"""Python versions of Ubuntu 22.04 (Humble) and 24.04 (Jazzy), whose messages are compiled for NumPy 1."""
 
 UNREACHABLE = 3
-"""Exit status where no package index answers, so that nothing was checked."""
+"""Exit status if no package index is reachable and nothing was checked."""
 
-_PLATFORM = "x86_64-manylinux_2_35"  # glibc 2.35 of Ubuntu 22.04, the oldest system that is supported
+# glibc 2.35 of Ubuntu 22.04, the oldest supported system
+_PLATFORM = "x86_64-manylinux_2_35"
 _PIP_LINE = re.compile(
     r"^pip install '\./rlt_ros\[(?P<extras>[^]]*)\]' '(?P<limit>numpy[^']*)'", re.MULTILINE
 )
@@ -33,7 +34,7 @@ _NO_INDEX = ("Failed to fetch", "error sending request", "dns error", "Connectio
 
 
 class IndexUnreachable(Exception):
-    """No package index answered."""
+    """Error for an unreachable package index."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,10 @@ class Case:
     """One command of the documentation on one Python.
 
     Attributes:
-        name: for people.
+        name: label in the output.
         python: version, such as ``3.10``.
         extras: of ``pyproject.toml``.
-        requirements: beside those of the package.
+        requirements: in addition to those of the package.
         constraints: file that pins versions; None for none.
     """
 
@@ -56,7 +57,7 @@ class Case:
 
 
 def cases(page: str) -> list[Case]:
-    """Every case to resolve; ``page`` is the text of ``docs/how-to/ros2.md``.
+    """Cases to resolve; ``page`` is the text of ``docs/how-to/ros2.md``.
 
     Raises:
         ValueError: the page has no ``pip install`` line of the expected form.
@@ -73,10 +74,10 @@ def cases(page: str) -> list[Case]:
 
 
 def resolve(case: Case) -> str:
-    """Reason why a case has no solution; empty where it has one.
+    """Reason for a case without a solution; empty if it has one.
 
     Raises:
-        IndexUnreachable: no package index answered.
+        IndexUnreachable: no package index is reachable.
     """
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate"]
     command += ["--no-build", "--python-version", case.python, "--python-platform", _PLATFORM]
@@ -96,20 +97,20 @@ def resolve(case: Case) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Resolve every case, or those of the Pythons in ``arguments``; print one line each.
+    """Resolve all cases, or those of the Python versions in ``arguments``; print one line each.
 
     Returns:
-        0 when all have a solution, 1 when one has none, 3 when no package index answers.
+        0 if all have a solution, 1 if one has none, 3 if no package index is reachable.
     """
-    asked = list(sys.argv[1:] if arguments is None else arguments)
+    requested = list(sys.argv[1:] if arguments is None else arguments)
     failed = 0
     for case in cases(ROS_PAGE.read_text(encoding="utf-8")):
-        if asked and case.python not in asked:
+        if requested and case.python not in requested:
             continue
         try:
             reason = resolve(case)
         except IndexUnreachable as error:
-            print(f"no package index answers, so nothing was checked: {error}", file=sys.stderr)
+            print(f"no package index is reachable, nothing was checked: {error}", file=sys.stderr)
             return UNREACHABLE
         failed += bool(reason)
         print(f"{case.name}, Python {case.python}: {reason or 'resolves'}", flush=True)

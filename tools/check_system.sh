@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Check that the system has what pip cannot install; print the one command that installs the rest, and exit with 1.
+# Check for system packages that pip cannot install. Print one command that installs the missing ones, and exit with 1.
 #
 # Runs before anything is downloaded. The README names the same packages; a test compares the two.
 set -euo pipefail
@@ -19,7 +19,7 @@ find_python() {
     return 1
 }
 
-# ldconfig is outside the PATH of an ordinary user of Debian.
+# On Debian ldconfig is outside the PATH of ordinary users.
 libraries="$(PATH="$PATH:/sbin:/usr/sbin" ldconfig -p 2>/dev/null || true)"
 has_library() { grep -q "^[[:space:]]*$1" <<<"$libraries"; }
 
@@ -28,7 +28,7 @@ for program in git make; do
     command -v "$program" >/dev/null || missing+=("$program")
 done
 if python="$(find_python)"; then
-    # Debian and Ubuntu ship ensurepip apart; without it `venv` stops half-way and leaves a broken folder.
+    # Debian and Ubuntu package ensurepip separately; without it `venv` fails and leaves a broken folder.
     "$python" -c 'import ensurepip, venv' 2>/dev/null || missing+=("$(basename "$python")-venv")
 else
     missing+=("python3 (3.10 to 3.13)" python3-venv)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Sets up a virtual environment with rlt_ros in it: `tools/install.sh [.venv]`.
+# Set up a virtual environment with rlt_ros: `tools/install.sh [.venv]`.
 #
-# Safe to interrupt and to run again: the stamp file that the Makefile looks at is written last, an environment
-# that works is kept, and one that does not (an interrupted creation) is made anew.
+# Safe to interrupt and to repeat: the stamp file of the Makefile is written last, a working environment is kept, and a
+# broken one (interrupted creation) is created again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv="${1:-.venv}"
@@ -11,7 +11,7 @@ log() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
 
 source tools/check_system.sh
 
-# An environment of its own (never the Python that it was made from) with a Python that fits and with pip.
+# A virtual environment, never the base Python, with a supported Python and pip.
 isolated='import sys; sys.exit(sys.prefix == sys.base_prefix)'
 usable() {
     "$venv/bin/python" -c "$PYTHON_RANGE" 2>/dev/null && "$venv/bin/python" -c "$isolated" &&
@@ -23,7 +23,7 @@ if ! usable; then
     "$python" -m venv --clear "$venv"
 fi
 
-# One line per package of a download's size; on a terminal each line replaces the one before.
+# One line per downloaded package, with its size; on a terminal each line replaces the previous one.
 install() {
     PYTHONUNBUFFERED=1 "$venv/bin/python" -m pip --disable-pip-version-check install --progress-bar off "$@" |
         awk -v tty="$([ -t 2 ] && echo 1)" '
@@ -33,8 +33,8 @@ install() {
             END { if (tty) printf("\r\033[K") }' >&2
 }
 
-# torch first: without a GPU its CPU build is a tenth of the download. That build is on PyTorch's own index only
-# (Linux on x86); where the index cannot be reached, PyPI's build works just as well.
+# torch first: without a GPU its CPU build is a tenth of the download. That build is on PyTorch's index only (Linux on
+# x86); if the index is unreachable, PyPI's build works as well.
 if ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
     torch="$(grep -E '^torch==' constraints.txt)"
     cpu_index=https://download.pytorch.org/whl/cpu
@@ -43,7 +43,7 @@ if ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
         "$venv/bin/python" -c "$reachable" 2>/dev/null; then
         log "Installing $torch, CPU build"
         install --index-url "$cpu_index" -c constraints.txt "$torch" ||
-            log "That did not work; taking PyPI's build instead."
+            log "Installation of the CPU build failed; installing PyPI's build instead."
     fi
 fi
 

@@ -1,4 +1,4 @@
-"""Draw the README's animation: the frozen VLA and the trained policy on the same episodes, side by side.
+"""Render the animation of the README: frozen VLA and trained policy on the same episodes, side by side.
 
 .venv/bin/python tools/make_animation.py runs/charger docs/images/charger.webp
 """
@@ -16,16 +16,20 @@ from numpy.typing import NDArray
 
 from rlt_ros.sim.opengl import ensure_opengl
 
-ensure_opengl()  # before anything imports MuJoCo, which chooses its backend once
+# Before any import of MuJoCo, which selects its back end once.
+ensure_opengl()
 
 from rlt_ros.experiments.evaluation import evaluation_seeds  # noqa: E402
 from rlt_ros.experiments.policy import LoadedPolicy, open_policy  # noqa: E402
 from rlt_ros.rlt.checkpoint import PolicyUpdate  # noqa: E402
 
 _SIZE = (360, 300)
-_EVERY = 4  # control steps a picture: 12.5 pictures a second in real time
-_GAP = 8  # pixels between the two
-_PAUSE = 10  # pictures that the end is held
+_STEPS_PER_PICTURE = 4
+"""Control steps; 12.5 pictures per second in real time."""
+_GAP = 8
+"""Pixels between the two videos."""
+_FINAL_PICTURES = 10
+"""Repetitions of the last picture."""
 
 Pictures = list[NDArray[np.uint8]]
 
@@ -37,7 +41,7 @@ def main() -> None:
     )
     parser.add_argument("run", type=Path, help="folder of a finished run")
     parser.add_argument("out", type=Path, help="animated .webp to write")
-    parser.add_argument("--episodes", type=int, default=2, help="how many, one after the other")
+    parser.add_argument("--episodes", type=int, default=2, help="number of episodes, in sequence")
     args = parser.parse_args()
     policy = open_policy(args.run)
     seeds = evaluation_seeds(args.episodes)
@@ -45,7 +49,8 @@ def main() -> None:
     right = _pictures(policy, policy.update, seeds)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     _write(
-        args.out, [_beside(*pair) for episode in zip(left, right, strict=True) for pair in _aligned(*episode)]
+        args.out,
+        [_side_by_side(*pair) for episode in zip(left, right, strict=True) for pair in _aligned(*episode)],
     )
 
 
@@ -56,21 +61,21 @@ def _pictures(policy: LoadedPolicy, actor: PolicyUpdate | None, seeds: Sequence[
         count = iter(range(10**9))
 
         def watch(taken: Pictures = taken, count: object = count) -> None:
-            if next(count) % _EVERY == 0:  # type: ignore[call-overload]
+            if next(count) % _STEPS_PER_PICTURE == 0:  # type: ignore[call-overload]
                 taken.append(policy.workcell.picture(*_SIZE))
 
         policy.rollout.run(seed, actor, watch=watch)
-        episodes.append([*taken, *[policy.workcell.picture(*_SIZE)] * _PAUSE])
+        episodes.append([*taken, *[policy.workcell.picture(*_SIZE)] * _FINAL_PICTURES])
     return episodes
 
 
 def _aligned(left: Pictures, right: Pictures) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-    """Pairs at the same moment; who is done first waits."""
+    """Pairs of pictures at the same time; the shorter episode repeats its last picture."""
     length = max(len(left), len(right))
     return [(left[min(i, len(left) - 1)], right[min(i, len(right) - 1)]) for i in range(length)]
 
 
-def _beside(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _side_by_side(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.uint8]:
     gap = np.full((left.shape[0], _GAP, 3), 255, np.uint8)
     return np.concatenate([left, gap, right], axis=1)
 

@@ -1,6 +1,6 @@
-"""Writes ``docs/reference/``: command line, settings, nodes, robot and task files, from the declarations in the code.
+"""Write ``docs/reference/``: command line, settings, nodes, robot and task files, from the declarations in the code.
 
-``make reference`` runs it; a test fails when the pages and the code differ.
+``make reference`` runs it; a test compares the pages with the code.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _settings() -> str:
     parts = [
         _GENERATED,
         "# Settings\n\n",
-        "Each is given as `--set SECTION.KEY=VALUE` or in a ROS parameter file with `--config FILE`.\n",
+        "Set them by `--set SECTION.KEY=VALUE`, or in a ROS parameter file with `--config FILE`.\n",
     ]
     for command, settings in (("train", run_config.Settings), ("pretrain", pretrain.Settings)):
         for section, kind in typing.get_type_hints(settings).items():
@@ -98,12 +98,12 @@ _NODES_HEAD = """\
 # Nodes
 
 `ros2 run rlt_ros NODE`, or `python -m rlt_ros.nodes.NODE` without ROS 2. Topic names are relative, so a namespace
-separates robots; `rlt-ros launch` and the launch files lead `rlt/policy_update`, `rlt/replay_status` and
-`rlt/learner_status` out of it, since robots share them. Every quality of service can be replaced:
-`-p qos_overrides./arm/rlt/observation.subscription.depth:=5`. All parameters are read-only: a node takes its settings
-when it starts. Every node has `use_sim_time`, and reports on `/diagnostics` once a second.
+separates robots. `rlt-ros launch` and the launch files remap `rlt/policy_update`, `rlt/replay_status` and
+`rlt/learner_status` to the root namespace, since robots share them. Every quality of service can be overridden:
+`-p qos_overrides./arm/rlt/observation.subscription.depth:=5`. All parameters are read-only and set at start. Every node
+has `use_sim_time`, and publishes `/diagnostics` once per second.
 
-Parameters that most nodes have:
+Parameters of most nodes:
 
 | parameter | default | allowed | meaning | source |
 |---|---|---|---|---|
@@ -114,15 +114,15 @@ _DRIVERS = {
     "subscribe_commands": (
         "subscribes",
         "`command.topic` of the robot profile",
-        "that of its `command.type`",
+        "type of its `command.type`",
     ),
     "CommandPublishers": (
         "publishes",
         "`command.topic` of each driver of the robot profile",
-        "that of its `command.type`",
+        "type of its `command.type`",
     ),
 }
-"""Function of `rlt_ros.nodes.drivers` → the row for what it makes, but for the quality of service."""
+"""Function of `rlt_ros.nodes.drivers` → cells of its row, without the quality of service."""
 
 _PROFILE_TOPICS = {
     "joint_states": "`joint_states` of the robot profile",
@@ -130,8 +130,8 @@ _PROFILE_TOPICS = {
     "camera.topic": "`topic` of each camera of the robot profile",
 }
 
-_PROFILE_TYPES = {"camera_type(camera)": "that of its `encoding`"}
-"""Expression for a message type → what the profile says of it."""
+_PROFILE_TYPES = {"camera_type(camera)": "type of its `encoding`"}
+"""Expression for a message type → its description in the table."""
 
 
 def _nodes() -> str:
@@ -152,7 +152,7 @@ def _node(name: str) -> Iterator[str]:
         for value in vars(module).values()
     )
     if lifecycle:
-        yield "\nA lifecycle node; it configures and activates itself unless `autostart` is false.\n"
+        yield "\nLifecycle node; it configures and activates itself unless `autostart` is false.\n"
     topics = list(dict.fromkeys(_topics(calls, _assignments(tree))))
     if topics:
         yield "\n| | topic | type | quality of service |\n|---|---|---|---|\n"
@@ -226,17 +226,16 @@ def _called(call: ast.Call) -> str:
 _ROBOTS_HEAD = """\
 # Robot profiles
 
-Everything about one robot that is no code, as one YAML file. The parameter `robot` of every node takes the name of a
-file in `config/robots/`, or the path of one of your own. What is wrong in it is told with file, key and what is allowed
-before anything moves.
+One YAML file contains all properties of a robot. The parameter `robot` of every node is the name of a file in
+`config/robots/`, or the path of your own. Errors are reported with file, key and allowed values before anything moves.
 """
 
 _TASKS_HEAD = """\
 # Task files
 
-What a robot is told about a task, as one YAML file. The parameter `task` takes the name of a file in `config/tasks/`;
-by that name the weights (`vla`) have an RL token, and the simulator, where it takes part, a scene. Steps are control
-steps, `control_hz` of the [robot profile](robots.md) a second.
+One YAML file contains all properties of a task. The parameter `task` is the name of a file in `config/tasks/`. The
+weights (`vla`) contain an RL token of that name and the simulator a scene. Steps are control steps, `control_hz` of the
+[robot profile](robots.md) per second.
 """
 
 
@@ -249,7 +248,7 @@ def _tasks() -> str:
 
 
 def _file(cls: type, prefix: str = "") -> Iterator[str]:
-    """The keys of a YAML file that builds ``cls``, those of each of its sections after them."""
+    """Table of the keys of a YAML file for ``cls``, followed by one table per section."""
     hints = typing.get_type_hints(cls)
     sections = {name: kind for name, hint in hints.items() if (kind := _section(hint))}
     plain = [one for one in describe(cls) if one.name in hints and one.name != "folder"]
@@ -271,7 +270,7 @@ def _key(one: Description, hint: typing.Any, prefix: str) -> str:
 
 
 def _section(hint: typing.Any) -> type | None:
-    """The dataclass that a section of the file builds: itself, or one for each name in it."""
+    """Dataclass of a section of the file: one for the section, or one per name in it."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return _section(next(one for one in arguments if one is not types.NoneType))
@@ -280,7 +279,7 @@ def _section(hint: typing.Any) -> type | None:
 
 
 def _yaml_type(hint: typing.Any) -> str:
-    """A type in the words of who writes a YAML file."""
+    """Name of a type in YAML terms."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if _section(hint):
         return "section"
@@ -294,7 +293,7 @@ def _yaml_type(hint: typing.Any) -> str:
 
 
 def _shipped(kind: str, names: list[str]) -> Iterator[str]:
-    yield f"\n## Shipped files\n\n{', '.join(f'`{name}`' for name in names)}. `{names[0]}` reads:\n\n"
+    yield f"\n## Shipped files\n\n{', '.join(f'`{name}`' for name in names)}. `{names[0]}` contains:\n\n"
     lines = (ROOT / "config" / kind / f"{names[0]}.yaml").read_text(encoding="utf-8").splitlines()
     while lines[0].startswith("#"):
         del lines[0]

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Tests of the lerobot back end in an environment of their own: `tools/test_lerobot.sh [.venv] [pytest options]`.
+# Tests of the lerobot back end in a separate environment: `tools/test_lerobot.sh [.venv] [pytest options]`.
 #
-# lerobot wants other versions of torch, transformers and huggingface-hub than this package. It is laid over the
-# environment of the package: torch and everything else that fits is taken from there. Its own requirements would replace
-# torch's CPU build by gigabytes of CUDA, so it comes without them, and those that its policies need are named in
-# tools/lerobot-*.txt. Which release, Python decides: 0.6 needs 3.12, and 0.4.4 is the last one before.
+# lerobot pins other versions of torch, transformers and huggingface-hub than this package. It is installed on top of the
+# package's environment, which provides torch and all compatible libraries. Its own requirements would replace torch's CPU
+# build by gigabytes of CUDA, so it is installed without them; tools/lerobot-*.txt pins those that its policies need. The
+# Python version determines the release: 0.6 needs 3.12; 0.4.4 is the last one for older versions.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 base="${1:-.venv}"
@@ -20,7 +20,7 @@ packages="tools/lerobot-$release.txt"
 site='import sysconfig; print(sysconfig.get_path("purelib"))'
 below="$("$base/bin/python" -c "$site")"
 
-# What is there may be laid over another environment, or be older than what it is made of.
+# An existing environment may be on top of another base, or older than its sources.
 if [ "$(cat "$stamp" 2>/dev/null)" != "$below" ] || [ "$0" -nt "$stamp" ] || [ "$packages" -nt "$stamp" ]; then
     "$base/bin/python" -m venv --clear "$venv"
     printf '%s\n' "$below" "$PWD" >"$("$venv/bin/python" -c "$site")/rlt_ros_base.pth"
