@@ -24,7 +24,7 @@ from rlt_ros.rlt.run_folder import CHECKPOINT_FILE, CONFIG_FILE, read_config
 from rlt_ros.run_lock import require_free
 from rlt_ros.share import require_yaml_file
 from rlt_ros.sim import SCENES
-from rlt_ros.vla.reference import parse
+from rlt_ros.vla.address import parse_address
 from rlt_ros.vla.weights import require_weights
 
 WRITING_MODES = frozenset({"train", "collect", "offline"})
@@ -59,7 +59,7 @@ def check_arguments(mode: str, arguments: Arguments, *, one_process: bool = Fals
     if mode in _ACTING_MODES:
         require_weights(arguments.vla, load_task(arguments.task).name, arguments.robot)
     elif mode == "offline":
-        parse(arguments.vla)
+        parse_address(arguments.vla)
     if mode == "train":
         _check_budget(arguments)
     if arguments.params_file:

@@ -39,7 +39,7 @@ class Arguments:
     vla: str = parameter(
         "builtin",
         help="Frozen VLA and RL token: `builtin` for those that ship for the robot, a folder of weights, or "
-        "KIND:WHERE[@CARD.yaml] with the kinds transformers, lerobot, openpi and go1.",
+        "KIND:LOCATION[@ADAPTER.yaml] with the kinds transformers, lerobot, openpi and go1.",
     )
     sim: bool = parameter(
         True, help="Start the simulated robot; false where a real one is there, or Genie Sim."

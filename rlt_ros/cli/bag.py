@@ -59,7 +59,7 @@ stopped and repeated: no row is stored twice. `rlt-ros launch offline` then also
         "--vla",
         default="builtin",
         metavar="VLA",
-        help="builtin, a folder of weights, or KIND:WHERE[@CARD.yaml] (default: %(default)s)",
+        help="builtin, a folder of weights, or KIND:LOCATION[@ADAPTER.yaml] (default: %(default)s)",
     )
     parser.add_argument(
         "--namespace",

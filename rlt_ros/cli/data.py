@@ -118,7 +118,7 @@ def add_source_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup
 def add_choice_options(group: argparse._ArgumentGroup) -> None:
     """Options that say what of an episode a VLA is shown."""
     group.add_argument(
-        "--vla", metavar="VLA", help="builtin[:ROBOT], a folder of weights, or KIND:WHERE[@CARD.yaml]"
+        "--vla", metavar="VLA", help="builtin[:ROBOT], a folder of weights, or KIND:LOCATION[@ADAPTER.yaml]"
     )
     group.add_argument(
         "--every",

@@ -58,7 +58,7 @@ its name there.""",
         type=Path,
         metavar="FILE",
         help="file of mode 600 with the access token that peers must show; required for any address but the loopback. "
-        "`server.token_file` of a VLA's card names its copy on the robot",
+        "`server.token_file` of a VLA's adapter names its copy on the robot",
     )
     parser.add_argument("--robot", default="", help="robot profile (default: the run's)")
     parser.add_argument(

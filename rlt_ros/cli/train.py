@@ -16,7 +16,7 @@ from rlt_ros.preflight import check_arguments
 from rlt_ros.rlt.run_folder import REPORT_FILE, finished_summary, require_same_config
 from rlt_ros.run_lock import RunLock
 from rlt_ros.sim import SCENES
-from rlt_ros.vla.reference import BUILTIN
+from rlt_ros.vla.address import BUILTIN
 
 
 def add_parser(subparsers: SubParsers) -> None:

@@ -29,7 +29,7 @@ scale, and how far the VLA's chunks are from what the teacher did.
     )
     parser.add_argument("action", choices=("check",), metavar="check", help="what to do")
     parser.add_argument(
-        "vla", metavar="VLA", help="builtin[:ROBOT], a folder of weights, or KIND:WHERE[@CARD.yaml]"
+        "vla", metavar="VLA", help="builtin[:ROBOT], a folder of weights, or KIND:LOCATION[@ADAPTER.yaml]"
     )
     parser.add_argument("--robot", default="agibot_g1_geniesim", help="robot profile (default: %(default)s)")
     parser.add_argument("--task", default="charger", help="task (default: %(default)s)")
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from rlt_ros.rlt.config import RLTConfig
     from rlt_ros.rlt.token_readouts import load_readout
     from rlt_ros.robots.profile import load_profile
-    from rlt_ros.vla.fit import Finding, as_rows, compare, run_probe
+    from rlt_ros.vla.fit import FitResult, as_rows, compare, run_probe
     from rlt_ros.vla.loading import load_vla, token_path
 
     profile, task = load_profile(args.robot), load_task(args.task)
@@ -58,7 +58,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if all(finding.fits for finding in findings):
         findings += run_probe(vla, profile, task.instruction, token)
     if token is None:
-        findings.append(Finding("RL token", "none", f"task `{task.name}`", f"train one and put it at {path}"))
+        findings.append(
+            FitResult("RL token", "none", f"task `{task.name}`", f"train one and put it at {path}")
+        )
     result: dict[str, Any] = {
         "vla": args.vla,
         "fingerprint": vla.fingerprint,

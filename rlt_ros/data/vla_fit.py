@@ -26,7 +26,7 @@ def measure(vla: VLA, frames: Frames, *, chunk: int, limit: int = 64) -> dict[st
         limit: frames that the VLA is shown.
 
     Returns:
-        ``action_scale``: rad, standard deviation of what the teacher moved each joint in C steps, as a card wants it;
+        ``action_scale``: rad, standard deviation of the teacher's motion of each joint in C steps, for an adapter;
         ``error`` and ``still``: rad, RMS distance of the VLA's target at step C from the teacher's, and that of not
         moving at all; ``spread`` and ``cosine`` of the embeddings over the frames.
     """

@@ -31,7 +31,7 @@ from rlt_ros.sim.scripted_operator import ScriptedOperator
 from rlt_ros.sim.session import Session, Verdict
 from rlt_ros.sim.workcell import Start, Workcell
 from rlt_ros.vla.config import InferenceConfig
-from rlt_ros.vla.frozen import Perceiver
+from rlt_ros.vla.frozen import FrozenEncoder
 from rlt_ros.vla.inference import Inference
 
 Array = NDArray[np.float64]
@@ -88,7 +88,7 @@ class Rollout:
     def __init__(
         self,
         workcell: Workcell,
-        frozen: Perceiver,
+        frozen: FrozenEncoder,
         config: RLTConfig,
         profile: RobotProfile,
         *,
@@ -181,7 +181,7 @@ class _Loop:
             frozen, config, _INFERENCE, profile.control_hz, self._drop, clock=lambda: 1e-9 * self._now
         )
         if policy is not None:
-            self._inference.use(policy, ages=False)
+            self._inference.accept(policy, ages=False)
         self._machine = EpisodeMachine(EpisodeConfig(), self._drop)
         self._rows = Assembly(config.stride, self._drop)
         self._rows.recipe = Recipe(rollout.shapes, frozen.action_space.encode, frozen.lineage, config.gamma)
@@ -238,7 +238,7 @@ class _Loop:
             self._actor_acts = self._actor_acts or record.source is Source.ACTOR
             self._rows.add_step(record)
             self._machine.step(record.episode, record.step, record.stamp, record.source, 1e-9 * self._now)
-            self._inference.executed(record.episode, record.step, record.stamp)
+            self._inference.add_step(record.episode, record.step, record.stamp)
             self._announce()
             self._infer()
         if self._watch:
@@ -269,7 +269,7 @@ class _Loop:
             self._session.help_if_stuck()
             if self._session.human_acts:
                 self._hear_human()
-        self._inference.ask(request)
+        self._inference.request(request)
         self._infer()
 
     def _observe(self) -> None:
@@ -309,7 +309,7 @@ class _Loop:
                 self._session.renew_pictures()
                 self._session.watch()
             self._controller.episode_state(state)
-            self._inference.follow(state)
+            self._inference.update_episode(state)
             self._rows.add_episode(state)
             self._infer()
 

@@ -51,7 +51,7 @@ from rlt_ros.sim.scripted_operator import ScriptedOperator
 from rlt_ros.sim.station import station
 from rlt_ros.sim.tasks import TASKS
 from rlt_ros.sim.workcell import HZ, Start, Workcell
-from rlt_ros.vla.frozen import Perceiver
+from rlt_ros.vla.frozen import FrozenEncoder
 from rlt_ros.vla.loading import BUILTIN, load_frozen
 
 _SLICE = 0.5  # s of updates between two polls for a request to stop
@@ -126,7 +126,7 @@ class Training:
         task: str,
         seed: int,
         chosen: Settings,
-        frozen: Perceiver,
+        frozen: FrozenEncoder,
         poll: Callable[[], None] = lambda: None,
     ) -> None:
         self._out, self._seed, self._settings, self._poll = out, seed, chosen, poll

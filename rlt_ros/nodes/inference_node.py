@@ -165,7 +165,7 @@ class InferenceNode(LifecycleNode):
         if self._policy.policy:
             path = Path(self._policy.policy).expanduser()
             slot.current = load_actor(path, shapes=inference.shapes, lineage=inference.lineage)
-            inference.use(slot.current, ages=False)
+            inference.accept(slot.current, ages=False)
             self.get_logger().info(f"acts with version {slot.current.version} of {path}")
         self._frozen, self._inference, self._slot = frozen, inference, slot
         self.get_logger().info(f"VLA {frozen.lineage.vla}, token {frozen.lineage.token}")
@@ -191,14 +191,14 @@ class InferenceNode(LifecycleNode):
 
     def _on_step(self, message: Any) -> None:
         if self._inference is not None:
-            self._inference.executed(message.episode, message.step, to_ns(message.header.stamp))
+            self._inference.add_step(message.episode, message.step, to_ns(message.header.stamp))
             self._work()
 
     def _on_episode(self, message: Any) -> None:
         if self._inference is None:
             return
         try:
-            self._inference.follow(read_episode(message))
+            self._inference.update_episode(read_episode(message))
         except ValueError as error:
             self._dropped.add("bad episode state", str(error))
             return
@@ -212,7 +212,7 @@ class InferenceNode(LifecycleNode):
         except ValueError as error:
             self._dropped.add("bad request", str(error))
             return
-        self._inference.ask(request)
+        self._inference.request(request)
         self._work()
 
     def _on_policy(self, message: Any) -> None:
@@ -229,7 +229,7 @@ class InferenceNode(LifecycleNode):
         except (StorageError, ValueError, KeyError) as error:
             self._dropped.add("policy update refused", str(error))
             return
-        chosen_anew = inference.use(update)
+        chosen_anew = inference.accept(update)
         if chosen_anew is not None and self._active:
             chunks.publish(write_chunk(chosen_anew))
 
@@ -262,18 +262,18 @@ class InferenceNode(LifecycleNode):
             "vla": lineage.vla,
             "token": lineage.token,
             "stats": lineage.stats,
-            "acts": "the VLA" if inference.fallback else "the actor",
+            "acts": "the VLA" if inference.fallback_reason else "the actor",
         }
         if self._seconds:
             values["pass_ms_median"] = 1e3 * float(np.median(self._seconds))
             values["pass_ms_p99"] = 1e3 * float(np.percentile(self._seconds, 99))
         if not self._active:
             return WARN, "inactive: answers no request", values
-        if inference.waiting_for:
-            return WARN, f"a request waits for {inference.waiting_for}", values
-        if inference.fallback and inference.version:
-            return WARN, f"the VLA acts: {inference.fallback}", values
-        return OK, inference.fallback, values
+        if inference.missing_input:
+            return WARN, f"a request waits for {inference.missing_input}", values
+        if inference.fallback_reason and inference.version:
+            return WARN, f"the VLA acts: {inference.fallback_reason}", values
+        return OK, inference.fallback_reason or "", values
 
 
 def _timed_pass(frozen: FrozenVLA, instruction: str) -> float:
@@ -282,7 +282,7 @@ def _timed_pass(frozen: FrozenVLA, instruction: str) -> float:
     joints = np.zeros(frozen.action_space.dim)
     images = {camera: np.zeros((height, width, 3), np.uint8) for camera in frozen.spec.cameras}
     begun = time.monotonic()
-    frozen.perceive([Seen(0, images, joints, joints)], instruction, torch.Generator())
+    frozen.encode([Seen(0, images, joints, joints)], instruction, torch.Generator())
     return time.monotonic() - begun
 
 

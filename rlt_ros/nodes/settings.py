@@ -42,7 +42,7 @@ class Setup:
     vla: str = parameter(
         "builtin",
         help="Frozen VLA and RL token: `builtin` for those that ship for the robot, a folder of weights, or "
-        "KIND:WHERE[@CARD.yaml] with the kinds transformers, lerobot, openpi and go1.",
+        "KIND:LOCATION[@ADAPTER.yaml] with the kinds transformers, lerobot, openpi and go1.",
     )
     run_id: str = parameter(
         "",

@@ -16,7 +16,7 @@ from rlt_ros.rlt.config import RLTConfig
 from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.stream import ChunkRequest, EpisodeState, StateRecord, StepRecord
 from rlt_ros.vla.config import InferenceConfig
-from rlt_ros.vla.frozen import Perceiver
+from rlt_ros.vla.frozen import FrozenEncoder
 from rlt_ros.vla.inference import Inference
 
 Record: TypeAlias = "Observation | StepRecord | EpisodeState | ChunkRequest"
@@ -29,7 +29,7 @@ class StateComputer:
     """Records in; the same steps and episodes out, with states beside them.
 
     Args:
-        perceiver: the frozen half.
+        encoder: the frozen half.
         rlt: chunk and stride.
         config: waiting and ageing.
         hz: control rate, 1/s.
@@ -38,16 +38,16 @@ class StateComputer:
 
     def __init__(
         self,
-        perceiver: Perceiver,
+        encoder: FrozenEncoder,
         rlt: RLTConfig,
         config: InferenceConfig,
         hz: float,
         drop: Callable[[str, str], None],
     ) -> None:
         self._now, self._drop = 0.0, drop
-        self._inference = Inference(perceiver, rlt, config, hz, drop, clock=lambda: self._now)
+        self._inference = Inference(encoder, rlt, config, hz, drop, clock=lambda: self._now)
         self._evaluations: set[int] = set()
-        self._said = ""
+        self._reported_fault: str | None = None
 
     def take(self, now: float, record: Record) -> list[Made]:
         """Take what was recorded at ``now``, s."""
@@ -56,17 +56,17 @@ class StateComputer:
         if isinstance(record, Observation):
             inference.observe(record)
         elif isinstance(record, StepRecord):
-            inference.executed(record.episode, record.step, record.stamp)
+            inference.add_step(record.episode, record.step, record.stamp)
             # Whoever proposed it is not who makes the states; it is valid experience all the same.
             passed.append(dataclasses.replace(record, lineage=Lineage(), version=0))
         elif isinstance(record, EpisodeState):
             if record.eval:  # leaves no rows, so its states need not be known
                 self._evaluations.add(record.episode)
             else:
-                inference.follow(record)
+                inference.update_episode(record)
             passed.append(record)
         elif record.episode not in self._evaluations:
-            inference.ask(record)
+            inference.request(record)
         return [*self._work(), *passed]
 
     def finish(self) -> list[Made]:
@@ -77,7 +77,7 @@ class StateComputer:
     def _work(self) -> list[Made]:
         made: list[Made] = [one for one in self._inference.work() if isinstance(one, StateRecord)]
         fault = self._inference.token_fault
-        if fault and fault != self._said:
+        if fault and fault != self._reported_fault:
             self._drop("useless token", fault)
-        self._said = fault
+        self._reported_fault = fault
         return made

@@ -21,10 +21,10 @@ from rlt_ros.rlt.storage import StorageError
 from rlt_ros.robots.profile import DEFAULT_ROBOT, RobotProfile, load_profile
 from rlt_ros.robots.safety import SafetyFilter
 from rlt_ros.serving.errors import RequestError
-from rlt_ros.vla.acting import ask
 from rlt_ros.vla.fit import require_fit
 from rlt_ros.vla.frozen import FrozenVLA
 from rlt_ros.vla.loading import load_frozen
+from rlt_ros.vla.policy_holder import sample_chunk
 
 Array = NDArray[np.float64]
 
@@ -119,13 +119,13 @@ class ServedPolicy:
         with self._lock:
             begun = time.perf_counter()
             try:
-                seen = self._frozen.perceive([observation], instruction, self._noise)
+                seen = self._frozen.encode([observation], instruction, self._noise)
             except ValueError as error:
                 raise RequestError(f"the VLA refuses the observation: {error}") from error
             state = seen.states([self._steps], [observation], self._rlt.chunk)[0]
             chunk = state.reference
             if self._actor is not None and self._steps >= self.serving.approach_steps:
-                chunk = ask(self._actor.actor, state, sigma=0.0, generator=None)
+                chunk = sample_chunk(self._actor.actor, state, sigma=0.0, generator=None)
             self.pass_seconds = time.perf_counter() - begun
             targets = self._frozen.action_space.decode(observation.position, chunk.astype(np.float64))
             if not np.isfinite(targets).all():

@@ -1,4 +1,4 @@
-"""What goes wrong with VLAs that are not the built-in one."""
+"""Errors of external VLAs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from rlt_ros.rlt.storage import StorageError
 
 
 class VLALoadError(StorageError):
-    """A checkpoint that cannot be loaded: missing files, another model, pickled weights."""
+    """Checkpoint that cannot be loaded: missing files, another model, pickled weights."""
 
 
 class VLAUnavailableError(ValueError):
-    """A VLA behind a network that gave no answer that can be used.
+    """Request to a VLA behind a network without a usable answer.
 
-    A `ValueError`, as for an observation that a VLA cannot take: the one that it was asked about is dropped and
-    counted, and the next one is asked again.
+    A `ValueError`, like an observation that a VLA refuses: the observation is dropped and counted, and the next one is
+    requested again.
     """

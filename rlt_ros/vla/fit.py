@@ -1,6 +1,6 @@
-"""Do VLA, robot and task belong together? Everything that can be told before the arm moves, one finding a subject.
+"""Checks that VLA, robot and task fit together, before the arm moves.
 
-A wrong camera, unit or token shows nowhere else than in an arm that moves oddly or a policy that does not learn.
+Without them a wrong camera, unit or token shows only as an arm that moves oddly or a policy that does not learn.
 """
 
 from __future__ import annotations
@@ -17,29 +17,28 @@ from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.robots.profile import RobotProfile
 from rlt_ros.vla.protocol import VLA, ObservationBatch
 
-_PROBES = 4
-"""Different pictures that the VLA is shown."""
-_SMALLEST_SPREAD = 1e-4
-"""Of embeddings or tokens over different pictures, relative to their size: less is rounding."""
-_LARGEST_COSINE = 0.99999
-"""Between embeddings of different pictures. Tokens of pi0.5 are reported at 0.97 to 0.99, which is still
+PROBE_IMAGES = 4
+"""Different images of the probe."""
+MIN_RELATIVE_SPREAD = 1e-4
+"""Spread of embeddings or tokens over different images, relative to their size; less is rounding."""
+MAX_COSINE = 0.99999
+"""Cosine between embeddings of different images. Tokens of pi0.5 are reported at 0.97 to 0.99, which is still
 information."""
-_LARGEST_UNIT, _SMALLEST_UNIT = 1.0, 1e-5
-"""rad (or m) of one policy unit. A chunk of 0.2 s moves a joint by some hundredths; 1 is a card that counts in
-degrees."""
-_LARGEST_ACTION = 50.0
+MAX_UNIT, MIN_UNIT = 1.0, 1e-5
+"""rad (or m) of one policy unit. A chunk of 0.2 s moves a joint by some hundredths; 1 means an adapter in degrees."""
+MAX_ACTION = 50.0
 """Policy units of a reference action. Normalised actions have unit variance."""
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One subject on which VLA and robot may disagree.
+class FitResult:
+    """Comparison of VLA and robot on one subject.
 
     Attributes:
-        subject: in two or three words.
-        vla: what the VLA has.
-        robot: what robot or task have.
-        remedy: what to do; empty where both agree.
+        subject: two or three words.
+        vla: property of the VLA.
+        robot: property of robot or task.
+        remedy: action to take; empty if both fit.
     """
 
     subject: str
@@ -49,12 +48,12 @@ class Finding:
 
     @property
     def fits(self) -> bool:
-        """Return whether both agree."""
+        """True without a remedy."""
         return not self.remedy
 
 
 class MisfitError(ConfigError):
-    """VLA, robot and task do not belong together; the message is the table of what does not."""
+    """VLA, robot and task do not fit; the message lists the misfits."""
 
 
 def require_fit(
@@ -65,29 +64,29 @@ def require_fit(
     instruction: str = "",
     token: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> None:
-    """Check, and see that everything fits.
+    """Raise an error unless VLA, robot and task fit together.
 
     Args:
         vla: the model.
         profile: the robot.
         chunk: C.
-        instruction: the task's; empty compares specifications only and does not run the VLA.
-        token: the RL token, (B, M, D) embeddings and (B, M) mask → (B, Z); None leaves it out.
+        instruction: the task's; empty compares specifications only, without running the VLA.
+        token: RL token, (B, M, D) embeddings and (B, M) mask → (B, Z); None skips it.
 
     Raises:
-        MisfitError: something does not fit.
+        MisfitError: at least one subject does not fit.
     """
-    findings = compare(vla, profile, chunk=chunk)
-    if instruction and all(finding.fits for finding in findings):
-        findings += run_probe(vla, profile, instruction, token)
-    wrong = [finding for finding in findings if not finding.fits]
+    results = compare(vla, profile, chunk=chunk)
+    if instruction and all(result.fits for result in results):
+        results += run_probe(vla, profile, instruction, token)
+    wrong = [result for result in results if not result.fits]
     if wrong:
         lines = "\n".join(f"  {f.subject}: VLA {f.vla}; robot {f.robot}: {f.remedy}" for f in wrong)
-        raise MisfitError(f"VLA and robot `{profile.name}` do not belong together:\n{lines}")
+        raise MisfitError(f"VLA and robot `{profile.name}` do not fit together:\n{lines}")
 
 
-def compare(vla: VLA, profile: RobotProfile, *, chunk: int) -> list[Finding]:
-    """What can be told from specifications alone."""
+def compare(vla: VLA, profile: RobotProfile, *, chunk: int) -> list[FitResult]:
+    """Compare the specifications of VLA and robot."""
     spec = vla.spec
     missing = [camera for camera in spec.cameras if camera not in profile.cameras]
     joints = len(profile.joints)
@@ -95,39 +94,39 @@ def compare(vla: VLA, profile: RobotProfile, *, chunk: int) -> list[Finding]:
     odd = [
         profile.joints[i] if len(scale) == joints else f"joint {i}"
         for i, unit in enumerate(scale)
-        if not _SMALLEST_UNIT <= unit <= _LARGEST_UNIT
+        if not MIN_UNIT <= unit <= MAX_UNIT
     ]
     return [
-        Finding(
+        FitResult(
             "cameras",
             ", ".join(spec.cameras),
             ", ".join(profile.cameras),
-            f"the robot has no camera {', '.join(missing)}; name it in the profile or the VLA's card"
+            f"the robot has no camera {', '.join(missing)}; name it in the profile or the VLA's adapter"
             if missing
             else "",
         ),
-        Finding(
+        FitResult(
             "joints",
             f"moves {spec.action_dim}",
             f"has {joints} joints",
-            "" if spec.action_dim == joints else "choose those that belong together",
+            "" if spec.action_dim == joints else "choose a VLA and a robot with the same joints",
         ),
-        Finding(
+        FitResult(
             "proprioception",
             f"{spec.proprio_dim} numbers",
             f"{2 * joints}: positions and velocities",
-            "" if spec.proprio_dim == 2 * joints else "choose those that belong together",
+            "" if spec.proprio_dim == 2 * joints else "choose a VLA and a robot with the same joints",
         ),
-        Finding(
+        FitResult(
             "horizon",
             f"plans {spec.horizon} steps ahead",
             f"`rlt.chunk` is {chunk}",
             "" if spec.horizon >= chunk else "lower `rlt.chunk`",
         ),
-        Finding(
+        FitResult(
             "action statistics",
             f"one policy unit is {scale.min():.2g} to {scale.max():.2g} rad",
-            f"expected {_SMALLEST_UNIT:g} to {_LARGEST_UNIT:g}",
+            f"expected {MIN_UNIT:g} to {MAX_UNIT:g}",
             f"check `action_scale` of {', '.join(odd)}: it is in rad, not in degrees" if odd else "",
         ),
     ]
@@ -138,29 +137,33 @@ def run_probe(
     profile: RobotProfile,
     instruction: str,
     token: Callable[[Tensor, Tensor], Tensor] | None = None,
-) -> list[Finding]:
-    """What the VLA makes of pictures that are different, with the arm in its home position."""
+) -> list[FitResult]:
+    """Run the VLA on different images, with the arm in its home position."""
     spec, task = vla.spec, f"task `{instruction}`"
     home = np.zeros(spec.action_dim) if profile.home is None else np.array(profile.home)
     try:
-        seen = vla.act(_observations(vla, home, instruction), generator=torch.Generator().manual_seed(0))
+        output = vla.act(_observations(vla, home, instruction), generator=torch.Generator().manual_seed(0))
     except ValueError as error:
-        return [Finding("a pass", "fails", task, str(error))]
-    wanted = (_PROBES, spec.tokens, spec.embed_dim)
-    shape = tuple(seen.embeddings.shape)
-    if shape != wanted or tuple(seen.mask.shape) != wanted[:2]:
-        return [Finding("embeddings", f"{shape}", f"its spec says {wanted}", "correct the back end's `spec`")]
-    kept = seen.embeddings * seen.mask[..., None]
-    findings = [_alive("embeddings", kept.flatten(1))]
-    findings.append(_actions(seen.chunk.double().numpy(), vla.action_scale.double().numpy(), home, profile))
+        return [FitResult("a pass", "fails", task, str(error))]
+    expected = (PROBE_IMAGES, spec.tokens, spec.embed_dim)
+    shape = tuple(output.embeddings.shape)
+    if shape != expected or tuple(output.mask.shape) != expected[:2]:
+        return [
+            FitResult("embeddings", f"{shape}", f"its spec has {expected}", "correct the back end's `spec`")
+        ]
+    kept = output.embeddings * output.mask[..., None]
+    results = [_compare_images("embeddings", kept.flatten(1))]
+    results.append(
+        _compare_actions(output.chunk.double().numpy(), vla.action_scale.double().numpy(), home, profile)
+    )
     if token is not None:
         with torch.no_grad():
-            findings.append(_alive("RL token", token(seen.embeddings, seen.mask), centred=True))
-    return findings
+            results.append(_compare_images("RL token", token(output.embeddings, output.mask), centred=True))
+    return results
 
 
 def spread_and_cosine(values: Tensor) -> tuple[float, float]:
-    """Relative spread of (n, K) over the first axis, and the least cosine between two of its rows."""
+    """Relative spread of (n, K) over the first axis, and the least cosine between two rows."""
     values = values.double()
     size = values.square().mean().sqrt().clamp(min=1e-12)
     spread = float(values.std(dim=0).square().mean().sqrt() / size)
@@ -168,60 +171,59 @@ def spread_and_cosine(values: Tensor) -> tuple[float, float]:
     return spread, float((unit @ unit.T).min())
 
 
-def _alive(subject: str, values: Tensor, *, centred: bool = False) -> Finding:
-    """Return whether different pictures make different values (n, K)."""
+def _compare_images(subject: str, values: Tensor, *, centred: bool = False) -> FitResult:
+    """Check that different images produce different values (n, K)."""
     if not torch.isfinite(values).all():
-        return Finding(
+        return FitResult(
             subject, "not finite", "must be finite", "check weights and precision (`dtype`) of the VLA"
         )
     spread, cosine = spread_and_cosine(values)
-    # A token is centred, so that its direction says little; embeddings share a large common part.
-    dead = spread < _SMALLEST_SPREAD or (not centred and cosine > _LARGEST_COSINE)
-    return Finding(
+    # A token is centred, so that its direction carries little; embeddings share a large common part.
+    dead = spread < MIN_RELATIVE_SPREAD or (not centred and cosine > MAX_COSINE)
+    return FitResult(
         subject,
         f"spread {spread:.2g}, cosine {cosine:.4f}",
-        f"over {_PROBES} different pictures",
+        f"over {PROBE_IMAGES} different images",
         "the same whatever the cameras show; check weights, cameras and the layer that they are taken from"
         if dead
         else "",
     )
 
 
-def _actions(
+def _compare_actions(
     chunk: NDArray[np.float64], scale: NDArray[np.float64], home: NDArray[np.float64], profile: RobotProfile
-) -> Finding:
-    """Return whether a reference is something that the arm could do."""
+) -> FitResult:
+    """Check that the reference is within reach of the arm."""
     robot = f"home of `{profile.name}`"
     if not np.isfinite(chunk).all():
-        return Finding("reference", "not finite", robot, "check weights and statistics of the VLA")
+        return FitResult("reference", "not finite", robot, "check weights and statistics of the VLA")
     largest = float(np.abs(chunk).max())
     farthest = float(np.abs(chunk * scale).max())
     remedy = ""
-    if largest > _LARGEST_ACTION:
+    if largest > MAX_ACTION:
         remedy = (
-            "its actions lie far from the arm: absolute where the card says `relative`, or the other "
-            "way round, in another "
-            "unit, or with statistics of another robot"
+            "its actions lie far from the arm; check the adapter's `relative`, its units, and that its statistics are "
+            "of this robot"
         )
-    return Finding("reference", f"up to {largest:.1f} policy units, {farthest:.2g} rad", robot, remedy)
+    return FitResult("reference", f"up to {largest:.1f} policy units, {farthest:.2g} rad", robot, remedy)
 
 
 def _observations(vla: VLA, home: NDArray[np.float64], instruction: str) -> ObservationBatch:
-    """Black, white and noisy pictures."""
+    """Black, white and noise images."""
     generator = torch.Generator().manual_seed(0)
     height, width = vla.spec.image_size
     images = {}
     for camera in vla.spec.cameras:
-        noise = torch.randint(256, (_PROBES, height, width, 3), dtype=torch.uint8, generator=generator)
+        noise = torch.randint(256, (PROBE_IMAGES, height, width, 3), dtype=torch.uint8, generator=generator)
         noise[0], noise[1] = 0, 255
         images[camera] = noise
     proprio = torch.from_numpy(np.concatenate([home, np.zeros_like(home)])).float()
-    return ObservationBatch(images, proprio.repeat(_PROBES, 1), _PROBES * [instruction])
+    return ObservationBatch(images, proprio.repeat(PROBE_IMAGES, 1), PROBE_IMAGES * [instruction])
 
 
-def as_rows(findings: Sequence[Finding]) -> list[dict[str, str | bool]]:
-    """Findings for a table or for JSON."""
+def as_rows(results: Sequence[FitResult]) -> list[dict[str, str | bool]]:
+    """Results as rows of a table or of JSON."""
     return [
         {"subject": f.subject, "vla": f.vla, "robot": f.robot, "fits": f.fits, "remedy": f.remedy}
-        for f in findings
+        for f in results
     ]

@@ -1,4 +1,4 @@
-"""The frozen half of RLT on one robot: observations in; RL token, proprioception and reference chunk out."""
+"""Frozen encoder of RLT on one robot: observations → RL token, proprioception and reference chunk."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Perceived:
-    """What the frozen parts make of B observations.
+class VLAFeatures:
+    """Outputs of the frozen encoder for B observations.
 
     Attributes:
         z: (B, Z) RL tokens.
@@ -38,7 +38,7 @@ class Perceived:
     chunk: FloatArray
 
     def states(self, steps: Sequence[int], observations: Sequence[Observation], chunk: int) -> list[RLState]:
-        """RL states of the control steps that B observations precede; references are the first ``chunk`` (C) steps."""
+        """RL states of the control steps that follow B observations; references are the first ``chunk`` (C) steps."""
         return [
             RLState(
                 step=step,
@@ -50,31 +50,31 @@ class Perceived:
             for i, (step, observation) in enumerate(zip(steps, observations, strict=True))
         ]
 
-    def later(
+    def extrapolate(
         self,
         index: int,
         state: RLState,
-        ahead: int,
+        lookahead: int,
         position: NDArray[np.float64],
         space: ActionSpace,
         hz: float,
     ) -> RLState:
-        """The state of a control step that is ``ahead`` steps after what was seen.
+        """RL state of a control step ``lookahead`` steps after the observation.
 
-        What was seen stays as it was, and so does the token. The reference is the VLA's plan from the step on, or its
-        end, as seen from where the arm is then; velocities are the mean ones until there, so they say how far that is.
+        The token stays that of the observation. The reference is the VLA's plan from the step on, or its end, relative
+        to the joint positions at the step. Velocities are the mean ones over these steps.
 
         Args:
             index: of the observation in the batch.
-            state: of the observation, for the step.
-            ahead: at least 1.
-            position: (A,) rad, where the arm is at the step.
-            space: of the actions.
+            state: RL state of the observation, for the step.
+            lookahead: at least 1.
+            position: (A,) rad, joint positions at the step.
+            space: action space.
             hz: control rate, 1/s.
         """
-        rows = np.minimum(ahead + np.arange(len(state.reference)), self.chunk.shape[1] - 1)
+        rows = np.minimum(lookahead + np.arange(len(state.reference)), self.chunk.shape[1] - 1)
         targets = space.decode(state.anchor.astype(np.float64), self.chunk[index, rows].astype(np.float64))
-        velocity = (position - state.anchor) * hz / ahead
+        velocity = (position - state.anchor) * hz / lookahead
         return dataclasses.replace(
             state,
             proprio=np.concatenate([position, velocity]).astype(np.float32),
@@ -83,12 +83,12 @@ class Perceived:
         )
 
 
-class Perceiver(Protocol):
-    """Anything that turns observations into RL states."""
+class FrozenEncoder(Protocol):
+    """Encoder of observations to RL states; stubbed by tests."""
 
     @property
     def action_space(self) -> ActionSpace:
-        """What the chunk's numbers mean to the robot."""
+        """Conversion between policy units and joint positions."""
         ...
 
     @property
@@ -98,27 +98,27 @@ class Perceiver(Protocol):
 
     @property
     def lineage(self) -> Lineage:
-        """Which frozen parts these are."""
+        """Fingerprints of VLA, token and statistics."""
         ...
 
-    def perceive(
+    def encode(
         self, observations: Sequence[Observation], instruction: str, generator: torch.Generator
-    ) -> Perceived:
+    ) -> VLAFeatures:
         """Token, proprioception and chunk of every observation, from one pass of the VLA."""
         ...
 
 
-class PerceptionError(ValueError):
-    """A token or chunk that no robot can have meant. The observation is dropped and counted, as one that is refused."""
+class FeatureRangeError(ValueError):
+    """Token or chunk out of the range of any robot. The observation is dropped and counted."""
 
 
 class FrozenVLA:
-    """A VLA and an RL token that was trained on its embeddings.
+    """VLA with an RL token that was trained on its embeddings.
 
     Args:
-        vla: any model behind the protocol.
+        vla: any implementation of the protocol.
         token: read-out of the embeddings; its lineage must name this VLA.
-        continuous: (A,) joints of the robot that turn without end; None for none.
+        continuous: (A,) joints without a turn limit; None for none.
     """
 
     def __init__(self, vla: VLA, token: Readout, continuous: Mask | None = None) -> None:
@@ -131,41 +131,41 @@ class FrozenVLA:
 
     @property
     def vla(self) -> VLA:
-        """The VLA alone."""
+        """VLA without the token."""
         return self._vla
 
     @property
     def token(self) -> Readout:
-        """Read-out of its embeddings."""
+        """Read-out of the embeddings."""
         return self._token
 
     @property
     def spec(self) -> VLASpec:
-        """What the VLA looks at, and what it proposes."""
+        """Shapes of the VLA's inputs and outputs."""
         return self._vla.spec
 
-    def perceive(
+    def encode(
         self, observations: Sequence[Observation], instruction: str, generator: torch.Generator
-    ) -> Perceived:
-        """See :class:`Perceiver`.
+    ) -> VLAFeatures:
+        """See :class:`FrozenEncoder`.
 
         Raises:
-            ObservationError: the VLA cannot take an observation.
-            PerceptionError: what it gives is out of range, see `rlt_ros.rlt.ranges`.
+            ObservationError: the VLA refuses an observation.
+            FeatureRangeError: an output is out of range, see `rlt_ros.rlt.ranges`.
         """
         batch = self._batch(observations, instruction)
-        seen = self._vla.act(batch, generator=generator)
+        output = self._vla.act(batch, generator=generator)
         with torch.no_grad():
-            z = self._token(seen.embeddings, seen.mask)
-        perceived = Perceived(z.numpy(), batch.proprio.numpy(), seen.chunk.numpy())
-        for name, values in (("token", perceived.z), ("chunk", perceived.chunk)):
+            z = self._token(output.embeddings, output.mask)
+        features = VLAFeatures(z.numpy(), batch.proprio.numpy(), output.chunk.numpy())
+        for name, values in (("token", features.z), ("chunk", features.chunk)):
             wrong = out_of_range(values)
             if wrong:
-                raise PerceptionError(f"the {name} that the VLA gives holds {wrong}; the frame is not used")
-        return perceived
+                raise FeatureRangeError(f"the {name} that the VLA gives holds {wrong}; the frame is not used")
+        return features
 
     def check(self, observation: Observation) -> None:
-        """Raise ValueError unless :meth:`perceive` can take ``observation``."""
+        """Raise ValueError unless :meth:`encode` accepts ``observation``."""
         check_observations(self._batch([observation], ""), self._vla.spec)
 
     def _batch(self, observations: Sequence[Observation], instruction: str) -> ObservationBatch:

@@ -1,4 +1,4 @@
-"""The frozen half by name, for every process that needs it; `rlt_ros.vla.reference` says how a VLA is named."""
+"""Loading of VLA and RL token by address; see `rlt_ros.vla.address`."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ from rlt_ros.rlt.storage import StorageError
 from rlt_ros.rlt.token_readouts import load_readout
 from rlt_ros.robots.profile import DEFAULT_ROBOT
 from rlt_ros.robots.turns import Mask
+from rlt_ros.vla.address import BUILTIN, parse_address
 from rlt_ros.vla.builtin import BuiltinVLA, load_builtin
 from rlt_ros.vla.frozen import FrozenVLA
 from rlt_ros.vla.protocol import VLA
-from rlt_ros.vla.reference import BUILTIN, parse
 from rlt_ros.vla.weights import VLA_FILE, builtin_folder, token_path
 
 __all__ = ["BUILTIN", "load_frozen", "load_vla", "token_path"]
 
 
 def load_frozen(vla: str, task: str, robot: str = DEFAULT_ROBOT, continuous: Mask | None = None) -> FrozenVLA:
-    """The VLA with the RL token of a task.
+    """Load a VLA with the RL token of a task.
 
     Args:
-        vla: its name.
-        task: name of the task whose token is wanted.
-        robot: profile of the robot that it shall move; says which of the shipped weights `builtin` means.
-        continuous: (A,) its joints that turn without end; None for none.
+        vla: address of the VLA.
+        task: name of the task of the token.
+        robot: profile of the robot; selects the shipped weights of `builtin`.
+        continuous: (A,) joints without a turn limit; None for none.
 
     Raises:
-        StorageError: a file is missing, damaged, or not the one that the folder lists.
+        StorageError: a file is missing, damaged, or differs from the folder's index.
         LineageError: the token was made for another VLA.
-        ConfigError: the name or the card of a foreign VLA is wrong.
-        VLAUnavailableError: its server does not answer, or gives no hidden states.
+        ConfigError: the address or the adapter of an external VLA is wrong.
+        VLAUnavailableError: its server does not answer, or returns no hidden states.
     """
-    reference = parse(vla)
-    if reference.kind == BUILTIN:
-        return FrozenVLA(*load_builtin(task, builtin_folder(reference, robot)), continuous)
+    address = parse_address(vla)
+    if address.kind == BUILTIN:
+        return FrozenVLA(*load_builtin(task, builtin_folder(address, robot)), continuous)
     path = token_path(vla, task, robot)
     if not path.is_file():
         raise StorageError(
@@ -44,14 +44,14 @@ def load_frozen(vla: str, task: str, robot: str = DEFAULT_ROBOT, continuous: Mas
 
 
 def load_vla(vla: str, robot: str = DEFAULT_ROBOT) -> VLA:
-    """The VLA alone, for making its token.
+    """Load a VLA without a token, for training one.
 
     Raises:
         As `load_frozen`.
     """
-    reference = parse(vla)
-    if reference.kind == BUILTIN:
-        return BuiltinVLA.load(builtin_folder(reference, robot) / VLA_FILE)
+    address = parse_address(vla)
+    if address.kind == BUILTIN:
+        return BuiltinVLA.load(builtin_folder(address, robot) / VLA_FILE)
     from rlt_ros.vla.backends import open_backend
 
-    return open_backend(reference)
+    return open_backend(address)

@@ -1,9 +1,8 @@
-"""What every vision-language-action model looks like from outside.
+"""Protocol of vision-language-action models.
 
-A VLA is frozen here. From one pass over a batch of observations it returns two things: the final-layer
-embeddings of its image tokens, from which the RL token is made, and the action chunk that its own policy
-proposes, which is the actor's reference. Whatever else a VLA has (tokenizer, normalisation, flow or
-diffusion head, device, precision) stays behind `VLA.act`.
+The VLA is frozen. From one pass over a batch of observations it returns the final-layer embeddings of its image tokens,
+from which the RL token is computed, and the action chunk of its own policy, the actor's reference. Tokenizer,
+normalisation, flow or diffusion head, device and precision stay behind `VLA.act`.
 """
 
 from __future__ import annotations
@@ -20,17 +19,15 @@ if TYPE_CHECKING:
 
 
 class ObservationError(ValueError):
-    """An observation that the VLA cannot take: missing camera, wrong size or type, non-finite
-    proprioception.
-    """
+    """Observation that the VLA refuses: missing camera, wrong size or type, non-finite proprioception."""
 
 
 @dataclass(frozen=True)
 class VLASpec:
-    """Shapes in which a VLA speaks."""
+    """Shapes of inputs and outputs."""
 
     cameras: tuple[str, ...]
-    """Cameras it needs, in its own order."""
+    """Required cameras, in the VLA's order."""
     image_size: tuple[int, int]
     """Height and width of every camera's image, pixels."""
     proprio_dim: int
@@ -64,7 +61,7 @@ class VLASpec:
 
 @dataclass(frozen=True)
 class ObservationBatch:
-    """B synchronised observations. Cameras beyond those that a VLA needs are ignored."""
+    """B synchronised observations. Further cameras are ignored."""
 
     images: Mapping[str, Tensor]
     """Camera → (B, h, w, 3) uint8, RGB."""
@@ -80,7 +77,7 @@ class ObservationBatch:
 
 @dataclass(frozen=True)
 class VLAOutput:
-    """What one pass yields."""
+    """Outputs of one pass."""
 
     embeddings: Tensor
     """(B, M, D) float32 final-layer embeddings of the image tokens."""
@@ -92,39 +89,40 @@ class VLAOutput:
 
 @runtime_checkable
 class VLA(Protocol):
-    """A frozen vision-language-action model. Implement these five members to bring another model."""
+    """Frozen vision-language-action model. These five members integrate another model."""
 
     @property
     def spec(self) -> VLASpec:
-        """Shapes of its inputs and outputs."""
+        """Shapes of inputs and outputs."""
         ...
 
     @property
     def fingerprint(self) -> str:
-        """Identity of weights and statistics together; data made with another fingerprint is never mixed."""
+        """Identity of weights and statistics; data of different fingerprints is never mixed."""
         ...
 
     @property
     def action_scale(self) -> Tensor:
-        """(A,) rad per policy unit: what a chunk's numbers mean."""
+        """(A,) rad per policy unit."""
         ...
 
     def act(self, observations: ObservationBatch, *, generator: torch.Generator) -> VLAOutput:
         """Embeddings and chunk of every observation, from one pass.
 
-        The same observations and the same generator state give the same output. Raises `ObservationError`
-        for input that breaks `spec`.
+        The same observations and generator state give the same output. Raises `ObservationError` for input that
+        violates `spec`.
         """
         ...
 
     def embed(self, observations: ObservationBatch) -> tuple[Tensor, Tensor]:
-        """Embeddings (B, M, D) and mask (B, M) as `act` returns them, for data that needs no chunk."""
+        """Embeddings (B, M, D) and mask (B, M) as in `act`, without a chunk."""
         ...
 
 
 def check_observations(observations: ObservationBatch, spec: VLASpec) -> None:
-    """Raise `ObservationError` naming what in ``observations`` does not fit ``spec``."""
-    import torch  # here, so that a VLA's name and card can be checked where torch is not installed
+    """Raise `ObservationError` naming the first input that violates ``spec``."""
+    # Imported here, so that addresses and adapters can be checked without torch.
+    import torch
 
     batch = len(observations)
     if batch == 0:

@@ -1,7 +1,7 @@
 """Weights folder: one VLA, one RL token per task, and an index with checksums.
 
-The folders that ship with the package, one per robot, and the one that ``rlt-ros pretrain`` makes have the same form:
-``vla.safetensors``, ``token_<task>.safetensors`` and ``pretrain.json``. Nothing here loads tensors.
+The shipped folders, one per robot, and those of ``rlt-ros pretrain`` have the same form: ``vla.safetensors``,
+``token_<task>.safetensors`` and ``pretrain.json``. Nothing here loads tensors.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 from rlt_ros.rlt.documents import read_json_object
 from rlt_ros.rlt.parameters import did_you_mean
 from rlt_ros.rlt.storage import StorageError
-from rlt_ros.vla.card import load_card
-from rlt_ros.vla.reference import Reference, parse
+from rlt_ros.vla.adapter import load_adapter
+from rlt_ros.vla.address import VLAAddress, parse_address
 
 _SHIPPED = Path(__file__).parent / "builtin" / "weights"
 INDEX = "pretrain.json"
@@ -22,9 +22,9 @@ VLA_FILE = "vla.safetensors"
 
 
 def shipped_weights(robot: str) -> Path:
-    """The folder of the weights that ship for a robot: the name of its profile, or the path of the profile's file.
+    """Folder of the shipped weights of a robot: name of its profile, or path of the profile's file.
 
-    Raises `StorageError` where none ship.
+    Raises `StorageError` if none ship.
     """
     folder = _SHIPPED / Path(robot).stem
     if not (folder / INDEX).is_file():
@@ -43,7 +43,7 @@ def token_file(task: str) -> str:
 
 
 def read_index(folder: Path) -> dict[str, Any]:
-    """The folder's index. Raises `StorageError` when it is missing or unreadable."""
+    """Read the folder's index. Raises `StorageError` if it is missing or unreadable."""
     try:
         index = read_json_object(folder / INDEX)
         if not isinstance(index["files"], dict):
@@ -56,34 +56,34 @@ def read_index(folder: Path) -> dict[str, Any]:
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal. Raises `StorageError` when it cannot be read."""
+    """SHA-256 of a file, hexadecimal. Raises `StorageError` if it cannot be read."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise StorageError(f"{path}: cannot be read ({error}); make it with `rlt-ros pretrain`") from error
 
 
-def builtin_folder(reference: Reference, robot: str) -> Path:
-    """Folder of the built-in VLA's weights: the one that is named, or that ships for ``robot``."""
-    return Path(reference.where) if reference.where else shipped_weights(reference.robot or robot)
+def builtin_folder(address: VLAAddress, robot: str) -> Path:
+    """Folder of the built-in VLA's weights: that of the address, or the shipped one of ``robot``."""
+    return Path(address.location) if address.location else shipped_weights(address.robot or robot)
 
 
 def token_path(vla: str, task: str, robot: str) -> Path:
     """File of a task's RL token, present or not."""
-    reference = parse(vla)
-    if reference.card is None:
-        return builtin_folder(reference, robot) / token_file(task)
-    return load_card(reference.card).tokens_folder / token_file(task)
+    address = parse_address(vla)
+    if address.adapter is None:
+        return builtin_folder(address, robot) / token_file(task)
+    return load_adapter(address.adapter).tokens_folder / token_file(task)
 
 
 def require_weights(vla: str, task: str, robot: str) -> None:
-    """Check that VLA and RL token of a task are present, by name and index alone: nothing is loaded.
+    """Check by name and index, without loading, that VLA and RL token of a task are present.
 
     Raises:
         StorageError, ConfigError: one of them is missing; the message contains the remedy.
     """
     path = token_path(vla, task, robot)
-    if parse(vla).card is None:
+    if parse_address(vla).adapter is None:
         listed = read_index(path.parent)["files"]
         missing = [
             name for name in (VLA_FILE, path.name) if name not in listed or not (path.parent / name).is_file()

@@ -1,8 +1,8 @@
-"""msgpack with arrays, as openpi's client and server frame them, and plain msgpack. Nothing is ever unpickled.
+"""msgpack with arrays in openpi's framing, and plain msgpack. Nothing is ever unpickled.
 
 An array is a map of ``__ndarray__``, ``data``, ``dtype`` and ``shape``, a NumPy number one of ``__npgeneric__``,
-``data`` and ``dtype`` (openpi's `msgpack_numpy`); the keys are bytes. Only numbers and truth values are taken from
-the network: an object array would be a pickle.
+``data`` and ``dtype`` (openpi's `msgpack_numpy`); the keys are bytes. Only numbers and booleans are accepted from the
+network: an object array would be a pickle.
 """
 
 from __future__ import annotations
@@ -16,34 +16,36 @@ import numpy as np
 from rlt_ros.vla.wire_scan import ScanError, scan
 
 _KINDS = "biuf"
-"""Kinds of NumPy types that may travel: truth values, whole numbers, floating point."""
+"""Permitted kinds of NumPy types: booleans, integers, floating point."""
 _TYPES = re.compile(r"[<>=|]?(b1|\?|[iu][1248]|f[248])|bool|u?int(8|16|32|64)|float(16|32|64)")
-"""Names of these types. NumPy's own parser of names is not for the network: it evaluates `(,)f4` as Python."""
-_MOST_DIMENSIONS = 8  # of an array; a batch of pictures of several cameras has 5
-_LONGEST_SIDE = 2**31  # of an array; bounded for empty arrays too, whose other sides cost no bytes
+"""Names of these types. NumPy's own parser of names is unsafe here: it evaluates `(,)f4` as Python."""
+MAX_DIMENSIONS = 8
+"""Of an array; a batch of images of several cameras has 5."""
+MAX_SIDE = 2**31
+"""Of an array; applies to empty arrays too, whose other sides cost no bytes."""
 
 
 class WireError(ValueError):
-    """A message that is no msgpack, or holds what may not travel."""
+    """Message that is no msgpack, or holds forbidden values."""
 
 
 def pack(message: Any) -> bytes:
-    """Bytes of a message of maps, lists, numbers, text and arrays."""
+    """Encode a message of maps, lists, numbers, text and arrays."""
     import msgpack
 
-    packed: bytes = msgpack.packb(message, default=_packed)
+    packed: bytes = msgpack.packb(message, default=_encode)
     return packed
 
 
 def unpack(data: bytes | str, *, limit: int) -> Any:
-    """The message that :func:`pack`, or openpi's own code, made.
+    """Decode a message of :func:`pack` or of openpi's own code.
 
     Args:
-        data: what came; text is refused.
+        data: received message; text is refused.
         limit: largest message in bytes.
 
     Raises:
-        WireError: it is too large, cut off, no msgpack, or holds anything but plain values and arrays of numbers.
+        WireError: too large, truncated, no msgpack, or anything but plain values and arrays of numbers.
     """
     import msgpack
 
@@ -53,7 +55,7 @@ def unpack(data: bytes | str, *, limit: int) -> Any:
         raise WireError(f"it has {len(data)} bytes; at most {limit} are taken")
     try:
         scan(data)
-        return msgpack.unpackb(data, object_hook=_unpacked, strict_map_key=False)
+        return msgpack.unpackb(data, object_hook=_decode, strict_map_key=False)
     except WireError:
         raise
     except ScanError as error:
@@ -62,10 +64,10 @@ def unpack(data: bytes | str, *, limit: int) -> Any:
         raise WireError(f"it is no msgpack, or is cut off ({error or type(error).__name__})") from error
 
 
-def _packed(value: Any) -> Any:
+def _encode(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         if value.dtype.kind not in _KINDS:
-            raise WireError(f"an array of type {value.dtype} cannot travel; only numbers can")
+            raise WireError(f"an array of type {value.dtype} cannot be sent; only numbers can")
         if isinstance(value, np.ndarray):
             return {
                 b"__ndarray__": True,
@@ -74,11 +76,11 @@ def _packed(value: Any) -> Any:
                 b"shape": value.shape,
             }
         return {b"__npgeneric__": True, b"data": value.item(), b"dtype": value.dtype.str}
-    raise WireError(f"a {type(value).__name__} cannot travel")
+    raise WireError(f"a {type(value).__name__} cannot be sent")
 
 
-def _unpacked(value: dict[Any, Any]) -> Any:
-    # The client of openpi sends bytes as keys; some ports of it send text.
+def _decode(value: dict[Any, Any]) -> Any:
+    # openpi's client sends keys as bytes; some ports of it send text.
     fields = {
         key.decode("utf-8", "replace") if isinstance(key, bytes) else key: item for key, item in value.items()
     }
@@ -94,21 +96,22 @@ def _number(data: Any, dtype: Any) -> Any:
     if not isinstance(data, int | float):
         raise WireError(f"a number of type {kind} is a {type(data).__name__}; it is damaged")
     try:
-        with np.errstate(over="ignore"):  # too large a number becomes infinite, which every reader refuses
+        # An overflow becomes infinite, and every reader refuses that.
+        with np.errstate(over="ignore"):
             return kind.type(data)
     except (OverflowError, ValueError) as error:
         raise WireError(f"a number of type {kind} is {data}; it does not fit") from error
 
 
 def array(data: Any, dtype: Any, shape: Any) -> np.ndarray:
-    """An array of what a message says of it. Raises `WireError` when bytes, type and shape do not fit."""
+    """Array from a message's fields. Raises `WireError` if bytes, type and shape do not fit."""
     kind = number_type(dtype)
-    if not isinstance(shape, list | tuple) or len(shape) > _MOST_DIMENSIONS:
+    if not isinstance(shape, list | tuple) or len(shape) > MAX_DIMENSIONS:
         raise WireError(
-            f"an array's shape is {str(shape)[:80]}; it must be up to {_MOST_DIMENSIONS} whole numbers"
+            f"an array's shape is {str(shape)[:80]}; it must be up to {MAX_DIMENSIONS} whole numbers"
         )
     if not all(
-        isinstance(size, int) and not isinstance(size, bool) and 0 <= size < _LONGEST_SIDE for size in shape
+        isinstance(size, int) and not isinstance(size, bool) and 0 <= size < MAX_SIDE for size in shape
     ):
         raise WireError(f"an array's shape is {str(shape)[:80]}; it must be whole numbers from 0 to 2**31")
     if not isinstance(data, bytes) or len(data) != math.prod(shape) * kind.itemsize:
@@ -118,7 +121,7 @@ def array(data: Any, dtype: Any, shape: Any) -> np.ndarray:
 
 
 def number_type(dtype: Any) -> np.dtype:
-    """A NumPy type of numbers. Raises `WireError` for any other, above all for objects, which are pickles."""
+    """NumPy type of numbers. Raises `WireError` for any other, above all for objects, which are pickles."""
     if isinstance(dtype, bytes):
         dtype = dtype.decode("ascii", "replace")
     if not isinstance(dtype, str) or not _TYPES.fullmatch(dtype):

@@ -1,19 +1,19 @@
-"""Bounds on a msgpack message, checked on its bytes before anything is decoded.
+"""Bounds of a msgpack message, checked on its bytes before decoding.
 
-A decoder makes an object per item: 30 MiB of empty maps take 114 s and gigabytes. The scan reads the type bytes alone,
-makes nothing, and stops at the first bound that is exceeded.
+A decoder creates an object per item: 30 MiB of empty maps take 114 s and gigabytes. The scan reads type bytes only,
+creates nothing, and stops at the first exceeded bound.
 """
 
 from __future__ import annotations
 
-MOST_ITEMS = 2**16
-"""Items of a message, those of all lists and maps together. A chunk of 50 steps of 32 joints as plain lists has 1,650;
-pictures and embeddings travel as bytes, one item each. As many take 0.1 s to scan and decode."""
-MOST_DEPTH = 16
-"""Lists and maps within each other. An observation has 4."""
+MAX_ITEMS = 2**16
+"""Items of all lists and maps of a message. A chunk of 50 steps of 32 joints as plain lists has 1,650; images and
+embeddings are bytes, one item each. Scanning and decoding this many takes 0.1 s."""
+MAX_DEPTH = 16
+"""Nesting of lists and maps. An observation has 4."""
 
 _FIXED = {0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCA: 4, 0xCB: 8} | {0xCC + i: 2 ** (i % 4) for i in range(8)}
-"""Type byte → bytes of the value: nil, truth values, floating point, whole numbers (msgpack specification)."""
+"""Type byte → bytes of the value: nil, booleans, floating point, integers (msgpack specification)."""
 _SIZED = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
 """Type byte → bytes of the length: bytes and text."""
 _LISTS, _MAPS = {0xDC: 2, 0xDD: 4}, {0xDE: 2, 0xDF: 4}
@@ -21,17 +21,18 @@ _LISTS, _MAPS = {0xDC: 2, 0xDD: 4}, {0xDE: 2, 0xDF: 4}
 
 
 class ScanError(ValueError):
-    """A message that must not be decoded."""
+    """Message that must not be decoded."""
 
 
 def scan(data: bytes) -> None:
-    """Check that a message is one whole value within `MOST_ITEMS` and `MOST_DEPTH`, without extensions.
+    """Check that a message is one whole value within `MAX_ITEMS` and `MAX_DEPTH`, without extensions.
 
     Raises:
-        ScanError: it is not; the message names the bound and what is wrong.
+        ScanError: the message violates a bound, which the error names.
     """
     at, size, items = 0, len(data), 1
-    left = [1]  # values that follow, per open list or map
+    # Values that follow, per open list or map.
+    left = [1]
     while left:
         if left[-1] == 0:
             left.pop()
@@ -43,17 +44,17 @@ def scan(data: bytes) -> None:
         if inner is None:
             continue
         items += inner
-        if items > MOST_ITEMS:
-            raise ScanError(f"it has more than {MOST_ITEMS} items; send numbers as arrays, not as lists")
-        if len(left) > MOST_DEPTH:
-            raise ScanError(f"its lists and maps are nested more than {MOST_DEPTH} deep")
+        if items > MAX_ITEMS:
+            raise ScanError(f"it has more than {MAX_ITEMS} items; send numbers as arrays, not as lists")
+        if len(left) > MAX_DEPTH:
+            raise ScanError(f"its lists and maps are nested more than {MAX_DEPTH} deep")
         left.append(inner)
     if at != size:
         raise ScanError(f"it is no msgpack, or is cut off: its value ends at byte {at} of {size}")
 
 
 def _step(data: bytes, at: int) -> tuple[int, int | None]:
-    """End of the value at ``at``, or beginning of its first item; items of a list or map, None for others."""
+    """End of the value at ``at``, or start of its first item; number of items of a list or map, None for others."""
     kind = data[at]
     at += 1
     if kind <= 0x7F or kind >= 0xE0:

@@ -25,7 +25,7 @@ from rlt_ros.sim.scripted_operator import ScriptedOperator
 from rlt_ros.sim.station import agibot_g1
 from rlt_ros.sim.tasks import TASKS
 from rlt_ros.sim.workcell import Start, Workcell
-from rlt_ros.vla.frozen import Perceived
+from rlt_ros.vla.frozen import VLAFeatures
 
 HORIZON = 50
 
@@ -40,9 +40,9 @@ class StraightDown:
     def __init__(self, speed: float) -> None:
         self._arm, self._speed = agibot_g1().kinematics(), speed
 
-    def perceive(
+    def encode(
         self, observations: Sequence[Observation], instruction: str, generator: torch.Generator
-    ) -> Perceived:
+    ) -> VLAFeatures:
         chunks = []
         for observation in observations:
             axis = self._arm.forward(observation.position)[:3, 2]
@@ -50,7 +50,7 @@ class StraightDown:
             step = self._arm.step_towards(observation.position, twist, damping=1e-2)
             chunks.append(np.arange(1, HORIZON + 1)[:, None] * step / self.action_space.scale)
         proprio = np.stack([o.proprio for o in observations]).astype(np.float32)
-        return Perceived(proprio[:, :7], proprio, np.stack(chunks).astype(np.float32))
+        return VLAFeatures(proprio[:, :7], proprio, np.stack(chunks).astype(np.float32))
 
 
 class ScriptedActor:

@@ -204,7 +204,7 @@ def test_states_and_chunks_are_those_of_one_process(graph: Any, robot: Robot, we
     passes = []
     for border in (0, 4):
         batch = [observation(step) for step in (range(border - 2, border + 1, 2) if border else (0,))]
-        passes.append(robot.frozen.perceive(batch, INSTRUCTION, noise))
+        passes.append(robot.frozen.encode(batch, INSTRUCTION, noise))
         robot.sees(border)
         chunk = robot.asks(1, border)
         np.testing.assert_array_equal(chunk.action, passes[-1].chunk[-1, :CHUNK])
@@ -215,7 +215,7 @@ def test_states_and_chunks_are_those_of_one_process(graph: Any, robot: Robot, we
     robot.begins(1, Phase.DONE, ending=Ending.TIMEOUT, steps=8)
     robot.sees(8)
     batch = [observation(6), observation(8)]
-    passes.append(robot.frozen.perceive(batch, INSTRUCTION, noise))
+    passes.append(robot.frozen.encode(batch, INSTRUCTION, noise))
     graph.until(lambda: len(robot.states) == 5)
     records = [read_state(message, robot.shapes) for message in robot.states]
     assert [record.state.step for record in records] == [0, 2, 4, 6, 8]
@@ -290,7 +290,7 @@ def test_an_actor_that_comes_during_a_pass_acts_in_the_chunk_of_that_pass(
     robot.meets()
     frozen = node._frozen
     assert frozen is not None
-    perceive = frozen.perceive
+    perceive = frozen.encode
 
     def slow_pass(*shown: Any) -> Any:
         robot.sends_actor(policy(robot.frozen, version=3))
@@ -299,7 +299,7 @@ def test_an_actor_that_comes_during_a_pass_acts_in_the_chunk_of_that_pass(
             time.sleep(0.001)
         return perceive(*shown)
 
-    frozen.perceive = slow_pass  # type: ignore[method-assign]
+    frozen.encode = slow_pass  # type: ignore[method-assign]
     robot.begins(1)
     robot.sees(0)
     assert robot.asks(1, 0).version == 3

@@ -127,7 +127,7 @@ BAD = {
     ),
     "no prompt": (lambda s: _with(s, " ", "params", "prompt"), "`prompt` is empty"),
     "an endless prompt": (lambda s: _with(s, "plug " * 1000, "params", "prompt"), "has 5000 characters"),
-    "an unknown prompt": (lambda s: _with(s, "xyzzy", "params", "prompt"), "no word the VLA knows"),
+    "an unknown prompt": (lambda s: _with(s, "xyzzy", "params", "prompt"), "no known word"),
     "another encoding": (lambda s: _with(s, "PNG", "params", "images", "head", "encoding"), "expected JPEG"),
     "half a picture": (
         lambda s: _with(s, jpeg(64, 64, 0)[:300], "params", "images", "head", "image_data"),

@@ -29,7 +29,7 @@ from rlt_ros.serving.vectors import read_vector
 from rlt_ros.serving.websocket import WebSocketServer
 from rlt_ros.vla.access import access_headers, read_access_token
 from rlt_ros.vla.wire import WireError, pack, unpack
-from rlt_ros.vla.wire_scan import MOST_DEPTH, MOST_ITEMS
+from rlt_ros.vla.wire_scan import MAX_DEPTH, MAX_ITEMS
 
 LIMIT = 2**26
 TOKEN = "0123456789abcdef"
@@ -85,9 +85,9 @@ def _array(**fields: Any) -> bytes:
 
 
 HOSTILE: list[bytes | str] = [
-    b"\x91" * (MOST_DEPTH + 1) + b"\x90",
+    b"\x91" * (MAX_DEPTH + 1) + b"\x90",
     b"\x81\xa1a" * 500 + b"\x90",
-    b"\xdd" + struct.pack(">I", MOST_ITEMS) + b"\x80" * MOST_ITEMS,
+    b"\xdd" + struct.pack(">I", MAX_ITEMS) + b"\x80" * MAX_ITEMS,
     b"\xdf\xff\xff\xff\xff",
     b"\xc6\xff\xff\xff\xff" + b"x",
     b"\xc9\xff\xff\xff\xff\x05" + b"x" * 100,

@@ -15,9 +15,10 @@ from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.networks import Actor
 from rlt_ros.rlt.stream import ActionChunk, ChunkRequest, Ending, EpisodeState, Phase, StateRecord
 from rlt_ros.robots.action_space import ActionSpace
+from rlt_ros.vla.chunk_server import Output
 from rlt_ros.vla.config import InferenceConfig
-from rlt_ros.vla.frozen import Perceived
-from rlt_ros.vla.inference import Inference, Output
+from rlt_ros.vla.frozen import VLAFeatures
+from rlt_ros.vla.inference import Inference
 
 PERIOD = 20_000_000  # ns
 CHUNK, HORIZON, STRIDE, JOINTS, Z = 4, 6, 2, 3, 5
@@ -37,16 +38,16 @@ class Eyes:
         self.blind = False
         self.meanwhile: Callable[[], None] | None = None  # what another thread does during a pass
 
-    def perceive(
+    def encode(
         self, observations: Sequence[Observation], instruction: str, generator: torch.Generator
-    ) -> Perceived:
+    ) -> VLAFeatures:
         self.batches.append([round(o.stamp / PERIOD) for o in observations])
         if self.meanwhile:
             self.meanwhile()
         count = len(observations)
         z = np.array([[0.0 if self.blind else o.stamp / PERIOD] * Z for o in observations], np.float32)
         proprio = np.stack([o.proprio for o in observations]).astype(np.float32)
-        return Perceived(z, proprio, torch.randn(count, HORIZON, JOINTS, generator=generator).numpy())
+        return VLAFeatures(z, proprio, torch.randn(count, HORIZON, JOINTS, generator=generator).numpy())
 
 
 class Robot:
@@ -67,7 +68,7 @@ class Robot:
 
     def episode(self, phase: Phase, number: int = 1, **fields: object) -> None:
         state = EpisodeState(number, phase, instruction="go", seed=7, **fields)  # type: ignore[arg-type]
-        self.inference.follow(state)
+        self.inference.update_episode(state)
 
     def done(self, steps: int, ending: Ending = Ending.SUCCESS, **fields: object) -> list[Output]:
         self.episode(Phase.DONE, steps=steps, ending=ending, **fields)
@@ -80,7 +81,7 @@ class Robot:
 
     def executes(self, *steps: int, episode: int = 1) -> None:
         for step in steps:
-            self.inference.executed(episode, step, step * PERIOD)
+            self.inference.add_step(episode, step, step * PERIOD)
 
     def asks(
         self,
@@ -93,7 +94,7 @@ class Robot:
     ) -> list[Output]:
         stamp = (step if at is None else at) * PERIOD
         place = None if expected is None else np.array(expected)
-        self.inference.ask(ChunkRequest(stamp, 1, step, phase, overlap, place))
+        self.inference.request(ChunkRequest(stamp, 1, step, phase, overlap, place))
         return self.inference.work()
 
     def runs(self, *, chunks: int = 2, start: int = 0, **fields: object) -> list[Output]:

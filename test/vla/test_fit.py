@@ -16,7 +16,7 @@ from torch import Tensor
 from rlt_ros.cli.main import main
 from rlt_ros.robots.profile import RobotProfile, load_profile
 from rlt_ros.vla import ObservationBatch, VLAOutput, VLASpec
-from rlt_ros.vla.fit import Finding, MisfitError, compare, require_fit, run_probe, spread_and_cosine
+from rlt_ros.vla.fit import FitResult, MisfitError, compare, require_fit, run_probe, spread_and_cosine
 from rlt_ros.vla.frozen import FrozenVLA
 
 ROBOT = "agibot_g1_geniesim"
@@ -56,16 +56,16 @@ class Altered:
         return self._vla.embed(observations)
 
 
-def _wrong(findings: list[Finding]) -> dict[str, str]:
-    return {finding.subject: finding.remedy for finding in findings if not finding.fits}
+def _wrong(results: list[FitResult]) -> dict[str, str]:
+    return {result.subject: result.remedy for result in results if not result.fits}
 
 
 def test_a_vla_and_its_robot_fit(frozen: FrozenVLA, robot: RobotProfile) -> None:
-    findings = compare(frozen.vla, robot, chunk=10)
-    findings += run_probe(frozen.vla, robot, INSTRUCTION, frozen.token)
-    assert _wrong(findings) == {}
+    results = compare(frozen.vla, robot, chunk=10)
+    results += run_probe(frozen.vla, robot, INSTRUCTION, frozen.token)
+    assert _wrong(results) == {}
     assert {"cameras", "joints", "horizon", "embeddings", "RL token", "reference"} <= {
-        f.subject for f in findings
+        f.subject for f in results
     }
     require_fit(frozen.vla, robot, chunk=10, instruction=INSTRUCTION, token=frozen.token)
 
@@ -74,8 +74,8 @@ def test_a_vla_and_its_robot_fit(frozen: FrozenVLA, robot: RobotProfile) -> None
     ("spec", "subject", "remedy"),
     [
         ({"cameras": ("head", "belly")}, "cameras", "no camera belly"),
-        ({"action_dim": 6}, "joints", "choose those that belong together"),
-        ({"proprio_dim": 7}, "proprioception", "belong together"),
+        ({"action_dim": 6}, "joints", "with the same joints"),
+        ({"proprio_dim": 7}, "proprioception", "with the same joints"),
         ({"horizon": 9}, "horizon", "lower `rlt.chunk`"),
     ],
 )
@@ -125,7 +125,7 @@ def test_a_dead_token_is_told(frozen: FrozenVLA, robot: RobotProfile) -> None:
 
 def test_actions_far_from_the_arm_are_told(frozen: FrozenVLA, robot: RobotProfile) -> None:
     chunk = torch.full((4, frozen.spec.horizon, JOINTS), 90.0)
-    assert "another unit" in _wrong(run_probe(Altered(frozen, chunk=chunk), robot, INSTRUCTION))["reference"]
+    assert "its units" in _wrong(run_probe(Altered(frozen, chunk=chunk), robot, INSTRUCTION))["reference"]
     assert (
         "weights" in _wrong(run_probe(Altered(frozen, chunk=chunk * np.nan), robot, INSTRUCTION))["reference"]
     )
@@ -137,7 +137,7 @@ def test_embeddings_of_another_shape_than_promised_are_told(frozen: FrozenVLA, r
 
 
 def test_an_instruction_that_it_cannot_read_is_told(frozen: FrozenVLA, robot: RobotProfile) -> None:
-    assert "no word the VLA knows" in _wrong(run_probe(frozen.vla, robot, "xyzzy"))["a pass"]
+    assert "no known word" in _wrong(run_probe(frozen.vla, robot, "xyzzy"))["a pass"]
 
 
 def test_the_error_is_the_table_of_what_does_not_fit(frozen: FrozenVLA, robot: RobotProfile) -> None:

@@ -39,9 +39,7 @@ def test_token_proprioception_and_chunk_have_one_row_an_observation(
     frozen: FrozenVLA, trained: Trained
 ) -> None:
     spec = trained.vla.spec
-    seen = frozen.perceive(
-        _observations(trained, 3), "reach the left target", torch.Generator().manual_seed(0)
-    )
+    seen = frozen.encode(_observations(trained, 3), "reach the left target", torch.Generator().manual_seed(0))
     assert seen.z.shape == (3, frozen.z_dim)
     assert seen.proprio.shape == (3, spec.proprio_dim)
     assert seen.chunk.shape == (3, spec.horizon, spec.action_dim)
@@ -49,8 +47,8 @@ def test_token_proprioception_and_chunk_have_one_row_an_observation(
 
 def test_a_token_does_not_depend_on_what_else_is_in_the_batch(frozen: FrozenVLA, trained: Trained) -> None:
     observations = _observations(trained, 4)
-    together = frozen.perceive(observations, "reach the left target", torch.Generator().manual_seed(0))
-    alone = frozen.perceive(observations[2:3], "reach the left target", torch.Generator().manual_seed(0))
+    together = frozen.encode(observations, "reach the left target", torch.Generator().manual_seed(0))
+    alone = frozen.encode(observations[2:3], "reach the left target", torch.Generator().manual_seed(0))
     np.testing.assert_allclose(together.z[2], alone.z[0], atol=1e-4)
 
 
@@ -61,7 +59,7 @@ def test_a_missing_camera_is_named_with_those_that_are_there(frozen: FrozenVLA, 
         whole.stamp, {c: whole.images[c] for c in CAMERAS if c != missing}, whole.position, whole.velocity
     )
     with pytest.raises(ValueError, match=f"lacks camera '{missing}'"):
-        frozen.perceive([partial], "reach the left target", torch.Generator())
+        frozen.encode([partial], "reach the left target", torch.Generator())
 
 
 def test_the_lineage_names_vla_token_and_action_scale(frozen: FrozenVLA, trained: Trained) -> None:

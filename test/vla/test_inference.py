@@ -10,13 +10,13 @@ from inference_robot import CHUNK, HORIZON, JOINTS, PERIOD, Eyes, Robot, actor, 
 from rlt_ros.perception import Observation
 from rlt_ros.rlt.stream import Ending, Phase, StateRecord
 from rlt_ros.rlt.transition import Source
-from rlt_ros.vla.frozen import Perceived
+from rlt_ros.vla.frozen import VLAFeatures
 
 
 def test_in_the_approach_the_vla_acts_and_no_state_is_made() -> None:
     robot = Robot()
     robot.episode(Phase.APPROACH)
-    robot.inference.use(actor())
+    robot.inference.accept(actor())
     robot.sees(0)
     output = robot.asks(0, Phase.APPROACH)
     (chunk,) = chunks(output)
@@ -49,7 +49,7 @@ def test_a_request_waits_for_the_picture_of_its_moment() -> None:
     robot.episode(Phase.CRITICAL)
     robot.sees(2)
     assert robot.asks(4) == []
-    assert robot.inference.waiting_for == "an observation of 0.080 s" and robot.inference.busy
+    assert robot.inference.missing_input == "an observation of 0.080 s" and robot.inference.busy
     robot.sees(4)
     assert [chunk.stamp for chunk in chunks(robot.inference.work())] == [4 * PERIOD]
     assert not robot.inference.busy
@@ -58,12 +58,12 @@ def test_a_request_waits_for_the_picture_of_its_moment() -> None:
 def test_a_request_waits_for_the_steps_before_it_and_for_its_episode() -> None:
     robot = Robot()
     robot.sees(0)
-    assert robot.asks(0) == [] and robot.inference.waiting_for == "the state of episode 1"
+    assert robot.asks(0) == [] and robot.inference.missing_input == "the state of episode 1"
     robot.episode(Phase.CRITICAL)
     assert chunks(robot.inference.work())
     robot.sees(2, 4)
     robot.executes(0, 1, 3)
-    assert robot.asks(4) == [] and robot.inference.waiting_for == "step 2"
+    assert robot.asks(4) == [] and robot.inference.missing_input == "step 2"
     robot.executes(2)
     assert states(robot.inference.work()) == [2, 4]
 
@@ -139,10 +139,10 @@ def test_a_hand_over_at_a_step_that_has_a_chunk_asks_anew() -> None:
 def test_a_token_that_is_the_same_everywhere_is_neither_acted_on_nor_stored() -> None:
     robot = Robot()
     robot.eyes.blind = True
-    robot.inference.use(actor())
+    robot.inference.accept(actor())
     output = robot.runs(chunks=6)
     assert chunks(output)[0].source is Source.ACTOR and chunks(output)[-1].source is Source.VLA
-    assert "same token" in robot.inference.fallback and max(states(output)) < 20
+    assert "same token" in robot.inference.fallback_reason and max(states(output)) < 20
 
 
 @pytest.mark.parametrize("ending", [Ending.SUCCESS, Ending.FAILURE])
@@ -254,10 +254,10 @@ def test_observations_out_of_order_are_dropped_and_counted() -> None:
 def test_what_the_vla_refuses_is_not_answered() -> None:
     robot = Robot()
 
-    def refuse(*_: object) -> Perceived:
+    def refuse(*_: object) -> VLAFeatures:
         raise ValueError("no known word")
 
-    robot.eyes.perceive = refuse  # type: ignore[method-assign]
+    robot.eyes.encode = refuse  # type: ignore[method-assign]
     assert robot.runs(chunks=1) == []
     assert robot.dropped == [("refused by the VLA", "step 0 of episode 1: no known word")]
 

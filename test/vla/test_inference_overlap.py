@@ -9,7 +9,7 @@ from inference_robot import HORIZON, JOINTS, PERIOD, Eyes, Robot, chunks, states
 
 from rlt_ros.rlt.stream import ActionChunk, Ending, Phase, StateRecord
 from rlt_ros.robots.action_space import ActionSpace
-from rlt_ros.vla.inference import Output
+from rlt_ros.vla.chunk_server import Output
 
 
 def test_where_the_arm_does_not_wait_the_chunk_comes_first_and_states_later() -> None:

@@ -23,20 +23,20 @@ from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.serving.openpi import OpenPIVLASession
 from rlt_ros.serving.websocket import WebSocketServer
 from rlt_ros.vla import VLA
+from rlt_ros.vla.adapter import AdapterConfig, ServerConfig
 from rlt_ros.vla.backends.openpi_client import OpenPIVLA
 from rlt_ros.vla.backends.remote import RemoteVLA
-from rlt_ros.vla.card import ServerCard, VLACard
 from rlt_ros.vla.errors import VLAUnavailableError
 from rlt_ros.vla.frozen import FrozenVLA
 from rlt_ros.vla.loading import load_vla
 from rlt_ros.vla.wire import pack, unpack
 
-QUICK = ServerCard(timeout=0.2, connect_timeout=2.0, retry=0.0, max_age=20.0, probe=INSTRUCTION)
+QUICK = ServerConfig(timeout=0.2, connect_timeout=2.0, retry=0.0, max_age=20.0, probe=INSTRUCTION)
 PATIENT = dataclasses.replace(QUICK, timeout=20.0)
 
 
-def _card(server: ServerCard = PATIENT) -> VLACard:
-    return VLACard(
+def _adapter(server: ServerConfig = PATIENT) -> AdapterConfig:
+    return AdapterConfig(
         joints=JOINTS,
         cameras={camera: camera for camera in CAMERAS},
         image_size=(SIDE, SIDE),
@@ -88,7 +88,7 @@ def _good(**fields: Any) -> dict[str, Any]:
 
 
 def test_a_vla_behind_a_network_is_the_vla(frozen: FrozenVLA, tmp_path: Path) -> None:
-    (tmp_path / "card.yaml").write_text(
+    (tmp_path / "adapter.yaml").write_text(
         yaml.safe_dump(
             {
                 "joints": JOINTS,
@@ -102,7 +102,7 @@ def test_a_vla_behind_a_network_is_the_vla(frozen: FrozenVLA, tmp_path: Path) ->
     )
     observations = tiny_observations()
     with serving(frozen.vla) as server:
-        remote = load_vla(f"openpi:ws://127.0.0.1:{server.port}@{tmp_path / 'card.yaml'}")
+        remote = load_vla(f"openpi:ws://127.0.0.1:{server.port}@{tmp_path / 'adapter.yaml'}")
         assert isinstance(remote, VLA)
         seen = remote.act(observations, generator=torch.Generator().manual_seed(5))
         embeddings, _ = remote.embed(observations)
@@ -118,16 +118,16 @@ def test_a_vla_behind_a_network_is_the_vla(frozen: FrozenVLA, tmp_path: Path) ->
 def test_other_weights_behind_the_same_address_are_another_vla(frozen: FrozenVLA, tmp_path: Path) -> None:
     other = write_tiny_vla(tmp_path / "other", seed=1)
     with serving(frozen.vla) as server:
-        first = OpenPIVLA.connect(f"ws://127.0.0.1:{server.port}", _card())
+        first = OpenPIVLA.connect(f"ws://127.0.0.1:{server.port}", _adapter())
     with serving(other.vla, port=server.port) as server:
-        second = OpenPIVLA.connect(f"ws://127.0.0.1:{server.port}", _card())
+        second = OpenPIVLA.connect(f"ws://127.0.0.1:{server.port}", _adapter())
     assert first.fingerprint != second.fingerprint
 
 
 def test_it_connects_again_after_the_server_was_away(frozen: FrozenVLA) -> None:
     generator = torch.Generator()
     with serving(frozen.vla) as server:
-        vla = OpenPIVLA.connect(f"ws://127.0.0.1:{server.port}", _card())
+        vla = OpenPIVLA.connect(f"ws://127.0.0.1:{server.port}", _adapter())
         before = vla.act(tiny_observations(), generator=generator.manual_seed(1))
     with pytest.raises(VLAUnavailableError, match=r"broke|no VLA server answers"):
         vla.act(tiny_observations(), generator=generator)
@@ -140,12 +140,12 @@ def test_other_weights_of_the_same_shape_are_noticed_after_a_break(frozen: Froze
     other = write_tiny_vla(tmp_path / "other", seed=1)
     generator = torch.Generator()
     with serving(frozen.vla) as server:
-        vla = OpenPIVLA.connect(f"ws://127.0.0.1:{server.port}", _card())
+        vla = OpenPIVLA.connect(f"ws://127.0.0.1:{server.port}", _adapter())
     with pytest.raises(VLAUnavailableError, match=r"broke|no VLA server answers"):
         vla.act(tiny_observations(), generator=generator)
     with serving(other.vla, port=server.port):
         for _ in range(2):
-            with pytest.raises(VLAUnavailableError, match=r"another model is served.*greets otherwise"):
+            with pytest.raises(VLAUnavailableError, match=r"another model is served.*its greeting differs"):
                 vla.act(tiny_observations(), generator=generator)
     with pytest.raises(VLAUnavailableError, match=r"broke|no VLA server answers"):
         vla.act(tiny_observations(), generator=generator)
@@ -167,7 +167,7 @@ def test_a_server_that_says_nothing_of_itself_is_known_by_its_embeddings(factor:
             raise reply
         return reply
 
-    vla = RemoteVLA(ask, _card(), who="here")
+    vla = RemoteVLA(ask, _adapter(), name="here")
     with pytest.raises(VLAUnavailableError, match="gone"):
         vla.act(tiny_observations(), generator=torch.Generator())
     if same:
@@ -180,7 +180,7 @@ def test_a_server_that_says_nothing_of_itself_is_known_by_its_embeddings(factor:
 def test_between_attempts_it_fails_at_once(frozen: FrozenVLA) -> None:
     with serving(frozen.vla) as server:
         vla = OpenPIVLA.connect(
-            f"ws://127.0.0.1:{server.port}", _card(dataclasses.replace(PATIENT, retry=3600.0))
+            f"ws://127.0.0.1:{server.port}", _adapter(dataclasses.replace(PATIENT, retry=3600.0))
         )
     for expected in ("broke", "no VLA server answers", "the next attempt is in"):
         with pytest.raises(VLAUnavailableError, match=expected):
@@ -220,7 +220,7 @@ def test_an_answer_that_cannot_be_used_is_refused_at_the_start(reply: bytes | st
         answering(lambda connection, _: connection.send(reply)) as address,
         pytest.raises(VLAUnavailableError, match=message) as caught,
     ):
-        OpenPIVLA.connect(address, _card())
+        OpenPIVLA.connect(address, _adapter())
     assert address in str(caught.value)
 
 
@@ -229,7 +229,7 @@ def test_a_server_that_stalls_is_given_up(frozen: FrozenVLA) -> None:
         answering(lambda *_: None) as address,
         pytest.raises(VLAUnavailableError, match=r"no answer within 0.2 s; the server stalls"),
     ):
-        OpenPIVLA.connect(address, _card(QUICK))
+        OpenPIVLA.connect(address, _adapter(QUICK))
 
 
 def test_an_answer_larger_than_allowed_ends_the_connection() -> None:
@@ -239,7 +239,7 @@ def test_an_answer_larger_than_allowed_ends_the_connection() -> None:
         answering(lambda connection, _: connection.send(huge)) as address,
         pytest.raises(VLAUnavailableError, match="connection broke"),
     ):
-        OpenPIVLA.connect(address, _card(small))
+        OpenPIVLA.connect(address, _adapter(small))
 
 
 def test_a_late_answer_does_not_answer_the_next_question() -> None:
@@ -257,7 +257,7 @@ def test_a_late_answer_does_not_answer_the_next_question() -> None:
         connection.send(pack(_good(actions=np.full((HORIZON, JOINTS), state[0]))))
 
     with answering(answer) as address:
-        vla = OpenPIVLA.connect(address, _card(dataclasses.replace(QUICK, timeout=1.0)))
+        vla = OpenPIVLA.connect(address, _adapter(dataclasses.replace(QUICK, timeout=1.0)))
         observations = tiny_observations()
         stalled, fine = observations.proprio.clone(), observations.proprio.clone()
         stalled[0, 0], fine[0, 0] = -1.0, 2.0
@@ -285,7 +285,7 @@ def test_half_a_handshake_is_given_up(sent: bytes) -> None:
         thread.start()
         address = f"ws://127.0.0.1:{listener.getsockname()[1]}"
         with pytest.raises(VLAUnavailableError, match="no VLA server answers"):
-            OpenPIVLA.connect(address, _card(dataclasses.replace(QUICK, connect_timeout=0.3)))
+            OpenPIVLA.connect(address, _adapter(dataclasses.replace(QUICK, connect_timeout=0.3)))
         thread.join()
         peers[0].close()
 
@@ -307,7 +307,7 @@ def test_an_answer_that_is_too_old_is_not_used() -> None:
         clock.now += delay[0]
         return _good()
 
-    vla = RemoteVLA(ask, _card(dataclasses.replace(QUICK, max_age=1.0)), who="here", clock=clock)
+    vla = RemoteVLA(ask, _adapter(dataclasses.replace(QUICK, max_age=1.0)), name="here", clock=clock)
     delay[0] = 0.9
     vla.act(tiny_observations(), generator=torch.Generator())
     delay[0] = 1.1
@@ -317,12 +317,12 @@ def test_an_answer_that_is_too_old_is_not_used() -> None:
 
 def test_another_model_behind_a_running_connection_is_noticed() -> None:
     replies = [_good(), _good(hidden_states=np.ones((6, 5), np.float32))]
-    vla = RemoteVLA(lambda *_: replies.pop(0), _card(), who="here")
+    vla = RemoteVLA(lambda *_: replies.pop(0), _adapter(), name="here")
     with pytest.raises(VLAUnavailableError, match="another model is served"):
         vla.act(tiny_observations(), generator=torch.Generator())
 
 
 def test_a_card_that_asks_for_more_steps_than_the_server_plans_is_wrong() -> None:
-    card = dataclasses.replace(_card(), horizon=HORIZON + 1)
+    adapter = dataclasses.replace(_adapter(), horizon=HORIZON + 1)
     with pytest.raises(ConfigError, match=f"`horizon` is {HORIZON + 1}, and the model plans {HORIZON} steps"):
-        RemoteVLA(lambda *_: _good(), card, who="here")
+        RemoteVLA(lambda *_: _good(), adapter, name="here")

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_pi0 import CAMERAS, CARD, CHUNK, JOINTS, PER_IMAGE, SIDE, WIDTH, write_tiny_pi0
+from tiny_pi0 import ADAPTER, CAMERAS, CHUNK, JOINTS, PER_IMAGE, SIDE, WIDTH, write_tiny_pi0
 
 pytest.importorskip("transformers", reason="needs `pip install 'rlt_ros[vla]'`")
 
 from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.rlt.storage import StorageError
 from rlt_ros.vla import VLA, ObservationBatch, ObservationError
+from rlt_ros.vla.adapter import VectorConfig, load_adapter
 from rlt_ros.vla.backends.transformers_pi0 import TransformersPI0
-from rlt_ros.vla.card import VectorCard, load_card
 from rlt_ros.vla.errors import VLALoadError
 from rlt_ros.vla.loading import load_frozen, load_vla
 
@@ -125,7 +125,7 @@ def test_the_chunk_is_the_librarys_own_sample_in_policy_units(pi0: TransformersP
     actions = pi0.model.sample_actions(state=state, noise=noise, **_library_inputs(pi0, observations))
     expected = (
         actions[..., :JOINTS] * 0.05 / 0.02
-    )  # the card's standard deviation and scale; relative actions
+    )  # the adapter's standard deviation and scale; relative actions
     torch.testing.assert_close(seen.chunk, expected, atol=2e-4, rtol=1e-3)
 
 
@@ -174,8 +174,8 @@ def test_a_picture_of_another_size_is_refused(pi0: TransformersPI0) -> None:
 def test_the_fingerprint_tells_weights_and_statistics_apart(pi0: TransformersPI0, checkpoint: Path) -> None:
     same = load_vla(f"transformers:{checkpoint}")
     assert same.fingerprint == pi0.fingerprint
-    card = load_card(checkpoint / "rlt_vla.yaml")
-    other = dataclasses.replace(card, action_scale=(0.03,) * JOINTS)
+    adapter = load_adapter(checkpoint / "rlt_vla.yaml")
+    other = dataclasses.replace(adapter, action_scale=(0.03,) * JOINTS)
     assert TransformersPI0.load(str(checkpoint), other).fingerprint != pi0.fingerprint
 
 
@@ -195,7 +195,7 @@ def _damaged(checkpoint: Path, folder: Path) -> Path:
         ("config.json", "lacks config.json"),
         ("tokenizer_config.json", "lacks tokenizer_config.json"),
         ("model.safetensors", "no weights"),
-        ("rlt_vla.yaml", "there is no card"),
+        ("rlt_vla.yaml", "there is no adapter"),
     ],
 )
 def test_a_missing_file_is_named(checkpoint: Path, tmp_path: Path, missing: str, message: str) -> None:
@@ -242,11 +242,11 @@ def test_weights_that_are_not_there_are_not_made_up(checkpoint: Path, tmp_path: 
 
 def test_a_card_for_more_elements_than_the_model_has_is_refused(checkpoint: Path) -> None:
     wide = dataclasses.replace(
-        load_card(checkpoint / "rlt_vla.yaml"),
+        load_adapter(checkpoint / "rlt_vla.yaml"),
         joints=20,
         action_scale=(0.1,) * 20,
-        state=VectorCard(),
-        actions=VectorCard(),
+        state=VectorConfig(),
+        actions=VectorConfig(),
     )
     with pytest.raises(ConfigError, match="uses 20 elements, and the model has 16"):
         TransformersPI0.load(str(checkpoint), wide)
@@ -254,10 +254,10 @@ def test_a_card_for_more_elements_than_the_model_has_is_refused(checkpoint: Path
 
 def test_a_token_is_trained_on_it_and_ten_online_updates_follow(checkpoint: Path, tmp_path: Path) -> None:
     """Stage 1 and the beginning of stage 2, on pi0 in place of the built-in VLA."""
-    from foreign_vla import learn
+    from external_vla import learn
 
     folder = _damaged(checkpoint, tmp_path / "copy")
-    (folder / "rlt_vla.yaml").write_text(json.dumps({**CARD, "image_size": [16, 16]}))
+    (folder / "rlt_vla.yaml").write_text(json.dumps({**ADAPTER, "image_size": [16, 16]}))
     result = learn(f"transformers:{folder}", tmp_path / "data", cameras=tuple(CAMERAS), joints=JOINTS)
     assert result.reconstruction_after < result.reconstruction_before
     assert result.updates == 10

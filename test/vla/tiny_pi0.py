@@ -13,7 +13,7 @@ PER_IMAGE = (SIDE // PATCH) ** 2
 CAMERAS = {"head": "base_0_rgb", "hand_right": "right_wrist_0_rgb"}
 WORDS = ("plug", "the", "charger", "into", "power", "strip", "lift", "it")
 
-CARD: dict[str, Any] = {
+ADAPTER: dict[str, Any] = {
     "joints": JOINTS,
     "cameras": CAMERAS,
     "image_size": [20, 28],
@@ -25,8 +25,8 @@ CARD: dict[str, Any] = {
 }
 
 
-def write_tiny_pi0(folder: Path, *, card: dict[str, Any] | None = None) -> Path:
-    """Write the checkpoint and its card; the same weights every time."""
+def write_tiny_pi0(folder: Path, *, adapter: dict[str, Any] | None = None) -> Path:
+    """Write the checkpoint and its adapter; the same weights every time."""
     from transformers import PI0Config, PI0ForConditionalGeneration
 
     text = {
@@ -68,7 +68,7 @@ def write_tiny_pi0(folder: Path, *, card: dict[str, Any] | None = None) -> Path:
         model = PI0ForConditionalGeneration(config)
     model.save_pretrained(folder)
     _tokenizer().save_pretrained(folder)
-    (folder / "rlt_vla.yaml").write_text(yaml.safe_dump(card or CARD, sort_keys=False))
+    (folder / "rlt_vla.yaml").write_text(yaml.safe_dump(adapter or ADAPTER, sort_keys=False))
     return folder
 
 

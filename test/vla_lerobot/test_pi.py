@@ -24,7 +24,7 @@ from tiny_pi import (
     why_not,
     write_tiny_pi,
 )
-from tiny_policy import CAMERAS, CARD, CHUNK, JOINTS, assert_nearly_the_same, observations, with_card
+from tiny_policy import ADAPTER, CAMERAS, CHUNK, JOINTS, assert_nearly_the_same, observations, with_adapter
 
 from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.vla import VLA, ObservationBatch
@@ -67,7 +67,7 @@ def _library_inputs(kind: str, batch: ObservationBatch, row: int) -> list[Any]:
         - 1
         for camera in CAMERAS
     ]
-    pictures.append(-torch.ones(1, 3, SIDE, SIDE))  # the camera that the card does not name
+    pictures.append(-torch.ones(1, 3, SIDE, SIDE))  # the camera that the adapter does not name
     there = [torch.ones(1, dtype=torch.bool)] * len(CAMERAS) + [torch.zeros(1, dtype=torch.bool)]
     state = (batch.proprio[row, :JOINTS] - MEAN) / STD
     words = batch.instructions[row].split()
@@ -127,7 +127,7 @@ def test_the_chunk_is_the_librarys_own_sample_in_policy_units(vla: LeRobotVLA, k
     noise = torch.randn(3, CHUNK, 8, generator=torch.Generator().manual_seed(7))
     with torch.no_grad():
         actions = vla.policy.model.sample_actions(*_library_inputs(kind, batch, 2), noise=noise[2:])
-    expected = actions[..., :JOINTS] * ACTION / CARD["action_scale"][0]  # relative actions
+    expected = actions[..., :JOINTS] * ACTION / ADAPTER["action_scale"][0]  # relative actions
     torch.testing.assert_close(seen.chunk[2:], expected, atol=2e-3, rtol=1e-3)
 
 
@@ -152,12 +152,12 @@ def test_embeddings_and_chunk_come_from_one_prefill(vla: LeRobotVLA, monkeypatch
 
 
 def test_in_bfloat16_it_says_nearly_the_same(vla: LeRobotVLA, checkpoint: Path, tmp_path: Path) -> None:
-    assert_nearly_the_same(vla, load_vla(with_card(checkpoint, tmp_path, dtype="bfloat16")))
+    assert_nearly_the_same(vla, load_vla(with_adapter(checkpoint, tmp_path, dtype="bfloat16")))
 
 
 def test_a_precision_that_it_does_not_have_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"`dtype` is float16; pi05? takes float32 or bfloat16"):
-        load_vla(with_card(checkpoint, tmp_path, dtype="float16"))
+        load_vla(with_adapter(checkpoint, tmp_path, dtype="float16"))
 
 
 def test_actions_that_the_policy_makes_absolute_itself_are_not_made_so_twice(
@@ -166,7 +166,7 @@ def test_actions_that_the_policy_makes_absolute_itself_are_not_made_so_twice(
     checkpoint = write_tiny_pi(kind, tmp_path / "absolute", use_relative_actions=True)
     with pytest.raises(ConfigError, match=r"`relative` is true.*say false"):
         load_vla(f"lerobot:{checkpoint}")
-    absolute = load_vla(with_card(checkpoint, tmp_path, relative=False))
+    absolute = load_vla(with_adapter(checkpoint, tmp_path, relative=False))
     generators = [torch.Generator().manual_seed(1) for _ in range(2)]
     torch.testing.assert_close(
         absolute.act(observations(), generator=generators[0]).chunk,
@@ -180,7 +180,7 @@ def test_weights_that_the_library_does_not_find_are_not_made_up(checkpoint: Path
     folder = shutil.copytree(checkpoint, tmp_path / "copy")
     (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
     with pytest.raises(
-        VLALoadError, match=r"lerobot read no weights; it wants all of them in `model\.safetensors`"
+        VLALoadError, match=r"lerobot read no weights; it put all of them in `model\.safetensors`"
     ):
         load_vla(f"lerobot:{folder}")
 
@@ -200,7 +200,7 @@ def test_weights_that_are_not_there_are_not_made_up(kind: str, checkpoint: Path,
 
 def test_a_token_is_trained_on_it_and_ten_online_updates_follow(checkpoint: Path, tmp_path: Path) -> None:
     """Stage 1 and the beginning of stage 2, on the policy in place of the built-in VLA."""
-    from foreign_vla import learn
+    from external_vla import learn
 
     result = learn(f"lerobot:{checkpoint}", tmp_path / "data", cameras=tuple(CAMERAS), joints=JOINTS)
     assert result.reconstruction_after < result.reconstruction_before

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_policy import CAMERAS, CARD, CHUNK, JOINTS, assert_nearly_the_same, observations, with_card
+from tiny_policy import ADAPTER, CAMERAS, CHUNK, JOINTS, assert_nearly_the_same, observations, with_adapter
 from tiny_smolvla import PER_IMAGE, SIDE, WIDTH, write_tiny_smolvla
 
 from rlt_ros.rlt.parameters import ConfigError
@@ -127,7 +127,7 @@ def test_embeddings_and_chunk_come_from_one_prefill(
 def test_in_half_precision_it_says_nearly_the_same(
     smolvla: LeRobotVLA, checkpoint: Path, tmp_path: Path, dtype: str
 ) -> None:
-    assert_nearly_the_same(smolvla, load_vla(with_card(checkpoint, tmp_path, dtype=dtype)))
+    assert_nearly_the_same(smolvla, load_vla(with_adapter(checkpoint, tmp_path, dtype=dtype)))
 
 
 @pytest.mark.parametrize(
@@ -174,14 +174,14 @@ def test_a_policy_of_another_kind_is_refused(
 
 def test_a_camera_that_the_policy_does_not_have_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(checkpoint, tmp_path / "copy")
-    (folder / "rlt_vla.yaml").write_text(json.dumps({**CARD, "cameras": {"head": "belly"}}))
+    (folder / "rlt_vla.yaml").write_text(json.dumps({**ADAPTER, "cameras": {"head": "belly"}}))
     with pytest.raises(ConfigError, match=r"names observation\.images\.belly"):
         load_vla(f"lerobot:{folder}")
 
 
 def test_a_token_is_trained_on_it_and_ten_online_updates_follow(checkpoint: Path, tmp_path: Path) -> None:
     """Stage 1 and the beginning of stage 2, on SmolVLA in place of the built-in VLA."""
-    from foreign_vla import learn
+    from external_vla import learn
 
     result = learn(f"lerobot:{checkpoint}", tmp_path / "data", cameras=tuple(CAMERAS), joints=JOINTS)
     assert result.reconstruction_after < result.reconstruction_before

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from tiny_policy import CARD, CHUNK, JOINTS, WORDS, features
+from tiny_policy import ADAPTER, CHUNK, JOINTS, WORDS, features
 
 KINDS = ("pi0", "pi05")
 SIDE, PATCH, WIDTH, LAYERS = 28, 14, 32, 2
 PER_IMAGE = (SIDE // PATCH) ** 2
-ABSENT = "belly"  # a camera of the policy that the card does not name
+ABSENT = "belly"  # a camera of the policy that the adapter does not name
 MEAN, STD = 0.1, 0.5  # of the state; its first and last percentiles are MEAN ± STD
 ACTION = 0.05  # standard deviation, and last percentile
 NAMES = (
@@ -84,7 +84,7 @@ def _shrunk(network: Any) -> Any:
 
 
 def write_tiny_pi(kind: str, folder: Path, **settings: Any) -> Path:
-    """Write tokenizer, checkpoint and card; the same weights every time."""
+    """Write tokenizer, checkpoint and adapter; the same weights every time."""
     from lerobot.policies.factory import get_policy_class, make_policy_config, make_pre_post_processors
 
     config = make_policy_config(
@@ -123,7 +123,7 @@ def write_tiny_pi(kind: str, folder: Path, **settings: Any) -> Path:
         )
     for part in (policy, before, after):
         part.save_pretrained(folder)
-    (folder / "rlt_vla.yaml").write_text(yaml.safe_dump(CARD, sort_keys=False))
+    (folder / "rlt_vla.yaml").write_text(yaml.safe_dump(ADAPTER, sort_keys=False))
     return folder
 
 

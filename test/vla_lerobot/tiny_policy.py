@@ -1,4 +1,4 @@
-"""What the tiny policies have in common: joints, cameras, words, the card, and observations for them."""
+"""What the tiny policies have in common: joints, cameras, words, the adapter, and observations for them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WORDS = (
     "of",
 )
 
-CARD: dict[str, Any] = {
+ADAPTER: dict[str, Any] = {
     "joints": JOINTS,
     "cameras": CAMERAS,
     "image_size": [16, 16],
@@ -41,7 +41,7 @@ CARD: dict[str, Any] = {
 
 
 def features(*others: str) -> dict[str, Any]:
-    """A policy's inputs and outputs, with cameras beside those of the card."""
+    """A policy's inputs and outputs, with cameras beside those of the adapter."""
     from lerobot.configs.types import FeatureType, PolicyFeature
 
     cameras = {
@@ -64,11 +64,11 @@ def observations(count: int = 3) -> ObservationBatch:
     return ObservationBatch(images, torch.randn(count, 2 * JOINTS, generator=random), PROMPTS[:count])
 
 
-def with_card(checkpoint: Path, folder: Path, **changes: Any) -> str:
-    """Name of the checkpoint with another card."""
-    card = folder / "card.yaml"
-    card.write_text(yaml.safe_dump({**CARD, **changes}))
-    return f"lerobot:{checkpoint}@{card}"
+def with_adapter(checkpoint: Path, folder: Path, **changes: Any) -> str:
+    """Name of the checkpoint with another adapter."""
+    adapter = folder / "adapter.yaml"
+    adapter.write_text(yaml.safe_dump({**ADAPTER, **changes}))
+    return f"lerobot:{checkpoint}@{adapter}"
 
 
 def assert_nearly_the_same(exact: VLA, rough: VLA) -> None:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import torch
 import yaml
-from tiny_policy import CARD, CHUNK, JOINTS, WORDS, features
+from tiny_policy import ADAPTER, CHUNK, JOINTS, WORDS, features
 
 SIDE, PATCH, WIDTH = 32, 8, 32
 PER_IMAGE = (SIDE // PATCH) ** 2 // 4  # the connector makes one token of 2×2
 
 
 def write_tiny_smolvla(folder: Path) -> Path:
-    """Write the language model's own files, the checkpoint and its card; the same weights every time."""
+    """Write the language model's own files, the checkpoint and its adapter; the same weights every time."""
     from lerobot.policies.factory import make_pre_post_processors
     from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
     from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
@@ -45,7 +45,7 @@ def write_tiny_smolvla(folder: Path) -> Path:
     policy.save_pretrained(folder)
     before.save_pretrained(folder)
     after.save_pretrained(folder)
-    (folder / "rlt_vla.yaml").write_text(yaml.safe_dump(CARD, sort_keys=False))
+    (folder / "rlt_vla.yaml").write_text(yaml.safe_dump(ADAPTER, sort_keys=False))
     return folder
 
 

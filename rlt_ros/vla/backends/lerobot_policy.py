@@ -1,14 +1,14 @@
 """SmolVLA, pi0 and pi0.5 of lerobot: embeddings and chunk from one prefill, with the library's own processing.
 
-The three share a build: `model.embed_prefix` puts pictures first (then words, and for SmolVLA the state), one pass
-of the language model over it fills the cache, and every step of flow matching reads that cache. That pass is a
-method that the library calls by name, so hooks of PyTorch do not see it; here the method is wrapped, and its output,
-of the last layer and after the final norm, kept at the positions of the pictures.
+The three share a structure: `model.embed_prefix` puts images first (then words, and for SmolVLA the state), one pass
+of the language model over it fills the cache, and every step of flow matching reads that cache. The library calls that
+pass by method name, which bypasses hooks of PyTorch; the method is therefore wrapped, and its output, of the last layer
+after the final norm, is kept at the positions of the images.
 
-Releases 0.4.4 (Python 3.10, 3.11) and 0.6 (3.12, 3.13) go the same way; what differs between policies and releases is
-in `_settle`.
+Releases 0.4.4 (Python 3.10, 3.11) and 0.6 (3.12, 3.13) work alike; `_configure` covers the differences between policies
+and releases.
 
-The checkpoint's own statistics normalise state and actions (`policy_preprocessor.json`); those of the card are not
+The checkpoint's statistics normalise state and actions (`policy_preprocessor.json`); those of the adapter are not
 used.
 """
 
@@ -22,49 +22,49 @@ import torch
 from torch import Tensor
 
 from rlt_ros.rlt.parameters import ConfigError
-from rlt_ros.vla.backends.foreign import ForeignVLA
+from rlt_ros.vla.adapter import AdapterConfig
+from rlt_ros.vla.backends.external import ExternalVLA
 from rlt_ros.vla.backends.weights import check_folder, choose_device, identity
-from rlt_ros.vla.card import VLACard
 from rlt_ros.vla.errors import VLALoadError
 from rlt_ros.vla.protocol import ObservationBatch, VLAOutput, check_observations
 
 POLICIES = {"smolvla": "vlm_with_expert", "pi0": "paligemma_with_expert", "pi05": "paligemma_with_expert"}
-"""Type of policy → the part of its network that runs the language model."""
+"""Type of policy → submodule that runs the language model."""
 PREPROCESSOR = "policy_preprocessor.json"
-_PICTURE = "observation.images."
+_IMAGE_PREFIX = "observation.images."
 
 
 class _PrefillDoneError(Exception):
-    """Embeddings are there, and no chunk is wanted."""
+    """Prefill is complete and no chunk is needed."""
 
 
-class LeRobotVLA(ForeignVLA):
-    """Implements `rlt_ros.vla.VLA`.
+class LeRobotVLA(ExternalVLA):
+    """Policy of lerobot. Implements `rlt_ros.vla.VLA`.
 
     Args:
-        policy: a `SmolVLAPolicy`, `PI0Policy` or `PI05Policy`; it is frozen.
-        before: its preprocessor.
-        after: its postprocessor.
-        card: how it belongs to the robot.
+        policy: a `SmolVLAPolicy`, `PI0Policy` or `PI05Policy`; frozen here.
+        before: preprocessor.
+        after: postprocessor.
+        adapter: mapping of the model's cameras and vectors to the robot.
     """
 
-    def __init__(self, policy: Any, before: Any, after: Any, card: VLACard) -> None:
-        super().__init__(card)
+    def __init__(self, policy: Any, before: Any, after: Any, adapter: AdapterConfig) -> None:
+        super().__init__(adapter)
         config = policy.config
         self._keys = {
-            camera: name if name.startswith("observation.") else _PICTURE + name
-            for camera, name in card.cameras.items()
+            camera: name if name.startswith("observation.") else _IMAGE_PREFIX + name
+            for camera, name in adapter.cameras.items()
         }
         have = list(config.image_features)
         unknown = [key for key in self._keys.values() if key not in have]
         if unknown:
-            raise ConfigError(f"the card's `cameras` names {unknown[0]}; the policy has {', '.join(have)}")
-        if card.relative and getattr(config, "use_relative_actions", False):
+            raise ConfigError(f"the adapter's `cameras` names {unknown[0]}; the policy has {', '.join(have)}")
+        if adapter.relative and getattr(config, "use_relative_actions", False):
             raise ConfigError(
-                "the card's `relative` is true, and the policy's own processing adds the state to its actions already "
-                "(`use_relative_actions`); say false"
+                "`relative` of the adapter is true, and the policy's processing already adds the state to its actions "
+                "(`use_relative_actions`); set it to false"
             )
-        self._wire(
+        self._adapt(
             steps=config.chunk_size,
             state_size=config.robot_state_feature.shape[0],
             action_size=config.action_feature.shape[0],
@@ -72,42 +72,44 @@ class LeRobotVLA(ForeignVLA):
         )
         self._config, self._before, self._after = config, before, after
         self._noise = (config.chunk_size, config.max_action_dim)
-        self._fingerprint = identity(_weights(policy, before, after), _architecture(config), card)
-        self._device = choose_device(card)
-        if not hasattr(config, "dtype"):  # others were built in the card's precision: see `_settle`
-            # SmolVLA feeds its projections float32 whatever its language model and expert compute in.
-            getattr(policy.float().model, POLICIES[config.type]).to(getattr(torch, card.dtype))
+        self._fingerprint = identity(_weights(policy, before, after), _architecture(config), adapter)
+        self._device = choose_device(adapter)
+        # The others are built in the adapter's precision, see `_configure`. SmolVLA feeds its projections float32,
+        # whatever its language model and expert compute in.
+        if not hasattr(config, "dtype"):
+            getattr(policy.float().model, POLICIES[config.type]).to(getattr(torch, adapter.dtype))
         self.policy = policy.to(self._device).requires_grad_(False).eval()
-        self._counts: list[int] = []  # tokens of each picture
+        # Tokens of each image.
+        self._counts: list[int] = []
         self._padding: Tensor | None = None
         self._prefill: Tensor | None = None
         self._only_prefill = False
         self._wrap(policy.model, getattr(policy.model, POLICIES[config.type]))
-        embeddings, _ = self._embedded(self._black())
+        embeddings, _ = self._prefill_only(self._black())
         self._spec = self._shapes(embed_dim=embeddings.shape[2], tokens=embeddings.shape[1])
 
     @classmethod
-    def load(cls, where: str, card: VLACard) -> LeRobotVLA:
+    def load(cls, location: str, adapter: AdapterConfig) -> LeRobotVLA:
         """Load a checkpoint from a folder or the hub.
 
         Raises:
-            ConfigError: the policy cannot compute in the card's precision.
+            ConfigError: the policy cannot compute in the adapter's precision.
             VLALoadError: files are missing, or it is another kind of policy.
             ModuleNotFoundError: lerobot is not installed.
         """
-        folder = Path(where).expanduser()
+        folder = Path(location).expanduser()
         local = folder.is_dir()
         if local:
-            _require_known(where, check_folder(folder, kind="lerobot", needed=(PREPROCESSOR,)))
+            _require_known(location, check_folder(folder, kind="lerobot", needed=(PREPROCESSOR,)))
         from lerobot.configs.policies import PreTrainedConfig
         from lerobot.policies.factory import get_policy_class, make_pre_post_processors
 
-        place = str(folder) if local else where
+        place = str(folder) if local else location
         try:
             config = PreTrainedConfig.from_pretrained(place)
-            _require_known(where, {"type": config.type})
-            _settle(config, card)
-            policy = _with_all_weights(get_policy_class(config.type), where, place, config)
+            _require_known(location, {"type": config.type})
+            _configure(config, adapter)
+            policy = _with_all_weights(get_policy_class(config.type), location, place, config)
             before, after = make_pre_post_processors(
                 config,
                 pretrained_path=place,
@@ -116,8 +118,8 @@ class LeRobotVLA(ForeignVLA):
         except (VLALoadError, ConfigError, ModuleNotFoundError):
             raise
         except (ImportError, OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-            raise VLALoadError(f"{where}: cannot be loaded by lerobot: {error}") from error
-        return cls(policy, before, after, card)
+            raise VLALoadError(f"{location}: cannot be loaded by lerobot: {error}") from error
+        return cls(policy, before, after, adapter)
 
     @torch.no_grad()
     def act(self, observations: ObservationBatch, *, generator: torch.Generator) -> VLAOutput:
@@ -125,17 +127,17 @@ class LeRobotVLA(ForeignVLA):
         check_observations(observations, self._spec)
         noise = torch.randn(len(observations), *self._noise, generator=generator)
         actions = self._run(observations, noise)
-        embeddings, mask = self._seen()
-        return VLAOutput(embeddings, mask, self._wiring.chunk(actions, observations.proprio))
+        embeddings, mask = self._image_embeddings()
+        return VLAOutput(embeddings, mask, self._vectors.chunk(actions, observations.proprio))
 
     @torch.no_grad()
     def embed(self, observations: ObservationBatch) -> tuple[Tensor, Tensor]:
-        """Embeddings and mask of `act` alone: the prefill, without flow matching."""
+        """Embeddings and mask of `act`: the prefill, without flow matching."""
         check_observations(observations, self._spec)
-        return self._embedded(observations)
+        return self._prefill_only(observations)
 
     @torch.no_grad()
-    def _embedded(self, observations: ObservationBatch) -> tuple[Tensor, Tensor]:
+    def _prefill_only(self, observations: ObservationBatch) -> tuple[Tensor, Tensor]:
         self._only_prefill = True
         try:
             self._run(observations, torch.zeros(len(observations), *self._noise))
@@ -143,7 +145,7 @@ class LeRobotVLA(ForeignVLA):
             pass
         finally:
             self._only_prefill = False
-        return self._seen()
+        return self._image_embeddings()
 
     def _run(self, observations: ObservationBatch, noise: Tensor) -> Tensor:
         """Actions (B, H, N) in the units of the training data."""
@@ -152,18 +154,18 @@ class LeRobotVLA(ForeignVLA):
             key: observations.images[camera].permute(0, 3, 1, 2).float() / 255
             for camera, key in self._keys.items()
         }
-        batch["observation.state"] = self._wiring.state(observations.proprio)
+        batch["observation.state"] = self._vectors.state(observations.proprio)
         batch["task"] = list(observations.instructions)
         prepared = self._before(batch)
-        there = noise.to(self._device, self.policy.model.action_in_proj.weight.dtype)
-        actions: Tensor = self._after(self.policy.predict_action_chunk(prepared, noise=there))
+        noise = noise.to(self._device, self.policy.model.action_in_proj.weight.dtype)
+        actions: Tensor = self._after(self.policy.predict_action_chunk(prepared, noise=noise))
         return actions.float().cpu()
 
     def _wrap(self, model: Any, language: Any) -> None:
-        """Note what passes through three methods of the network, and change nothing."""
+        """Record the outputs of three methods of the network, which stay unchanged."""
         forward, embed_image, embed_prefix = language.forward, language.embed_image, model.embed_prefix
 
-        def noting_forward(*arguments: Any, **named: Any) -> Any:
+        def recording_forward(*arguments: Any, **named: Any) -> Any:
             result = forward(*arguments, **named)
             outputs = result[0]
             if outputs[0] is not None and outputs[1] is None:
@@ -172,25 +174,24 @@ class LeRobotVLA(ForeignVLA):
                     raise _PrefillDoneError
             return result
 
-        def noting_image(image: Tensor) -> Tensor:
+        def recording_image(image: Tensor) -> Tensor:
             embedded: Tensor = embed_image(image)
             self._counts.append(embedded.shape[1])
             return embedded
 
-        def noting_prefix(*arguments: Any, **named: Any) -> Any:
+        def recording_prefix(*arguments: Any, **named: Any) -> Any:
             result = embed_prefix(*arguments, **named)
             self._padding = result[1]
             return result
 
-        language.forward, language.embed_image = noting_forward, noting_image
-        model.embed_prefix = noting_prefix
+        language.forward, language.embed_image = recording_forward, recording_image
+        model.embed_prefix = recording_prefix
 
-    def _seen(self) -> tuple[Tensor, Tensor]:
-        """Embeddings (B, M, D) and mask (B, M) of the cameras' pictures; black ones that the library adds are left
-        out."""
+    def _image_embeddings(self) -> tuple[Tensor, Tensor]:
+        """Embeddings (B, M, D) and mask (B, M) of the cameras' images, without black ones that the library adds."""
         assert self._prefill is not None
         assert self._padding is not None
-        # SmolVLA may put two marks before a picture and one after it.
+        # SmolVLA may put two marker tokens before an image and one after it.
         before, after = (2, 1) if getattr(self._config, "add_image_special_tokens", False) else (0, 0)
         places: list[int] = []
         start = 0
@@ -202,70 +203,73 @@ class LeRobotVLA(ForeignVLA):
         return embeddings.contiguous(), mask.bool().contiguous()
 
     def _black(self) -> ObservationBatch:
-        height, width = self._card.image_size
+        height, width = self._adapter.image_size
         images = {
-            camera: torch.zeros(1, height, width, 3, dtype=torch.uint8) for camera in self._card.cameras
+            camera: torch.zeros(1, height, width, 3, dtype=torch.uint8) for camera in self._adapter.cameras
         }
-        return ObservationBatch(images, torch.zeros(1, 2 * self._card.joints), ["do nothing"])
+        return ObservationBatch(images, torch.zeros(1, 2 * self._adapter.joints), ["do nothing"])
 
 
-def _require_known(where: str, config: Mapping[str, Any]) -> None:
+def _require_known(location: str, config: Mapping[str, Any]) -> None:
     kind = config.get("type")
     if kind in POLICIES:
         return
     if kind is None and "model_type" in config:
-        raise VLALoadError(f"{where}: is a checkpoint of transformers; name it `transformers:{where}`")
-    raise VLALoadError(f"{where}: its `type` is {kind!r}; the lerobot back end takes {', '.join(POLICIES)}")
+        raise VLALoadError(f"{location}: is a checkpoint of transformers; name it `transformers:{location}`")
+    raise VLALoadError(
+        f"{location}: its `type` is {kind!r}; the lerobot back end takes {', '.join(POLICIES)}"
+    )
 
 
-def _settle(config: Any, card: VLACard) -> None:
-    """Set what a checkpoint's configuration says of the machine it was trained on, before the network is built."""
-    config.device = str(choose_device(card))
-    # pi0 and pi0.5 have a precision of their own: with bfloat16, pictures, norms and projections stay in float32, and
-    # the network does not run when they do not.
+def _configure(config: Any, adapter: AdapterConfig) -> None:
+    """Adapt a checkpoint's configuration to this machine before the network is built."""
+    config.device = str(choose_device(adapter))
+    # pi0 and pi0.5 choose precision themselves: with bfloat16, images, norms and projections stay in float32, and the
+    # network fails otherwise.
     if hasattr(config, "dtype"):
-        if card.dtype == "float16":
-            raise ConfigError(f"the card's `dtype` is float16; {config.type} takes float32 or bfloat16")
-        config.dtype = card.dtype
+        if adapter.dtype == "float16":
+            raise ConfigError(f"the adapter's `dtype` is float16; {config.type} takes float32 or bfloat16")
+        config.dtype = adapter.dtype
     # SmolVLA would fetch its language model's weights first, to overwrite them with the checkpoint's.
     if hasattr(config, "load_vlm_weights"):
         config.load_vlm_weights = False
-    # What is compiled cannot be looked into.
+    # Methods of a compiled model cannot be wrapped.
     if hasattr(config, "compile_model"):
         config.compile_model = False
 
 
-def _with_all_weights(policy_class: Any, where: str, place: str, config: Any) -> Any:
-    """The policy of a checkpoint. The library prints what it lacks, all weights included, and goes on with random
-    numbers; here that is an error."""
-    lacking: list[list[str]] = []
+def _with_all_weights(policy_class: Any, location: str, place: str, config: Any) -> Any:
+    """Load a policy, and fail if it lacks weights. The library prints missing weights, even if all are missing, and
+    continues with random numbers.
+    """
+    missing: list[list[str]] = []
 
-    class Noting(policy_class):
+    class Checked(policy_class):
         def load_state_dict(self, *arguments: Any, **named: Any) -> Any:
             try:
                 result = super().load_state_dict(*arguments, **named)
             except RuntimeError as error:
-                lacking.append([str(error)])
+                missing.append([str(error)])
                 raise
             state = self.state_dict()
             found = {value.data_ptr() for key, value in state.items() if key not in result.missing_keys}
-            # A weight that is tied to one that is there is there, too.
-            lacking.append([key for key in result.missing_keys if state[key].data_ptr() not in found])
+            # A weight that is tied to a present one is present.
+            missing.append([key for key in result.missing_keys if state[key].data_ptr() not in found])
             return result
 
-    policy = Noting.from_pretrained(place, config=config, strict=False)
-    if not lacking:
-        raise VLALoadError(f"{where}: lerobot read no weights; it wants all of them in `model.safetensors`")
-    if lacking[0]:
+    policy = Checked.from_pretrained(place, config=config, strict=False)
+    if not missing:
+        raise VLALoadError(f"{location}: lerobot read no weights; put all of them into `model.safetensors`")
+    if missing[0]:
         raise VLALoadError(
-            f"{where}: lacks {len(lacking[0])} of the weights of {config.type}, such as {lacking[0][0]}; fetch the "
+            f"{location}: lacks {len(missing[0])} of the weights of {config.type}, such as {missing[0][0]}; fetch the "
             "whole checkpoint"
         )
     return policy
 
 
 def _weights(policy: Any, before: Any, after: Any) -> dict[str, Tensor]:
-    """Everything that numbers come from: weights, and statistics of the processors."""
+    """All tensors that outputs depend on: weights, and statistics of the processors."""
     tensors = dict(policy.state_dict())
     for name, pipeline in (("before", before), ("after", after)):
         for number, step in enumerate(pipeline.steps):
@@ -275,6 +279,6 @@ def _weights(policy: Any, before: Any, after: Any) -> dict[str, Tensor]:
 
 
 def _architecture(config: Any) -> dict[str, Any]:
-    """What the network does beside its weights; where it lies and how it was trained says nothing about that."""
+    """Settings that outputs depend on, without those of storage and training."""
     names = ("type", "chunk_size", "max_state_dim", "max_action_dim", "num_steps", "num_inference_steps")
     return {name: getattr(config, name, None) for name in names}

@@ -1,4 +1,4 @@
-"""What VLAs behind a network have in common: one question an observation, and answers that are checked before use."""
+"""VLAs behind a network: one request per observation, and answers that are checked before use."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from torch import Tensor
 
 from rlt_ros.rlt.lineage import fingerprint
 from rlt_ros.rlt.ranges import LARGEST, LARGEST_EMBEDDING, out_of_range
-from rlt_ros.vla.backends.foreign import ForeignVLA
-from rlt_ros.vla.card import VLACard
+from rlt_ros.vla.adapter import AdapterConfig
+from rlt_ros.vla.backends.external import ExternalVLA
 from rlt_ros.vla.errors import VLAUnavailableError
 from rlt_ros.vla.protocol import ObservationBatch, VLAOutput, check_observations
 
 HIDDEN_STATES, HIDDEN_MASK = "hidden_states", "hidden_mask"
-"""Keys of an answer: (M, D) final-layer embeddings of the image tokens, and (M,) which of them are no padding."""
+"""Keys of an answer: (M, D) final-layer embeddings of the image tokens, and (M,) mask, False for padding."""
 
-_SAME = 0.05
-"""Greatest distance of embeddings of the same pictures, relative to their size, that is rounding and not another model.
-Half precision on a GPU, in other batches or kernels, stays below 0.01."""
+SAME_MODEL_TOLERANCE = 0.05
+"""Relative distance of embeddings of the same images up to which they come from the same model. Rounding of half
+precision on a GPU, in other batches or kernels, stays below 0.01."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a server made of one observation.
+class ServerReply:
+    """Answer of a server to one observation.
 
     Attributes:
-        actions: (H, N) in the server's own units.
+        actions: (H, N) in the server's units.
         hidden: (M, D) embeddings.
         mask: (M,) False for padding.
     """
@@ -41,89 +41,90 @@ class Answer:
     mask: np.ndarray
 
     @classmethod
-    def of(cls, reply: Any, *, who: str) -> Answer:
-        """Check an answer.
+    def of(cls, reply: Any, *, name: str) -> ServerReply:
+        """Check an answer of the server ``name``.
 
         Raises:
-            VLAUnavailableError: actions or hidden states are missing, of a wrong form, or beyond `rlt_ros.rlt.ranges`.
+            VLAUnavailableError: actions or hidden states are missing, misshapen, or beyond `rlt_ros.rlt.ranges`.
         """
         if not isinstance(reply, Mapping) or "actions" not in reply:
-            raise VLAUnavailableError(f"{who}: its answer holds no `actions`; it is another kind of server")
+            raise VLAUnavailableError(f"{name}: its answer holds no `actions`; it is another kind of server")
         if reply.get(HIDDEN_STATES) is None:
             raise VLAUnavailableError(
-                f"{who}: its answer holds no `{HIDDEN_STATES}`, and without the VLA's embeddings there is no RL token; "
-                "serve the model with `rlt-ros serve`, or add them to the server's answer"
+                f"{name}: its answer holds no `{HIDDEN_STATES}`, and without the VLA's embeddings there is no RL "
+                "token; serve the model with `rlt-ros serve`, or add them to the server's answer"
             )
-        actions = _numbers(reply["actions"], "actions", who)
-        hidden = _numbers(reply[HIDDEN_STATES], HIDDEN_STATES, who, LARGEST_EMBEDDING)
+        actions = _numbers(reply["actions"], "actions", name)
+        hidden = _numbers(reply[HIDDEN_STATES], HIDDEN_STATES, name, LARGEST_EMBEDDING)
         if hidden.ndim == 3 and len(hidden) == 1:
             hidden = hidden[0]
         if actions.ndim == 3 and len(actions) == 1:
             actions = actions[0]
-        mask = _numbers(reply.get(HIDDEN_MASK, np.ones(hidden.shape[:1], bool)), HIDDEN_MASK, who)
+        mask = _numbers(reply.get(HIDDEN_MASK, np.ones(hidden.shape[:1], bool)), HIDDEN_MASK, name)
         mask = mask.astype(bool).reshape(-1)
         if actions.ndim != 2 or hidden.ndim != 2 or mask.shape != hidden.shape[:1] or not mask.any():
             raise VLAUnavailableError(
-                f"{who}: actions {actions.shape}, {HIDDEN_STATES} {hidden.shape} and mask {mask.shape} do not fit; "
+                f"{name}: actions {actions.shape}, {HIDDEN_STATES} {hidden.shape} and mask {mask.shape} do not fit; "
                 "expected (H, N), (M, D) and (M,), of which not all are padding"
             )
         return cls(actions, hidden, mask)
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Of actions and embeddings."""
+        """Shapes of actions and embeddings."""
         return self.actions.shape, self.hidden.shape
 
-    def resembles(self, other: Answer) -> bool:
-        """Return whether one model may have given both to one question: noise changes actions, not embeddings."""
+    def resembles(self, other: ServerReply) -> bool:
+        """True if both may be one model's answers to one request: noise changes actions, not embeddings."""
         if self.shapes != other.shapes or not np.array_equal(self.mask, other.mask):
             return False
         size = float(np.linalg.norm(other.hidden))
-        return float(np.linalg.norm(self.hidden - other.hidden)) <= _SAME * size
+        return float(np.linalg.norm(self.hidden - other.hidden)) <= SAME_MODEL_TOLERANCE * size
 
 
-class RemoteVLA(ForeignVLA):
-    """A VLA behind a question-and-answer function. Implements `rlt_ros.vla.VLA`.
+class RemoteVLA(ExternalVLA):
+    """VLA behind a request function. Implements `rlt_ros.vla.VLA`.
 
-    The first question, at start-up, shows black pictures and says what shapes the server speaks in. It is asked again
-    after every failure, before anything else: a server that was started anew may serve another model.
+    The first request, at start-up, sends black images and reads the server's shapes. It is repeated after every failure
+    before any other request, since a restarted server may serve another model.
 
     Args:
-        ask: (observation of one row, instruction, seed) → the server's answer, or VLAUnavailableError.
-        card: how the model belongs to the robot.
-        who: name and address, for messages.
-        identity: the server's word for which weights it holds; empty where it does not say.
-        greeting: what the server says of itself now, as bytes.
+        request: (observation of one row, instruction, seed) → the server's answer, or VLAUnavailableError.
+        adapter: mapping of the model's cameras and vectors to the robot.
+        name: name and address, for messages.
+        identity: the server's own identity of its weights; empty if it gives none.
+        greeting: current metadata of the server, as bytes.
         clock: steady seconds.
     """
 
     def __init__(
         self,
-        ask: Callable[[Mapping[str, np.ndarray], np.ndarray, str, int], Any],
-        card: VLACard,
+        request: Callable[[Mapping[str, np.ndarray], np.ndarray, str, int], Any],
+        adapter: AdapterConfig,
         *,
-        who: str,
+        name: str,
         identity: str = "",
         greeting: Callable[[], bytes] = bytes,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(card)
-        self._ask, self._who, self._greeting, self._clock = ask, who, greeting, clock
-        self._first, self._greeted = self._first_answer(), greeting()
-        self._doubtful = False  # whether another model may be served since the last answer
+        super().__init__(adapter)
+        self._send, self._name, self._greeting, self._clock = request, name, greeting, clock
+        self._first, self._first_greeting = self._first_answer(), greeting()
+        # Set when another model may be served since the last answer.
+        self._doubtful = False
         steps, width = self._first.actions.shape
-        self._wire(steps=steps, state_size=card.size(card.state), action_size=width, normalised=False)
+        self._adapt(steps=steps, state_size=adapter.size(adapter.state), action_size=width, normalised=False)
         tokens, embed_dim = self._first.hidden.shape
         self._spec = self._shapes(embed_dim=embed_dim, tokens=tokens)
-        # Without a word from the server the address has to do: rows of another server are never mixed in.
-        said = (card.cameras, card.action_scale, card.relative, card.state, card.actions)
-        self._fingerprint = fingerprint(f"{identity or who}{self._spec}{said}".encode())
+        # Without the server's own identity its address serves: rows of different servers are never mixed.
+        numeric = (adapter.cameras, adapter.action_scale, adapter.relative, adapter.state, adapter.actions)
+        self._fingerprint = fingerprint(f"{identity or name}{self._spec}{numeric}".encode())
 
     def act(self, observations: ObservationBatch, *, generator: torch.Generator) -> VLAOutput:
-        """See `rlt_ros.vla.VLA.act`; a server that takes no seed draws noise of its own.
+        """See `rlt_ros.vla.VLA.act`; a server without seeds draws its own noise.
 
         Raises:
-            VLAUnavailableError: no answer, one that came too late, or one of other shapes.
+            VLAUnavailableError: no answer, a late one, or one with other shapes.
         """
         check_observations(observations, self._spec)
         seeds = torch.randint(2**31, (len(observations),), generator=generator).tolist()
@@ -131,71 +132,74 @@ class RemoteVLA(ForeignVLA):
         actions = torch.stack([torch.from_numpy(answer.actions) for answer in answers])
         hidden = torch.stack([torch.from_numpy(answer.hidden) for answer in answers])
         mask = torch.stack([torch.from_numpy(answer.mask) for answer in answers])
-        return VLAOutput(hidden, mask, self._wiring.chunk(actions, observations.proprio))
+        return VLAOutput(hidden, mask, self._vectors.chunk(actions, observations.proprio))
 
     def embed(self, observations: ObservationBatch) -> tuple[Tensor, Tensor]:
-        """See `rlt_ros.vla.VLA.embed`; the server computes the chunk all the same."""
-        seen = self.act(observations, generator=torch.Generator())
-        return seen.embeddings, seen.mask
+        """See `rlt_ros.vla.VLA.embed`; the server computes the chunk as well."""
+        output = self.act(observations, generator=torch.Generator())
+        return output.embeddings, output.mask
 
-    def _answer(self, observations: ObservationBatch, row: int, seed: int) -> Answer:
-        images = {camera: observations.images[camera][row].numpy() for camera in self._card.cameras}
-        state = self._wiring.state(observations.proprio[row : row + 1])[0].numpy()
+    def _answer(self, observations: ObservationBatch, row: int, seed: int) -> ServerReply:
+        images = {camera: observations.images[camera][row].numpy() for camera in self._adapter.cameras}
+        state = self._vectors.state(observations.proprio[row : row + 1])[0].numpy()
         if self._doubtful:
-            self._recognise()
-        asked = self._clock()
-        answer = self._asked(images, state, observations.instructions[row], seed)
-        age = self._clock() - asked
-        if age > self._card.server.max_age:
+            self._verify_model()
+        requested_at = self._clock()
+        answer = self._request_reply(images, state, observations.instructions[row], seed)
+        age = self._clock() - requested_at
+        if age > self._adapter.server.max_age:
             raise VLAUnavailableError(
-                f"{self._who}: the answer came after {age:.2f} s, older than `server.max_age` "
-                f"({self._card.server.max_age:g} s), and is not used"
+                f"{self._name}: the answer came after {age:.2f} s, older than `server.max_age` "
+                f"({self._adapter.server.max_age:g} s), and is not used"
             )
         if answer.shapes != self._first.shapes:
-            raise self._another(f"it gives actions and embeddings {answer.shapes}, not {self._first.shapes}")
+            raise self._changed(f"it gives actions and embeddings {answer.shapes}, not {self._first.shapes}")
         return answer
 
-    def _recognise(self) -> None:
-        """After a failure: see that the server is what it was at the start."""
+    def _verify_model(self) -> None:
+        """Check after a failure that the server still serves the first model."""
         again = self._first_answer()
-        if self._greeting() != self._greeted:
-            raise self._another("it greets otherwise than at the start")
+        if self._greeting() != self._first_greeting:
+            raise self._changed("its greeting differs from that at the start")
         if not again.resembles(self._first):
-            raise self._another("its embeddings of black pictures are not those of the start")
+            raise self._changed("its embeddings of black pictures are not those of the start")
         self._doubtful = False
 
-    def _another(self, why: str) -> VLAUnavailableError:
+    def _changed(self, why: str) -> VLAUnavailableError:
         self._doubtful = True
         return VLAUnavailableError(
-            f"{self._who}: another model is served there now: {why}; serve the first one again, or start anew"
+            f"{self._name}: another model is served there now: {why}; serve the first one again, or restart"
         )
 
-    def _asked(self, images: Mapping[str, np.ndarray], state: np.ndarray, prompt: str, seed: int) -> Answer:
+    def _request_reply(
+        self, images: Mapping[str, np.ndarray], state: np.ndarray, prompt: str, seed: int
+    ) -> ServerReply:
         try:
-            reply = self._ask(images, state, prompt, seed)
+            reply = self._send(images, state, prompt, seed)
         except VLAUnavailableError:
             self._doubtful = True
             raise
-        return Answer.of(reply, who=self._who)
+        return ServerReply.of(reply, name=self._name)
 
-    def _first_answer(self) -> Answer:
-        card = self._card
-        height, width = card.image_size
-        images = {camera: np.zeros((height, width, 3), np.uint8) for camera in card.cameras}
-        state = np.zeros(card.size(card.state), np.float32)
-        return self._asked(images, state, card.server.probe, 0)
+    def _first_answer(self) -> ServerReply:
+        adapter = self._adapter
+        height, width = adapter.image_size
+        images = {camera: np.zeros((height, width, 3), np.uint8) for camera in adapter.cameras}
+        state = np.zeros(adapter.size(adapter.state), np.float32)
+        return self._request_reply(images, state, adapter.server.probe, 0)
 
 
-def _numbers(value: Any, name: str, who: str, largest: float = LARGEST) -> np.ndarray:
+def _numbers(value: Any, key: str, name: str, largest: float = LARGEST) -> np.ndarray:
     try:
         given = np.asarray(value)
         if given.dtype.kind not in "biuf":
             raise TypeError(f"their type is {given.dtype}")
-        with np.errstate(over="ignore"):  # a number too large for it becomes infinite, and is found below
+        # An overflow becomes infinite, and is refused below.
+        with np.errstate(over="ignore"):
             numbers = given.astype(np.float32)
     except (TypeError, ValueError, OverflowError) as error:
-        raise VLAUnavailableError(f"{who}: `{name}` of its answer are no numbers ({error})") from error
+        raise VLAUnavailableError(f"{name}: `{key}` of its answer are no numbers ({error})") from error
     wrong = out_of_range(numbers, largest) if numbers.size else "nothing"
     if wrong:
-        raise VLAUnavailableError(f"{who}: `{name}` of its answer hold {wrong}; the answer is not used")
+        raise VLAUnavailableError(f"{name}: `{key}` of its answer hold {wrong}; the answer is not used")
     return numbers

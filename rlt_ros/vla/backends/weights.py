@@ -1,4 +1,4 @@
-"""What every checkpoint is checked for before a library opens it; its identity, its device and its pictures."""
+"""Checkpoints of external VLAs: checks before a library opens them, identity, device, and image preparation."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from torch.nn import functional
 from rlt_ros.rlt.documents import read_json_object
 from rlt_ros.rlt.lineage import fingerprint
 from rlt_ros.rlt.parameters import ConfigError
-from rlt_ros.vla.card import VLACard
+from rlt_ros.vla.adapter import AdapterConfig
 from rlt_ros.vla.errors import VLALoadError
 from rlt_ros.vla.protocol import ObservationBatch
 
-_LARGEST_CONFIG = 16 * 2**20  # bytes; a config.json is a few kB
+MAX_CONFIG_BYTES = 16 * 2**20
+"""A config.json has a few kB."""
 
 
 def check_folder(folder: Path, *, kind: str, needed: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The `config.json` of a checkpoint folder that holds everything a library needs, weights as safetensors.
+    """Read the `config.json` of a checkpoint folder, and check that all files are present, weights as safetensors.
 
     Raises:
         VLALoadError: a file is missing or no JSON object, or the weights are pickled.
@@ -42,57 +43,57 @@ def check_folder(folder: Path, *, kind: str, needed: tuple[str, ...] = ()) -> di
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A JSON object. Raises `VLALoadError` when it is none."""
+    """Read a JSON object. Raises `VLALoadError` if the file holds none."""
     try:
-        if path.stat().st_size > _LARGEST_CONFIG:
-            raise ValueError("it is far too large")
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise ValueError(f"larger than {MAX_CONFIG_BYTES} bytes")
         return read_json_object(path)
     except (OSError, ValueError) as error:
         raise VLALoadError(f"{path}: cannot be read ({error}); fetch the checkpoint again") from error
 
 
-def choose_device(card: VLACard) -> torch.device:
-    """The device that a card asks for.
+def choose_device(adapter: AdapterConfig) -> torch.device:
+    """Device of an adapter's `device`.
 
     Raises:
         ConfigError: this machine does not have it.
     """
-    name = card.device
+    name = adapter.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ConfigError(f"the card's `device` is {name!r}; give auto, cpu, cuda or cuda:N") from error
+        raise ConfigError(f"the adapter's `device` is {name!r}; give auto, cpu, cuda or cuda:N") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"the card's `device` is {name}, and this machine does not have it; give auto")
+        raise ConfigError(f"the adapter's `device` is {name}, and this machine does not have it; give auto")
     return device
 
 
-def identity(weights: Mapping[str, Tensor], config: Mapping[str, Any], card: VLACard) -> str:
-    """Fingerprint of weights, architecture and of what the card says about numbers.
+def identity(weights: Mapping[str, Tensor], config: Mapping[str, Any], adapter: AdapterConfig) -> str:
+    """Fingerprint of weights, architecture and the adapter's numbers.
 
-    Device, tokens and server of the card change nothing that is learned from; neither does a folder's place.
+    Device, tokens and server of the adapter do not affect data, and neither does the folder's path.
     """
-    said = repr(
+    numeric = repr(
         (
-            card.cameras,
-            card.image_size,
-            card.action_scale,
-            card.relative,
-            card.horizon,
-            card.state,
-            card.actions,
+            adapter.cameras,
+            adapter.image_size,
+            adapter.action_scale,
+            adapter.relative,
+            adapter.horizon,
+            adapter.state,
+            adapter.actions,
         )
     )
     text = json.dumps(config, sort_keys=True, default=str)
-    return fingerprint(f"{fingerprint(weights)}{text}{said}".encode())
+    return fingerprint(f"{fingerprint(weights)}{text}{numeric}".encode())
 
 
-def pictures(observations: ObservationBatch, cameras: Mapping[str, str], size: tuple[int, int]) -> Tensor:
-    """(B, cameras, 3, h, w) float32 in 0 to 1: pictures of the robot's cameras, fitted into ``size`` as openpi does.
+def fit_images(observations: ObservationBatch, cameras: Mapping[str, str], size: tuple[int, int]) -> Tensor:
+    """(B, cameras, 3, h, w) float32 in 0 to 1: images of the robot's cameras, fitted into ``size`` as openpi does.
 
-    Proportions are kept, and what remains beside the picture is black, equally on both sides.
+    Proportions are kept; the rest is black, equally on both sides.
     """
     whole = torch.stack([observations.images[camera] for camera in cameras], dim=1)
     batch, count = whole.shape[:2]

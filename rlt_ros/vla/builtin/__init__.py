@@ -1,4 +1,4 @@
-"""A real, small vision-language-action model that trains on two CPU cores."""
+"""Small vision-language-action model that trains on two CPU cores."""
 
 from __future__ import annotations
 

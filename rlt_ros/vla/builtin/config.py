@@ -1,4 +1,4 @@
-"""Size of the built-in VLA, and how it is trained. Values without another source were measured here."""
+"""Architecture and training settings of the built-in VLA. Values without another source were measured here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rlt_ros.rlt.parameters import check, parameter
 
 STEM_STRIDE = 16
-"""Four convolutions of stride 2 stand between an image and its grid of tokens."""
+"""Pixels per token and side: four convolutions of stride 2."""
 
 
 @dataclass(frozen=True)
@@ -44,20 +44,22 @@ class VLAConfig:
 
 @dataclass(frozen=True)
 class VLATrainingConfig:
-    """How the built-in VLA imitates demonstrations."""
+    """Imitation of demonstrations by the built-in VLA."""
 
     steps: int = parameter(1600, help="optimiser steps", low=1)
-    batch: int = parameter(96, help="observations a step", low=1)
+    batch: int = parameter(96, help="observations per step", low=1)
     learning_rate: float = parameter(
         1e-3, help="peak learning rate of AdamW, cosine decay to 2 %", low=1e-7, high=1.0
     )
     warmup: int = parameter(200, help="steps of linear warm-up", low=0)
     weight_decay: float = parameter(0.02, help="AdamW weight decay of matrices", low=0.0, high=1.0)
     gradient_clip: float = parameter(1.0, help="largest gradient norm", low=1e-6)
-    ema: float = parameter(0.998, help="decay of the averaged weights that are kept", low=0.0, high=0.99999)
+    ema: float = parameter(
+        0.998, help="decay of the averaged weights, which are saved", low=0.0, high=0.99999
+    )
     flow_samples: int = parameter(
         4,
-        help="noise levels trained for each observation; the prefix is computed once for all",
+        help="noise levels per observation; they share one pass of the prefix",
         low=1,
         high=64,
     )
@@ -68,7 +70,7 @@ class VLATrainingConfig:
     )
     proprio_dropout: float = parameter(
         0.3,
-        help="share of observations without proprioception, so that the images are not ignored",
+        help="share of observations without proprioception, which forces the use of images",
         low=0.0,
         high=1.0,
     )
@@ -78,14 +80,14 @@ class VLATrainingConfig:
     )
     photometric: float = parameter(
         0.25,
-        help="spread of random colour mixtures and offsets; never a shift, since position is the signal",
+        help="spread of random colour mixtures and offsets; without shifts, since position is the signal",
         low=0.0,
         high=1.0,
     )
     compute: str = parameter(
         "auto",
-        help="type of the matrix products in training; weights stay float32. `auto` takes bfloat16 where the processor "
-        "multiplies it faster: elsewhere it is twelve times as slow",
+        help="type of the matrix products in training; weights stay float32. `auto` takes bfloat16 if the processor "
+        "multiplies it faster: on others it is twelve times as slow",
         choices=("auto", "float32", "bfloat16"),
     )
     checkpoint_every: int = parameter(100, help="steps between resumable checkpoints", low=1)

@@ -1,7 +1,7 @@
 """Flow-matching action head: noise becomes an action chunk in a few Euler steps.
 
-The chunk is read as tokens of a few control steps each. They attend to each other and to the tokens of the
-prefix, whose keys and values are computed once and serve every Euler step and every noise sample.
+A token represents a few control steps of the chunk. Tokens attend to each other and to those of the prefix, whose keys
+and values are computed once and serve every Euler step and every noise sample.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class FlowHead(nn.Module):
     """Velocity field of the straight path ``x_τ = (1 − τ) · noise + τ · chunk``, given the prefix."""
 
     def __init__(self, config: VLAConfig, action_dim: int) -> None:
-        """A head for chunks (H, ``action_dim``)."""
+        """Create a head for chunks (H, ``action_dim``)."""
         super().__init__()
         self.shape = (config.horizon, action_dim)
         self.steps = config.flow_steps
@@ -40,13 +40,11 @@ class FlowHead(nn.Module):
         nn.init.zeros_(self.write.bias)
 
     def memorise(self, prefix: Tensor) -> Memory:
-        """Keys and values of every layer for a prefix (B, N, width)."""
+        """Compute keys and values of every layer for a prefix (B, N, width)."""
         return [block.memorise(prefix) for block in self.blocks]  # type: ignore[operator]
 
     def velocity(self, noisy: Tensor, time: Tensor, memory: Memory, mask: Tensor) -> Tensor:
-        """Velocity (S·B, H, A) at ``noisy`` (S·B, H, A) and ``time`` (S·B,) in [0, 1]; S samples share a
-        prefix.
-        """
+        """Velocity (S·B, H, A) at ``noisy`` (S·B, H, A) and ``time`` (S·B,) in [0, 1]; S samples share a prefix."""
         x = self.read(noisy.unflatten(1, (-1, self._patch)).flatten(2)) + self.place
         x = x + self.time(_waves(time))[:, None]
         attended = None if bool(mask.all()) else mask[:, None, None]
@@ -57,7 +55,7 @@ class FlowHead(nn.Module):
     def loss(
         self, chunk: Tensor, prefix: Tensor, mask: Tensor, samples: int, generator: torch.Generator
     ) -> Tensor:
-        """Mean squared error of the velocity over ``samples`` noise levels a chunk (B, H, A, normalised)."""
+        """Mean squared error of the velocity over ``samples`` noise levels per chunk (B, H, A, normalised)."""
         chunks = chunk.repeat(samples, 1, 1)
         noise = torch.randn(chunks.shape, generator=generator).to(chunk)
         time = torch.rand(chunks.shape[0], generator=generator).to(chunk)
@@ -66,7 +64,7 @@ class FlowHead(nn.Module):
         return (predicted.float() - (chunks - noise)).square().mean()
 
     def sample(self, noise: Tensor, prefix: Tensor, mask: Tensor) -> Tensor:
-        """Chunk (B, H, A, normalised) that the flow carries ``noise`` to, by Euler steps."""
+        """Chunk (B, H, A, normalised) at the end of the flow from ``noise``, by Euler steps."""
         memory, x = self.memorise(prefix), noise
         for step in range(self.steps):
             time = x.new_full((x.shape[0],), step / self.steps)

@@ -1,8 +1,8 @@
 """Network of the built-in VLA: images, instruction and proprioception in one transformer.
 
-A camera image passes four overlapping convolutions and becomes a grid of tokens. Convolutions rather than
-one linear map a patch, because an edge that moves by a third of a pixel must change the token smoothly:
-that is where the sub-millimetre position of a socket comes from.
+A camera image passes four overlapping convolutions and becomes a grid of tokens. Convolutions replace one linear map
+per patch because a token must change smoothly when an edge moves by a third of a pixel: the sub-millimetre position of
+a socket comes from there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class ConvStem(nn.Module):
     """Image (B, 3, h, w) → tokens (B, h/16 · w/16, width), row by row."""
 
     def __init__(self, channels: int, width: int) -> None:
-        """``channels`` after the first convolution; they double until the third."""
+        """Create the stem with ``channels`` after the first convolution; they double until the third."""
         super().__init__()
         sizes = (3, channels, 2 * channels, 4 * channels)
         self.down = nn.ModuleList(
@@ -35,7 +35,7 @@ class ConvStem(nn.Module):
                 nn.init.kaiming_normal_(parameter, nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
-        """Tokens of a batch of images that `standardise` has prepared."""
+        """Tokens of a batch of images after `standardise`."""
         features = F.relu_(self.down[0](images))
         for down, refine in zip(self.down[1:], self.refine, strict=True):
             features = F.relu_(down(features))
@@ -44,11 +44,11 @@ class ConvStem(nn.Module):
 
 
 class Prefix(nn.Module):
-    """Everything that is computed once an observation: tokens of images, words and proprioception.
+    """Tokens of images, words and proprioception, computed once per observation.
 
-    Proprioception, the last token, looks at all others and is looked at by the action head alone, as in π0,
-    where the state enters after images and text. Image tokens that see it learn by heart which
-    demonstration they are in and where that one ended, instead of looking.
+    Proprioception, the last token, attends to all others, and only the action head attends to it, as in π0, where the
+    state enters after images and text. Image tokens that attend to it memorise demonstrations instead of using the
+    image.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Prefix(nn.Module):
         vocabulary_size: int,
         max_words: int,
     ) -> None:
-        """Raises ``ValueError`` when the image size is not a multiple of the stem's stride."""
+        """Raise ``ValueError`` if the image size is not a multiple of the stem's stride."""
         super().__init__()
         if image_size[0] % STEM_STRIDE or image_size[1] % STEM_STRIDE:
             raise ValueError(f"image size {image_size} must be a multiple of {STEM_STRIDE}")
@@ -90,18 +90,19 @@ class Prefix(nn.Module):
             images: (B, cameras, 3, h, w), standardised.
             words: (B, L) int64. words_mask: (B, L) bool.
             proprio: (B, P) normalised.
-            proprio_known: (B,) bool; where False a learned "unknown" token stands in.
+            proprio_known: (B,) bool; False selects a learned "unknown" token.
 
         Returns:
             (B, N, width) and the mask (B, N) bool of tokens that are not padding.
         """
         batch = images.shape[0]
-        seen = self.stem(images.flatten(0, 1)).reshape(batch, self.image_tokens, -1) + self.place
-        read = self.words(words) + self.word_place[: words.shape[1]]
-        felt = self.proprio(proprio)
+        image_tokens = self.stem(images.flatten(0, 1)).reshape(batch, self.image_tokens, -1) + self.place
+        word_tokens = self.words(words) + self.word_place[: words.shape[1]]
+        proprio_token = self.proprio(proprio)
         if proprio_known is not None:
-            felt = torch.where(proprio_known[:, None], felt, self.no_proprio.to(felt.dtype))
-        x = torch.cat([seen, read, felt[:, None]], dim=1)
+            unknown = self.no_proprio.to(proprio_token.dtype)
+            proprio_token = torch.where(proprio_known[:, None], proprio_token, unknown)
+        x = torch.cat([image_tokens, word_tokens, proprio_token[:, None]], dim=1)
         mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
         mask[:, self.image_tokens : self.image_tokens + words.shape[1]] = words_mask
         attended = mask[:, None, None].repeat(1, 1, x.shape[1], 1)
@@ -112,11 +113,12 @@ class Prefix(nn.Module):
 
 
 def standardise(images: Tensor) -> Tensor:
-    """Images (B, h, w, 3) uint8 → (B, 3, h, w) float32, zero mean and unit deviation an image and channel.
+    """Images (B, h, w, 3) uint8 → (B, 3, h, w) float32, zero mean and unit deviation per image and channel.
 
-    Brightness, contrast and tint of the light vanish here instead of having to be learnt away.
+    This removes brightness, contrast and tint of the light, so that they need not be learned.
     """
-    x = images.permute(0, 3, 1, 2).float()  # channels stay last in memory, as convolutions like it
+    # Channels stay last in memory, the fastest layout for convolutions.
+    x = images.permute(0, 3, 1, 2).float()
     deviation, mean = torch.std_mean(x, dim=(2, 3), keepdim=True)
-    # 4 grey levels: a blank image stays blank instead of becoming amplified noise
+    # 4 grey levels: a blank image stays blank instead of becoming amplified noise.
     return x.sub_(mean).div_(deviation + 4.0)

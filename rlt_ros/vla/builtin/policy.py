@@ -1,4 +1,4 @@
-"""The built-in VLA: network, words and statistics together, behind the protocol of `rlt_ros.vla.protocol`."""
+"""Built-in VLA: network, vocabulary and statistics behind the protocol of `rlt_ros.vla.protocol`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WEIGHTS, _STATISTICS = "weights.", "statistics."
 
 @dataclasses.dataclass(frozen=True)
 class Blueprint:
-    """Everything but numbers that is needed to build the network again."""
+    """Architecture, shapes and vocabulary: all that is needed to build the network, except its weights."""
 
     config: VLAConfig
     spec: VLASpec
@@ -43,15 +43,13 @@ class Blueprint:
         action_dim: int,
         vocabulary: Vocabulary,
     ) -> Blueprint:
-        """Blueprint for a robot and its cameras; proprioception is position and velocity of the
-        ``action_dim`` joints.
-        """
+        """Blueprint for a robot and its cameras; proprioception is position and velocity of ``action_dim`` joints."""
         tokens = len(cameras) * (image_size[0] // STEM_STRIDE) * (image_size[1] // STEM_STRIDE)
         spec = VLASpec(cameras, image_size, 2 * action_dim, action_dim, config.horizon, config.width, tokens)
         return cls(config, spec, vocabulary)
 
     def to_json(self) -> str:
-        """Text for a file's metadata."""
+        """JSON text for a file's metadata."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
     @classmethod
@@ -61,10 +59,10 @@ class Blueprint:
 
 
 class Network(nn.Module):
-    """All trained parts: prefix, action head, and the goal read-out that training uses."""
+    """All trained parts: prefix, action head, and the goal read-out of training."""
 
     def __init__(self, blueprint: Blueprint) -> None:
-        """Random weights from torch's global generator."""
+        """Initialise weights from torch's global generator."""
         super().__init__()
         spec, words = blueprint.spec, blueprint.vocabulary
         self.prefix = Prefix(
@@ -80,12 +78,10 @@ class Network(nn.Module):
 
 
 class BuiltinVLA:
-    """A small real VLA. Implements `rlt_ros.vla.VLA`; made by training or by `load`."""
+    """Small VLA, created by training or by `load`. Implements `rlt_ros.vla.VLA`."""
 
     def __init__(self, blueprint: Blueprint, statistics: Statistics, weights: Mapping[str, Tensor]) -> None:
-        """Freeze ``weights``, rounded to the half precision in which they are stored, so that saving
-        changes nothing.
-        """
+        """Freeze ``weights``, rounded to half precision as in the file, so that saving changes nothing."""
         self.blueprint = blueprint
         self.statistics = statistics
         self._stored = {name: value.detach().half().clone() for name, value in weights.items()}
@@ -96,12 +92,12 @@ class BuiltinVLA:
 
     @property
     def spec(self) -> VLASpec:
-        """Shapes of its inputs and outputs."""
+        """Shapes of inputs and outputs."""
         return self.blueprint.spec
 
     @property
     def fingerprint(self) -> str:
-        """Identity of weights, statistics, words and architecture."""
+        """Identity of weights, statistics, vocabulary and architecture."""
         return self._fingerprint
 
     @property
@@ -120,7 +116,7 @@ class BuiltinVLA:
 
     @torch.no_grad()
     def embed(self, observations: ObservationBatch) -> tuple[Tensor, Tensor]:
-        """Embeddings and mask of `act` alone: the same prefix, without the action head."""
+        """Embeddings and mask of `act`: the same prefix, without the action head."""
         prefix, mask = self._prefix(observations)
         return prefix[:, : self.spec.tokens].contiguous(), mask[:, : self.spec.tokens]
 
@@ -131,11 +127,13 @@ class BuiltinVLA:
 
     @classmethod
     def load(cls, path: Path) -> BuiltinVLA:
-        """Read what `save` wrote. Raises `rlt_ros.rlt.storage.StorageError` for a damaged or foreign file."""
+        """Read a file of `save`. Raises `rlt_ros.rlt.storage.StorageError` for a damaged or foreign file."""
         tensors, metadata = load_tensors(path, kind=KIND)
         blueprint = Blueprint.from_json(metadata["blueprint"], origin=str(path))
         return cls(
-            blueprint, Statistics.from_tensors(_below(tensors, _STATISTICS)), _below(tensors, _WEIGHTS)
+            blueprint,
+            Statistics.from_tensors(_with_prefix(tensors, _STATISTICS)),
+            _with_prefix(tensors, _WEIGHTS),
         )
 
     def _prefix(self, observations: ObservationBatch) -> tuple[Tensor, Tensor]:
@@ -158,5 +156,5 @@ def stack_images(observations: ObservationBatch, cameras: tuple[str, ...]) -> Te
     return standardise(stacked.flatten(0, 1)).unflatten(0, (-1, len(cameras)))
 
 
-def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

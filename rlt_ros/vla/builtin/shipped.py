@@ -1,4 +1,4 @@
-"""VLA and RL token from a weights folder (`rlt_ros.vla.weights`), each checked against the folder's index."""
+"""Loading of VLA and RL token from a weights folder (`rlt_ros.vla.weights`)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from rlt_ros.vla.weights import INDEX, VLA_FILE, checksum, read_index, token_fil
 
 
 def load_builtin(task: str, folder: Path) -> tuple[BuiltinVLA, Readout]:
-    """VLA and token of a task from a weights folder, each checked against the index.
+    """Load VLA and token of a task from a weights folder, each checked against the index.
 
-    Raises `StorageError` when a file is missing, is not the one that the index lists, or the folder lacks
-    the task; and `rlt_ros.rlt.lineage.LineageError` when the token was made for another VLA.
+    Raises:
+        StorageError: a file is missing or differs from the index, or the folder lacks the task.
+        LineageError: the token was made for another VLA.
     """
     checksums = read_index(folder)["files"]
     for name in (VLA_FILE, token_file(task)):

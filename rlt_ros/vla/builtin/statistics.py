@@ -1,8 +1,7 @@
-"""Normalisation of the built-in VLA, taken from recorded observations and kept with the weights.
+"""Normalisation of the built-in VLA, from recorded observations; stored with the weights.
 
-Actions in policy units are ``(joint target - observed position) / action_scale``. Inside the model a chunk
-is normalised once more, per step and dimension, so that early steps, which move little, weigh as much as
-late ones.
+Actions in policy units are ``(joint target - observed position) / action_scale``. Inside the model a chunk is
+normalised again, per step and dimension, so that early steps, which move little, weigh as much as late ones.
 """
 
 from __future__ import annotations
@@ -14,8 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_SCALE_FLOOR_RAD = 1e-3  # a joint that the task hardly moves must not turn encoder noise into large actions
-_CHUNK_FLOOR = 0.02  # in policy units: early steps of a slow joint
+_SCALE_FLOOR_RAD = 1e-3
+"""Least action scale: a joint that the task hardly moves must not turn encoder noise into large actions."""
+_CHUNK_FLOOR = 0.02
+"""Least deviation of a chunk element, policy units; reached by early steps of a slow joint."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,11 @@ class Statistics:
         return cls(**{field.name: tensors[field.name] for field in fields(cls)})
 
     def tensors(self) -> dict[str, Tensor]:
-        """All members by name."""
+        """All fields by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def normalise_chunk(self, actions: Tensor) -> Tensor:
-        """Policy units (..., H, A) → what the flow head predicts."""
+        """Policy units (..., H, A) → normalised units of the flow head."""
         return (actions - self.chunk_mean) / self.chunk_std
 
     def denormalise_chunk(self, normalised: Tensor) -> Tensor:
@@ -77,8 +78,8 @@ class Statistics:
     def compress_goal(self, displacement: Tensor) -> Tensor:
         """Displacement to a goal (..., A) rad → asinh of policy units.
 
-        Linear for small displacements and logarithmic for large ones: a millimetre counts near the goal and
-        not on the way.
+        Linear for small displacements and logarithmic for large ones: a millimetre matters near the goal and not far
+        from it.
         """
         return torch.asinh(displacement / self.action_scale)
 

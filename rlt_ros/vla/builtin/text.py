@@ -1,8 +1,8 @@
 """Instruction text as word tokens.
 
-The vocabulary is the words of the training instructions. A word outside it becomes the unknown token, which
-training has seen too (word dropout), so that a paraphrase still works when enough of its words are known.
-An instruction without a single known word says nothing to the model and is refused.
+The vocabulary is the words of the training instructions. Any other word becomes the unknown token, which training has
+used too (word dropout), so that a paraphrase works if enough of its words are known. An instruction without a known
+word is refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SPECIAL = 2
 
 
 class InstructionError(ValueError):
-    """An instruction that the model cannot read."""
+    """Instruction without a known word."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Vocabulary:
             row = [numbers.get(word, UNKNOWN) for word in split_words(text)[: self.max_words]]
             if all(token == UNKNOWN for token in row):
                 raise InstructionError(
-                    f"instruction {text!r} has no word the VLA knows; it knows: {', '.join(self.words)}"
+                    f"instruction {text!r} has no known word; the VLA knows: {', '.join(self.words)}"
                 )
             rows.append(row)
         length = max(len(row) for row in rows)

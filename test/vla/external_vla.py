@@ -103,7 +103,7 @@ def _windows(frozen: FrozenVLA, shapes: Shapes, demo: Demonstration, number: int
         for row, step in enumerate(demo.image_steps)
     ]
     steps = [int(step) for step in demo.image_steps]
-    seen = frozen.perceive(observations, INSTRUCTIONS[TASK], torch.Generator().manual_seed(number))
+    seen = frozen.encode(observations, INSTRUCTIONS[TASK], torch.Generator().manual_seed(number))
     states = {state.step: state for state in seen.states(steps, observations, RLT.chunk)}
     windows: list[Window] = []
     for step in range(demo.steps):
