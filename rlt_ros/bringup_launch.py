@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shlex
@@ -70,7 +71,20 @@ def _start(context: LaunchContext, mode: str) -> list[Any]:
     values = {one.name: LaunchConfiguration(one.name).perform(context) for one in describe(Arguments)}
     arguments = with_run(mode, from_text(values, origin=f"{mode}.launch.py"))
     check_arguments(mode, arguments)
-    return _Graph(mode, arguments).actions()
+    return _Graph(mode, arguments, _unclaimed(mode, graph(mode, arguments, ros=True))).actions()
+
+
+def _unclaimed(mode: str, specs: list[NodeSpec]) -> list[NodeSpec]:
+    """The nodes to start; raises where another graph is in the domain.
+
+    Each node checks that too, but only once it has loaded its libraries. Where the system's Python lacks what this
+    check needs, theirs is the only one.
+    """
+    with contextlib.suppress(ImportError):
+        from rlt_ros.nodes.company import join_domain
+
+        return join_domain(specs, watches=mode == "monitor")
+    return specs
 
 
 class _Graph:
@@ -79,11 +93,11 @@ class _Graph:
     Args:
         mode: of `rlt_ros.bringup.MODES`.
         arguments: of the launch, checked.
+        specs: nodes to start.
     """
 
-    def __init__(self, mode: str, arguments: Arguments) -> None:
-        self._mode, self._arguments = mode, arguments
-        self._specs = graph(mode, arguments, ros=True)
+    def __init__(self, mode: str, arguments: Arguments, specs: list[NodeSpec]) -> None:
+        self._mode, self._arguments, self._specs = mode, arguments, specs
         self._unfinished = {spec.label for spec in self._specs if spec.ends_graph}
         self._running: dict[str, Node] = {}
         self._left = {spec.label for spec in self._specs if not spec.keys}  # run, or start again soon

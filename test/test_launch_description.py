@@ -32,7 +32,7 @@ LAUNCH = {
 PROGRAM = """
 import sys
 from rlt_ros import bringup_launch
-from rlt_ros.bringup import MODES, Arguments
+from rlt_ros.bringup import MODES, Arguments, graph
 from rlt_ros.preflight import check_arguments
 
 mode, out = sys.argv[1:]
@@ -41,27 +41,29 @@ values = {"bag": out} if mode == "offline" else {}
 arguments = Arguments(out=out, rviz=True, teleop="joy", **values)
 if mode != "deploy":
     check_arguments(mode, arguments)
-assert bringup_launch._Graph(mode, arguments).actions()
+specs = bringup_launch._unclaimed(mode, graph(mode, arguments, ros=True))
+assert bringup_launch._Graph(mode, arguments, specs).actions()
 """
 
 
 ENDS = """
 import sys
 from rlt_ros.bringup_launch import LaunchError, _Graph
-from rlt_ros.bringup import Arguments
+from rlt_ros.bringup import Arguments, graph
 
-first, *others = (
-    _Graph("monitor", Arguments(out=sys.argv[2], rviz=rviz, namespace=namespace))
+runs = (
+    Arguments(out=sys.argv[2], rviz=rviz, namespace=namespace)
     for rviz, namespace in ((False, ""), (True, ""), (False, "left,right"))
 )
-for graph in (first, *others):
-    graph.actions()
-for graph in others:
-    assert graph._after(graph._specs[0], 2), "the other process goes on"
+first, *others = (_Graph("monitor", one, graph("monitor", one, ros=True)) for one in runs)
+for one in (first, *others):
+    one.actions()
+for one in others:
+    assert one._after(one._specs[0], 2), "the other process goes on"
 assert others[1]._after(others[1]._specs[1], 1), "it starts again"
-for graph in (first, others[1]):
+for one in (first, others[1]):
     try:
-        graph._after(graph._specs[-1], 2)
+        one._after(one._specs[-1], 2)
     except LaunchError as error:
         assert "nothing is left to run" in str(error)
     else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 import shutil
 import sys
 import time
@@ -20,7 +19,6 @@ from rlt_ros.bringup import (
     as_text,
     from_text,
     graph,
-    simulates,
     stop_order,
     with_run,
 )
@@ -31,7 +29,7 @@ from rlt_ros.preflight import WRITING_MODES, check_arguments
 from rlt_ros.rlt.parameters import ConfigError, describe
 from rlt_ros.rlt.run_folder import REPORT_FILE, finished_summary
 from rlt_ros.rlt.stopwatch import Stopwatch
-from rlt_ros.run_id import local_discovery, note_run
+from rlt_ros.run_id import note_run
 from rlt_ros.run_lock import RunLock
 
 if TYPE_CHECKING:
@@ -115,7 +113,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         return {"mode": args.mode, "nodes": [dataclasses.asdict(spec) for spec in specs]}
     commands = {spec.label: command(spec) for spec in specs}
     if args.mode not in WRITING_MODES:
-        specs = _join_domain(specs, watches=args.mode == "monitor")
+        from rlt_ros.nodes.company import (
+            join_domain,
+        )  # not before: it loads the middleware, and help must be quick
+
+        specs = join_domain(specs, watches=args.mode == "monitor")
         return _run_nodes(args.mode, arguments, specs, commands)
     with raise_on_request():
         try:
@@ -132,7 +134,9 @@ def _run_in_folder(
     reports = mode == "train" and has_report(arguments)
     trained = reports and is_trained(arguments)
     if not trained:
-        _join_domain(specs)
+        from rlt_ros.nodes.company import join_domain
+
+        join_domain(specs)
     result: dict[str, Any] = {"mode": mode, "nodes": {}}
     lock = RunLock(folder)
     try:
@@ -252,48 +256,6 @@ def command(spec: NodeSpec) -> list[str]:
             "source it, or leave this out"
         )
     return [*start, *spec.command_line()]
-
-
-def _join_domain(specs: Sequence[NodeSpec], *, watches: bool = False) -> list[NodeSpec]:
-    """Check for other graphs, in one process and before the nodes import anything.
-
-    Args:
-        specs: nodes that are to be started.
-        watches: they are views of a graph that runs; those that it has already are left out, unless nothing is left.
-
-    Returns:
-        The nodes to start.
-
-    Raises:
-        ConfigError: another graph is there.
-    """
-    if simulates(specs):
-        os.environ.update(local_discovery(os.environ))
-    from rlt_ros.middleware import init, ok, try_shutdown
-
-    init(args=[])
-    try:
-        left = _unclaimed(specs, watches=watches)
-        if not ok():
-            raise KeyboardInterrupt  # SIGTERM, which the middleware takes as an order to end without an exception
-    finally:
-        try_shutdown()
-    return left
-
-
-def _unclaimed(specs: Sequence[NodeSpec], *, watches: bool) -> list[NodeSpec]:
-    """The nodes that nobody has; for arguments and errors see :func:`_join_domain`."""
-    from rlt_ros.nodes.company import Company, graph_claims, require_alone
-
-    try:
-        require_alone(lambda _: graph_claims(specs))
-    except Company as company:
-        left = [spec for spec in specs if spec.full_name != company.claimed]
-        if not watches or not left:
-            raise
-        print(f"{company.other} publishes the views already; no second one starts", file=sys.stderr)
-        return _unclaimed(left, watches=watches)
-    return list(specs)
 
 
 def _conclude(arguments: Arguments, stopwatch: Stopwatch) -> dict[str, Any]:

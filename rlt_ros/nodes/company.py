@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from rlt_ros.bringup import NodeSpec
-from rlt_ros.middleware import Node, SingleThreadedExecutor
+from rlt_ros.bringup import NodeSpec, simulates
+from rlt_ros.middleware import Node, SingleThreadedExecutor, init, ok, try_shutdown
 from rlt_ros.middleware.messages import DiagnosticArray
 from rlt_ros.middleware.presence import Presence, nodes_named, observer_node, publishers_of
 from rlt_ros.nodes import qos
 from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.robots.profile import RobotProfile, load_profile
-from rlt_ros.run_id import PREDECESSOR
+from rlt_ros.run_id import PREDECESSOR, local_discovery
 
 CLOCK, EPISODE_STATE = "/clock", "rlt/episode_state"
 
@@ -128,6 +129,32 @@ def graph_claims(specs: Iterable[NodeSpec]) -> list[Claim]:
     return claims
 
 
+def join_domain(specs: Sequence[NodeSpec], *, watches: bool = False) -> list[NodeSpec]:
+    """Check for other graphs, in a launcher's process and before its nodes import anything.
+
+    Args:
+        specs: nodes that are to be started.
+        watches: they are views of a graph that runs; those that it has already are left out, unless nothing is left.
+
+    Returns:
+        The nodes to start.
+
+    Raises:
+        Company: another graph is there.
+        KeyboardInterrupt: a signal ended the check.
+    """
+    if simulates(specs):
+        os.environ.update(local_discovery(os.environ))
+    init(args=[])
+    try:
+        left = _unclaimed(specs, watches=watches)
+        if not ok():
+            raise KeyboardInterrupt  # SIGTERM, which the middleware takes as an order to end without an exception
+    finally:
+        try_shutdown()
+    return left
+
+
 def crowd(node: Node, topics: Iterable[str]) -> str:
     """Topics of absolute name that more than one living node publishes, and these nodes, in words; empty for none."""
     for topic in topics:
@@ -135,6 +162,19 @@ def crowd(node: Node, topics: Iterable[str]) -> str:
         if len(publishers) > 1:
             return f"{topic} has {len(publishers)} publishers: {', '.join(map(str, publishers))}"
     return ""
+
+
+def _unclaimed(specs: Sequence[NodeSpec], *, watches: bool) -> list[NodeSpec]:
+    """The nodes that nobody has; for arguments and errors see :func:`join_domain`."""
+    try:
+        require_alone(lambda _: graph_claims(specs))
+    except Company as company:
+        left = [spec for spec in specs if spec.full_name != company.claimed]
+        if not watches or not left:
+            raise
+        print(f"{company.other} publishes the views already; no second one starts", file=sys.stderr)
+        return _unclaimed(left, watches=watches)
+    return list(specs)
 
 
 class _Lookout:

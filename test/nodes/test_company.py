@@ -16,12 +16,11 @@ from own_graph import PATIENCE
 
 from rlt_ros.bringup import MISCONFIGURED, Arguments, NodeSpec
 from rlt_ros.bringup import graph as nodes_of
-from rlt_ros.cli.launch import _join_domain
 from rlt_ros.middleware import Node
 from rlt_ros.middleware.messages import Clock, EpisodeState
 from rlt_ros.middleware.presence import Presence, nodes_named, publishers_of
 from rlt_ros.nodes import qos
-from rlt_ros.nodes.company import Claim, Company, crowd, graph_claims, require_alone
+from rlt_ros.nodes.company import Claim, Company, crowd, graph_claims, join_domain, require_alone
 from rlt_ros.run_id import PREDECESSOR
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,7 +131,7 @@ def monitors(namespace: str, rviz: bool) -> list[NodeSpec]:
 def test_rviz_starts_alone_next_to_a_monitor(other: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """Of two robots, one has its monitor: the other gets one, and both get RViz."""
     pid = other("--ros-args", "-r", "__ns:=/left", "-r", "__node:=monitor_node").pid
-    started = _join_domain(monitors("left,right", rviz=True), watches=True)
+    started = join_domain(monitors("left,right", rviz=True), watches=True)
     assert [spec.label for spec in started] == ["left/rviz", "right/monitor", "right/rviz"]
     assert f"/left/monitor_node (process {pid} on {HOST}) publishes the views" in capsys.readouterr().err
 
@@ -140,13 +139,13 @@ def test_rviz_starts_alone_next_to_a_monitor(other: Any, capsys: pytest.CaptureF
 def test_a_monitor_alone_next_to_a_monitor_is_refused(other: Any) -> None:
     other("--ros-args", "-r", "__node:=monitor_node")
     with pytest.raises(Company, match="/monitor_node"):
-        _join_domain(monitors("", rviz=False), watches=True)
+        join_domain(monitors("", rviz=False), watches=True)
 
 
 def test_a_graph_next_to_a_monitor_is_refused(other: Any) -> None:
     other("--ros-args", "-r", "__node:=monitor_node")
     with pytest.raises(Company, match="Stop that process"):
-        _join_domain(nodes_of("train", Arguments(rviz=True)))
+        join_domain(nodes_of("train", Arguments(rviz=True)))
 
 
 def test_a_second_monitor_node_is_called_unnecessary(
