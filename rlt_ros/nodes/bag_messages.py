@@ -201,7 +201,7 @@ class Sensors:
             self._drop(error.kind, str(error))
             return []
         self.position, self.relocated = (joints.stamp, state.positions), state.relocated
-        believed = self._tracker.believable(joints.velocity)
+        believed = self._tracker.plausible_velocities(joints.velocity)
         return self._sync.add_joints(joints.stamp, state.positions, believed, None, relocated=state.relocated)
 
     def finish(self) -> None:
@@ -244,7 +244,7 @@ class Commands:
 
     def __init__(self, profile: RobotProfile, namespace: str, stamps: Stamps) -> None:
         self._profile, self._period, self._stamps = profile, 1.0 / profile.control_hz, stamps
-        self._continuous = profile.endless
+        self._continuous = profile.continuous_names
         self._parts = {absolute(part.command.topic, namespace): i for i, part in enumerate(profile.drivers)}
         self.topics = command_topics(profile, namespace)
 

@@ -31,7 +31,7 @@ from rlt_ros.robots.commands import (
     TrajectoryPoint,
     Values,
     read_command,
-    read_course,
+    read_trajectory,
 )
 from rlt_ros.robots.interface import COMMAND_TYPES, PartProfile
 from rlt_ros.robots.joint_states import JointStateReader
@@ -97,14 +97,14 @@ class CommandPublishers:
         self._types = [command_type(part) for part in profile.drivers]
         self._places = [[profile.joints.index(joint) for joint in part.joints] for part in profile.drivers]
         self._held = [[profile.held.index(joint) for joint in part.held] for part in profile.drivers]
-        endless = profile.endless
+        endless = profile.continuous_names
         self._writers = [CommandWriter(part, 1.0 / profile.control_hz, endless) for part in profile.drivers]
         self._publishers: list[Any] = []
         self._gripper: GripperOutput | None = None
         self._no_gripper = ""
         gripper = profile.gripper
         self._joint_of_gripper = (
-            profile.gripper_told if gripper is not None and gripper.type == "joint" else None
+            profile.gripper_message_name if gripper is not None and gripper.type == "joint" else None
         )
         self.topics = tuple(node.resolve_topic_name(part.command.topic) for part in profile.drivers)
 
@@ -119,7 +119,7 @@ class CommandPublishers:
         self._publishers = [
             self._endpoints.publisher(kind, part.command.topic, qos.COMMAND) for kind, part in parts
         ]
-        gripper, joint = self._profile.gripper, self._profile.gripper_told
+        gripper, joint = self._profile.gripper, self._profile.gripper_message_name
         if gripper is not None and joint is not None and gripper.type != "joint":
             try:
                 self._gripper = GripperOutput(self._node, self._endpoints, gripper, joint)
@@ -225,12 +225,12 @@ def read_driver_command(part: PartProfile, message: Any) -> tuple[list[str], Arr
 def read_driver_course(
     part: PartProfile, message: Any, period: float, measured: Mapping[str, float], continuous: Collection[str]
 ) -> tuple[list[str], Array]:
-    """Joints and their targets (K, J) rad, one row a control period; see `robots.commands.read_course`.
+    """Joints and their targets (K, J) rad, one row a control period; see `robots.commands.read_trajectory`.
 
     Raises:
         CommandError: it does not say what it would have the arm do.
     """
-    return read_course(part, _record(part, message), period, measured, continuous)
+    return read_trajectory(part, _record(part, message), period, measured, continuous)
 
 
 def _record(part: PartProfile, message: Any) -> Record:

@@ -8,7 +8,7 @@ from typing import Any
 from rlt_ros.middleware import Node
 from rlt_ros.middleware.actions import ABORTED, CANCELED, SUCCEEDED, action_client
 from rlt_ros.nodes.diagnostics import OK, WARN, Report
-from rlt_ros.robots.gripper import ACTION_TYPES, RETRY, GripperProfile
+from rlt_ros.robots.gripper import ACTION_TYPES, RETRY_PERIOD, GripperProfile
 
 _NAMES = {SUCCEEDED: "succeeded", CANCELED: "canceled", ABORTED: "aborted"}
 
@@ -37,10 +37,10 @@ class GripperGoals:
 
     def was_lost(self) -> bool:
         """Return whether the newest goal did not arrive, or was refused; said once."""
-        if self._unanswered_since is not None and time.monotonic() - self._unanswered_since > RETRY:
+        if self._unanswered_since is not None and time.monotonic() - self._unanswered_since > RETRY_PERIOD:
             self._unanswered_since, self._lost = None, True
             self._counts["goals_unanswered"] += 1
-            self._tell(WARN, f"did not answer within {RETRY:g} s")
+            self._tell(WARN, f"did not answer within {RETRY_PERIOD:g} s")
         lost, self._lost = self._lost, False
         return lost
 

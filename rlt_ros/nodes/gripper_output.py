@@ -16,7 +16,7 @@ from rlt_ros.nodes.conversions import to_header
 from rlt_ros.nodes.diagnostics import OK, Report
 from rlt_ros.nodes.gripper_goals import GripperGoals
 from rlt_ros.nodes.topics import Topics
-from rlt_ros.robots.gripper import ACTION_TYPES, TOPIC_TYPES, ChangesOnly, GripperProfile
+from rlt_ros.robots.gripper import ACTION_TYPES, TOPIC_TYPES, ChangeFilter, GripperProfile
 
 
 class CannotCommandGripper(ValueError):
@@ -38,7 +38,7 @@ class GripperOutput:
 
     def __init__(self, node: Node, topics: Topics, profile: GripperProfile, joint: str) -> None:
         assert profile.topic is not None
-        self._node, self._profile, self._changes = node, profile, ChangesOnly(profile)
+        self._node, self._profile, self._changes = node, profile, ChangeFilter(profile)
         self._joint = joint
         self._publisher: Any = None
         self._goals: GripperGoals | None = None

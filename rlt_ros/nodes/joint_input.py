@@ -120,7 +120,7 @@ class JointInput:
     def _velocities(self, message: Any) -> Array:
         if not self._reads_velocities:
             return np.full(self.joints.dim, np.nan)
-        return self._tracker.believable(self._order.velocities(message.name, message.velocity))
+        return self._tracker.plausible_velocities(self._order.velocities(message.name, message.velocity))
 
     def _sources(self) -> str:
         """Names of the nodes that publish the joint states, in words, where a topic has more than one."""

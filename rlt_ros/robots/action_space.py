@@ -1,4 +1,4 @@
-"""Policy actions and robot commands: one class turns the one into the other and back.
+"""Invertible map between policy actions and joint targets.
 
 A policy action is the difference between a joint target and the joint positions at the observation's stamp (the
 anchor), divided by a scale per joint: *normalised deltas*. All steps of a chunk share one anchor.

@@ -1,4 +1,4 @@
-"""Where every link of a robot is, from its URDF and joint positions by name: what TF wants to know."""
+"""Poses of all links of a robot for TF, from its URDF and joint positions by name."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Body:
 
     Args:
         urdf: path of the robot's URDF.
-        posture: positions (rad or m) of joints that nobody measures; those not named stand at 0.
+        posture: positions (rad or m) of unmeasured joints; all others start at 0.
     """
 
     def __init__(self, urdf: Path, posture: Mapping[str, float]) -> None:
@@ -53,7 +53,7 @@ class Body:
         self._fixed = [(link, parent) for link, parent in attached if joint[link] == joint[parent]]
 
     def moving(self, positions: Mapping[str, float]) -> list[LinkPose]:
-        """Links behind a moving joint, at ``positions``; joints that are not named stay, unknown names are left out."""
+        """Links behind a moving joint, at ``positions``; other joints keep theirs, unknown names are ignored."""
         self._set(positions)
         return self._poses(self._moving)
 
@@ -74,7 +74,7 @@ class Body:
         )
 
     def pose(self, link: str, positions: Mapping[str, float]) -> LinkPose:
-        """Pose of a link in the root, at ``positions``; joints that are not named stay.
+        """Pose of a link in the root, at ``positions``; other joints keep theirs.
 
         Raises:
             KinematicsError: there is no such link or joint, or a position is not finite.
@@ -82,9 +82,9 @@ class Body:
         unknown = sorted(set(positions) - set(self._index))
         if unknown:
             raise KinematicsError(f"no joint named {', '.join(unknown)}; there are {', '.join(self.joints)}")
-        endless = sorted(name for name, value in positions.items() if not math.isfinite(value))
-        if endless:
-            raise KinematicsError(f"the position of {', '.join(endless)} must be a finite number")
+        infinite = sorted(name for name, value in positions.items() if not math.isfinite(value))
+        if infinite:
+            raise KinematicsError(f"the position of {', '.join(infinite)} must be a finite number")
         frame = find_link(self._model, link)
         self._set(positions)
         pin.framesForwardKinematics(self._model, self._data, self._q)
@@ -97,7 +97,7 @@ class Body:
                 self._q[self._index[name]] = value
 
     def _parent_link(self, link: int) -> int | None:
-        """The next link towards the root; None for the root itself."""
+        """Next link towards the root; None for the root itself."""
         frame = self._model.frames[link].parentFrame
         while self._model.frames[frame].type != pin.FrameType.BODY:
             if frame == 0:

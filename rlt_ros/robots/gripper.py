@@ -1,4 +1,4 @@
-"""What a robot profile says about the gripper, and its way from open to closed in the robot's own unit."""
+"""Gripper section of a robot profile, and filter of its commands."""
 
 from __future__ import annotations
 
@@ -22,40 +22,40 @@ ACTION_TYPES = {
     "parallel_gripper_command": "control_msgs/action/ParallelGripperCommand",
 }
 """`gripper.type` → type of its action."""
-RETRY = 1.0
-"""After how many seconds a command that a gripper did not take is sent again."""
+RETRY_PERIOD = 1.0
+"""s after which a command that the gripper did not accept is sent again."""
 
 
 @dataclasses.dataclass(frozen=True)
 class GripperProfile:
-    """How the human opens and closes the gripper. Left out, the gripper is never commanded.
+    """Gripper that a human opens and closes; left out, it is never commanded.
 
-    It is the human's alone: the policy moves the joints of the arm.
+    The policy moves the joints of the arm alone.
     """
 
     joint: str = parameter(
         dataclasses.MISSING,
-        help="Its joint. Where messages call it otherwise, as two drivers may call theirs the same, `message_names` "
-        "says how.",
+        help="Joint of the gripper. `message_names` gives its name in messages where that is another, as with two "
+        "drivers that use one name.",
     )
     open: float = parameter(
-        dataclasses.MISSING, help="Command at which it is open.", unit="the robot's own, often rad or m"
+        dataclasses.MISSING, help="Command of the open gripper.", unit="the robot's own, often rad or m"
     )
     closed: float = parameter(
-        dataclasses.MISSING, help="Command at which it is closed.", unit="the same; may be the smaller one"
+        dataclasses.MISSING, help="Command of the closed gripper.", unit="the same; may be the smaller one"
     )
     speed: float | None = parameter(
         None,
         help="Greatest speed of the command; left out, the command jumps and the gripper sets the speed.",
-        unit="that unit a second",
+        unit="that unit per second",
         low=1e-6,
     )
     type: str = parameter(
         "joint",
-        help="How the command goes out, from the human's first one on. `joint`: as one more joint in the command of "
-        "the arm, where that is a joint state. On `topic`, each time it has changed: `joint_state` as "
+        help="Interface of the command, which is sent from the human's first command on. `joint`: one more joint in "
+        "the command of the arm, which must be a joint state. On `topic`, at each change: `joint_state` as "
         "`sensor_msgs/JointState`, `forward` as `std_msgs/Float64MultiArray`, `interbotix` as "
-        "`interbotix_xs_msgs/JointSingleCommand`. As a goal of the action `topic`, each time it has changed: "
+        "`interbotix_xs_msgs/JointSingleCommand`. As a goal of the action `topic`, at each change: "
         "`gripper_command` (`control_msgs/GripperCommand`, to Jazzy) and `parallel_gripper_command` "
         "(`control_msgs/ParallelGripperCommand`, from Jazzy on); both need ROS 2.",
         choices=("joint", *TOPIC_TYPES, *ACTION_TYPES),
@@ -68,13 +68,11 @@ class GripperProfile:
     )
     change: float = parameter(
         0.01,
-        help="Least change that is sent, as a share of the way; the ends are always sent.",
+        help="Least change that is sent, as a share of the stroke; the ends are always sent.",
         low=0.0,
         high=1.0,
     )
-    rate: float = parameter(
-        10.0, help="Greatest rate at which changes are sent.", unit="Hz", low=0.1, high=1000.0
-    )
+    rate: float = parameter(10.0, help="Greatest rate of sent changes.", unit="Hz", low=0.1, high=1000.0)
 
     def __post_init__(self) -> None:
         check(self)
@@ -82,7 +80,7 @@ class GripperProfile:
             raise ConfigError("`joint` is empty; name the joint that opens and closes the gripper")
         if (self.topic is None) != (self.type == "joint"):
             raise ConfigError(
-                "`topic` is for a gripper of its own; leave it out"
+                "`topic` is for a gripper with its own interface; leave it out"
                 if self.topic
                 else f"`topic` is missing; `type` {self.type} needs the name of a topic or action"
             )
@@ -90,27 +88,27 @@ class GripperProfile:
             check_topic("topic", self.topic)
         if self.open == self.closed:
             raise ConfigError(
-                f"`open` and `closed` are both {self.open:g}; they are two ends of the gripper's way"
+                f"`open` and `closed` are both {self.open:g}; give the two ends of the gripper's stroke"
             )
 
     def value(self, share: float) -> float:
-        """The command, in the robot's own unit, of a share of the way, 0 for open to 1 for closed."""
+        """Command in the robot's unit for a share of the stroke, 0 open to 1 closed."""
         return self.open + share * (self.closed - self.open)
 
     def share(self, value: float) -> float:
-        """The share of the way, 0 for open to 1 for closed, that a command or measurement stands for."""
+        """Share of the stroke, 0 open to 1 closed, of a command or measurement."""
         return float(np.clip((value - self.open) / (self.closed - self.open), 0.0, 1.0))
 
     def measured(self, names: Sequence[str], positions: Sequence[float]) -> float | None:
-        """The share that a joint state says; None if it does not name the joint, or with no finite position."""
+        """Share in a joint state; None if it lacks the joint, or its position is not finite."""
         if self.joint not in names:
             return None
         value = float(positions[list(names).index(self.joint)])
         return self.share(value) if np.isfinite(value) else None
 
 
-class ChangesOnly:
-    """Lets commands of a gripper through that differ from the last one, and not too often.
+class ChangeFilter:
+    """Filter of gripper commands: passes changes, at a limited rate.
 
     Args:
         profile: of the gripper.
@@ -124,7 +122,7 @@ class ChangesOnly:
         self._not_before = -math.inf
 
     def passes(self, value: float, now: float) -> bool:
-        """Return whether to send ``value`` at ``now`` s; if so it counts as sent."""
+        """Return whether to send ``value`` at ``now`` s, and record it as sent."""
         if now < self._not_before:
             return False
         if self._sent is not None:
@@ -136,5 +134,5 @@ class ChangesOnly:
         return True
 
     def failed(self, now: float) -> None:
-        """What was sent last was not taken: after a pause the next command passes, changed or not."""
-        self._sent, self._not_before = None, now + max(RETRY, self._pause)
+        """Record that the last command was not accepted: after a pause the next one passes, changed or not."""
+        self._sent, self._not_before = None, now + max(RETRY_PERIOD, self._pause)

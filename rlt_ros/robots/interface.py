@@ -1,4 +1,4 @@
-"""How a robot's drivers talk: topics, message types, names and units of joint states, commands and pictures."""
+"""Interface of a robot's drivers: topics, message types, names and units of joint states, commands and images."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ COMMAND_TYPES = {
 """`command.type` → message type on the topic."""
 
 RAW_ENCODINGS = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8")
-"""Encodings of `sensor_msgs/Image` that can be made RGB; `rlt_ros.perception.pictures` reads them."""
+"""Encodings of `sensor_msgs/Image` that can be converted to RGB; `rlt_ros.perception.pictures` reads them."""
 
 COMPRESSED = "compressed"
-"""Encoding of cameras that send files, as `sensor_msgs/CompressedImage`; `rlt_ros.perception.compressed` reads them."""
+"""Encoding of `sensor_msgs/CompressedImage`, JPEG or PNG files; `rlt_ros.perception.compressed` reads them."""
 
 CONTINUOUS, WRAPPED = "continuous", "wrapped"
 """Choices of `command.turns`."""
@@ -31,10 +31,7 @@ _TOPIC = re.compile(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 
 def canonical_topic(topic: str) -> str:
-    """One spelling of a topic for all of its spellings in a robot's namespace: no slash first, last or twice.
-
-    A profile is used in the root namespace or in another; two names that are one topic in either are one here.
-    """
+    """Canonical spelling of a topic in any namespace: without leading, trailing and doubled slashes."""
     return "/".join(part for part in topic.split("/") if part)
 
 
@@ -45,14 +42,14 @@ def check_distinct(topics: Mapping[str, str]) -> None:
         topics: key of the profile → topic.
 
     Raises:
-        ConfigError: two keys name one topic, in whatever spelling.
+        ConfigError: two keys name one topic, in any spelling.
     """
     keys: dict[str, str] = {}
     for key, topic in topics.items():
         other = keys.setdefault(canonical_topic(topic), key)
         if other != key:
             raise ConfigError(
-                f"`{key}` is {topic} and `{other}` is {topics[other]}, which is one topic; each has one of its own"
+                f"`{key}` is {topic} and `{other}` is {topics[other]}, which is the same topic; give each its own"
             )
 
 
@@ -60,7 +57,7 @@ def check_topic(name: str, topic: str) -> None:
     """Raise ConfigError unless ``topic``, the value of key ``name``, can be a topic's name."""
     if topic.startswith("~"):
         raise ConfigError(
-            f"`{name}` is {topic!r}, a name below each node that uses it; write the topic in full, like camera/color"
+            f"`{name}` is {topic!r}, a private name of each node; write the topic in full, like camera/color"
         )
     if not _TOPIC.fullmatch(topic):
         raise ConfigError(
@@ -74,14 +71,14 @@ class CameraProfile:
 
     topic: str = parameter(
         dataclasses.MISSING,
-        help="Topic of its pictures, relative to the namespace of the robot. That of image_transport's compressed "
-        "ones ends in `/compressed`.",
+        help="Topic of the images, relative to the namespace of the robot. Compressed topics of image_transport end "
+        "in `/compressed`.",
     )
     encoding: str = parameter(
         "rgb8",
-        help="What its driver sends. `compressed`: JPEG or PNG, 8 bits a channel, as `sensor_msgs/CompressedImage`; "
-        "transparency and the orientation in EXIF are not looked at. Any other: `sensor_msgs/Image` in this encoding. "
-        "Pictures that are something else are dropped and counted.",
+        help="Encoding of the images. `compressed`: JPEG or PNG, 8 bits per channel, as `sensor_msgs/CompressedImage`; "
+        "transparency and EXIF orientation are ignored. Any other: `sensor_msgs/Image` in this encoding. Images in "
+        "another encoding are dropped and counted.",
         choices=(*RAW_ENCODINGS, COMPRESSED),
     )
 
@@ -91,7 +88,7 @@ class CameraProfile:
 
     @property
     def is_compressed(self) -> bool:
-        """Return whether it sends files."""
+        """Return whether it publishes JPEG or PNG files."""
         return self.encoding == COMPRESSED
 
     @property
@@ -102,27 +99,27 @@ class CameraProfile:
 
 @dataclasses.dataclass(frozen=True)
 class CommandProfile:
-    """How the robot is commanded: one message of absolute joint targets a control step."""
+    """Command interface of the robot: one message of absolute joint targets per control step."""
 
     topic: str = parameter("joint_command", help="Topic of the commands, relative to the robot's namespace.")
     type: str = parameter(
         "joint_state",
         help="`joint_state`: targets by name, as `sensor_msgs/JointState`. `joint_trajectory`: for a "
-        "JointTrajectoryController, as `trajectory_msgs/JointTrajectory` that passes the target a control period "
-        "from now and stands still another one later, so that the arm stops by itself when commands do. `forward`: for "
+        "JointTrajectoryController, as `trajectory_msgs/JointTrajectory` that passes the target after one control "
+        "period and is at rest after two, so that the arm stops without further commands. `forward`: for "
         "a ForwardCommandController, as `std_msgs/Float64MultiArray`. `interbotix`: for Interbotix X-series arms, as "
         "`interbotix_xs_msgs/JointGroupCommand`.",
         choices=tuple(COMMAND_TYPES),
     )
     order: tuple[str, ...] | None = parameter(
         None,
-        help="Every joint that a command must have, in the order of the controller; left out, those that the policy "
-        "moves. Others are held where they are measured when somebody begins to act.",
+        help="All joints of a command, in the order of the controller; left out, those that the policy moves. Others "
+        "are held at their measured position from the start of each motion.",
     )
     group: str = parameter("arm", help="`interbotix`: name of the group of joints.")
     turns: str = parameter(
         CONTINUOUS,
-        help="Targets of `continuous_joints`. `continuous`: without a seam, in as many turns as the joint makes; the "
+        help="Targets of `continuous_joints`. `continuous`: without a jump at the seam, counting turns; the "
         "controller must take the short way from the reported position to the target, as JointTrajectoryController "
         "does for continuous joints from ROS 2 Jazzy on. `wrapped`: in (-π, π], for interfaces that refuse others.",
         choices=(CONTINUOUS, WRAPPED),
@@ -140,17 +137,17 @@ class PartProfile:
     """One driver of a robot that has several, such as an arm of two."""
 
     joints: tuple[str, ...] = parameter(
-        dataclasses.MISSING, help="Its joints among `joints` of the robot; each belongs to one part."
+        dataclasses.MISSING,
+        help="Joints of this driver among `joints` of the robot; each belongs to one part.",
     )
-    joint_states: str = parameter(dataclasses.MISSING, help="Topic of its measured joint states.")
+    joint_states: str = parameter(dataclasses.MISSING, help="Topic of the measured joint states.")
     command: CommandProfile = dataclasses.field(default_factory=CommandProfile)
     message_names: Mapping[str, str] | None = parameter(
-        None, help="Joint, the gripper's included, → its name in this driver's messages, where it is another."
+        None, help="Joint, also of the gripper → its name in this driver's messages, where that differs."
     )
     joint_order: tuple[str, ...] | None = parameter(
         None,
-        help="Joints in the order in which joint states have them, if these have no names, or names that mean nothing; "
-        "left out, names count.",
+        help="Joints in the order of joint states without usable names; left out, joints are matched by name.",
     )
     unit: str = parameter(
         "rad", help="Unit of joint angles in this driver's messages.", choices=tuple(_UNITS)
@@ -165,32 +162,34 @@ class PartProfile:
             order = self.command.order if key == "command.order" else self.joint_order
             lacking = [joint for joint in self.joints if order is not None and joint not in order]
             if lacking:
-                raise ConfigError(f"`{key}` lacks {', '.join(lacking)}, which the policy moves")
-        named = dict.fromkeys((*self.carried, *(self.message_names or ())))
-        told = [self.told(joint) for joint in named]
-        if len(set(told)) != len(told):
-            raise ConfigError(f"`message_names` makes the joints {told}; each needs its own")
+                raise ConfigError(f"`{key}` lacks {', '.join(lacking)} of `joints`")
+        joints = dict.fromkeys((*self.command_joints, *(self.message_names or ())))
+        names = [self.message_name(joint) for joint in joints]
+        if len(set(names)) != len(names):
+            raise ConfigError(f"`message_names` names the joints {names}; each needs its own name")
 
     @property
-    def carried(self) -> tuple[str, ...]:
+    def command_joints(self) -> tuple[str, ...]:
         """Joints of a command, in its order."""
         return self.command.order or self.joints
 
     @property
     def held(self) -> tuple[str, ...]:
-        """Joints of a command that the policy does not move."""
-        return tuple(joint for joint in self.carried if joint not in self.joints)
+        """Joints of a command outside the policy's."""
+        return tuple(joint for joint in self.command_joints if joint not in self.joints)
 
     @property
     def scale(self) -> float:
-        """Radians of one unit of the driver."""
+        """Size of one unit of the driver, rad."""
         return _UNITS[self.unit]
 
     @property
-    def named(self) -> dict[str, str]:
-        """Name in messages → joint, of every joint whose name here is known."""
-        return {self.told(joint): joint for joint in (*self.carried, *(self.message_names or ()))}
+    def joint_names(self) -> dict[str, str]:
+        """Name in messages → joint, of all joints in the profile."""
+        return {
+            self.message_name(joint): joint for joint in (*self.command_joints, *(self.message_names or ()))
+        }
 
-    def told(self, joint: str) -> str:
+    def message_name(self, joint: str) -> str:
         """Name of a joint in messages."""
         return (self.message_names or {}).get(joint, joint)

@@ -1,4 +1,4 @@
-"""What a human commands, as it passes from a device to the executor."""
+"""Command of a human, from a device to the executor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Array = NDArray[np.float64]
 
 
 class TakeOver(enum.IntEnum):
-    """Who has the arm; the numbers are those of ``Intervention.msg``."""
+    """Phase of a take-over; the numbers are those of ``Intervention.msg``."""
 
     RELEASED = 0
     BLENDING = 1
@@ -21,21 +21,21 @@ class TakeOver(enum.IntEnum):
 
     @property
     def commands(self) -> bool:
-        """Return whether the human says where the arm goes."""
+        """Return whether the human commands the arm."""
         return self in (TakeOver.BLENDING, TakeOver.ENGAGED)
 
 
 @dataclass(frozen=True)
 class Intervention:
-    """What the human commands at one moment.
+    """Command of a human at one moment.
 
     Attributes:
-        phase: who has the arm.
+        phase: of the take-over.
         share: of the human in the command, 0 to 1.
         command: (A,) absolute joint target, rad; empty unless the human commands.
-        device: what it came from.
+        device: source of the command.
         stamp: of the device's sample, ns.
-        gripper: share of the gripper's way, 0 open to 1 closed; None to leave it as it is.
+        gripper: target, 0 open to 1 closed; None for no change.
     """
 
     phase: TakeOver

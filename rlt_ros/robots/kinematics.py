@@ -1,7 +1,7 @@
 """Forward and inverse kinematics of one arm, by Pinocchio on the robot's URDF.
 
-The joints that are not part of the arm are locked at a given posture, so the reduced model has exactly
-the arm's joints, in the order in which they are named.
+The joints outside the arm are locked at a given posture, so the reduced model has exactly the arm's joints, in the
+given order.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from rlt_ros.robots.urdf_model import find_link, read_urdf
 
 Array = NDArray[np.float64]
 
-SINGULAR = 0.03
+MIN_DEXTERITY = 0.03
 """m/rad; an arm below this dexterity is at a singularity. Homes in use have 0.12 to 0.15."""
 
-_HAND_LENGTH = 0.3  # m; makes turns of the tip comparable with its displacements
+# m; makes turns of the tip comparable with its displacements.
+_HAND_LENGTH = 0.3
 
 
 class Kinematics:
@@ -30,8 +31,8 @@ class Kinematics:
     Args:
         urdf: path of the robot's URDF.
         joints: names of the arm's joints, in the order of every joint vector here.
-        tip: link whose pose is meant by "the pose".
-        posture: positions (rad or m) of joints outside the arm; those not named are locked at 0.
+        tip: link of all poses.
+        posture: positions (rad or m) of joints outside the arm; all others are locked at 0.
 
     Poses are homogeneous 4×4 matrices in the URDF's root frame, metres.
     """
@@ -49,7 +50,7 @@ class Kinematics:
         self._model = pin.buildReducedModel(full, locked, reference)
         self._data = self._model.createData()
         self._frame = find_link(self._model, tip)
-        # Pinocchio orders joints along the tree; ours is the caller's order.
+        # Pinocchio orders joints along the tree, joint vectors here have the caller's order.
         self._order = np.array([self._model.joints[self._model.getJointId(name)].idx_q for name in joints])
         self.joints = tuple(joints)
         kinds = [self._model.joints[self._model.getJointId(name)].shortname() for name in joints]

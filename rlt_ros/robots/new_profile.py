@@ -1,4 +1,4 @@
-"""A commented profile for a robot of which there is a URDF, as a start."""
+"""Commented draft of a profile for a robot with a URDF."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import pinocchio as pin
 from numpy.typing import NDArray
 
 from rlt_ros.rlt.parameters import ConfigError
-from rlt_ros.robots.kinematics import SINGULAR, Kinematics
+from rlt_ros.robots.kinematics import MIN_DEXTERITY, Kinematics
 from rlt_ros.robots.urdf_joints import JointLimits, read_joints
 from rlt_ros.robots.urdf_model import find_link, link_name, read_urdf
 
 _TEXT = """\
 # {name}: made from {urdf_name}. Check every line marked with (!), then: rlt-ros robot check {file}
-# What each key means is in docs/reference/robots.md.
+# docs/reference/robots.md explains each key.
 name: {name}
 base_frame: {base}
-tip_frame: {tip}  # (!) the link that a human moves, usually the tool centre
+tip_frame: {tip}  # (!) link that a human moves, usually the tool centre
 urdf: {urdf}
-# Joints that the policy moves, in the order in which your VLA gives its actions (!)
+# Joints that the policy moves, in the order of your VLA's actions (!)
 joints:
 {joints}
-# (!) Joints that turn without end and that the driver reports in (-π, π]; [] where it counts turns
+# (!) Joints that turn without end and that the driver reports in (-π, π]; [] if it counts turns
 continuous_joints: {continuous}
 control_hz: 50  # (!) rate of commands; your VLA's own rate
 joint_states: joint_states
@@ -42,34 +42,37 @@ safety:
   lead: 0.12  # rad between command and measured position; bounds the force on contact
   # (!) Box that the tip never leaves, m in {base}: least x, y, z, greatest x, y, z. Here: 0.3 m round `home`.
   workspace: {workspace}
-# (!) Where an episode may begin. Here: a posture near the middle of each joint's range, away from singularities.
+# (!) Start of an episode. Here: a posture near the middle of each joint's range, away from singularities.
 home: {home}
 """
 
 
-_BEND = 1.2  # rad, greatest distance of a proposed home from the middle of a joint's range
-_CANDIDATES = 300  # enough for 0.09 m/rad with arms of 5 to 7 joints
+# rad, greatest distance of a proposed home from the middle of a joint's range.
+_MAX_BEND = 1.2
+# Random postures; enough for 0.09 m/rad with arms of 5 to 7 joints.
+_CANDIDATES = 300
 _GRIPPER_WORDS = ("gripper", "finger", "knuckle", "jaw")
-_LONGEST_FINGER = 0.15  # m of travel; linear axes of arms are longer
+# m of travel; linear axes of arms are longer.
+_MAX_FINGER_TRAVEL = 0.15
 
 
 def new_profile(name: str, urdf: Path, file: Path, *, tip: str | None, joints: Sequence[str] | None) -> str:
-    """The text of a profile.
+    """Text of a profile.
 
     Args:
         name: of the profile, that of its file.
         urdf: the robot's URDF.
-        file: where the profile will be; the URDF is named relative to it where that is possible.
+        file: path of the profile; a URDF in its folder is given by name.
         tip: link that a human moves; None takes the only link at the end of a chain.
-        joints: of the arm; None takes all that move between the root and the tip.
+        joints: of the arm; None takes all moving joints from the root to the tip.
 
     Raises:
-        ConfigError: the URDF leaves a choice that only its owner can make; the message names what there is.
-        KinematicsError: it is no URDF, or lacks what was named.
+        ConfigError: the URDF leaves a choice to the user; the message lists the options.
+        KinematicsError: the URDF cannot be read, or lacks the tip or a joint.
     """
     model = read_urdf(urdf)
     links = [frame for frame in model.frames if frame.type == pin.FrameType.BODY]
-    tip = tip or _only_end(model)
+    tip = tip or _single_end_link(model)
     if joints is None:
         joints = [
             model.names[joint] for joint in model.supports[model.frames[find_link(model, tip)].parentJoint]
@@ -89,7 +92,7 @@ def new_profile(name: str, urdf: Path, file: Path, *, tip: str | None, joints: S
         urdf=urdf.name if urdf.resolve().parent == file.resolve().parent else urdf.resolve(),
         base=link_name(links[0].name),
         tip=tip,
-        joints="\n".join(f"  - {joint}{_doubt(kinds[joint], joint)}" for joint in joints),
+        joints="\n".join(f"  - {joint}{_gripper_comment(kinds[joint], joint)}" for joint in joints),
         continuous=f"[{continuous}]",
         velocity=velocity,
         workspace=[round(float(value), 3) for value in (*(at - 0.3), *(at + 0.3))],
@@ -102,24 +105,24 @@ def _home(arm: Kinematics) -> NDArray[np.float64]:
     middle = np.clip(0.0, arm.lower, arm.upper)
     bounded = np.abs(arm.upper - arm.lower) < 6 * np.pi
     middle[bounded] = (arm.lower + arm.upper)[bounded] / 2
-    reach = np.minimum(np.where(bounded, (arm.upper - arm.lower) / 4, np.inf), _BEND)
+    reach = np.minimum(np.where(bounded, (arm.upper - arm.lower) / 4, np.inf), _MAX_BEND)
     bends = np.random.default_rng(0).uniform(-1.0, 1.0, (_CANDIDATES, len(middle)))
     candidates = [middle, *(middle + reach * bends)]
-    # The middle itself where it will do: people recognise it.
-    return max(candidates, key=lambda q: min(arm.dexterity(q), 3 * SINGULAR))
+    # The middle itself if its dexterity suffices, because it is easy to recognise.
+    return max(candidates, key=lambda q: min(arm.dexterity(q), 3 * MIN_DEXTERITY))
 
 
-def _doubt(limits: JointLimits, joint: str) -> str:
+def _gripper_comment(limits: JointLimits, joint: str) -> str:
     """Comment for a joint that looks like a gripper's; empty for any other."""
     by_name = any(word in joint.lower() for word in _GRIPPER_WORDS)
-    short = limits.kind == "prismatic" and limits.upper - limits.lower < _LONGEST_FINGER
+    short = limits.kind == "prismatic" and limits.upper - limits.lower < _MAX_FINGER_TRAVEL
     if not (by_name or short):
         return ""
     return "  # (!) looks like a gripper: remove it, choose a --tip before it, and fill in `gripper`"
 
 
-def _only_end(model: pin.Model) -> str:
-    """The link that the whole chain leads to."""
+def _single_end_link(model: pin.Model) -> str:
+    """Link at the end of a robot with a single chain."""
     ends = [joint for joint in range(1, model.njoints) if not list(model.children[joint])]
     bodies = [frame for frame in model.frames if frame.type == pin.FrameType.BODY]
     candidates = [link_name(frame.name) for frame in bodies if frame.parentJoint in ends]

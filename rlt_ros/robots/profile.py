@@ -1,7 +1,7 @@
-"""Everything about one robot that is no code: joints, topics, cameras, frames and limits, from one YAML file.
+"""Robot profile: joints, topics, cameras, frames and limits of one robot, from one YAML file.
 
-The files are in ``config/robots/``. A profile is found by its name there, or by the path of a file of one's own. What
-is in a file is checked when it is read; an error names file, key and what is allowed.
+Shipped profiles are in ``config/robots/``. A profile is loaded by its name there, or by the path of a file, and checked
+at once; an error names file, key and allowed values.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from rlt_ros.robots.urdf_joints import KinematicsError, read_joints
 from rlt_ros.share import require_yaml_file, shipped
 
 DEFAULT_ROBOT = "agibot_g1_geniesim"
-"""The robot where none is named."""
+"""Robot without a choice of the user."""
 
 if TYPE_CHECKING:
     from rlt_ros.robots.kinematics import Kinematics
@@ -45,17 +45,17 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 class RobotProfile:
     """One robot, or one arm of it.
 
-    Every joint vector of this package has the order of ``joints``, whatever the order in messages.
+    Every joint vector of this package has the order of ``joints``, independent of the order in messages.
     """
 
-    name: str = parameter(dataclasses.MISSING, help="Name of the profile; the same as the file's.")
+    name: str = parameter(dataclasses.MISSING, help="Name of the profile, and of its file.")
     base_frame: str = parameter(
         dataclasses.MISSING, help="Root link of the URDF: frame of poses and of the workspace."
     )
     tip_frame: str = parameter(dataclasses.MISSING, help="Link that a human moves, usually the tool centre.")
     urdf: str = parameter(
         dataclasses.MISSING,
-        help="The robot's URDF: an absolute path, or one relative to the profile's file or to the `rlt_ros` package.",
+        help="URDF of the robot: an absolute path, or relative to the profile's file or to the `rlt_ros` package.",
     )
     joints: tuple[str, ...] = parameter(
         dataclasses.MISSING, help="Joints of the arm that the policy moves, in the order of the policy."
@@ -65,54 +65,53 @@ class RobotProfile:
     )
     cameras: Mapping[str, CameraProfile] = parameter(
         dataclasses.MISSING,
-        help="Name as the VLA knows it → camera. The first one sets the pace of observations.",
+        help="Name of the camera in the VLA → camera. The first camera sets the rate of observations.",
     )
     joint_states: str = parameter("joint_states", help="Topic of the measured joint states.")
     reliable_sensors: bool = parameter(
         False,
-        help="Whether joint states and pictures are published reliably, so that they can be subscribed to so, as "
-        "lock-step needs it. Many drivers do not.",
+        help="Subscribe reliably to joint states and images, as lock-step requires; their publishers must be reliable, "
+        "and many drivers are not.",
     )
     command: CommandProfile = dataclasses.field(default_factory=CommandProfile)
     message_names: Mapping[str, str] | None = parameter(
         None,
-        help="Joint of the URDF, the gripper's included, → its name in joint states and commands, where it is another.",
+        help="Joint of the URDF, also of the gripper → its name in joint states and commands, where that differs.",
     )
     joint_order: tuple[str, ...] | None = parameter(
         None,
-        help="Joints in the order in which joint states have them, if these have no names, or names that mean nothing; "
-        "left out, names count.",
+        help="Joints in the order of joint states without usable names; left out, joints are matched by name.",
     )
     unit: str = parameter(
         "rad", help="Unit of joint angles in joint states and commands.", choices=("rad", "deg")
     )
     parts: Mapping[str, PartProfile] | None = parameter(
         None,
-        help="Drivers of a robot that has several, such as one for each of two arms; they stand in for "
-        "`joint_states`, `command`, `message_names`, `joint_order` and `unit`.",
+        help="Drivers of a robot with several, such as one per arm; they replace `joint_states`, `command`, "
+        "`message_names`, `joint_order` and `unit`.",
     )
     continuous_joints: tuple[str, ...] | None = parameter(
         None,
         help="Joints that turn without end and that the driver may report in any turn, as in (-π, π]; positions are "
-        "unwrapped and compared modulo a turn. Left out, those whose type in the URDF is `continuous`; an empty list "
-        "where the driver counts turns. Each must turn more than once within its limits.",
+        "unwrapped and compared modulo a turn. Left out, the joints of type `continuous` in the URDF; an empty list "
+        "if the driver counts turns. Each must turn more than once within its limits.",
     )
     safety: SafetyProfile = dataclasses.field(default_factory=SafetyProfile)
     gripper: GripperProfile | None = parameter(
-        None, help="The gripper, as far as a human shall open and close it; left out, nobody commands one."
+        None, help="Gripper that a human opens and closes; left out, no gripper is commanded."
     )
     posture: Mapping[str, float] | None = parameter(
         None,
-        help="Where the joints outside the arm stand while it works; those not named stand at 0.",
+        help="Positions of the joints outside the arm while it works; all others are at 0.",
         unit="rad or m",
     )
     home: tuple[float, ...] | None = parameter(
         None,
-        help="Joint positions in which an episode may begin; left out, any.",
+        help="Joint positions at which an episode may begin; left out, any.",
         unit="rad",
     )
     simulation: SimulationProfile | None = parameter(
-        None, help="The robot in the simulator; left out, `sim_node` cannot stand in for it."
+        None, help="Robot in the simulator; left out, `sim_node` cannot simulate it."
     )
     folder: str = parameter("", help="Folder of the profile's file; set when it is read.")
 
@@ -127,22 +126,20 @@ class RobotProfile:
             raise ConfigError(f"`posture` names {both}, which belong to `joints`; leave them out")
         if self.gripper is not None and self.gripper.joint in self.joints:
             raise ConfigError(
-                f"`gripper.joint` is {self.gripper.joint}, which belongs to `joints`; what the policy moves is not the "
-                "human's alone"
+                f"`gripper.joint` is {self.gripper.joint}, which belongs to `joints`; the policy moves these, and only "
+                "a human moves the gripper"
             )
         self._check_drivers()
         check_distinct(self._topics())
-        foreign = [name for name in self.continuous_joints or () if name not in (*self.joints, *self.held)]
-        if foreign:
+        unknown = [name for name in self.continuous_joints or () if name not in (*self.joints, *self.held)]
+        if unknown:
             raise ConfigError(
-                f"`continuous_joints` names {', '.join(foreign)}; it can name those of `joints` and of `command.order`"
+                f"`continuous_joints` names {', '.join(unknown)}; it may name joints of `joints` and `command.order`"
             )
         for name in ("position_margin", "velocity", "acceleration", "lead", "step"):
             self._per_joint(name)
         if self.home is not None and len(self.home) != self.dim:
-            raise ConfigError(
-                f"`home` has {len(self.home)} values; it must have {self.dim}, one for each joint"
-            )
+            raise ConfigError(f"`home` has {len(self.home)} values; it must have {self.dim}, one per joint")
         self._check_simulation()
 
     @property
@@ -152,7 +149,7 @@ class RobotProfile:
 
     @cached_property
     def drivers(self) -> tuple[PartProfile, ...]:
-        """Who measures and moves the joints: the parts, or the one driver of all."""
+        """Drivers of the joints: the parts, or the single driver of all."""
         if self.parts is not None:
             return tuple(self.parts.values())
         names, order = self.message_names, self.joint_order
@@ -160,16 +157,18 @@ class RobotProfile:
 
     @cached_property
     def held(self) -> tuple[str, ...]:
-        """Joints H that commands must have and that the policy does not move, driver by driver."""
+        """Joints H of commands outside the policy's, driver by driver."""
         return tuple(joint for part in self.drivers for joint in part.held)
 
     @property
-    def gripper_told(self) -> str | None:
+    def gripper_message_name(self) -> str | None:
         """Name of the gripper's joint in messages; None without a gripper."""
         if self.gripper is None:
             return None
         joint = self.gripper.joint
-        return next((part.told(joint) for part in self.drivers if joint in (part.message_names or {})), joint)
+        return next(
+            (part.message_name(joint) for part in self.drivers if joint in (part.message_names or {})), joint
+        )
 
     def _topics(self) -> dict[str, str]:
         """Key → topic. Parts may share a topic of joint states: one broadcaster can measure two arms."""
@@ -194,7 +193,7 @@ class RobotProfile:
                 if getattr(self, name) != getattr(alone, name)
             ]
             if both:
-                raise ConfigError(f"`parts` stands in for `{both[0]}`; give it for each part")
+                raise ConfigError(f"`parts` replaces `{both[0]}`; give it for each part")
             owned = sorted(joint for part in self.parts.values() for joint in part.joints)
             if owned != sorted(self.joints):
                 raise ConfigError(
@@ -202,20 +201,20 @@ class RobotProfile:
                 )
         for part in self.drivers:
             known = {
-                *part.carried,
+                *part.command_joints,
                 *(part.joint_order or ()),
                 *([self.gripper.joint] if self.gripper else []),
             }
-            foreign = sorted(set(part.message_names or {}) - known)
-            if foreign:
+            unknown = sorted(set(part.message_names or {}) - known)
+            if unknown:
                 raise ConfigError(
-                    f"`message_names` has {', '.join(foreign)}, which are no joints of this robot"
+                    f"`message_names` has {', '.join(unknown)}, which are not joints of this robot"
                 )
         types = {part.command.type for part in self.drivers}
         if self.gripper is not None and self.gripper.type == "joint" and types != {"joint_state"}:
             raise ConfigError(
-                f"`gripper.type` is joint, but commands are {', '.join(sorted(types))}, which has no room for one more "
-                "joint; give the gripper a topic or an action of its own"
+                f"`gripper.type` is joint, but commands are {', '.join(sorted(types))}, which cannot hold one more "
+                "joint; give the gripper its own topic or action"
             )
 
     def _check_simulation(self) -> None:
@@ -233,17 +232,17 @@ class RobotProfile:
 
     @cached_property
     def urdf_path(self) -> Path:
-        """The URDF's absolute path.
+        """Absolute path of the URDF.
 
         Raises:
-            ConfigError: there is no such file.
+            ConfigError: the file does not exist.
         """
         tried = [Path(self.folder) / self.urdf, _PACKAGE / self.urdf]
         for path in tried:
             if path.is_file():
                 return path.resolve()
         raise ConfigError(
-            f"profile {self.name}: `urdf` is {self.urdf}, and there is neither {tried[0]} nor {tried[1]}"
+            f"profile {self.name}: `urdf` is {self.urdf}; neither {tried[0]} nor {tried[1]} exists"
         )
 
     @cached_property
@@ -261,8 +260,8 @@ class RobotProfile:
             raise ConfigError(f"profile {self.name}: {error}") from error
 
     @property
-    def endless(self) -> frozenset[str]:
-        """Joints, held ones included, that turn without end."""
+    def continuous_names(self) -> frozenset[str]:
+        """Names of all joints, also held ones, that turn without end."""
         joints = self.tracked_joints
         return frozenset(name for name, one in zip(joints.names, joints.continuous, strict=True) if one)
 
@@ -272,12 +271,12 @@ class RobotProfile:
         return self.tracked_joints.continuous[: self.dim]
 
     def kinematics(self) -> Kinematics:
-        """Kinematics of the arm, the rest of the robot in its posture.
+        """Kinematics of the arm, with the rest of the robot in its posture.
 
         Raises:
             ConfigError: the URDF lacks a joint or link that the profile names.
         """
-        # Pinocchio is an optional dependency: a machine that only looks at cameras does without.
+        # Pinocchio is an optional dependency: a machine that only reads cameras works without it.
         from rlt_ros.robots.kinematics import Kinematics
 
         try:
@@ -289,10 +288,10 @@ class RobotProfile:
         """Limits of the profile together with those of the URDF: the stricter of the two.
 
         Args:
-            arm: its kinematics, if they are at hand.
+            arm: its kinematics; None to load them.
 
         Raises:
-            ConfigError: the margins leave a joint no range, or the numbers of URDF or profile cannot be meant.
+            ConfigError: the margins leave a joint no range, or numbers of URDF or profile are implausible.
         """
         from rlt_ros.robots.plausible import implausible_limits, outside
 
@@ -321,7 +320,7 @@ class RobotProfile:
         return limits
 
     def _velocity(self, arm: Kinematics) -> Array:
-        """Greatest speeds (A,), rad/s; a URDF that gives a joint none leaves it to the profile."""
+        """Greatest speeds (A,), rad/s; joints without a speed in the URDF need one in the profile."""
         own = self._per_joint("velocity")
         unlimited = [
             joint for joint, speed in zip(self.joints, arm.velocity_limit, strict=True) if speed <= 0.0
@@ -352,30 +351,30 @@ class RobotProfile:
 
 
 def profile_names() -> list[str]:
-    """Names of the profiles that are shipped."""
+    """Names of the shipped profiles."""
     return shipped("robots")
 
 
 def load_profile(name_or_path: str | Path) -> RobotProfile:
-    """The profile with a name in ``config/robots/``, or in a file of one's own (``….yaml``).
+    """Load a profile by its name in ``config/robots/``, or by the path of a file (``….yaml``).
 
     Raises:
-        ConfigError: there is none, or what it says cannot be; the message names file, key and what is allowed.
+        ConfigError: it does not exist or is invalid; the message names file, key and allowed values.
     """
     path = require_yaml_file("robots", "robot", name_or_path)
     mapping = extended(path)
     safety = mapping.get("safety")
     if isinstance(safety, dict):
-        mapping = {**mapping, "safety": {key: _listed(key, value) for key, value in safety.items()}}
+        mapping = {**mapping, "safety": {key: _as_list(key, value) for key, value in safety.items()}}
     if "folder" in mapping:
-        raise ConfigError(f"{path}: `folder` is where the file is; leave it out")
+        raise ConfigError(f"{path}: `folder` is set from the path; leave it out")
     profile = build(RobotProfile, {**mapping, "folder": str(path.resolve().parent)}, origin=str(path))
     if profile.name != path.stem:
         raise ConfigError(f"{path}: `name` is {profile.name}; it must be {path.stem}, the file's name")
     return profile
 
 
-def _listed(key: str, value: Any) -> Any:
-    """One number for all joints as a list of one."""
+def _as_list(key: str, value: Any) -> Any:
+    """Wrap one number for all joints in a list."""
     scalar = isinstance(value, int | float) and not isinstance(value, bool)
     return [value] if scalar and key != "deviation" else value

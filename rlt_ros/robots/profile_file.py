@@ -1,4 +1,4 @@
-"""Robot profiles as files: the values of one over those of the profile that it extends. Needs PyYAML alone."""
+"""Files of robot profiles, and inheritance by `extends`. Needs only PyYAML."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from rlt_ros.share import require_yaml_file, shipped, yaml_file
 
 
 def read_profile_values(name_or_path: str | Path) -> dict[str, Any]:
-    """Values of a profile, shipped or of a path, unchecked.
+    """Unchecked values of a profile, shipped or of a path.
 
     Raises:
-        ConfigError: there is none, it cannot be read, or it extends none that there is.
+        ConfigError: the profile or one that it extends does not exist, or cannot be read.
     """
     return extended(require_yaml_file("robots", "robot", name_or_path))
 
 
 def extended(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """A file's values over those of the profile that it ``extends``; sections are joined, all else is replaced."""
+    """Values of a file, merged into the profile that it ``extends``; sections are merged, other values replaced."""
     mapping = read_yaml(path)
     if "extends" not in mapping:
         return mapping
@@ -27,10 +27,10 @@ def extended(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     base_path = yaml_file("robots", path.parent / base if str(base).endswith((".yaml", ".yml")) else base)
     if base_path is None or not base_path.is_file():
         raise ConfigError(
-            f"{path}: `extends` is {base}, which is no profile; there are {', '.join(shipped('robots'))}"
+            f"{path}: `extends` is {base}, which is not a profile; there are {', '.join(shipped('robots'))}"
         )
     if base_path.resolve() in (*seen, path.resolve()):
-        raise ConfigError(f"{path}: `extends` is {base}, which extends this one in turn")
+        raise ConfigError(f"{path}: `extends` is {base}, which extends this profile")
     values = extended(base_path, (*seen, path.resolve()))
     joined = {
         key: {**values[key], **own}

@@ -1,11 +1,11 @@
-"""Last check before a joint command: every command stays inside the limits, whatever the target.
+"""Last check of a joint command: every command stays inside the limits, for any target.
 
-A target that is not finite or has a wrong shape is refused, and the arm brakes and holds. A finite one is cut to what
-the limits allow. Speed, step and workspace hold for every command. Position limits hold for every command that begins
+A target that is not finite or has a wrong shape is refused, and the arm brakes and holds. A finite one is cut to the
+limits. Speed, step and workspace hold for every command. Position limits hold for every command that begins
 inside them; a command that begins outside moves no further out, and returns at the speed limit. Acceleration yields to
 the workspace and to the lead. Deviation bounds the target.
 
-The lead bounds the command as far as the speed limit allows. Where the arm is further away than that,
+The lead bounds the command as far as the speed limit allows. If the arm is further away than that,
 `SafetyFilter.within_lead` is False and the command must not be sent.
 """
 
@@ -19,18 +19,16 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rlt_ros.robots.turns import Mask, nearest_turn
+from rlt_ros.robots.turns import UNLIMITED, Mask, nearest_turn
 
 Array = NDArray[np.float64]
 
-# rad; position limit of a joint that has none here.
-_UNBOUNDED = 1000.0
 # rad; rounding of sums and differences of joint positions.
 _ROUNDING = 1e-12
 
 
 class Limit(enum.IntFlag):
-    """Which limits changed a command; the bits of `ExecutedStep.limits`."""
+    """Limits that changed a command; the bits of `ExecutedStep.limits`."""
 
     NONE = 0
     POSITION = 1
@@ -49,7 +47,7 @@ class Limit(enum.IntFlag):
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of an arm; what is None does not hold.
+    """Limits of an arm; None for no limit.
 
     Attributes:
         lower: (A,) rad, least joint position.
@@ -59,7 +57,7 @@ class Limits:
         acceleration: (A,) rad/s², greatest change of the command's speed.
         step: (A,) rad, greatest distance between successive commands.
         workspace: (6,) m, box of the tip: least x, y, z, then greatest x, y, z in the base frame.
-        deviation: policy units, greatest distance of an actor's target from the VLA's own, for every joint.
+        deviation: policy units, greatest distance of an actor's target from the VLA's, for every joint.
         continuous: (A,) joints that turn without end: targets and positions in any turn mean the one nearest to the
             last command.
     """
@@ -104,7 +102,7 @@ class Limits:
         return len(self.lower)
 
     def with_held(self, count: int) -> Limits:
-        """Limits of the arm and of `count` further joints that only hold: the strictest of the arm's, no range."""
+        """Limits of the arm and of `count` further joints that hold: the strictest of the arm's, without a range."""
         if count == 0:
             return self
 
@@ -113,8 +111,8 @@ class Limits:
 
         return dataclasses.replace(
             self,
-            lower=np.append(self.lower, np.full(count, -_UNBOUNDED)),
-            upper=np.append(self.upper, np.full(count, _UNBOUNDED)),
+            lower=np.append(self.lower, np.full(count, -UNLIMITED)),
+            upper=np.append(self.upper, np.full(count, UNLIMITED)),
             velocity=strictest(self.velocity),
             lead=strictest(self.lead),
             acceleration=None if self.acceleration is None else strictest(self.acceleration),
@@ -126,14 +124,14 @@ class Limits:
 
 
 class Reference(NamedTuple):
-    """What an actor's target must stay near: the VLA's own target (A,) rad, and one policy unit (A,) rad."""
+    """Centre of the deviation limit: the VLA's target (A,) rad, and one policy unit (A,) rad."""
 
     target: Array
     unit: Array
 
 
 class ForwardKinematics(Protocol):
-    """Where the tip is."""
+    """Forward kinematics of an arm."""
 
     def forward(self, q: Array) -> Array:
         """Pose (4, 4) of the tip at joint positions (A,)."""
@@ -141,7 +139,7 @@ class ForwardKinematics(Protocol):
 
 
 class SafetyFilter:
-    """Joint targets in, safe joint targets out, once a control step.
+    """Joint targets in, safe joint targets out, once per control step.
 
     Args:
         limits: of the arm.
@@ -157,9 +155,8 @@ class SafetyFilter:
             raise ValueError("a workspace limit needs the arm's kinematics; give them, or no workspace")
         self._limits, self._kinematics = limits, kinematics
         self._step = limits.velocity / hz
-        self._stricter = np.zeros(
-            limits.dim, dtype=bool
-        )  # joints whose step limit is below their speed limit
+        # Joints with a step limit below their speed limit.
+        self._stricter = np.zeros(limits.dim, dtype=bool)
         if limits.step is not None:
             self._stricter = limits.step < self._step
             self._step = np.minimum(self._step, limits.step)
@@ -170,7 +167,7 @@ class SafetyFilter:
         self.hit = Limit.NONE
         """Limits that changed the last command."""
         self.within_lead = False
-        """Return whether no joint of the last command is further than the lead from the measured arm."""
+        """No joint of the last command is further than the lead from the measured arm."""
         self.cut = 0
         """Commands that a limit changed."""
         self.refused = 0
@@ -206,15 +203,15 @@ class SafetyFilter:
         self.hit, self.within_lead = Limit.NONE, True
 
     def filter(self, target: Array, position: Array, reference: Reference | None = None) -> Array:
-        """Safe joint target (A,) rad for the wanted `target` (A,) and the measured `position` (A,).
+        """Safe joint target (A,) rad for a `target` (A,) and the measured `position` (A,).
 
         Args:
             target: (A,) rad; anything else is refused.
-            position: (A,) rad; where it is not finite the target is refused.
-            reference: what the target must stay near by the deviation limit; None for a target that is free.
+            position: (A,) rad; if it is not finite the target is refused.
+            reference: centre of the deviation limit; None for a free target.
 
         Raises:
-            RuntimeError: `reset` was never called, so there is no command to hold.
+            RuntimeError: `reset` was never called.
         """
         last, limits = self._require_last(), self._limits
         usable = [target, position, *(reference or ())]
@@ -237,10 +234,10 @@ class SafetyFilter:
         return safe.copy()
 
     def hold(self, position: Array) -> Array:
-        """Command (A,) rad of a step in which nothing acts: the last one, after braking if it moved.
+        """Command (A,) rad of a step without a target: the last one, after braking if it moved.
 
-        An arm that is pushed away from it at the measured `position` (A,) rad takes it along, at the distance of the
-        lead. A position that is not finite leaves `within_lead` False.
+        A command further than the lead from the measured `position` (A,) rad is moved along by a pushed arm. A position
+        that is not finite leaves `within_lead` False.
 
         Raises:
             RuntimeError: `reset` was never called.
@@ -256,10 +253,10 @@ class SafetyFilter:
         return safe.copy()
 
     def follow(self, position: Array) -> Array:
-        """Command (A,) rad one step nearer to the measured `position` (A,) rad, wherever this is.
+        """Command (A,) rad one step nearer to the measured `position` (A,) rad.
 
         Speed and step limit hold. Acceleration yields where the arm turns back; workspace and position limits do not
-        apply, since nothing but the arm's own place is commanded.
+        apply, since only the arm's own position is commanded.
         """
         last, position = self._require_last(), self._in_turn(position)
         self.hit = Limit.NONE
@@ -291,7 +288,7 @@ class SafetyFilter:
         return clipped
 
     def _slow(self, last: Array, wanted: Array) -> Array:
-        """What speed, step and acceleration leave of a target inside the position limits."""
+        """Target inside the position limits, cut to the limits of speed, step and acceleration."""
         slow = np.clip(wanted, last - self._step, last + self._step)
         changed = slow != wanted
         if changed.any():
@@ -306,21 +303,21 @@ class SafetyFilter:
         return np.clip(smooth, lower, upper)
 
     def _range(self, last: Array) -> tuple[Array, Array]:
-        """Position limits, widened to a command that is outside them already."""
+        """Position limits, widened to include the last command."""
         return np.minimum(self._limits.lower, last), np.maximum(self._limits.upper, last)
 
     def _reachable_moves(self, last: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
-        """Least and greatest next move (A,) rad with which the arm can still stop between `lower` and `upper`."""
+        """Least and greatest next move (A,) rad from which the arm can stop between `lower` and `upper`."""
         assert self._change is not None
         low = np.maximum(self._moved - self._change, -_brakeable(last - lower, self._change))
         high = np.minimum(self._moved + self._change, _brakeable(upper - last, self._change))
         return low, high
 
     def _follow(self, last: Array, wanted: Array) -> Array:
-        """The target, approached so that the command does not shoot over it where it lags behind.
+        """Target (A,) rad without overshoot of a command that lags behind.
 
-        The target of the step before is `behind` ahead of the command; this much is made up for only as fast as can be
-        braked again. A command that does not lag goes where the target goes.
+        The last target is `behind` ahead of the command; this distance is reduced only at a speed that can be braked
+        in time. A command that does not lag follows the target.
         """
         assert self._change is not None
         behind = self._target - last
@@ -332,13 +329,13 @@ class SafetyFilter:
         return np.clip(followed, self._limits.lower, self._limits.upper)
 
     def _braked(self, last: Array) -> Array:
-        """The next command of an arm that stops as fast as it may."""
+        """Next command (A,) rad of an arm that brakes at the acceleration limit."""
         assert self._change is not None
         moved = np.sign(self._moved) * np.maximum(0.0, np.abs(self._moved) - self._change)
         return np.clip(last + moved, *self._range(last))
 
     def _keep_near(self, last: Array, safe: Array, position: Array) -> Array:
-        """`safe`, moved into the lead around the measured position where speed, limits and workspace allow it."""
+        """Move `safe` into the lead around the measured position if speed, limits and workspace allow it."""
         low, high = position - self._limits.lead, position + self._limits.lead
         near = np.clip(safe, low, high)
         if np.array_equal(near, safe):
@@ -356,9 +353,9 @@ class SafetyFilter:
         return near
 
     def _keep_inside(self, last: Array, safe: Array) -> Array:
-        """`safe` if tip and stopping point stay in the workspace; else brake; else stay.
+        """Return `safe` if tip and stopping point stay in the workspace; else brake; else stay.
 
-        From outside, where the arm may have been put, every way that leads nearer is open.
+        From outside the workspace, every move that leads nearer is allowed.
         """
         if self._limits.workspace is None or np.array_equal(safe, last):
             return safe
@@ -373,7 +370,7 @@ class SafetyFilter:
         return braked if self._outside(braked) <= here else last
 
     def _stopping_point(self, last: Array, safe: Array) -> Array:
-        """Where the arm comes to rest when it brakes after moving from `last` to `safe`."""
+        """Position (A,) rad at which the arm comes to rest when it brakes after a move from `last` to `safe`."""
         if self._change is None:
             return safe
         moved = np.abs(safe - last)
@@ -389,9 +386,9 @@ class SafetyFilter:
 
 
 def _brakeable(distance: Array, change: Array) -> Array:
-    """Greatest first step (A,) rad with which an arm that slows down by `change` a step stops within `distance`.
+    """Greatest first step (A,) rad of an arm that slows down by `change` per step and stops within `distance`.
 
-    A first step of s is followed by s - c, s - 2c, …; with m further ones they add up to (m + 1) s - c m (m + 1) / 2.
+    A first step of s is followed by s - c, s - 2c, …; with m further steps the sum is (m + 1) s - c m (m + 1) / 2.
     """
     distance = np.maximum(distance, 0.0)
     more = np.floor((np.sqrt(1.0 + 8.0 * distance / change) - 1.0) / 2.0)

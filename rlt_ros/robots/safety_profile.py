@@ -1,4 +1,4 @@
-"""What a robot profile says about limits, beside those of the URDF."""
+"""Safety section of a robot profile: limits in addition to those of the URDF."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rlt_ros.rlt.parameters import ConfigError, check, parameter
 
 @dataclasses.dataclass(frozen=True)
 class SafetyProfile:
-    """Limits of the arm beside those of its URDF: one number for all joints, or one for each."""
+    """Limits of the arm in addition to those of its URDF: one number for all joints, or one per joint."""
 
     position_margin: tuple[float, ...] = parameter(
         (0.0,), help="Distance that commands keep from the joint limits of the URDF.", unit="rad", low=0.0
@@ -31,13 +31,13 @@ class SafetyProfile:
     )
     workspace: tuple[float, ...] | None = parameter(
         None,
-        help="Box in `base_frame` that commands never move `tip_frame` out of: least x, y, z, then greatest x, y, z. "
+        help="Box in `base_frame` that `tip_frame` never leaves: least x, y, z, then greatest x, y, z. "
         "Left out, none.",
         unit="m",
     )
     deviation: float | None = parameter(
         None,
-        help="Greatest distance of an action from the VLA's own, for every joint; left out, none.",
+        help="Greatest distance of an action from the VLA's, for every joint; left out, none.",
         unit="policy units",
         low=1e-3,
     )

@@ -1,4 +1,4 @@
-"""What a robot profile says about the simulated workcell of its robot: where the arm works, and where cameras sit."""
+"""Simulation section of a robot profile: working position of the arm, and camera poses."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from rlt_ros.rlt.parameters import ConfigError, check, parameter
 
 @dataclasses.dataclass(frozen=True)
 class SimulatedCamera:
-    """Where one of `cameras` sits in the simulator."""
+    """Pose of one of `cameras` in the simulator."""
 
-    link: str = parameter(dataclasses.MISSING, help="Link of the URDF that it is fixed to.")
+    link: str = parameter(dataclasses.MISSING, help="Link of the URDF that carries the camera.")
     position: tuple[float, ...] = parameter(
-        dataclasses.MISSING, help="Its place in that link: x, y, z.", unit="m"
+        dataclasses.MISSING, help="Position in that link: x, y, z.", unit="m"
     )
     aim: tuple[float, ...] = parameter(
-        dataclasses.MISSING, help="A point of that link that it looks at.", unit="m"
+        dataclasses.MISSING, help="Point in that link on the optical axis: x, y, z.", unit="m"
     )
     up: tuple[float, ...] = parameter(
-        dataclasses.MISSING, help="Direction in that link that is up in the picture."
+        dataclasses.MISSING, help="Direction in that link that points up in the image: x, y, z."
     )
     fovy: float = parameter(32.0, help="Vertical field of view.", unit="degrees", low=1.0, high=150.0)
 
@@ -37,19 +37,21 @@ class SimulatedCamera:
 
 @dataclasses.dataclass(frozen=True)
 class SimulationProfile:
-    """The robot in the simulator. Left out, the simulator cannot stand in for it."""
+    """Robot in the simulator; left out, the robot cannot be simulated."""
 
     at_fixture: tuple[float, ...] = parameter(
         dataclasses.MISSING,
-        help="Joint positions with the tool mated: fixture and start are drawn around it. z of `tip_frame` points out "
-        "of the hand. Keep away from joint limits and singularities.",
+        help="Joint positions with the tool mated; fixture and start positions are sampled around them. z of "
+        "`tip_frame` points out of the hand. Keep away from joint limits and singularities.",
         unit="rad",
     )
     bench: tuple[float, ...] = parameter(
-        dataclasses.MISSING, help="Middle of the bench's board in `base_frame`: x, y, z. For show.", unit="m"
+        dataclasses.MISSING,
+        help="Centre of the bench's board in `base_frame`: x, y, z; only visual.",
+        unit="m",
     )
     cameras: Mapping[str, SimulatedCamera] = parameter(
-        dataclasses.MISSING, help="Each of the robot's `cameras`, by the same names."
+        dataclasses.MISSING, help="Pose of each of the robot's `cameras`, under the same name."
     )
 
     def __post_init__(self) -> None:

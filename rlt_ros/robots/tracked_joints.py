@@ -1,4 +1,4 @@
-"""Joints of an arm, as far as the joint tracker must know them: limits, speeds, and which turn without end."""
+"""Joints of an arm for the joint tracker: limits, speeds and continuous joints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rlt_ros.robots.turns import TURN, Mask
+from rlt_ros.robots.turns import TURN, UNLIMITED, Mask
 from rlt_ros.robots.urdf_joints import JointLimits
 
 Array = NDArray[np.float64]
@@ -18,29 +18,26 @@ SPEED_FACTOR = 1.5
 """Greatest speed that counts as motion, in URDF velocity limits: drivers overshoot, and hands guide faster."""
 
 HAND_SPEED = 4.0
-"""rad/s; motion up to this is believed of every joint. Hands guide an arm at up to 3 rad/s."""
+"""rad/s; plausible speed of every joint. Hands guide an arm at up to 3 rad/s."""
 
 SLIDE_SPEED = 1.0
-"""m/s; the same for joints that slide."""
+"""m/s; plausible speed of prismatic joints."""
 
-_ENDLESS = 1000.0
-"""rad; stands for the limit of a joint that has none, as in `urdf_model`."""
-
-_LEAST_RANGE = TURN + 1e-3
-"""rad; a joint with a smaller range is never in doubt about its turn."""
+# rad; the turn of a joint with a smaller range is unambiguous.
+_MIN_RANGE = TURN + 1e-3
 
 
 @dataclass(frozen=True)
 class TrackedJoints:
-    """Joints of an arm, as far as the tracker must know them.
+    """Joints of an arm for the joint tracker.
 
     Attributes:
         names: A joints.
         lower: (A,) rad or m, least position.
         upper: (A,) rad or m, greatest position.
-        speed: (A,) rad/s or m/s, greatest speed that is believed.
+        speed: (A,) rad/s or m/s, greatest plausible speed.
         continuous: (A,) joints that turn without end, which a driver may report in any turn.
-        home: (A,) rad or m; the first state of a continuous joint is taken to be in the turn nearest to this.
+        home: (A,) rad or m; the first state of a continuous joint is in the turn nearest to this.
     """
 
     names: tuple[str, ...]
@@ -67,7 +64,7 @@ class TrackedJoints:
         return len(self.names)
 
     def first(self, count: int) -> TrackedJoints:
-        """The first `count` of them."""
+        """First `count` joints."""
         return TrackedJoints(
             self.names[:count],
             self.lower[:count],
@@ -88,7 +85,7 @@ def build_tracked_joints(
 
     Args:
         names: A joints.
-        urdf: joint → type and limits. A joint that it lacks counts as one without limits.
+        urdf: joint → type and limits. A joint that it lacks has no limits.
         declared: joints that turn without end; None takes the continuous ones of the URDF.
         home: joint → position in rad or m; joints without one take the position nearest to 0 within their limits.
 
@@ -107,13 +104,13 @@ def build_tracked_joints(
             raise ValueError(
                 f"`continuous_joints` names {name}, which is {joint.kind} in the URDF; leave it out"
             )
-        if endless and joint.upper - joint.lower < _LEAST_RANGE:
+        if endless and joint.upper - joint.lower < _MIN_RANGE:
             raise ValueError(
                 f"`continuous_joints` names {name}, which the URDF limits to {joint.lower:.4g} … {joint.upper:.4g}; "
-                "only a joint that turns more than once can be named"
+                "only a joint that turns more than once can be in the list"
             )
-    lower = np.array([max(joint.lower, -_ENDLESS) for joint in limits])
-    upper = np.array([min(joint.upper, _ENDLESS) for joint in limits])
+    lower = np.array([max(joint.lower, -UNLIMITED) for joint in limits])
+    upper = np.array([min(joint.upper, UNLIMITED) for joint in limits])
     velocity = np.array([joint.velocity for joint in limits])
     floor = np.array([SLIDE_SPEED if joint.kind == "prismatic" else HAND_SPEED for joint in limits])
     middle = np.clip(0.0, lower, upper)

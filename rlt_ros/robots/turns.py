@@ -1,7 +1,6 @@
 """Arithmetic of joints that turn without end: positions that differ by whole turns are the same place.
 
-Every function takes a mask (A,) of the joints that do so; positions of all other joints pass through unchanged, bit for
-bit.
+Every function takes a mask (A,) of these joints; positions of all other joints stay bitwise the same.
 """
 
 from __future__ import annotations
@@ -18,6 +17,9 @@ Mask = NDArray[np.bool_]
 TURN = 2 * math.pi
 """rad"""
 
+UNLIMITED = 1000.0
+"""rad; position limit of a joint without one."""
+
 
 def nearest_turn(position: Array, reference: Array, continuous: Mask | None) -> Array:
     """Positions (..., A) rad, shifted by whole turns to within half a turn of `reference` (..., A)."""
@@ -28,9 +30,9 @@ def nearest_turn(position: Array, reference: Array, continuous: Mask | None) -> 
 
 
 def turn_inside(position: Array, near: Array, lower: Array, upper: Array, continuous: Mask | None) -> Array:
-    """Positions (A,) rad, shifted by whole turns to where they are nearest to `near` (A,) within `lower` and `upper`.
+    """Positions (A,) rad, shifted by whole turns to within `lower` and `upper`, as near to `near` (A,) as possible.
 
-    A joint that no turn brings inside the limits is shifted to the turn nearest to `near`.
+    A joint without a turn inside the limits is shifted to the turn nearest to `near`.
     """
     if continuous is None or not continuous.any():
         return position
@@ -62,7 +64,7 @@ def unwrapped(path: Array, continuous: Mask | None, gaps: NDArray[np.bool_] | No
     """Path (T, A) rad of a wrapping driver, continuous in every continuous joint; its first row is unchanged.
 
     Args:
-        path: (T, A) positions of successive moments, each less than half a turn from the one before.
+        path: (T, A) successive positions, each less than half a turn from the last.
         continuous: (A,) joints that turn without end.
         gaps: (T,) rows that begin a new path; None for one path.
     """

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 class KinematicsError(ValueError):
-    """A URDF that cannot be read, a joint or link that it lacks, or a pose that no joint position reaches."""
+    """Unreadable URDF, unknown joint or link, or unreachable pose."""
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class JointLimits:
 
     Attributes:
         kind: `revolute`, `continuous`, `prismatic`, `fixed`, `planar` or `floating`.
-        lower: rad or m; minus infinity where there is no limit.
-        upper: rad or m; infinity where there is no limit.
-        velocity: rad/s or m/s; 0 where none is given.
+        lower: rad or m; minus infinity without a limit.
+        upper: rad or m; infinity without a limit.
+        velocity: rad/s or m/s; 0 without a limit.
     """
 
     kind: str
@@ -37,15 +37,13 @@ def read_tree(path: Path) -> ElementTree.Element:
         KinematicsError: the file cannot be read, or is no URDF.
     """
     if path.suffix == ".xacro":
-        raise KinematicsError(
-            f"{path} is a xacro file; make a URDF of it first: xacro {path.name} -o robot.urdf"
-        )
+        raise KinematicsError(f"{path} is a xacro file; convert it first: xacro {path.name} -o robot.urdf")
     try:
         tree = ElementTree.fromstring(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ElementTree.ParseError) as error:
         raise KinematicsError(f"{path} cannot be read as a URDF: {error}") from error
     if tree.tag != "robot":
-        raise KinematicsError(f"{path} is no URDF: its root element is `{tree.tag}`, not `robot`")
+        raise KinematicsError(f"{path} is not a URDF: the root element is `{tree.tag}`, not `robot`")
     return tree
 
 

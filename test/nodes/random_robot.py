@@ -171,7 +171,7 @@ class RandomRobot:
         if report.positions.shape == self._speed.shape and np.isfinite(report.positions).all():
             self._places.append((time.monotonic(), report.positions))
         for part, out in zip(self._profile.drivers, self._outs, strict=True):
-            joints = part.joint_order or part.carried
+            joints = part.joint_order or part.command_joints
             places = [self._joints.names.index(joint) for joint in joints]
             extra = len(report.positions) - self._joints.dim
             with np.errstate(over="ignore"):
@@ -179,7 +179,7 @@ class RandomRobot:
             out.publish(
                 JointState(
                     header=to_header(stamp),
-                    name=[part.told(joint) for joint in joints],
+                    name=[part.message_name(joint) for joint in joints],
                     position=pack(positions),
                 )
             )

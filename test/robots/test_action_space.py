@@ -1,4 +1,4 @@
-"""Commands and actions turn into each other without loss, and nothing of another robot passes."""
+"""Action space: encoding is invertible, and actions of another robot are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Joint targets become what a driver takes, and mean the same there."""
+"""Commands of drivers: joint targets survive the way through each message type."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_nothing_is_made_without_the_place_of_a_joint_that_must_be_held(held: np
     "target", [np.zeros(3), np.array([0.0, np.nan]), np.array([np.inf, 0.0]), np.zeros((2, 1))]
 )
 @pytest.mark.parametrize("kind", COMMAND_TYPES)
-def test_nothing_is_made_of_a_target_that_cannot_be(kind: str, target: np.ndarray) -> None:
+def test_an_unusable_target_is_refused(kind: str, target: np.ndarray) -> None:
     with pytest.raises(CommandError, match="2 finite targets"):
         CommandWriter(part(kind), PERIOD).write(target)
 
@@ -112,19 +112,19 @@ def trajectory(names: tuple[str, ...] = ("a", "b"), points: Any = ((0.02, (1, 2)
 @pytest.mark.parametrize(
     ("record", "words"),
     [
-        (trajectory(names=("a",)), "just the joints a, b"),
+        (trajectory(names=("a",)), "exactly the joints a, b"),
         (trajectory(points=()), "without points"),
         (trajectory(points=((0.02, (1,), ()),)), "2 positions"),
         (trajectory(points=((0.02, (1, 2), (0,)),)), "as many velocities"),
-        (trajectory(points=((0.02, (1, 2), (0, 0)), (0.02, (1, 2), (0, 0)))), "later than the one before"),
-        (trajectory(points=((0.02, (1, 2), (0, 0.1)),)), "stand still"),
+        (trajectory(points=((0.02, (1, 2), (0, 0)), (0.02, (1, 2), (0, 0)))), "later than the last"),
+        (trajectory(points=((0.02, (1, 2), (0, 0.1)),)), "must be 0"),
         (trajectory(points=((0.02, (1, np.nan), (0, 0)),)), "finite"),
         (NamedTargets(("a", "b"), np.zeros(3)), "3 values for 2 joints"),
         (Values(np.zeros(1)), "1 values for 2 joints"),
         (GroupTargets("gripper", np.zeros(2)), "group gripper, not arm"),
     ],
 )
-def test_what_a_driver_would_refuse_is_refused(record: Any, words: str) -> None:
+def test_a_command_that_its_driver_would_refuse_is_refused(record: Any, words: str) -> None:
     with pytest.raises(CommandError, match=words):
         read_command(part("forward"), record)
 

@@ -1,4 +1,4 @@
-"""Our URDFs against the makers' numbers: forward kinematics written out anew, by plain NumPy, from what they publish.
+"""URDFs against the makers' numbers: forward kinematics in plain NumPy from their publications.
 
 Franka and xArm are checked by Denavit-Hartenberg tables (user manuals), UR by its own (support article "DH Parameters
 for calculations of kinematics and dynamics"), the AgiBot G1 by the joint table of its URDF. None of it reads a URDF.
@@ -88,7 +88,7 @@ XARM7 = [
     (0.076, 0.097, -QUARTER),
 ]
 # Joint table of the AgiBot G1's published URDF, from the base to the right tool centre: xyz m, roll pitch yaw rad, and
-# what moves: "" nothing, "z" the joint turns about z, "lift" it slides along z.
+# motion: "" none, "z" the joint turns about z, "lift" it slides along z.
 G1: list[tuple[tuple[float, float, float], tuple[float, float, float], str]] = [
     ((0, 0, 0.6485), (0, 0, 0), "lift"),
     ((0.131, 0, 0), (-QUARTER, 0, 0), "z"),

@@ -1,4 +1,4 @@
-"""Drivers' joint states mean the robot's joints, whatever they call them."""
+"""Joint states of drivers, under any names, are read as the robot's joints."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_names_and_unit_become_the_robots_own() -> None:
 
 
 @pytest.mark.parametrize("names", [[], ["left1", "left2", "right1", "right2"]])
-def test_the_order_counts_where_the_profile_says_so(names: list[str]) -> None:
+def test_joint_order_of_the_profile_replaces_names(names: list[str]) -> None:
     reader = JointStateReader([part("c", "d", joint_order=("a", "b", "c", "d"))])
     joints = reader.read(0, 1, names, np.arange(4.0), np.zeros(0))
     assert joints is not None
@@ -44,7 +44,7 @@ def test_velocities_are_as_many_as_joints_or_none(velocities: np.ndarray) -> Non
             JointStateReader(parts).read(0, 1, ["a", "b"], np.zeros(2), velocities)
 
 
-def test_one_driver_may_say_velocities_where_the_other_says_none() -> None:
+def test_one_driver_may_have_velocities_without_the_other() -> None:
     reader = JointStateReader([part("a"), part("b", unit="deg")])
     assert reader.read(0, 1, ["a"], np.zeros(1), np.zeros(0)) is None
     joints = reader.read(1, 1, ["b"], np.zeros(1), np.array([180.0]))
@@ -61,13 +61,13 @@ def test_two_drivers_make_one_state_once_both_have_said_something_new() -> None:
     assert reader.read(0, 20, names, np.array([2.0, 5.0]), np.zeros(2)) is None
     joints = reader.read(1, 15, names, np.array([3.0, 6.0]), np.ones(2))
     assert joints is not None
-    # The fingers are called the same by both drivers, and belong to neither arm: nobody can tell them apart.
+    # Both drivers use one name for the fingers, which belong to neither arm: they are ambiguous.
     assert (joints.stamp, joints.names) == (15, ("l/a", "r/a"))
     assert (joints.positions.tolist(), joints.velocities.tolist()) == ([2.0, 3.0], [0.0, 1.0])
     assert reader.read(1, 30, names, np.array([3.0, 6.0]), np.ones(2)) is None
 
 
-def test_the_grippers_of_two_arms_are_told_apart() -> None:
+def test_the_grippers_of_two_arms_are_distinguished() -> None:
     profile = load_profile("aloha")
     assert profile.gripper is not None
     reader = JointStateReader(profile.drivers)
@@ -86,7 +86,7 @@ def test_the_grippers_of_two_arms_are_told_apart() -> None:
     assert joints is not None
     assert joints.names == (*profile.joints, "follower_right/gripper")
     assert profile.gripper.measured(joints.names, list(joints.positions)) == 1.0
-    assert profile.gripper_told == "gripper"
+    assert profile.gripper_message_name == "gripper"
 
 
 def test_only_some_robots_need_reading() -> None:

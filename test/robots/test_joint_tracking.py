@@ -1,4 +1,4 @@
-"""Joint states are unwrapped, and dropped where the arm cannot have moved so."""
+"""Joint tracking: joint states are unwrapped, and dropped where the arm cannot have moved there."""
 
 from __future__ import annotations
 
@@ -259,7 +259,7 @@ def test_scattered_wrong_states_never_become_a_place() -> None:
             feed.rejected(noise.uniform(-1.0, 1.0, 7))
         else:
             feed(FR3_HOME)
-    assert not feed.tracker.alternates
+    assert not feed.tracker.has_two_sources
 
 
 def test_whole_turns_of_a_limited_joint_name_the_remedy() -> None:
@@ -295,7 +295,7 @@ def test_two_publishers_in_turn_are_recognised_and_neither_is_believed(foreign_f
         assert error.moved
     # The foreign one ends.
     assert feed.until_accepted(FR3_HOME) < 60
-    assert not feed.tracker.alternates
+    assert not feed.tracker.has_two_sources
 
 
 def test_a_slow_foreign_publisher_that_came_first_does_not_win() -> None:
@@ -314,7 +314,7 @@ def test_a_slow_foreign_publisher_that_came_first_does_not_win() -> None:
 
 @pytest.mark.parametrize("ahead", [400, -400, 90, 10_000, -10_000, -1_700_000_000_000])
 @pytest.mark.parametrize("apart", [0.3, 1.2])
-def test_two_publishers_whose_clocks_differ_are_recognised(ahead: int, apart: float) -> None:
+def test_two_publishers_with_different_clocks_are_recognised(ahead: int, apart: float) -> None:
     tracker, began = JointTracker(FR3.tracked_joints), 1_700_000_100_000 * MS
     foreign, kinds = FR3_HOME + apart, []
     tracker.update(began, FR3_HOME, now=0)
@@ -337,7 +337,7 @@ def test_two_publishers_at_one_place_are_recognised_by_their_stamps(apart: float
         feed.time += 400 * MS * (-1) ** step
         with contextlib.suppress(JointStateRejected):
             feed(FR3_HOME + apart * (step % 2))
-    assert feed.tracker.alternates
+    assert feed.tracker.has_two_sources
 
 
 @pytest.mark.parametrize("foreign_first", [False, True])
@@ -354,7 +354,7 @@ def test_a_foreign_publisher_that_is_faster_by_far_is_recognised(
         foreign = foreign + drift
         with contextlib.suppress(JointStateRejected):
             tracker.update(now, foreign if step % faster else FR3_HOME, now=now)
-    assert tracker.alternates
+    assert tracker.has_two_sources
 
 
 # -- clocks and simulators --------------------------------------------------------------------------------------------
@@ -390,7 +390,7 @@ def test_velocities_of_a_wrapped_difference_are_not_believed() -> None:
     tracker = JointTracker(KINOVA)
     speeds = np.array([-157.0, 0.4, np.nan, -3.9, 0.0, 1e308, 2.0])
     expected = np.array([np.nan, 0.4, np.nan, -3.9, 0.0, np.nan, 2.0])
-    np.testing.assert_array_equal(tracker.believable(speeds), expected)
+    np.testing.assert_array_equal(tracker.plausible_velocities(speeds), expected)
 
 
 # -- any driver -------------------------------------------------------------------------------------------------------
@@ -400,7 +400,7 @@ PROFILES = {name: load_profile(name).tracked_joints for name in profile_names()}
 
 @settings(max_examples=30, deadline=None)
 @given(data=st.data(), name=st.sampled_from(sorted(PROFILES)), seed=st.integers(0, 2**32 - 1))
-def test_whatever_a_driver_does_an_accepted_path_is_one_that_the_arm_can_move(
+def test_an_accepted_path_of_any_driver_is_one_that_the_arm_can_move(
     data: st.DataObject, name: str, seed: int
 ) -> None:
     joints, random = PROFILES[name], np.random.default_rng(seed)

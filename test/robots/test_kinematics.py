@@ -1,4 +1,4 @@
-"""Pinocchio's kinematics of our URDF against the published facts, MuJoCo and itself."""
+"""Pinocchio's kinematics of the URDFs against published figures, MuJoCo and itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A robot profile says what its robot is, or says what is wrong with it."""
+"""Robot profiles: shipped ones load, faulty ones are refused with file and key."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from rlt_ros.rlt.parameters import ConfigError, describe
-from rlt_ros.robots.gripper import ChangesOnly, GripperProfile
+from rlt_ros.robots.gripper import ChangeFilter, GripperProfile
 from rlt_ros.robots.profile import RobotProfile, load_profile, profile_names
 
 G1 = "agibot_g1_geniesim"
@@ -81,15 +81,24 @@ def test_a_profile_that_extends_another_has_its_values_but_for_its_own(tmp_path:
     assert (other.command.type, other.command.topic, other.control_hz) == ("forward", "a/b", 125)
 
 
-def test_a_gripper_hears_changes_and_both_ends_and_no_more_often_than_it_may() -> None:
+def test_a_gripper_receives_changes_and_both_ends_at_a_limited_rate() -> None:
     profile = GripperProfile("finger", open=0.0, closed=1.0, type="forward", topic="g", change=0.1, rate=10.0)
-    changes = ChangesOnly(profile)
-    said = [(0.0, 0.5), (0.2, 0.5), (0.4, 0.55), (0.45, 0.9), (0.5, 0.9), (0.55, 1.0), (0.7, 1.0), (0.9, 1.0)]
-    assert [time for time, value in said if changes.passes(value, time)] == [0.0, 0.45, 0.55]
+    changes = ChangeFilter(profile)
+    commands = [
+        (0.0, 0.5),
+        (0.2, 0.5),
+        (0.4, 0.55),
+        (0.45, 0.9),
+        (0.5, 0.9),
+        (0.55, 1.0),
+        (0.7, 1.0),
+        (0.9, 1.0),
+    ]
+    assert [time for time, value in commands if changes.passes(value, time)] == [0.0, 0.45, 0.55]
 
 
-def test_a_command_that_the_gripper_did_not_take_is_sent_again_but_not_at_once() -> None:
-    changes = ChangesOnly(
+def test_a_refused_gripper_command_is_sent_again_after_a_pause() -> None:
+    changes = ChangeFilter(
         GripperProfile("finger", open=0.0, closed=1.0, type="forward", topic="g", rate=10.0)
     )
     assert changes.passes(1.0, 5.0)
@@ -119,14 +128,14 @@ def test_every_key_is_explained() -> None:
         ),
         (
             {"cameras": {"head": {"topic": "/genie_sim/left_camera_rgb"}}},
-            ["cameras.hand_left.topic", "one topic"],
+            ["cameras.hand_left.topic", "same topic"],
         ),
         (
             {"cameras": {"head": {"topic": "/joint_states"}}},
-            ["`joint_states`", "`cameras.head.topic`", "one topic"],
+            ["`joint_states`", "`cameras.head.topic`", "same topic"],
         ),
-        ({"joint_states": "/joint_command"}, ["`joint_states`", "`command.topic`", "one topic"]),
-        ({"gripper": {"type": "forward", "topic": "/joint_command"}}, ["gripper", "one topic"]),
+        ({"joint_states": "/joint_command"}, ["`joint_states`", "`command.topic`", "same topic"]),
+        ({"gripper": {"type": "forward", "topic": "/joint_command"}}, ["gripper", "same topic"]),
         ({"cameras": {"head": {"topic": "~/color"}}}, ["cameras.head", "~/color", "in full"]),
         ({"joint_states": "joints//arm"}, ["`joint_states`", "joints//arm"]),
         ({"joint_states": "joints/"}, ["`joint_states`", "joints/"]),
@@ -153,7 +162,7 @@ def test_every_key_is_explained() -> None:
         ({"joint_order": ["idx61_arm_r_joint1"]}, ["`joint_order` lacks idx62_arm_r_joint2"]),
         ({"message_names": {"thumb": "1"}}, ["`message_names` has thumb"]),
         ({"message_names": {"idx61_arm_r_joint1": "idx62_arm_r_joint2"}}, ["`message_names`", "its own"]),
-        ({"command": {"type": "forward"}}, ["`gripper.type` is joint", "forward", "topic or an action"]),
+        ({"command": {"type": "forward"}}, ["`gripper.type` is joint", "forward", "topic or action"]),
         ({"command": {"order": ["idx61_arm_r_joint1"] * 2}}, ["`order`", "once"]),
         ({"gripper": {"type": "forward"}}, ["gripper", "`topic` is missing"]),
         ({"gripper": {"topic": "gripper"}}, ["gripper", "leave it out"]),
@@ -166,7 +175,7 @@ def test_every_key_is_explained() -> None:
         ({"simulation": {"bench": [0.0]}}, ["simulation", "`bench` has 1 values"]),
         ({"simulation": {"cameras": {}}}, ["`simulation.cameras`", "hand_left"]),
         ({"extends": "r2d2"}, ["`extends` is r2d2", "agibot_g1_geniesim"]),
-        ({"extends": "mine.yaml"}, ["`extends` is mine.yaml", "in turn"]),
+        ({"extends": "mine.yaml"}, ["`extends` is mine.yaml", "extends this profile"]),
     ],
 )
 def test_a_mistake_is_named_with_file_and_key(
@@ -191,7 +200,7 @@ def test_a_mistake_is_named_with_file_and_key(
         ({"safety": {"position_margin": 5.0}}, ["lower < upper", "safety"]),
     ],
 )
-def test_what_the_urdf_does_not_bear_out_is_named(
+def test_a_value_that_contradicts_the_urdf_is_named(
     tmp_path: Path, changes: dict[str, Any], words: list[str]
 ) -> None:
     profile = load_profile(changed(tmp_path, **changes))
@@ -213,6 +222,6 @@ def test_a_robot_need_not_have_a_gripper(tmp_path: Path) -> None:
     assert load_profile(changed(tmp_path, gripper=None)).gripper is None
 
 
-def test_an_unknown_robot_is_told_which_there_are() -> None:
+def test_an_unknown_robot_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=G1):
         load_profile("r2d2")

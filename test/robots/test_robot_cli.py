@@ -1,4 +1,4 @@
-"""`rlt-ros robot`: what there is, what is wrong, where a link is, and a profile to begin with."""
+"""`rlt-ros robot`: list, check, fk and new."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import yaml
 
 from rlt_ros.cli.main import main
 from rlt_ros.cli.output import EXIT_ERROR
-from rlt_ros.robots.kinematics import SINGULAR
+from rlt_ros.robots.kinematics import MIN_DEXTERITY
 from rlt_ros.robots.profile import load_profile, profile_names
 
 ROOT = Path(__file__).resolve().parents[2]
 UR5E_URDF = ROOT / "rlt_ros" / "robots" / "urdf" / "ur5e.urdf"
 
 
-def said(capsys: pytest.CaptureFixture[str], *argv: str, code: int = 0) -> dict[str, Any]:
+def robot_json(capsys: pytest.CaptureFixture[str], *argv: str, code: int = 0) -> dict[str, Any]:
     assert main(["robot", *argv, "--json"]) == code
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert isinstance(result, dict)
@@ -28,7 +28,7 @@ def said(capsys: pytest.CaptureFixture[str], *argv: str, code: int = 0) -> dict[
 
 
 def test_list_has_every_shipped_profile(capsys: pytest.CaptureFixture[str]) -> None:
-    listed = said(capsys, "list")["profiles"]
+    listed = robot_json(capsys, "list")["profiles"]
     assert [one["name"] for one in listed] == profile_names()
     assert {
         "agibot_g1_geniesim",
@@ -43,15 +43,17 @@ def test_list_has_every_shipped_profile(capsys: pytest.CaptureFixture[str]) -> N
 
 @pytest.mark.parametrize("robot", profile_names())
 def test_every_shipped_profile_is_found_usable(robot: str, capsys: pytest.CaptureFixture[str]) -> None:
-    result = said(capsys, "check", robot)
+    result = robot_json(capsys, "check", robot)
     assert [one for one in result["findings"] if one["verdict"] == "error"] == []
     assert result["usable"]
 
 
 def test_fk_prints_position_and_orientation_in_the_base_frame(capsys: pytest.CaptureFixture[str]) -> None:
-    pose = said(capsys, "fk", "ur5e", "--joints", "shoulder_pan_joint=1.5707963267948966", "--link", "tool0")
+    pose = robot_json(
+        capsys, "fk", "ur5e", "--joints", "shoulder_pan_joint=1.5707963267948966", "--link", "tool0"
+    )
     assert (pose["frame"], pose["link"]) == ("base_link", "tool0")
-    # Stretched out along y: the quarter turn of what a zero posture has along x.
+    # Stretched out along y: a quarter turn of the zero posture along x.
     np.testing.assert_allclose(pose["position"], [-0.2329, 0.8172, 0.0628], atol=1e-4)
     x, y, z, w = pose["orientation"]
     assert x * x + y * y + z * z + w * w == pytest.approx(1.0)
@@ -59,7 +61,7 @@ def test_fk_prints_position_and_orientation_in_the_base_frame(capsys: pytest.Cap
 
 def test_fk_of_the_working_posture_is_that_of_the_kinematics(capsys: pytest.CaptureFixture[str]) -> None:
     profile = load_profile("franka_fr3")
-    pose = said(capsys, "fk", "franka_fr3", "--working")
+    pose = robot_json(capsys, "fk", "franka_fr3", "--working")
     expected = profile.kinematics().forward(np.array(profile.home))[:3, 3]
     np.testing.assert_allclose(pose["position"], expected, atol=1e-9)
 
@@ -69,7 +71,7 @@ def test_fk_of_the_working_posture_is_that_of_the_kinematics(capsys: pytest.Capt
     [
         (["fk"], "needs a profile"),
         (["check"], "needs a profile"),
-        (["fk", "ur5e", "--link", "thumb"], "no link named thumb; there are base_link"),
+        (["fk", "ur5e", "--link", "thumb"], "no link named thumb; the URDF has base_link"),
         (["fk", "ur5e", "--joints", "knee=1"], "no joint named knee; there are shoulder_pan_joint"),
         (["fk", "ur5e", "--joints", "elbow_joint"], "NAME=VALUE"),
         (["fk", "ur5e", "--joints", "elbow_joint=far"], "NAME=VALUE"),
@@ -81,7 +83,7 @@ def test_fk_of_the_working_posture_is_that_of_the_kinematics(capsys: pytest.Capt
         (["new", "mine.yaml", "--urdf", "arm.urdf.xacro"], "xacro"),
     ],
 )
-def test_what_is_missing_or_wrong_is_one_line(
+def test_an_error_is_one_line(
     argv: list[str],
     words: str,
     capsys: pytest.CaptureFixture[str],
@@ -102,12 +104,12 @@ def test_a_new_profile_is_commented_and_usable_and_never_overwrites(
     (tmp_path / "arm.urdf").write_bytes(UR5E_URDF.read_bytes())
     file = tmp_path / "mine.yaml"
     argv = ["new", str(file), "--urdf", str(tmp_path / "arm.urdf"), "--tip", "tool0"]
-    assert said(capsys, *argv)["written"] == str(file)
+    assert robot_json(capsys, *argv)["written"] == str(file)
     text = file.read_text()
     assert text.count("(!)") >= 5
     assert yaml.safe_load(text)["urdf"] == "arm.urdf"
     assert load_profile(file).joints == load_profile("ur5e").joints
-    assert said(capsys, "check", str(file))["usable"]
+    assert robot_json(capsys, "check", str(file))["usable"]
     assert main(["robot", *argv]) == EXIT_ERROR
     assert "is there already" in capsys.readouterr().err
     assert file.read_text() == text
@@ -134,10 +136,13 @@ def altered(into: Path, **changes: tuple[str, str]) -> Path:
         ({"urdf": ('velocity="3.14159[^"]*"', 'velocity="180"')}, "180 rad/s; this looks like degrees"),
         ({"urdf": ("</robot>", "")}, "cannot be read as a URDF"),
         ({"urdf": ("(?s).*", "<html></html>")}, "root element is `html`"),
-        ({"urdf": ('child link="forearm_link"', 'child link="nobody"')}, "no complete URDF"),
+        ({"urdf": ('child link="forearm_link"', 'child link="missing"')}, "an incomplete URDF"),
         ({"profile": ("  - elbow_joint\n", "")}, "`home` has 6 values"),
         ({"profile": ("- elbow_joint", "- knee_joint")}, "no joint named ['knee_joint']"),
-        ({"profile": ("base_frame: base_link", "base_frame: world")}, "the root of the URDF is base_link"),
+        (
+            {"profile": ("base_frame: base_link", "base_frame: world")},
+            "world is not the root of the URDF, base_link",
+        ),
         (
             {"profile": ("home: .*", "home: [-15.5, -88, 108.5, -110.5, -90, -105.5]")},
             "these look like degrees",
@@ -161,23 +166,25 @@ def altered(into: Path, **changes: tuple[str, str]) -> Path:
             {"profile": ("continuous_joints: .*", "continuous_joints: [knee]")},
             "`continuous_joints` names knee",
         ),
-        ({"profile": ("image_raw}", "image_raw/compressedDepth, encoding: compressed}")}, "for depth"),
+        ({"profile": ("image_raw}", "image_raw/compressedDepth, encoding: compressed}")}, "a depth topic"),
     ],
 )
-def test_check_finds_what_is_wrong(
+def test_check_finds_a_fault(
     changes: dict[str, tuple[str, str]], words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    result = said(capsys, "check", str(altered(tmp_path, **changes)), code=EXIT_ERROR)
+    result = robot_json(capsys, "check", str(altered(tmp_path, **changes)), code=EXIT_ERROR)
     errors = [one["text"] for one in result["findings"] if one["verdict"] == "error"]
     assert not result["usable"]
     assert any(words in text for text in errors), result["findings"]
 
 
-def test_check_says_what_the_cameras_send_and_doubts_a_compressed_topic_that_is_read_raw(
+def test_check_names_the_encodings_of_the_cameras_and_doubts_a_compressed_topic_that_is_read_raw(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     def cameras(topic: str) -> dict[str, tuple[str, str]]:
-        result = said(capsys, "check", str(altered(tmp_path, profile=("camera/color/image_raw}", topic))))
+        result = robot_json(
+            capsys, "check", str(altered(tmp_path, profile=("camera/color/image_raw}", topic)))
+        )
         found = (one for one in result["findings"] if one["what"].startswith("cameras"))
         return {one["what"]: (one["verdict"], one["text"]) for one in found}
 
@@ -198,10 +205,10 @@ def test_joints_that_turn_without_end_are_one_angle_each(
     q = np.array([0.1, -1.0, 1.2, -0.4, 0.3, 7.0])
     np.testing.assert_allclose(arm.forward(q), bounded.forward(q), atol=1e-9)
     assert arm.upper[-1] > 100
-    assert said(capsys, "check", str(file))["usable"]
-    told = yaml.safe_load((tmp_path / "mine.yaml").read_text())
-    del told["continuous_joints"]
-    file.write_text(yaml.safe_dump(told))
+    assert robot_json(capsys, "check", str(file))["usable"]
+    values = yaml.safe_load((tmp_path / "mine.yaml").read_text())
+    del values["continuous_joints"]
+    file.write_text(yaml.safe_dump(values))
     assert load_profile(file).continuous.tolist() == [False] * 5 + [True]
 
 
@@ -210,7 +217,7 @@ def test_check_doubts_a_joint_that_turns_more_than_once(
 ) -> None:
     def findings(change: str) -> list[tuple[str, str]]:
         file = altered(tmp_path, profile=("continuous_joints: .*", change))
-        found = said(capsys, "check", str(file))["findings"]
+        found = robot_json(capsys, "check", str(file))["findings"]
         return [(one["verdict"], one["text"]) for one in found if one["what"] == "continuous_joints"]
 
     assert findings("continuous_joints: []") == []
@@ -229,7 +236,7 @@ def test_a_new_profile_names_the_joints_that_turn_without_end(
 ) -> None:
     altered(tmp_path, urdf=('(name="wrist_3_joint" type=)"revolute"', r'\1"continuous"'))
     file = tmp_path / "new.yaml"
-    said(capsys, "new", str(file), "--urdf", str(tmp_path / "mine.urdf"), "--tip", "tool0")
+    robot_json(capsys, "new", str(file), "--urdf", str(tmp_path / "mine.urdf"), "--tip", "tool0")
     assert load_profile(file).continuous_joints == ("wrist_3_joint",)
 
 
@@ -238,7 +245,7 @@ def test_a_new_profile_marks_the_joints_of_a_gripper(
 ) -> None:
     urdf = ROOT / "rlt_ros" / "robots" / "urdf" / "viperx_300s.urdf"
     file = tmp_path / "new.yaml"
-    said(capsys, "new", str(file), "--urdf", str(urdf), "--tip", "vx300s/left_finger_link")
+    robot_json(capsys, "new", str(file), "--urdf", str(urdf), "--tip", "vx300s/left_finger_link")
     marked = [line for line in file.read_text().splitlines() if "looks like a gripper" in line]
     assert [line.split()[1] for line in marked] == ["left_finger"]
 
@@ -249,12 +256,12 @@ def test_the_home_of_a_new_profile_is_no_singularity(
 ) -> None:
     profile = load_profile(robot)
     file = tmp_path / "new.yaml"
-    said(
+    robot_json(
         capsys, "new", str(file), "--urdf", str(profile.urdf_path), "--tip", profile.tip_frame,
         "--arm", ",".join(profile.joints),
     )  # fmt: skip
     made = load_profile(file)
-    assert made.kinematics().dexterity(np.array(made.home)) > 2 * SINGULAR
+    assert made.kinematics().dexterity(np.array(made.home)) > 2 * MIN_DEXTERITY
 
 
 def test_a_home_at_a_singularity_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whatever is asked for, what is sent stays inside the limits."""
+"""Safety filter: for any target the command stays inside the limits."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ def test_a_target_that_jumps_is_reached_without_shooting_over_it() -> None:
     assert ((np.array(path) - target) * far <= 1e-9).all()
 
 
-def test_an_arm_in_motion_brakes_when_nobody_acts() -> None:
+def test_an_arm_in_motion_brakes_without_a_target() -> None:
     safety, position = SafetyFilter(STRICT, HZ), np.array([0.0, 0.0, 1.0])
     safety.reset(position)
     for _ in range(20):

@@ -18,7 +18,7 @@ def test_every_spelling_of_a_topic_is_recognised(
 ) -> None:
     one = "/" * first + "/".join(parts)
     two = "/" * other + ("/" * between).join(parts) + "/" * last
-    with pytest.raises(ConfigError, match="which is one topic") as caught:
+    with pytest.raises(ConfigError, match="which is the same topic") as caught:
         check_distinct({"command.topic": one, "joint_states": two})
     assert "`command.topic`" in str(caught.value)
     assert "`joint_states`" in str(caught.value)
