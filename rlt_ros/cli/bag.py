@@ -139,7 +139,7 @@ def _to_replay(args: argparse.Namespace) -> dict[str, Any]:
 
 def _settings(args: argparse.Namespace) -> Any:
     from rlt_ros.cli.overrides import read_overrides
-    from rlt_ros.nodes.bag_import import Settings
+    from rlt_ros.nodes.bag_import import ImportSettings
     from rlt_ros.rlt.parameters import ConfigError, build
 
     if args.out is None:
@@ -152,7 +152,7 @@ def _settings(args: argparse.Namespace) -> Any:
             **{name: getattr(args, name) for name in _OF_BAGS},
         },
     }
-    return build(Settings, {**read_overrides(args.config, args.set), **options}, origin="bag")
+    return build(ImportSettings, {**read_overrides(args.config, args.set), **options}, origin="bag")
 
 
 def status(result: Mapping[str, Any]) -> int:

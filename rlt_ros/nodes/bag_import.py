@@ -16,8 +16,8 @@ from typing import Any
 
 from rlt_ros.episodes.tasks import load_task
 from rlt_ros.nodes import bag_messages as messages
-from rlt_ros.nodes.bag_messages import Commands, Sensors, Way
-from rlt_ros.nodes.bag_readers import Reader, Sampled, Seen, Sink, Stored
+from rlt_ros.nodes.bag_messages import ReadMode, RecordedCommands, RecordedSensors
+from rlt_ros.nodes.bag_readers import ComputedReader, Reader, RecordedReader, RecordSink, SampledReader
 from rlt_ros.nodes.conversions import read_lineage
 from rlt_ros.nodes.settings import ACTED_BY, AUTO, RECORDED, BagConfig, Setup
 from rlt_ros.offline.bag_files import Bag
@@ -45,7 +45,7 @@ _NS = 1e-9
 
 
 @dataclass(frozen=True)
-class Settings:
+class ImportSettings:
     """Everything that rows depend on.
 
     Attributes:
@@ -70,7 +70,7 @@ class _Plan:
     """How a bag is read: a way for each namespace, and its episodes where it has none of its own."""
 
     bag: Bag
-    ways: Mapping[str, Way]
+    ways: Mapping[str, ReadMode]
     segments: list[Segment]
 
 
@@ -87,7 +87,7 @@ class BagImport:
         ReplayError: the replay that is there cannot be gone on with.
     """
 
-    def __init__(self, settings: Settings, *, committed: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, settings: ImportSettings, *, committed: Callable[[], None] = lambda: None) -> None:
         self._settings, config = settings, settings.bags
         self._profile, self._task = load_profile(settings.setup.robot), load_task(settings.setup.task)
         self._out = Path(config.out).expanduser().absolute()
@@ -100,7 +100,7 @@ class BagImport:
         self._stamps: dict[str, dict[str, Any]] = {}
         self._warnings: list[str] = []
         # Of the bag that is read.
-        self._sensors: list[Sensors] = []
+        self._sensors: list[RecordedSensors] = []
         self._rows = self._moved = 0
         self._robots: dict[str, int] = {}
         # All of them before anything is written.
@@ -231,7 +231,7 @@ class BagImport:
             return read_labels(config.labels, start=bag.start, end=bag.end)
         return [whole(bag.start, bag.end, config.outcome)]
 
-    def _way(self, bag: Bag, namespace: str) -> Way:
+    def _way(self, bag: Bag, namespace: str) -> ReadMode:
         """How rows come out of a bag.
 
         Raises:
@@ -239,35 +239,39 @@ class BagImport:
         """
         config = self._settings.bags
         if namespace not in messages.namespaces(bag):
-            self._require(bag, Way.SAMPLED, namespace)
-            return Way.SAMPLED
+            self._require(bag, ReadMode.SAMPLED, namespace)
+            return ReadMode.SAMPLED
         if config.labels or config.outcome != "cut":
             raise BagError(f"bag {bag.path} has episodes of its own; leave `labels` and `outcome` out")
         if config.states != AUTO:
-            way = Way.RECORDED if config.states == RECORDED else Way.COMPUTED
+            way = ReadMode.RECORDED if config.states == RECORDED else ReadMode.COMPUTED
             self._require(bag, way, namespace)
             return way
-        recorded = messages.lacking(bag, messages.needed(Way.RECORDED, bag, self._profile, namespace))
+        recorded = messages.missing_topics(
+            bag, messages.required_topics(ReadMode.RECORDED, bag, self._profile, namespace)
+        )
         why = "; ".join(recorded)
         if not recorded:
             made = self._made_by(bag, namespace)
             own = self._vla().lineage
             other = [part for part in FROZEN_PARTS if made and getattr(made, part) != getattr(own, part)]
             if not other:
-                return Way.RECORDED
+                return ReadMode.RECORDED
             part = other[0]
             why = f"its states are of {part} `{getattr(made, part)}`, not `{getattr(own, part)}`"
-        computed = messages.lacking(bag, messages.needed(Way.COMPUTED, bag, self._profile, namespace))
+        computed = messages.missing_topics(
+            bag, messages.required_topics(ReadMode.COMPUTED, bag, self._profile, namespace)
+        )
         if computed:
             raise BagError(
-                f"bag {bag.path} cannot be used: for {Way.RECORDED.value}, {why}; for {Way.COMPUTED.value}, "
+                f"bag {bag.path} cannot be used: for {ReadMode.RECORDED.value}, {why}; for {ReadMode.COMPUTED.value}, "
                 f"{'; '.join(computed)}. Record with `record:=true` and `pictures` on, or choose the VLA that was "
                 "recorded"
             )
-        return Way.COMPUTED
+        return ReadMode.COMPUTED
 
-    def _require(self, bag: Bag, way: Way, namespace: str) -> None:
-        lacks = messages.lacking(bag, messages.needed(way, bag, self._profile, namespace))
+    def _require(self, bag: Bag, way: ReadMode, namespace: str) -> None:
+        lacks = messages.missing_topics(bag, messages.required_topics(way, bag, self._profile, namespace))
         if lacks:
             raise BagError(
                 f"bag {bag.path} does not have what {way.value} of `{self._profile.name}` needs: {'; '.join(lacks)}. "
@@ -310,21 +314,21 @@ class BagImport:
     def _reader(self, plan: _Plan, namespace: str, stream: Stream, stamps: Stamps) -> Reader:
         bag, way = plan.bag, plan.ways[namespace]
         self._ways.append({"bag": str(bag.path), "namespace": namespace, "read_as": way.value})
-        if way is Way.RECORDED:
-            return Stored(self.store, stream, namespace, self._profile, self._settings.rlt.chunk)
+        if way is ReadMode.RECORDED:
+            return RecordedReader(self.store, stream, namespace, self._profile, self._settings.rlt.chunk)
         computer = StateComputer(
             self._vla(), self._settings.rlt, self._settings.inference, self._profile.control_hz, self._skip
         )
-        sink = Sink(self.store, stream, computer)
+        sink = RecordSink(self.store, stream, computer)
         size = self._vla().spec.image_size
         simulated = any(topic.rpartition("/")[2] == "clock" for topic in bag.topics)
-        sensors = Sensors(
+        sensors = RecordedSensors(
             self._profile, namespace, size, self._settings.sync, stamps, self._skip, jumps=not simulated
         )
         self._sensors.append(sensors)
-        if way is Way.COMPUTED:
-            topics = messages.needed(way, bag, self._profile, namespace)
-            return Seen(sink, namespace, sensors, topics, self._vla())
+        if way is ReadMode.COMPUTED:
+            topics = messages.required_topics(way, bag, self._profile, namespace)
+            return ComputedReader(sink, namespace, sensors, topics, self._vla())
         sampler = Sampler(
             round(1e9 / self._profile.control_hz),
             [[self._profile.joints.index(joint) for joint in part.joints] for part in self._profile.drivers],
@@ -336,7 +340,7 @@ class BagImport:
             instruction=self._task.instruction,
             drop=self._skip,
         )
-        return Sampled(sink, sensors, Commands(self._profile, namespace, stamps), sampler)
+        return SampledReader(sink, sensors, RecordedCommands(self._profile, namespace, stamps), sampler)
 
     def _skip(self, kind: str, reason: str) -> None:
         self.skipped[kind] += 1

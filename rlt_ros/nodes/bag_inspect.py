@@ -6,16 +6,16 @@ from collections import Counter
 from typing import Any
 
 from rlt_ros.nodes import bag_messages as messages
-from rlt_ros.nodes.bag_messages import Way
+from rlt_ros.nodes.bag_messages import ReadMode
 from rlt_ros.nodes.conversions import read_episode, read_lineage
 from rlt_ros.offline.bag_files import Bag
 from rlt_ros.rlt.stream import Ending, EpisodeState, Phase
 from rlt_ros.robots.profile import RobotProfile
 
 _REMEDIES = {
-    Way.RECORDED: "record with `record:=true`",
-    Way.COMPUTED: "record with `record:=true` and `pictures` on",
-    Way.SAMPLED: "name these topics in a profile of the robot (`--robot`), or its namespace (`--namespace`)",
+    ReadMode.RECORDED: "record with `record:=true`",
+    ReadMode.COMPUTED: "record with `record:=true` and `pictures` on",
+    ReadMode.SAMPLED: "name these topics in a profile of the robot (`--robot`), or its namespace (`--namespace`)",
 }
 
 
@@ -49,8 +49,8 @@ def inspect(bag: Bag, profile: RobotProfile, namespaces: list[str]) -> dict[str,
 
 def _robot(bag: Bag, profile: RobotProfile, namespace: str) -> dict[str, Any]:
     ways = []
-    for way in Way:
-        lacks = messages.lacking(bag, messages.needed(way, bag, profile, namespace))
+    for way in ReadMode:
+        lacks = messages.missing_topics(bag, messages.required_topics(way, bag, profile, namespace))
         ways.append(
             {"way": way.value, "open": not lacks, "lacks": lacks, "remedy": _REMEDIES[way] if lacks else ""}
         )
@@ -69,7 +69,7 @@ def _episodes(bag: Bag, namespace: str) -> dict[str, int]:
     """How many episodes began, how they ended, and how many of them leave no rows."""
     topics = messages.own_topics(namespace, messages.EPISODE)
     begun, ends = set[int](), dict[int, EpisodeState]()
-    if messages.lacking(bag, topics):
+    if messages.missing_topics(bag, topics):
         return {"begun": 0}
     for message in messages.readable(bag, topics):
         try:

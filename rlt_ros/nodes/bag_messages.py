@@ -48,7 +48,7 @@ _JOINTS = "sensor_msgs/msg/JointState"
 _PICTURES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 
-class Way(enum.Enum):
+class ReadMode(enum.Enum):
     """How rows come out of a bag."""
 
     RECORDED = "recorded states"
@@ -89,20 +89,20 @@ def own_topics(namespace: str, *names: str) -> dict[str, str]:
     return {absolute(name, namespace): _OWN[name] for name in names}
 
 
-def needed(way: Way, bag: Bag, profile: RobotProfile, namespace: str) -> dict[str, str]:
+def required_topics(way: ReadMode, bag: Bag, profile: RobotProfile, namespace: str) -> dict[str, str]:
     """Topic → type that a way is made of."""
-    if way is Way.RECORDED:
+    if way is ReadMode.RECORDED:
         return own_topics(namespace, STATE, STEP, EPISODE)
     sensors = sensor_topics(profile, namespace)
-    if way is Way.SAMPLED:
+    if way is ReadMode.SAMPLED:
         return {**sensors, **command_topics(profile, namespace)}
     seen = own_topics(namespace, OBSERVATION)
-    if not lacking(bag, sensors) and lacking(bag, seen):
+    if not missing_topics(bag, sensors) and missing_topics(bag, seen):
         seen = sensors
     return {**own_topics(namespace, STEP, EPISODE, REQUEST), **seen}
 
 
-def lacking(bag: Bag, topics: Mapping[str, str]) -> list[str]:
+def missing_topics(bag: Bag, topics: Mapping[str, str]) -> list[str]:
     """What a bag lacks of some topics, in words."""
     return [fault for name, kind in topics.items() if (fault := _fault(bag.topics.get(name), name, kind))]
 
@@ -139,7 +139,7 @@ def read(recorded: Recorded) -> Any:
     return deserialize_message(recorded.data, message_class(recorded.type))
 
 
-class Sensors:
+class RecordedSensors:
     """Cameras and joint states of a robot, as they were recorded, to observations.
 
     Args:
@@ -233,8 +233,8 @@ class Sensors:
         return self._joints.add(told.stamp, names, told.positions[own], told.velocities[own])
 
 
-class Commands:
-    """Commands to a robot's drivers, as they were recorded.
+class RecordedCommands:
+    """RecordedCommands to a robot's drivers, as they were recorded.
 
     Args:
         profile: the robot.

@@ -18,11 +18,11 @@ import torch
 from rlt_ros.middleware import Clock, ClockType, Node
 from rlt_ros.middleware.messages import LearnerStatus, ReplayStatus
 from rlt_ros.nodes import qos
-from rlt_ros.nodes.bag_import import BagImport, Settings
+from rlt_ros.nodes.bag_import import BagImport, ImportSettings
 from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Report
 from rlt_ros.nodes.parameters import declare
 from rlt_ros.nodes.replay_node import replay_status
-from rlt_ros.nodes.run import CannotStart, Finished, run_node
+from rlt_ros.nodes.run import NodeConfigurationError, ShutdownRequested, run_node
 from rlt_ros.nodes.settings import BagConfig, Setup
 from rlt_ros.nodes.topics import Topics
 from rlt_ros.offline.errors import BagError
@@ -42,7 +42,7 @@ class BagNode(Node):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("bag_node", **options)
-        settings = Settings(
+        settings = ImportSettings(
             declare(self, "", Setup),
             declare(self, "", BagConfig),
             declare(self, "rlt", RLTConfig),
@@ -59,7 +59,7 @@ class BagNode(Node):
         try:
             self._bags = BagImport(settings, committed=self._say)
         except (BagError, LineageError, StorageError) as error:
-            raise CannotStart(str(error)) from error
+            raise NodeConfigurationError(str(error)) from error
         self._seconds, self._told, self._complete = 0.0, time.monotonic(), False
         self._run: Iterator[float] = self._bags.run()
         if self._bags.store.replay is not None:
@@ -86,7 +86,7 @@ class BagNode(Node):
                 self._worker.cancel()
                 self._conclude()
         except (LineageError, StorageError) as error:
-            raise CannotStart(str(error)) from error
+            raise NodeConfigurationError(str(error)) from error
         if time.monotonic() - self._told >= _TELL:
             self._told = time.monotonic()
             assert self._bags is not None
@@ -107,7 +107,7 @@ class BagNode(Node):
             f"{report['failures']} failures; {report['new_rows']} rows are new"
         )
         if not report["rows_in_replay"]:
-            raise CannotStart(
+            raise NodeConfigurationError(
                 "the bags hold no episode that leaves rows; `rlt-ros bag inspect` shows what is in them"
             )
         self._complete = True
@@ -120,17 +120,17 @@ class BagNode(Node):
         if message.rows < self._bags.store.replay.total:
             return
         if message.state == LearnerStatus.CAUGHT_UP:
-            raise Finished(
+            raise ShutdownRequested(
                 f"the learner has learned from all {message.rows} rows, {message.critic_steps} updates"
             )
         if message.state == LearnerStatus.WAITING:
-            raise Finished(
+            raise ShutdownRequested(
                 f"the learner waits for {message.waiting_for}, which no bag brings; all rows are stored. Give more "
                 "bags, go on live with `rlt-ros launch train` and the same `out`, or lower `rlt.min_…` and "
                 "`rlt.warmup_episodes`"
             )
         if message.state == LearnerStatus.PAUSED:
-            raise Finished("the learner has stopped, its log says why; all rows are stored")
+            raise ShutdownRequested("the learner has stopped, its log says why; all rows are stored")
 
     def _say(self) -> None:
         """Publish what the replay holds."""

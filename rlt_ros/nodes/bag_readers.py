@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlt_ros.nodes import bag_messages as messages
-from rlt_ros.nodes.bag_messages import Commands, Sensors
+from rlt_ros.nodes.bag_messages import RecordedCommands, RecordedSensors
 from rlt_ros.nodes.conversions import (
     read_episode,
     read_observation,
@@ -48,7 +48,7 @@ class Reader(Protocol):
         ...
 
 
-class Sink:
+class RecordSink:
     """Passes records through the state computer into the replay."""
 
     def __init__(self, store: RowStore, stream: Stream, computer: StateComputer) -> None:
@@ -65,7 +65,7 @@ class Sink:
             self._store.add(self._stream, made)
 
 
-class Stored:
+class RecordedReader:
     """States, steps and episodes as they are."""
 
     def __init__(
@@ -90,11 +90,16 @@ class Stored:
         """See :class:`Reader`."""
 
 
-class Seen:
+class ComputedReader:
     """Observations, steps, episodes and requests, whose states are computed."""
 
     def __init__(
-        self, sink: Sink, namespace: str, sensors: Sensors, topics: Collection[str], vla: FrozenVLA
+        self,
+        sink: RecordSink,
+        namespace: str,
+        sensors: RecordedSensors,
+        topics: Collection[str],
+        vla: FrozenVLA,
     ) -> None:
         self._sink, self._sensors, self.topics = sink, sensors, list(topics)
         self._vla, self._joints, self._size = vla, vla.action_space.dim, vla.spec.image_size
@@ -126,10 +131,12 @@ class Seen:
         return observation
 
 
-class Sampled:
+class SampledReader:
     """What a robot's drivers said, from which steps and episodes are made."""
 
-    def __init__(self, sink: Sink, sensors: Sensors, commands: Commands, sampler: Sampler) -> None:
+    def __init__(
+        self, sink: RecordSink, sensors: RecordedSensors, commands: RecordedCommands, sampler: Sampler
+    ) -> None:
         self._sink, self._sensors, self._commands, self._sampler = sink, sensors, commands, sampler
         self.topics = [*sensors.topics, *commands.topics]
         self._now = 0

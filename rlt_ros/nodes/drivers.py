@@ -18,8 +18,8 @@ from rlt_ros.middleware.messages import JointState, UnknownMessageType, message_
 from rlt_ros.nodes import qos
 from rlt_ros.nodes.conversions import to_duration, to_header, to_ns
 from rlt_ros.nodes.diagnostics import ERROR, STALE, Dropped, Report
-from rlt_ros.nodes.gripper_output import CannotCommandGripper, GripperOutput
-from rlt_ros.nodes.run import CannotStart
+from rlt_ros.nodes.gripper_output import GripperInterfaceError, GripperOutput
+from rlt_ros.nodes.run import NodeConfigurationError
 from rlt_ros.nodes.topics import Topics
 from rlt_ros.robots.commands import (
     CommandError,
@@ -89,7 +89,7 @@ class CommandPublishers:
             robot would take a stamp for the moment to start, and drop what is past by its clock.
 
     Raises:
-        CannotStart: the message type of a driver is not installed.
+        NodeConfigurationError: the message type of a driver is not installed.
     """
 
     def __init__(self, node: Node, topics: Topics, profile: RobotProfile, *, stamped: bool) -> None:
@@ -123,7 +123,7 @@ class CommandPublishers:
         if gripper is not None and joint is not None and gripper.type != "joint":
             try:
                 self._gripper = GripperOutput(self._node, self._endpoints, gripper, joint)
-            except CannotCommandGripper as error:  # the human's alone: the arm works without
+            except GripperInterfaceError as error:  # the human's alone: the arm works without
                 self._no_gripper = f"nobody can command the gripper: {error}"
                 self._node.get_logger().error(self._no_gripper)
 
@@ -254,14 +254,14 @@ def command_type(part: PartProfile) -> type[Any]:
     """Class of the commands to a driver.
 
     Raises:
-        CannotStart: its ROS package is not installed.
+        NodeConfigurationError: its ROS package is not installed.
     """
     name = COMMAND_TYPES[part.command.type]
     try:
         kind: type[Any] = message_type(name)
     except UnknownMessageType as error:
         package = name.split("/")[0]
-        raise CannotStart(
+        raise NodeConfigurationError(
             f"`command.type` is {part.command.type}, which needs the ROS package {package}: {error}; install it and "
             "source its workspace"
         ) from error

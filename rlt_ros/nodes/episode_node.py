@@ -37,8 +37,8 @@ from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Dropped, Report
 from rlt_ros.nodes.e_stop import EStop
 from rlt_ros.nodes.joint_input import ArmState, JointInput
 from rlt_ros.nodes.parameters import declare
-from rlt_ros.nodes.run import CannotStart, Finished, run_node
-from rlt_ros.nodes.settings import RunConfig, Setup
+from rlt_ros.nodes.run import NodeConfigurationError, ShutdownRequested, run_node
+from rlt_ros.nodes.settings import EpisodeNodeConfig, Setup
 from rlt_ros.nodes.topics import Topics
 from rlt_ros.rlt.stream import Ending, Phase
 from rlt_ros.rlt.stream import EpisodeState as State
@@ -57,7 +57,7 @@ class EpisodeNode(Node):
 
     def __init__(self) -> None:
         super().__init__("episode_node")
-        setup, config = declare(self, "", Setup), declare(self, "", RunConfig)
+        setup, config = declare(self, "", Setup), declare(self, "", EpisodeNodeConfig)
         profile, task = load_profile(setup.robot), load_task(setup.task)
         self._task, self._config, self._home = task, config, profile.home
         self._progress = LearningProgress(declare(self, "", WaitConfig))
@@ -81,8 +81,8 @@ class EpisodeNode(Node):
         topics.subscription(ReplayStatus, "rlt/replay_status", self._on_replay, qos.REPLAY_STATUS)
         topics.subscription(LearnerStatus, "rlt/learner_status", self._on_learner, qos.LEARNER_STATUS)
         e_stop = EStop(self._on_e_stop)
-        topics.subscription(Bool, "rlt/e_stop", e_stop.on_button, qos.E_STOP, from_anybody=True)
-        topics.subscription(Bool, "rlt/hardware_e_stop", e_stop.on_hardware, qos.E_STOP, from_anybody=True)
+        topics.subscription(Bool, "rlt/e_stop", e_stop.on_button, qos.E_STOP, any_qos=True)
+        topics.subscription(Bool, "rlt/hardware_e_stop", e_stop.on_hardware, qos.E_STOP, any_qos=True)
         topics.subscription(Bool, "rlt/e_stop_state", e_stop.on_state, qos.E_STOP)
         if self._home is not None:
             sensors = qos.sensor(reliable=profile.reliable_sensors)
@@ -204,10 +204,10 @@ class EpisodeNode(Node):
         if stage is None:
             self._waits_for = self._unstored(newest, now) or self._progress.unlearned(newest=newest, now=now)
             if not self._waits_for and now - self._told > _LAST_WORDS:
-                raise Finished("the plan is done")
+                raise ShutdownRequested("the plan is done")
             return
         if self._book.failed_approaches() >= FAILED_APPROACHES:
-            raise CannotStart(
+            raise NodeConfigurationError(
                 f"the VLA did not bring the tool near in {FAILED_APPROACHES} successive episodes; train it longer, or "
                 "let episodes start right before the precise part (`start` of sim_node)"
             )

@@ -49,8 +49,8 @@ from rlt_ros.nodes.executor_report import figures_of, report
 from rlt_ros.nodes.joint_input import ArmState, JointInput
 from rlt_ros.nodes.lateness import Lateness
 from rlt_ros.nodes.parameters import declare
-from rlt_ros.nodes.punctual import be_punctual
-from rlt_ros.nodes.run import CannotStart, explained, run_node
+from rlt_ros.nodes.realtime import enable_realtime
+from rlt_ros.nodes.run import NodeConfigurationError, log_failures, run_node
 from rlt_ros.nodes.settings import ExecutorConfig, Setup
 from rlt_ros.nodes.topics import Topics
 from rlt_ros.robots.commands import CommandError
@@ -86,10 +86,8 @@ class ExecutorNode(LifecycleNode):
         topics.subscription(EpisodeState, "rlt/episode_state", self._on_episode, qos.EPISODE_STATE)
         self._e_stop = EStop(self._on_e_stop)
         self._e_stop_state = topics.publisher(Bool, "rlt/e_stop_state", qos.E_STOP)
-        topics.subscription(Bool, "rlt/e_stop", self._e_stop.on_button, qos.E_STOP, from_anybody=True)
-        topics.subscription(
-            Bool, "rlt/hardware_e_stop", self._on_hardware_e_stop, qos.E_STOP, from_anybody=True
-        )
+        topics.subscription(Bool, "rlt/e_stop", self._e_stop.on_button, qos.E_STOP, any_qos=True)
+        topics.subscription(Bool, "rlt/hardware_e_stop", self._on_hardware_e_stop, qos.E_STOP, any_qos=True)
         topics.subscription(Intervention, "rlt/intervention", self._on_intervention, qos.INTERVENTION)
         topics.subscription(ActionChunk, "rlt/action_chunk", self._on_chunk, qos.ACTION_CHUNK)
         sensors = qos.sensor(reliable=self._profile.reliable_sensors or self._control.lock_step)
@@ -112,7 +110,7 @@ class ExecutorNode(LifecycleNode):
         if self._profile.gripper is not None and self._profile.gripper.type != "joint":
             diagnostics.add("gripper", self._commands.report_gripper)
 
-    @explained
+    @log_failures
     def on_configure(self, state: State) -> TransitionCallbackReturn:
         """Load the arm's kinematics and limits."""
         arm = self._profile.kinematics()
@@ -128,11 +126,11 @@ class ExecutorNode(LifecycleNode):
         self._controller.e_stop(self._e_stop.pressed)
         return super().on_configure(state)
 
-    @explained
+    @log_failures
     def on_activate(self, state: State) -> TransitionCallbackReturn:
         """Begin to command, if nobody else does."""
         self._wait_until_alone()
-        be_punctual(self, self._config.realtime_priority)
+        enable_realtime(self, self._config.realtime_priority)
         if self._controller is not None:
             self._controller.begin()
         self._commands.open()
@@ -142,13 +140,13 @@ class ExecutorNode(LifecycleNode):
         self.get_logger().info(f"commands {', '.join(self._commands.topics)}")
         return super().on_activate(state)
 
-    @explained
+    @log_failures
     def on_deactivate(self, state: State) -> TransitionCallbackReturn:
         """Leave the arm where it is."""
         self._stop()
         return super().on_deactivate(state)
 
-    @explained
+    @log_failures
     def on_shutdown(self, state: State) -> TransitionCallbackReturn:
         """Leave the arm where it is, for good."""
         self._stop()
@@ -304,7 +302,7 @@ class ExecutorNode(LifecycleNode):
         )
 
     def _wait_until_alone(self) -> None:
-        """Raise CannotStart if somebody else commands the arm."""
+        """Raise NodeConfigurationError if somebody else commands the arm."""
         start = time.monotonic()
         while True:
             waited = time.monotonic() - start
@@ -312,7 +310,9 @@ class ExecutorNode(LifecycleNode):
             if not others and waited >= self._config.discovery_time:
                 return
             if others and waited >= max(self._config.discovery_time, self._config.takeover_time):
-                raise CannotStart(f"{topic} is already published by {others}; stop that node first")
+                raise NodeConfigurationError(
+                    f"{topic} is already published by {others}; stop that node first"
+                )
             time.sleep(0.02)
 
     def _others(self) -> tuple[str, str]:

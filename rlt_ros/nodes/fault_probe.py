@@ -21,7 +21,7 @@ from rlt_ros.middleware.messages import (
     ReplayStatus,
 )
 from rlt_ros.nodes import qos
-from rlt_ros.nodes.punctual import be_ordinary, be_punctual
+from rlt_ros.nodes.realtime import disable_realtime, enable_realtime
 from rlt_ros.robots.profile import RobotProfile
 
 _PRIORITY = (
@@ -29,7 +29,7 @@ _PRIORITY = (
 )
 
 
-class Step(NamedTuple):
+class ObservedStep(NamedTuple):
     """An executed step as it came: arrival in s, who acted, and where it stands in its episode and chunk."""
 
     arrived: float
@@ -53,7 +53,7 @@ class FaultProbe(Node):
 
     def __init__(self, profile: RobotProfile) -> None:
         super().__init__("fault_probe")
-        self.steps: list[Step] = []
+        self.steps: list[ObservedStep] = []
         """Every executed step, until somebody clears it."""
         self.on_news: Callable[[], None] | None = None
         """Called after each of them, and after each state of an episode."""
@@ -75,7 +75,7 @@ class FaultProbe(Node):
 
     def _on_step(self, message: Any) -> None:
         arrived = time.monotonic()
-        self.steps.append(Step(arrived, message.source, message.episode, message.step, message.row))
+        self.steps.append(ObservedStep(arrived, message.source, message.episode, message.step, message.row))
         if self._awaited and message.source == ExecutedStep.SOURCE_ACTOR:
             came, version, episode = self._awaited
             if message.episode != episode:
@@ -116,7 +116,7 @@ class FaultProbe(Node):
         self.commanded = time.monotonic()
 
 
-class Watch:
+class FaultMonitor:
     """A probe in the graph, and a loop to wait with."""
 
     def __init__(self, profile: RobotProfile) -> None:
@@ -134,11 +134,11 @@ class Watch:
     @contextmanager
     def punctual(self) -> Iterator[None]:
         """Note arrivals without delay, where the system allows it; nothing long may be computed meanwhile."""
-        be_punctual(self.probe, _PRIORITY)
+        enable_realtime(self.probe, _PRIORITY)
         try:
             yield
         finally:
-            be_ordinary()
+            disable_realtime()
 
     def until(self, condition: Callable[[], Any], patience: float) -> bool:
         """Listen until something is so, at most `patience` seconds; returns whether it came true."""

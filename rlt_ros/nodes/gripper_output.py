@@ -19,7 +19,7 @@ from rlt_ros.nodes.topics import Topics
 from rlt_ros.robots.gripper import ACTION_TYPES, TOPIC_TYPES, ChangeFilter, GripperProfile
 
 
-class CannotCommandGripper(ValueError):
+class GripperInterfaceError(ValueError):
     """Its messages are not installed, or it has an action and ROS 2 is not there."""
 
 
@@ -33,7 +33,7 @@ class GripperOutput:
         joint: its joint's name in messages.
 
     Raises:
-        CannotCommandGripper: its messages are not installed, or it has an action and ROS 2 is not there.
+        GripperInterfaceError: its messages are not installed, or it has an action and ROS 2 is not there.
     """
 
     def __init__(self, node: Node, topics: Topics, profile: GripperProfile, joint: str) -> None:
@@ -49,7 +49,7 @@ class GripperOutput:
                 self._kind = message_type(TOPIC_TYPES[profile.type])
                 self._publisher = topics.publisher(self._kind, profile.topic, qos.COMMAND)
         except (MiddlewareError, UnknownMessageType) as error:
-            raise CannotCommandGripper(f"`gripper.type` is {profile.type}: {error}") from error
+            raise GripperInterfaceError(f"`gripper.type` is {profile.type}: {error}") from error
 
     def send(self, value: float, stamp: int) -> None:
         """Take a command, in the robot's unit; what has not changed is not sent again, unless it was lost."""

@@ -51,7 +51,7 @@ from rlt_ros.nodes.conversions import (
 )
 from rlt_ros.nodes.diagnostics import OK, STALE, WARN, Diagnostics, Dropped, Report
 from rlt_ros.nodes.parameters import declare
-from rlt_ros.nodes.run import CannotStart, explained, run_node
+from rlt_ros.nodes.run import NodeConfigurationError, log_failures, run_node
 from rlt_ros.nodes.settings import PolicyConfig, Setup
 from rlt_ros.nodes.topics import Topics
 from rlt_ros.perception import Observation as Seen
@@ -97,14 +97,14 @@ class InferenceNode(LifecycleNode):
         )
         self._timer.cancel()
 
-    @explained
+    @log_failures
     def on_configure(self, state: State) -> TransitionCallbackReturn:
         """Load the model, and warm it up."""
         torch.set_num_threads(self._policy.threads)
         try:
             self._load()
         except (StorageError, ConfigError, ValueError) as error:
-            raise CannotStart(str(error)) from error
+            raise NodeConfigurationError(str(error)) from error
         topics = self._topics
         # Not before the model is there: episodes begin when somebody offers chunks.
         self._chunks = topics.publisher(ActionChunk, "rlt/action_chunk", qos.ACTION_CHUNK, while_active=True)
@@ -124,19 +124,19 @@ class InferenceNode(LifecycleNode):
         ]
         return super().on_configure(state)
 
-    @explained
+    @log_failures
     def on_activate(self, state: State) -> TransitionCallbackReturn:
         """Begin to answer."""
         self._active = True
         return super().on_activate(state)
 
-    @explained
+    @log_failures
     def on_deactivate(self, state: State) -> TransitionCallbackReturn:
         """Answer no more; the executor holds then."""
         self._active = False
         return super().on_deactivate(state)
 
-    @explained
+    @log_failures
     def on_cleanup(self, state: State) -> TransitionCallbackReturn:
         """Let go of the model."""
         for subscription in self._subscriptions_made:

@@ -26,7 +26,7 @@ from rlt_ros.middleware.messages import (
 from rlt_ros.nodes import qos
 from rlt_ros.nodes.cameras import camera_type, write_camera
 from rlt_ros.nodes.conversions import to_header, to_ns
-from rlt_ros.nodes.punctual import be_ordinary, be_punctual
+from rlt_ros.nodes.realtime import disable_realtime, enable_realtime
 from rlt_ros.rlt.stream import Phase
 from rlt_ros.robots.profile import RobotProfile
 
@@ -39,11 +39,11 @@ _PRIORITY = 40  # a robot's driver is not what shall be measured
 _PATIENCE = 60.0  # s, for processes to start
 
 
-class SilentGraph(RuntimeError):
+class NoResponseError(RuntimeError):
     """The nodes that shall be measured do not answer."""
 
 
-class Probe(Node):
+class LatencyProbe(Node):
     """A robot at its home position, whose clock is the wall's.
 
     Args:
@@ -136,20 +136,20 @@ class Probe(Node):
         self.commands[to_ns(command.header.stamp)] = time.monotonic_ns()
 
 
-class Bench:
+class LatencyBench:
     """A probe in the graph, with a loop to drive it by."""
 
     def __init__(self, profile: RobotProfile, home: np.ndarray[Any, np.dtype[np.float64]]) -> None:
         init(args=[])
-        self.probe = Probe(profile, home)
+        self.probe = LatencyProbe(profile, home)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.probe)
-        be_punctual(self.probe, _PRIORITY)
+        enable_realtime(self.probe, _PRIORITY)
         self._period = 1.0 / profile.control_hz
 
     def close(self) -> None:
         """Leave the graph."""
-        be_ordinary()
+        disable_realtime()
         self._executor.shutdown()
         self.probe.destroy_node()
         try_shutdown()
@@ -158,12 +158,14 @@ class Bench:
         """Call back until something is so.
 
         Raises:
-            SilentGraph: it does not come true, or a node died.
+            NoResponseError: it does not come true, or a node died.
         """
         end = time.monotonic() + _PATIENCE
         while not condition():
             if time.monotonic() > end or not alive():
-                raise SilentGraph(f"waited in vain for {what}; is another graph in the same ROS_DOMAIN_ID?")
+                raise NoResponseError(
+                    f"waited in vain for {what}; is another graph in the same ROS_DOMAIN_ID?"
+                )
             self._executor.spin_once(timeout_sec=0.01)
 
     def meet(self, *others: str, alive: Callable[[], bool]) -> None:
@@ -187,12 +189,12 @@ class Bench:
         """Be a robot until a step of a source is executed.
 
         Raises:
-            SilentGraph: none is.
+            NoResponseError: none is.
         """
         end = time.monotonic() + _PATIENCE
         while not any(step[1] == source for step in self.probe.steps):
             if time.monotonic() > end:
-                raise SilentGraph(f"waited in vain for a step of source {source}")
+                raise NoResponseError(f"waited in vain for a step of source {source}")
             self.drive(self._period, every_period)
 
     def lock_step(self, steps: int, alive: Callable[[], bool]) -> list[float]:

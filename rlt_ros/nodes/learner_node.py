@@ -21,8 +21,8 @@ from rlt_ros.nodes import qos
 from rlt_ros.nodes.conversions import named, write_lineage, write_policy
 from rlt_ros.nodes.diagnostics import ERROR, OK, WARN, Diagnostics, Report
 from rlt_ros.nodes.parameters import declare
-from rlt_ros.nodes.punctual import step_back
-from rlt_ros.nodes.run import CannotStart, run_node
+from rlt_ros.nodes.realtime import renice
+from rlt_ros.nodes.run import NodeConfigurationError, run_node
 from rlt_ros.nodes.settings import LearnerConfig, Setup
 from rlt_ros.nodes.topics import Topics
 from rlt_ros.rlt.batch import BatchError
@@ -49,7 +49,7 @@ class LearnerNode(Node):
         setup, self._config = declare(self, "", Setup), declare(self, "", LearnerConfig)
         self._rlt = declare(self, "rlt", RLTConfig)
         self._hz = load_profile(setup.robot).control_hz
-        step_back(self._config.niceness)
+        renice(self._config.niceness)
         torch.set_num_threads(self._config.threads)
         self._device = _device(self._config.device)
         self._folder = Path(self._config.out).expanduser().absolute()
@@ -143,7 +143,7 @@ class LearnerNode(Node):
                 rolling=self._config.rolling,
             )
         except (ReplayError, StorageError, LineageError, ConfigError) as error:
-            raise CannotStart(str(error)) from error
+            raise NodeConfigurationError(str(error)) from error
         self._metrics = Journal(self._folder / METRICS_FILE)
         learner = self._online.learner
         self._saved = learner.critic_steps

@@ -14,7 +14,7 @@ from rlt_ros.nodes.conversions import to_ns, write_observation
 from rlt_ros.nodes.diagnostics import OK, STALE, Diagnostics, Dropped, Report
 from rlt_ros.nodes.joint_input import ArmState, JointInput
 from rlt_ros.nodes.parameters import declare
-from rlt_ros.nodes.punctual import be_punctual
+from rlt_ros.nodes.realtime import enable_realtime
 from rlt_ros.nodes.run import run_node
 from rlt_ros.nodes.settings import PerceptionConfig, Setup
 from rlt_ros.nodes.topics import Topics
@@ -52,7 +52,7 @@ class PerceptionNode(Node):
             take = partial(self._on_picture, name, camera)
             topics.subscription(camera_type(camera), camera.topic, take, sensors)
         back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
-        be_punctual(self, config.realtime_priority)
+        enable_realtime(self, config.realtime_priority)
         self._jumps = self.get_clock().create_jump_callback(back, post_callback=lambda _: self._reset())
 
     def _on_episode(self, message: Any) -> None:

@@ -43,10 +43,10 @@ POLICY_UPDATE = _latched(1)
 REPLAY_STATUS = _latched(1)
 LEARNER_STATUS = _latched(1)
 E_STOP = _latched(1)
-UNLATCHED = _reliable(10)
+RELIABLE = _reliable(10)
 """Subscribe to reliable publishers that do not latch, as `ros2 topic pub` does not. A message that was published before
 the subscription knew its publisher is sent again, unlike to one of best effort."""
-ANYBODY = QoSProfile(
+BEST_EFFORT = QoSProfile(
     depth=10, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE
 )
 """Subscribe to every publisher, without its earlier messages."""

@@ -29,7 +29,7 @@ from rlt_ros.nodes.conversions import (
 )
 from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Dropped, Report
 from rlt_ros.nodes.parameters import declare
-from rlt_ros.nodes.run import CannotStart, run_node
+from rlt_ros.nodes.run import NodeConfigurationError, run_node
 from rlt_ros.nodes.settings import ReplayConfig, Setup
 from rlt_ros.nodes.topics import Topics
 from rlt_ros.rlt.config import RLTConfig, Shapes
@@ -84,7 +84,7 @@ class ReplayNode(Node):
                 patience=self._config.patience,
             )
         except ReplayError as error:
-            raise CannotStart(str(error)) from error
+            raise NodeConfigurationError(str(error)) from error
 
     def _listen(self, robot: Stream, topics: Topics) -> None:
         prefix = f"{robot.name}/" if robot.name else ""
@@ -111,7 +111,7 @@ class ReplayNode(Node):
         except LineageError as error:
             self._reject("other lineage", str(error))
         except ReplayError as error:
-            raise CannotStart(str(error)) from error
+            raise NodeConfigurationError(str(error)) from error
         except ValueError as error:
             self._reject(f"malformed {what}", str(error))
 

@@ -42,16 +42,16 @@ _REASONS: dict[str, str] = {}
 N = TypeVar("N", bound=LifecycleNode)
 
 
-class Finished(Exception):
+class ShutdownRequested(Exception):
     """Raised in a callback: the node has done all that it was asked for, and leaves with status 0."""
 
 
-class CannotStart(Exception):
+class NodeConfigurationError(Exception):
     """Raised when a node cannot do its work here; the message says what to change."""
 
 
 def run_node(factory: Callable[[], Node], *, threads: int = 1, args: Sequence[str] | None = None) -> int:
-    """Run a node until SIGINT, SIGTERM, :class:`Finished` or an error, and return the exit status of the process.
+    """Run a node until SIGINT, SIGTERM, :class:`ShutdownRequested` or an error, and return the exit status.
 
     It starts only where no other node has its name or publishes what a graph has once (`rlt_ros.nodes.company`). A
     lifecycle node is configured and activated first, unless its parameter ``autostart`` is false.
@@ -110,7 +110,7 @@ class _Run:
 
     def status_after(self, error: Exception) -> int:
         """Log an error that ended the node, and return the exit status."""
-        if isinstance(error, Finished):
+        if isinstance(error, ShutdownRequested):
             if self._node and str(error):
                 self._node.get_logger().info(str(error))
             return 0
@@ -119,7 +119,7 @@ class _Run:
                 self._node, f"ignored, since the node is shut down: {type(error).__name__}: {error}", "debug"
             )
             return 0
-        if isinstance(error, ConfigError | CannotStart | StorageError) or _is_full_disk(error):
+        if isinstance(error, ConfigError | NodeConfigurationError | StorageError) or _is_full_disk(error):
             _log(self._node, str(error))
             return MISCONFIGURED
         _log(self._node, traceback.format_exc())
@@ -183,7 +183,7 @@ def _ignore_further_signals() -> None:
             signal.signal(number, signal.SIG_IGN)
 
 
-def explained(
+def log_failures(
     transition: Callable[[N, State], TransitionCallbackReturn],
 ) -> Callable[[N, State], TransitionCallbackReturn]:
     """For the transitions of a lifecycle node: an exception is logged and the transition fails.
@@ -195,7 +195,7 @@ def explained(
     def explain(node: N, state: State) -> TransitionCallbackReturn:
         try:
             return transition(node, state)
-        except (ConfigError, CannotStart) as error:
+        except (ConfigError, NodeConfigurationError) as error:
             _REASONS[node.get_name()] = str(error)
             node.get_logger().error(str(error))
         except Exception as error:
@@ -217,7 +217,7 @@ def _autostart(node: LifecycleNode) -> None:
         result = trigger()
         if result != TransitionCallbackReturn.SUCCESS:
             reason = _REASONS.get(node.get_name(), result.name)
-            raise CannotStart(f"{node.get_name()} could not be {name}: {reason}")
+            raise NodeConfigurationError(f"{node.get_name()} could not be {name}: {reason}")
 
 
 def _log(node: Node | None, text: str, severity: str = "fatal") -> None:

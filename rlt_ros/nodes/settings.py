@@ -178,7 +178,7 @@ class ExecutorConfig:
 
 
 @dataclass(frozen=True)
-class RunConfig:
+class EpisodeNodeConfig:
     """Which run this is."""
 
     out: str = parameter("runs/graph", help="Folder of the run; what was done there is continued.")
@@ -344,7 +344,7 @@ SETTINGS: Mapping[str, tuple[tuple[str, type], ...]] = {
     "perception_node": (("", Setup), ("", PerceptionConfig), ("", SyncConfig)),
     "inference_node": (("", Setup), ("", InferenceConfig), ("", PolicyConfig), ("rlt", RLTConfig)),
     "executor_node": (("", Setup), ("", ControlConfig), ("", ExecutorConfig)),
-    "episode_node": (("", Setup), ("", RunConfig), ("", WaitConfig), ("", EpisodeConfig)),
+    "episode_node": (("", Setup), ("", EpisodeNodeConfig), ("", WaitConfig), ("", EpisodeConfig)),
     "teleop_node": (("", Setup), ("", TeleopConfig)),
     "replay_node": (("", Setup), ("", ReplayConfig), ("rlt", RLTConfig)),
     "bag_node": (

@@ -27,8 +27,8 @@ from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Dropped, Report
 from rlt_ros.nodes.e_stop import EStop
 from rlt_ros.nodes.joint_input import ArmState, JointInput
 from rlt_ros.nodes.parameters import declare
-from rlt_ros.nodes.punctual import be_punctual
-from rlt_ros.nodes.run import CannotStart, run_node
+from rlt_ros.nodes.realtime import enable_realtime
+from rlt_ros.nodes.run import NodeConfigurationError, run_node
 from rlt_ros.nodes.settings import Setup
 from rlt_ros.nodes.topics import Topics
 from rlt_ros.rlt.stream import EpisodeState as Episode
@@ -84,8 +84,8 @@ class TeleopNode(Node):
         topics.subscription(ExecutedStep, "rlt/executed_step", self._on_step, qos.EXECUTED_STEP)
         topics.subscription(EpisodeState, "rlt/episode_state", self._on_episode, qos.EPISODE_STATE)
         e_stop = EStop(lambda pressed: self._operator.e_stop(pressed))
-        topics.subscription(Bool, "rlt/e_stop", e_stop.on_button, qos.E_STOP, from_anybody=True)
-        topics.subscription(Bool, "rlt/hardware_e_stop", e_stop.on_hardware, qos.E_STOP, from_anybody=True)
+        topics.subscription(Bool, "rlt/e_stop", e_stop.on_button, qos.E_STOP, any_qos=True)
+        topics.subscription(Bool, "rlt/hardware_e_stop", e_stop.on_hardware, qos.E_STOP, any_qos=True)
         topics.subscription(Bool, "rlt/e_stop_state", e_stop.on_state, qos.E_STOP)
 
         self._device: Device | None = None
@@ -94,7 +94,7 @@ class TeleopNode(Node):
             try:
                 self._device = open_device(config.device)
             except DeviceError as error:
-                raise CannotStart(str(error)) from error
+                raise NodeConfigurationError(str(error)) from error
         elif config.device == JOY:
             topics.subscription(Joy, "joy", self._on_joy, qos.DEVICE)
         elif config.device == SPACENAV:
@@ -110,7 +110,7 @@ class TeleopNode(Node):
             self.create_timer(_POLL, self._poll, clock=steady)
         if config.device == KEYBOARD:
             self.get_logger().info(HELP)
-        be_punctual(self, config.realtime_priority)
+        enable_realtime(self, config.realtime_priority)
 
     def destroy_node(self) -> None:
         """Leave the graph and the device."""

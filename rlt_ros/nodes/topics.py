@@ -77,12 +77,12 @@ class Topics:
         *,
         callback_group: CallbackGroup | None = None,
         raw: bool = False,
-        from_anybody: bool = False,
+        any_qos: bool = False,
     ) -> Subscription:
         """A subscription. Messages with a header have their age measured on the node's clock.
 
         Messages of another run are dropped and counted. With ``raw`` the callback gets serialised bytes.
-        ``from_anybody`` adds two, for publishers that offer less than ``profile`` requests: messages of the others
+        ``any_qos`` adds two, for publishers that offer less than ``profile`` requests: messages of the others
         arrive up to three times.
         """
         traffic = self._traffic[topic] = _Traffic()
@@ -108,9 +108,9 @@ class Topics:
                 **events,
             )
 
-        if from_anybody:
+        if any_qos:
             silent = SubscriptionEventCallbacks(use_default_callbacks=False)
-            for weaker in (qos.UNLATCHED, qos.ANYBODY):
+            for weaker in (qos.RELIABLE, qos.BEST_EFFORT):
                 _with_events(partial(attempt, weaker, None), silent)
             # One of these receives from every publisher that does not fit another. The middleware's default warning
             # ("no messages will be received") would be false.

@@ -12,7 +12,7 @@ from rlt_ros.cli import bench
 from rlt_ros.experiments.bench import domain, faults
 from rlt_ros.experiments.bench.faults import Held, came_to_rest, lost_rows, missed
 from rlt_ros.interruption import EXIT_INTERRUPTED
-from rlt_ros.nodes.fault_probe import Step
+from rlt_ros.nodes.fault_probe import ObservedStep
 from rlt_ros.rlt.transition import Source
 
 GOOD: dict[str, Any] = {
@@ -30,9 +30,11 @@ GOOD: dict[str, Any] = {
 }
 
 
-def executed(*sources: Source, start: float = 10.0, period: float = 0.02) -> list[Step]:
+def executed(*sources: Source, start: float = 10.0, period: float = 0.02) -> list[ObservedStep]:
     """One step a period."""
-    return [Step(start + number * period, source, 1, number, 0) for number, source in enumerate(sources)]
+    return [
+        ObservedStep(start + number * period, source, 1, number, 0) for number, source in enumerate(sources)
+    ]
 
 
 def rounded(held: Held | None) -> tuple[float, float] | None:

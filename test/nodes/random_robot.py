@@ -64,7 +64,7 @@ class RemoteExecutor:
         self._chunks = node.create_publisher(ActionChunk, "rlt/action_chunk", qos.ACTION_CHUNK)
         self._humans = node.create_publisher(Intervention, "rlt/intervention", qos.INTERVENTION)
         self._button = node.create_publisher(Bool, "rlt/e_stop", qos.E_STOP)
-        self._circuit = node.create_publisher(Bool, "rlt/hardware_e_stop", qos.ANYBODY)
+        self._circuit = node.create_publisher(Bool, "rlt/hardware_e_stop", qos.BEST_EFFORT)
 
     @property
     def publishers(self) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from rlt_ros.middleware.messages import ExecutedStep, String
 from rlt_ros.nodes import qos
 from rlt_ros.nodes.diagnostics import Diagnostics, Dropped
 from rlt_ros.nodes.parameters import declare
-from rlt_ros.nodes.run import CannotStart, Finished, explained, run_node
+from rlt_ros.nodes.run import NodeConfigurationError, ShutdownRequested, log_failures, run_node
 from rlt_ros.nodes.topics import Topics
 from rlt_ros.rlt.parameters import check, parameter
 
@@ -42,10 +42,10 @@ class ArmNode(LifecycleNode):
         topics.subscription(String, "orders", self._on_order, qos.EPISODE_EVENT)
         topics.subscription(ExecutedStep, "rlt/executed_step", lambda _: None, qos.EXECUTED_STEP)
 
-    @explained
+    @log_failures
     def on_configure(self, state: State) -> TransitionCallbackReturn:
         if not self._config.start:
-            raise CannotStart("the brakes are on; release them")
+            raise NodeConfigurationError("the brakes are on; release them")
         return super().on_configure(state)
 
     def _on_order(self, message: String) -> None:
@@ -55,7 +55,7 @@ class ArmNode(LifecycleNode):
             try_shutdown()
             raise KeyError("a handle that is gone")
         if message.data == "finish":
-            raise Finished("all done")
+            raise ShutdownRequested("all done")
         if message.data == "nonsense":
             self._dropped.add("bad order", "nonsense is no order")
         self._said.publish(String(data=f"{message.data} {self._config.speed}"))

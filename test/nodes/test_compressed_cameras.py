@@ -22,7 +22,7 @@ from rlt_ros.middleware.messages import (
     Observation,
 )
 from rlt_ros.nodes import qos
-from rlt_ros.nodes.bag_messages import Sensors, Way
+from rlt_ros.nodes.bag_messages import ReadMode, RecordedSensors
 from rlt_ros.nodes.conversions import read_observation, to_header
 from rlt_ros.nodes.record_node import _wanted
 from rlt_ros.nodes.settings import RecordConfig
@@ -158,7 +158,7 @@ def test_what_was_seen_live_is_what_is_read_from_the_bag(
     assert recorder.end() == 0
 
     dropped: list[tuple[str, str]] = []
-    sensors = Sensors(profile, "", SIZE, SyncConfig(), Stamps(), lambda *why: dropped.append(why))
+    sensors = RecordedSensors(profile, "", SIZE, SyncConfig(), Stamps(), lambda *why: dropped.append(why))
     bag = Bag(tmp_path / "bag", work=tmp_path)
     assert bag.topics["/head/compressed"].type == "sensor_msgs/msg/CompressedImage"
     read = {one.stamp: one for recorded in bag.messages(sensors.topics) for one in sensors.take(recorded)}
@@ -177,5 +177,5 @@ def test_what_was_seen_live_is_what_is_read_from_the_bag(
     ):
         assert main(["bag", "inspect", str(tmp_path / "bag"), "--robot", name, "--json"]) == 0
         (found,) = json.loads(capsys.readouterr().out.splitlines()[-1])["bags"]
-        (sampled,) = [way for way in found["robots"][0]["ways"] if way["way"] == Way.SAMPLED.value]
+        (sampled,) = [way for way in found["robots"][0]["ways"] if way["way"] == ReadMode.SAMPLED.value]
         assert sampled["lacks"][:1] == lacks

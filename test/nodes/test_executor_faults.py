@@ -51,7 +51,7 @@ class Driver:
         node.create_subscription(EpisodeEvent, "rlt/episode_event", self.events.append, 100)
         self._joints = node.create_publisher(JointState, self._part.joint_states, qos.SENSOR)
         self._states = node.create_publisher(EpisodeState, "rlt/episode_state", qos.EPISODE_STATE)
-        self._circuit = node.create_publisher(Bool, "rlt/hardware_e_stop", qos.ANYBODY)
+        self._circuit = node.create_publisher(Bool, "rlt/hardware_e_stop", qos.BEST_EFFORT)
         self._button = node.create_publisher(Bool, "rlt/e_stop", qos.E_STOP)
 
     def meet(self) -> None:

@@ -63,8 +63,8 @@ class Others:
         self._states = node.create_publisher(EpisodeState, "rlt/episode_state", qos.EPISODE_STATE)
         self._human = node.create_publisher(Intervention, "rlt/intervention", qos.INTERVENTION)
         self._e_stop = node.create_publisher(Bool, "rlt/e_stop", qos.E_STOP)
-        self._bare_e_stop = node.create_publisher(Bool, "rlt/e_stop", qos.ANYBODY)
-        self._circuit = node.create_publisher(Bool, "rlt/hardware_e_stop", qos.ANYBODY)
+        self._bare_e_stop = node.create_publisher(Bool, "rlt/e_stop", qos.BEST_EFFORT)
+        self._circuit = node.create_publisher(Bool, "rlt/hardware_e_stop", qos.BEST_EFFORT)
         self.stamp = PERIOD
         self.chunk_id = 0
         self.pump = True  # whether the robot publishes on its own

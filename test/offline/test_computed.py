@@ -13,7 +13,7 @@ from tiny_vla import CAMERAS, SIDE, TASK, write_tiny_vla
 
 from rlt_ros.middleware.arrays import pack
 from rlt_ros.middleware.messages import JointState, message_type
-from rlt_ros.nodes.bag_import import BagImport, Settings
+from rlt_ros.nodes.bag_import import BagImport, ImportSettings
 from rlt_ros.nodes.cameras import write_camera
 from rlt_ros.nodes.conversions import to_duration, to_header, to_ns
 from rlt_ros.nodes.settings import BagConfig, Setup
@@ -88,7 +88,7 @@ def command(profile: RobotProfile, target: np.ndarray) -> Any:
 
 def imported(out: Path, bag: Path, robot: str, weights: Path, **options: Any) -> dict[str, Any]:
     config = BagConfig(bags=(str(bag),), out=str(out), **options)
-    made = BagImport(Settings(Setup(robot=robot, task=TASK, vla=str(weights)), config, rlt=RLT))
+    made = BagImport(ImportSettings(Setup(robot=robot, task=TASK, vla=str(weights)), config, rlt=RLT))
     try:
         for _ in made.run():
             pass

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stream_source import GAMMA, LINEAGE, SHAPES, rows, stream
 
-from rlt_ros.nodes.bag_import import BagImport, Settings
+from rlt_ros.nodes.bag_import import BagImport, ImportSettings
 from rlt_ros.nodes.settings import BagConfig, Setup
 from rlt_ros.offline.errors import BagError
 from rlt_ros.rlt.assembly import episode_offset
@@ -30,7 +30,7 @@ RLT = RLTConfig(chunk=SHAPES.chunk, gamma=GAMMA, replay_capacity=500, z_storage=
 
 def take(out: Path, *bags: Path, **options: Any) -> dict[str, Any]:
     config = BagConfig(bags=tuple(map(str, bags)), out=str(out), states="recorded", **options)
-    made = BagImport(Settings(Setup(), config, rlt=RLT))
+    made = BagImport(ImportSettings(Setup(), config, rlt=RLT))
     try:
         assert list(made.run())[-1] == pytest.approx(made.seconds)
         return made.report()
@@ -111,7 +111,7 @@ def test_what_was_stopped_goes_on(tmp_path: Path) -> None:
     both = [*stream(1).records, *stream(2).records]
     bag = write_bag(tmp_path / "bag", own(both))
     config = BagConfig(bags=(str(bag),), out=str(tmp_path / "out"), states="recorded")
-    stopped = BagImport(Settings(Setup(), config, rlt=RLT))
+    stopped = BagImport(ImportSettings(Setup(), config, rlt=RLT))
     run = stopped.run()
     for _ in range(len(stream(1).records) + 5):
         next(run)

@@ -10,7 +10,7 @@ import numpy as np
 from bags import _cdr
 
 from rlt_ros.middleware.messages import JointState, message_type
-from rlt_ros.nodes.bag_messages import Commands, Sensors
+from rlt_ros.nodes.bag_messages import RecordedCommands, RecordedSensors
 from rlt_ros.nodes.conversions import to_duration, to_header
 from rlt_ros.offline.bag_files import Recorded
 from rlt_ros.offline.stamps import Stamps
@@ -35,8 +35,8 @@ def state(step: int, position: Any) -> Recorded:
     return Recorded("/joint_states", "sensor_msgs/msg/JointState", step * 20 * MS, _cdr(message))
 
 
-def reader(dropped: Counter[str], *, jumps: bool = True) -> Sensors:
-    return Sensors(
+def reader(dropped: Counter[str], *, jumps: bool = True) -> RecordedSensors:
+    return RecordedSensors(
         KINOVA, "", (8, 8), SyncConfig(), Stamps(), lambda kind, _: dropped.update([kind]), jumps=jumps
     )
 
@@ -83,7 +83,7 @@ def test_commands_go_on_from_where_the_arm_is() -> None:
     )
     topic = "/joint_trajectory_controller/joint_trajectory"
     recorded = Recorded(topic, "trajectory_msgs/msg/JointTrajectory", 0, _cdr(message))
-    _, _, targets = Commands(KINOVA, "", Stamps()).take(recorded, at)
+    _, _, targets = RecordedCommands(KINOVA, "", Stamps()).take(recorded, at)
     np.testing.assert_allclose(targets[:, :6], np.tile(HOME[:6], (len(targets), 1)), atol=1e-9)
     np.testing.assert_allclose(targets[:3, 6], [3.14, 3.15, 3.15 + 0.15 / 8], atol=1e-9)
     assert targets[-1, 6] == 3.3

@@ -105,12 +105,12 @@ def _rebuild(
     live: Path, out: Path, states: str, rows: dict[tuple[int, int], Window]
 ) -> tuple[dict[str, Any], float]:
     """What became of the bag's rows, and how many seconds it took."""
-    from rlt_ros.nodes.bag_import import BagImport, Settings
+    from rlt_ros.nodes.bag_import import BagImport, ImportSettings
     from rlt_ros.nodes.settings import BagConfig, Setup
 
     config = BagConfig(bags=(str(live / "bag"),), out=str(out), states=states)
     begun = time.monotonic()
-    bags = BagImport(Settings(Setup(), config))
+    bags = BagImport(ImportSettings(Setup(), config))
     try:
         for _ in bags.run():
             pass

@@ -40,7 +40,7 @@ from rlt_ros.rlt.transition import Source
 from rlt_ros.robots.profile import load_profile
 
 if TYPE_CHECKING:
-    from rlt_ros.nodes.fault_probe import Step, Watch
+    from rlt_ros.nodes.fault_probe import FaultMonitor, ObservedStep
 
 ROBOT = "agibot_g1_geniesim"
 NODES = ("sim", "perception", "inference", "executor", "episode", "replay", "learner", "monitor")
@@ -165,7 +165,9 @@ def missed(result: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def came_to_rest(steps: Sequence[Step], killed: float, *, sensed: float | None, until: float) -> Held | None:
+def came_to_rest(
+    steps: Sequence[ObservedStep], killed: float, *, sensed: float | None, until: float
+) -> Held | None:
     """How the arm came to rest after an input of the executor died; None if it did not.
 
     Args:
@@ -200,7 +202,9 @@ def lost_rows(before: Rows, after: Rows, *, claimed: int) -> int:
 class _Graph:
     """A training graph and who watches it."""
 
-    def __init__(self, launch: subprocess.Popen[bytes], watch: Watch, out: Path, log: Path, lock_step: bool):
+    def __init__(
+        self, launch: subprocess.Popen[bytes], watch: FaultMonitor, out: Path, log: Path, lock_step: bool
+    ):
         self._launch, self._watch, self._log = launch, watch, log
         self._replay, self._lock_step = out / REPLAY_FILE, lock_step
 
@@ -342,7 +346,7 @@ def _rows(replay: Replay) -> Iterator[tuple[tuple[int, int], bytes]]:
         yield (window.episode, window.step), digest.digest()
 
 
-def _at_worst_moment(steps: Sequence[Step], *, after: int) -> bool:
+def _at_worst_moment(steps: Sequence[ObservedStep], *, after: int) -> bool:
     """Return whether a chunk of the actor has just begun, early in an episode that is later than the one named."""
     newest = steps[-1] if steps else None
     if newest is None or newest.source != Source.ACTOR or newest.row > 1 or newest.episode <= after:
@@ -356,7 +360,7 @@ def _at_worst_moment(steps: Sequence[Step], *, after: int) -> bool:
 @contextlib.contextmanager
 def _graph(folder: Path, lock_step: bool, boundary: str) -> Iterator[_Graph]:
     """Start a graph that learns, and end it in any case."""
-    from rlt_ros.nodes.fault_probe import Watch
+    from rlt_ros.nodes.fault_probe import FaultMonitor
 
     settings, out, log = folder / "settings.yaml", folder / "run", folder / "log"
     parameters = {**_PARAMETERS, "/**/executor_node": {"boundary": boundary}}
@@ -378,7 +382,7 @@ def _graph(folder: Path, lock_step: bool, boundary: str) -> Iterator[_Graph]:
         launch = subprocess.Popen(command, stdout=output, stderr=output)
     watch = None
     try:
-        watch = Watch(load_profile(ROBOT))
+        watch = FaultMonitor(load_profile(ROBOT))
         graph = _Graph(launch, watch, out, log, lock_step)
         graph.wait_until_it_learns()
         yield graph

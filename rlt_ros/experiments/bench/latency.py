@@ -50,14 +50,14 @@ def run(seconds: float = 30.0, load: int = 0) -> dict[str, Any]:
 
 
 def _real_time(seconds: float, stop_bare_timer: Callable[[], BareTimer]) -> dict[str, Any]:
-    from rlt_ros.nodes.latency_probe import Bench
+    from rlt_ros.nodes.latency_probe import LatencyBench
 
     profile = load_profile(ROBOT)
     period = 1e9 / profile.control_hz
     with _nodes(
         executor_node={}, perception_node={}, teleop_node={"device": "joy", "direct": "false"}
     ) as alive:
-        bench = Bench(profile, _home(profile))
+        bench = LatencyBench(profile, _home(profile))
         try:
             probe = bench.probe
             bench.meet("robot", "camera", "chunks", "pad", alive=alive)
@@ -115,13 +115,13 @@ def _gaps(stamps: Any, longest: float) -> list[tuple[int, int]]:
 
 
 def _lock_step() -> dict[str, float]:
-    from rlt_ros.nodes.latency_probe import Bench
+    from rlt_ros.nodes.latency_probe import LatencyBench
 
     profile = load_profile(ROBOT)
     # Stamps are the probe's own; perception must not take them for stale ones.
     lenient = {"max_age": 3600.0 * 24 * 365 * 100}
     with _nodes(executor_node={"lock_step": True}, perception_node=lenient) as alive:
-        bench = Bench(profile, _home(profile))
+        bench = LatencyBench(profile, _home(profile))
         try:
             bench.meet("robot", "camera", "chunks", alive=alive)
             bench.probe.say(Phase.RESETTING, 1)

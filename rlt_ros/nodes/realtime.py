@@ -8,7 +8,7 @@ import os
 from rlt_ros.middleware import Node
 
 
-def be_punctual(node: Node, priority: int) -> None:
+def enable_realtime(node: Node, priority: int) -> None:
     """Give all threads of this process a real-time priority (SCHED_FIFO); 0 leaves them as they are.
 
     Python's own long pauses are avoided as well. Without the right to it (`ulimit -r`, CAP_SYS_NICE) nothing else
@@ -26,14 +26,14 @@ def be_punctual(node: Node, priority: int) -> None:
         )
 
 
-def be_ordinary() -> None:
+def disable_realtime() -> None:
     """Take the real-time priority back."""
     gc.unfreeze()
     if hasattr(os, "sched_setscheduler"):
         _schedule(os.SCHED_OTHER, 0)
 
 
-def step_back(steps: int) -> None:
+def renice(steps: int) -> None:
     """Let others go first by ``steps`` of `nice`: this thread, and those that it starts."""
     os.setpriority(os.PRIO_PROCESS, 0, max(steps, os.getpriority(os.PRIO_PROCESS, 0)))
 

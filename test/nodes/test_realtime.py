@@ -10,9 +10,9 @@ import pytest
 
 _PROGRAM = """
 import os, threading
-from rlt_ros.nodes.punctual import step_back
+from rlt_ros.nodes.realtime import renice
 os.nice({already})
-step_back({steps})
+renice({steps})
 found = []
 thread = threading.Thread(target=lambda: found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))
 thread.start()
