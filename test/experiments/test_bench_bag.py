@@ -14,7 +14,7 @@ def test_a_replay_rebuilt_from_the_bag_is_the_live_one(monkeypatch: pytest.Monke
         assert result[states]["equal_rows"] == result["live_rows"] > 10
 
 
-def test_a_row_that_differs_is_said() -> None:
+def test_a_row_that_differs_is_reported() -> None:
     good = {"rows": 3, "equal_rows": 3, "times_real_time": 9.0}
     result = {"live_rows": 3, "recorded": good, "computed": {**good, "equal_rows": 2}}
     assert bag.missed(result) == ["computed states: 2 of 3 rows are among the 3 live ones"]

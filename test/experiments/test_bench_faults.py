@@ -10,7 +10,8 @@ import pytest
 
 from rlt_ros.cli import bench
 from rlt_ros.experiments.bench import domain, faults
-from rlt_ros.experiments.bench.faults import Held, came_to_rest, lost_rows, missed
+from rlt_ros.experiments.bench.faults import missed
+from rlt_ros.experiments.bench.training_graph import Held, lost_rows, time_to_hold
 from rlt_ros.interruption import EXIT_INTERRUPTED
 from rlt_ros.nodes.fault_probe import ObservedStep
 from rlt_ros.rlt.transition import Source
@@ -31,7 +32,7 @@ GOOD: dict[str, Any] = {
 
 
 def executed(*sources: Source, start: float = 10.0, period: float = 0.02) -> list[ObservedStep]:
-    """One step a period."""
+    """One step per period."""
     return [
         ObservedStep(start + number * period, source, 1, number, 0) for number, source in enumerate(sources)
     ]
@@ -43,31 +44,31 @@ def rounded(held: Held | None) -> tuple[float, float] | None:
 
 def test_a_chunk_ends_with_its_last_row() -> None:
     steps = executed(Source.ACTOR, Source.ACTOR, Source.ACTOR, Source.HOLD, Source.HOLD, Source.HOLD)
-    assert rounded(came_to_rest(steps, 10.01, sensed=None, until=11.0)) == (20.0, 50.0)
+    assert rounded(time_to_hold(steps, 10.01, sensed=None, until=11.0)) == (20.0, 50.0)
 
 
-def test_joint_states_end_with_the_last_one_that_came() -> None:
+def test_joint_states_end_with_the_last_received_one() -> None:
     steps = executed(Source.ACTOR, Source.ACTOR, Source.ACTOR, Source.HOLD)
-    assert rounded(came_to_rest(steps, 10.01, sensed=10.005, until=11.0)) == (55.0, 50.0)
+    assert rounded(time_to_hold(steps, 10.01, sensed=10.005, until=11.0)) == (55.0, 50.0)
 
 
-def test_a_hold_that_ends_before_the_dead_one_is_back_is_none() -> None:
+def test_a_hold_before_a_later_motion_does_not_count() -> None:
     steps = executed(Source.ACTOR, Source.HOLD, Source.VLA, Source.VLA, Source.HOLD)
-    assert rounded(came_to_rest(steps, 10.01, sensed=None, until=11.0)) == (20.0, 70.0)
-    assert came_to_rest(steps[:4], 10.01, sensed=None, until=11.0) is None
-    assert came_to_rest(steps[:1], 10.01, sensed=None, until=11.0) is None
+    assert rounded(time_to_hold(steps, 10.01, sensed=None, until=11.0)) == (20.0, 70.0)
+    assert time_to_hold(steps[:4], 10.01, sensed=None, until=11.0) is None
+    assert time_to_hold(steps[:1], 10.01, sensed=None, until=11.0) is None
 
 
-def test_what_moves_when_the_dead_one_is_back_does_not_count() -> None:
+def test_motion_after_the_restart_of_the_node_does_not_count() -> None:
     steps = executed(Source.ACTOR, Source.HOLD, Source.ACTOR, period=0.5)
-    assert rounded(came_to_rest(steps, 10.0, sensed=None, until=11.0)) == (500.0, 500.0)
+    assert rounded(time_to_hold(steps, 10.0, sensed=None, until=11.0)) == (500.0, 500.0)
 
 
 def test_an_arm_that_held_already_is_at_rest_at_once() -> None:
-    assert rounded(came_to_rest(executed(Source.HOLD), 10.0, sensed=None, until=11.0)) == (0.0, 0.0)
+    assert rounded(time_to_hold(executed(Source.HOLD), 10.0, sensed=None, until=11.0)) == (0.0, 0.0)
 
 
-def test_rows_are_lost_when_they_are_gone_or_differ_or_were_claimed_only() -> None:
+def test_rows_are_lost_when_they_are_missing_or_differ_or_were_only_claimed() -> None:
     before = {(1, 0): b"a", (1, 2): b"b"}
     assert lost_rows(before, {**before, (2, 0): b"c"}, claimed=2) == 0
     assert lost_rows(before, {(1, 0): b"a"}, claimed=2) == 1
@@ -76,17 +77,17 @@ def test_rows_are_lost_when_they_are_gone_or_differ_or_were_claimed_only() -> No
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         ({"lost_rows": 3}, "3 committed rows"),
         ({"held_ms": None, "kill_to_hold_ms": None}, "does not hold"),
         ({"held_ms": 140.0}, "holds 140 ms"),
         ({"kill_to_hold_ms": 500.0}, "500 ms after the kill"),
-        ({"goes_on_s": None}, "does not go on"),
+        ({"goes_on_s": None}, "does not continue"),
     ],
 )
-def test_a_missed_figure_is_said_and_ends_the_command_with_a_status(
-    change: dict[str, Any], says: str, capsys: pytest.CaptureFixture[str]
+def test_a_failed_requirement_is_printed_and_sets_the_exit_status(
+    change: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     result: dict[str, Any] = {
         "lock_step": False,
@@ -97,13 +98,13 @@ def test_a_missed_figure_is_said_and_ends_the_command_with_a_status(
     result["policy_in_use_ms"] = [120.0, 290.0]
     result["missed"] = missed(result)
     (text,) = result["missed"]
-    assert says in text
+    assert message in text
     assert bench.status(result) == bench.EXIT_MISSED
     bench.present(result)
     assert f"missed: {text}" in capsys.readouterr().out
 
 
-def test_nothing_is_missed_where_all_is_well() -> None:
+def test_good_figures_fail_no_requirement() -> None:
     harmless = {**GOOD, "node": "monitor", "holds": False, "held_ms": None, "kill_to_hold_ms": None}
     result: dict[str, Any] = {
         "boundary": "block",
@@ -115,12 +116,13 @@ def test_nothing_is_missed_where_all_is_well() -> None:
     assert bench.status({**result, "missed": []}) == 0
     assert missed({**result, "stopped": 2}) == ["the graph ended with status 2"]
     assert missed({**result, "policy_in_use_ms": [90.0, 320.0]}) == [
-        "a policy was in use 320 ms after it came"
+        "a policy was in use 320 ms after its arrival"
     ]
 
 
-def test_a_killed_node_comes_back_into_a_graph_that_trains(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ROS_DOMAIN_ID", "0")  # restored afterwards; the benchmark chooses its own
+def test_a_killed_node_restarts_and_training_continues(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Restored afterwards; the benchmark chooses its own domain.
+    monkeypatch.setenv("ROS_DOMAIN_ID", "0")
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     result = faults.run(nodes=("perception",), policies=1)
     (fault,) = result["faults"]
@@ -133,8 +135,9 @@ def test_a_killed_node_comes_back_into_a_graph_that_trains(monkeypatch: pytest.M
 
 @pytest.fixture
 def free_domain(monkeypatch: pytest.MonkeyPatch) -> int:
-    """The only domain that may be chosen."""
-    monkeypatch.setenv("ROS_DOMAIN_ID", "0")  # restored afterwards
+    """Only domain to choose from."""
+    # Restored afterwards.
+    monkeypatch.setenv("ROS_DOMAIN_ID", "0")
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     free = domain.reserve_domain()
     domain._reserved.pop().close()

@@ -160,7 +160,7 @@ class RandomRobot:
         self._remote.measured = self._driver.position[: self._profile.dim]
         now = time.monotonic_ns()
         for request in self._remote.requests:
-            self._chance.ask(request, now)
+            self._chance.accept_request(request, now)
         self._remote.requests.clear()
         self._chance.step(now, self.node.get_clock().now().nanoseconds)
 

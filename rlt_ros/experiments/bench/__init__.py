@@ -1,1 +1,1 @@
-"""Benchmarks: each module's ``run()`` measures one part beside the best known peers and returns the figures."""
+"""Benchmarks: ``run()`` of each module measures one part, next to the best known peers, and returns the figures."""

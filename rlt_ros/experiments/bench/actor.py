@@ -1,7 +1,7 @@
-"""``rlt-ros bench actor``: how long one decision takes, from three cameras' pictures to an action chunk.
+"""``rlt-ros bench actor``: latency of one decision, from three camera images to an action chunk.
 
 A decision is one pass of the built-in VLA, the RL token, and the actor, for a single observation on one core; its
-weights are random, which does not change the time. The actor is also measured alone at the paper's sizes.
+weights are random, without effect on the time. The actor is also measured alone at the paper's sizes.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ def run(repeats: int = 100, threads: int = 1) -> dict[str, Any]:
     """Measure the latency of the whole decision and of its parts.
 
     Args:
-        repeats: decisions measured, after ten that do not count.
+        repeats: measured decisions, after ten to warm up.
         threads: threads for all parts.
 
     Returns:
         ``decision_ms``, its parts ``vla_ms``, ``token_ms``, ``actor_ms``, and ``paper_size_actor_ms``, each with
-        ``median`` and ``p99``; ``control_steps``: the 50 Hz steps that pass during a median decision.
+        ``median`` and ``p99``; ``control_steps``: 50 Hz steps during a median decision.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -75,14 +75,14 @@ def _measure(repeats: int) -> dict[str, Any]:
     observation = ObservationBatch(
         pictures, torch.randn(1, spec.proprio_dim, generator=random), [INSTRUCTION]
     )
-    seen = vla.act(observation, generator=random)
-    z, reference = encoder(seen.embeddings, seen.mask), seen.chunk[:, : actor.shapes.chunk]
+    output = vla.act(observation, generator=random)
+    z, reference = encoder(output.embeddings, output.mask), output.chunk[:, : actor.shapes.chunk]
 
     def decide() -> None:
-        output = vla.act(observation, generator=random)
-        token = encoder(output.embeddings, output.mask)
+        decided = vla.act(observation, generator=random)
+        token = encoder(decided.embeddings, decided.mask)
         actor.act(
-            token, observation.proprio, output.chunk[:, : actor.shapes.chunk], sigma=0.1, generator=random
+            token, observation.proprio, decided.chunk[:, : actor.shapes.chunk], sigma=0.1, generator=random
         )
 
     paper = _actor(PAPER)
@@ -91,14 +91,14 @@ def _measure(repeats: int) -> dict[str, Any]:
     return {
         "decision_ms": _latency(decide, repeats),
         "vla_ms": _latency(lambda: vla.act(observation, generator=random), repeats),
-        "token_ms": _latency(lambda: encoder(seen.embeddings, seen.mask), repeats),
+        "token_ms": _latency(lambda: encoder(output.embeddings, output.mask), repeats),
         "actor_ms": _latency(lambda: actor.act(z, observation.proprio, reference), repeats),
         "paper_size_actor_ms": _latency(lambda: paper.act(*state, chunk), repeats),
     }
 
 
 def _vla() -> BuiltinVLA:
-    """The built-in VLA with its default sizes and random weights."""
+    """Built-in VLA with its default sizes and random weights."""
     config = VLAConfig()
     blueprint = Blueprint.of(
         config,
@@ -117,7 +117,7 @@ def _vla() -> BuiltinVLA:
 
 
 def _actor(shapes: Shapes) -> Actor:
-    """An actor as inference gets it: exported by a learner and imported."""
+    """Actor exported by a learner and imported, as in inference."""
     lineage = Lineage()
     return import_actor(
         export_actor(Learner(RLTConfig(), shapes), lineage=lineage), shapes=shapes, lineage=lineage

@@ -1,7 +1,7 @@
-"""``rlt-ros bench bag``: is a replay that is rebuilt from a bag the one that the live graph stored, and how fast?
+"""``rlt-ros bench bag``: equality of the replay rebuilt from a bag with the live one, and speed of rebuilding.
 
-A small run over the real graph, in lock-step and recorded; then its bag is read back twice, with the states that are in
-it and with states that the VLA computes anew, and both are compared with the live replay row by row.
+A small run over the real graph is recorded in lock-step. Its bag is read back twice, with the recorded states and with
+states that the VLA computes again, and both replays are compared with the live one row by row.
 """
 
 from __future__ import annotations
@@ -24,30 +24,33 @@ from rlt_ros.rlt.run_folder import REPLAY_FILE
 from rlt_ros.rlt.transition import Window
 from rlt_ros.robots.profile import DEFAULT_ROBOT, load_profile
 
-_PATIENCE = 900.0  # s for the graph
-_OUTPUT = 3000  # characters of the graph's last words in an error
+# s for the recording graph.
+_GRAPH_TIMEOUT = 900.0
+# Characters of the graph's last output in an error.
+_OUTPUT_LENGTH = 3000
 
 
 class BagBenchError(RuntimeError):
-    """The graph that shall be recorded does not run."""
+    """Recording graph without a replay."""
 
 
 def run(episodes: int = 10) -> dict[str, Any]:
     """Record, rebuild, compare.
 
     Args:
-        episodes: that the frozen VLA does.
+        episodes: of the frozen VLA.
 
     Returns:
-        ``episodes``, ``robot_seconds`` that the arm was commanded, by the robot's clock: a simulator in lock-step may
-        take longer; for ``recorded`` and ``computed`` states each the ``rows``, how many of them are ``equal_rows``,
-        and ``times_real_time``, robot's seconds for one of reading; ``missed``: what is not as it should be, in words.
+        ``episodes``; ``robot_seconds``: commanded time by the robot's clock, which a simulator in lock-step may exceed;
+        for ``recorded`` and ``computed`` states each ``rows``, ``equal_rows`` among them, and ``times_real_time``,
+        robot seconds per second of reading; ``missed``: failed requirements, one sentence each.
 
     Raises:
-        BagBenchError: the graph did not do its episodes.
+        BagBenchError: the graph did not store its episodes.
     """
     use_own_domain()
-    torch.set_num_threads(1)  # as the live inference has it
+    # As in live inference, for bitwise equal states.
+    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="rlt-bag-") as folder:
         out = Path(folder) / "live"
         _record(out, episodes)
@@ -61,7 +64,7 @@ def run(episodes: int = 10) -> dict[str, Any]:
 
 
 def missed(result: dict[str, Any]) -> list[str]:
-    """What is not as it should be, in words."""
+    """Failed requirements, one sentence each."""
     return [
         f"{states} states: {result[states]['equal_rows']} of {result[states]['rows']} rows are among the "
         f"{result['live_rows']} live ones"
@@ -88,12 +91,14 @@ def _record(out: Path, episodes: int) -> None:
         [sys.executable, "-m", "rlt_ros.cli.main", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     try:
-        said, _ = graph.communicate(timeout=_PATIENCE)
+        output, _ = graph.communicate(timeout=_GRAPH_TIMEOUT)
     except subprocess.TimeoutExpired:
         graph.send_signal(signal.SIGINT)
-        said, _ = graph.communicate()
+        output, _ = graph.communicate()
     if graph.returncode or not (out / REPLAY_FILE).exists():
-        raise BagBenchError(f"the graph stored nothing; it says:\n{said.decode(errors='replace')[-_OUTPUT:]}")
+        raise BagBenchError(
+            f"the graph stored no replay; its output:\n{output.decode(errors='replace')[-_OUTPUT_LENGTH:]}"
+        )
 
 
 def _robot_seconds(path: Path) -> float:
@@ -104,7 +109,7 @@ def _robot_seconds(path: Path) -> float:
 def _rebuild(
     live: Path, out: Path, states: str, rows: dict[tuple[int, int], Window]
 ) -> tuple[dict[str, Any], float]:
-    """What became of the bag's rows, and how many seconds it took."""
+    """Rebuild the replay of a bag; return its figures, and the duration in s."""
     from rlt_ros.nodes.bag_import import BagImport, ImportSettings
     from rlt_ros.nodes.settings import BagConfig, Setup
 

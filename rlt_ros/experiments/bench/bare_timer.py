@@ -1,7 +1,7 @@
-"""A timer with nothing around it, in a process of its own: how punctual this machine is while something is measured.
+"""Bare timer in its own process: punctuality of this machine during a measurement.
 
-It ticks at the same rate, with a higher real-time priority than any node. Where it is late too, no program on this
-machine would have been punctual: its host took the processor away, for instance.
+It ticks at the same rate, with a higher real-time priority than any node. When it is late too, no program on this
+machine would have been punctual, for instance because the host took the processor away.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from multiprocessing.connection import Connection
 import numpy as np
 from numpy.typing import NDArray
 
-_PRIORITY = 98  # SCHED_FIFO, above the nodes'
+# SCHED_FIFO, above the nodes'.
+_PRIORITY = 98
 
 
 class BareTimer:
-    """Ticks that were seen.
+    """Recorded ticks.
 
     Args:
-        ticks: (N,) when it ticked, ns of the wall's clock.
+        ticks: (N,) times, ns of the wall clock.
         period: s.
     """
 
@@ -32,7 +33,7 @@ class BareTimer:
         self.ticks, self._period = ticks, period
 
     def missed(self, since: int, until: int) -> int:
-        """Ticks between two times, ns of the wall's clock, that came a period late or later."""
+        """Number of ticks between two times, ns of the wall clock, that were at least a period late."""
         late = np.diff(self.ticks) > 2e9 * self._period
         ended = self.ticks[1:]
         return int((late & (ended > since) & (ended - 2e9 * self._period < until)).sum())
@@ -40,13 +41,14 @@ class BareTimer:
 
 @contextmanager
 def bare_timer(period: float) -> Iterator[Callable[[], BareTimer]]:
-    """Ticks every ``period`` seconds until it is called, at the latest while the context is open."""
+    """Tick every ``period`` s, until the yielded function is called or the context ends."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_tick, args=(there, period), daemon=True)
     process.start()
     try:
-        here.recv()  # it runs
+        # The process has started.
+        here.recv()
 
         def stop() -> BareTimer:
             here.send(None)
@@ -58,14 +60,15 @@ def bare_timer(period: float) -> Iterator[Callable[[], BareTimer]]:
         process.join()
 
 
-def _tick(told: Connection, period: float) -> None:
-    with contextlib.suppress(OSError):  # where it may not, the nodes may not either
+def _tick(connection: Connection, period: float) -> None:
+    # Without the permission, nodes have no real-time priority either.
+    with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
-    told.send(None)
+    connection.send(None)
     ticks: list[int] = []
     due = time.monotonic()
-    while not told.poll():
+    while not connection.poll():
         due += period
         time.sleep(max(0.0, due - time.monotonic()))
         ticks.append(time.time_ns())
-    told.send_bytes(np.array(ticks, np.int64).tobytes())
+    connection.send_bytes(np.array(ticks, np.int64).tobytes())

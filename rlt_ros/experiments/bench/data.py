@@ -1,9 +1,8 @@
-"""``rlt-ros bench data``: split archives read as streams, beside ``cat parts | tar xz`` to nowhere.
+"""``rlt-ros bench data``: split archives read as streams, next to ``cat parts | tar xz`` to ``/dev/null``.
 
-For each layout a synthetic archive is made, packed and cut into parts of odd sizes. A process of its own then reads it
-twice, as users do: once for the catalogue, once for the episodes, whose joint values are checked against the truth.
-In turn with it, the shell's tools inflate the same parts to ``/dev/null``. Both wall and processor time are given;
-on a machine with other work the latter is the one to compare.
+A synthetic archive of each layout is packed and cut into parts of odd sizes. A separate process reads it twice, like
+users: once for the catalogue, once for the episodes, and their joint values are checked against the truth. In turn,
+the shell's tools inflate the same parts. Wall and processor time are reported; on a busy machine, compare the latter.
 """
 
 from __future__ import annotations
@@ -26,9 +25,11 @@ import numpy as np
 from rlt_ros.data.source import DataSource, open_source
 from rlt_ros.data.synthetic import LAYOUTS, Recipe, pack, truth, write
 
-ROWS = 30  # of an episode; enough pictures for videos of some MB
+# Rows per episode; enough images for videos of some MB.
+ROWS = 30
 SIZE = (360, 480)
-PART_BYTES = (33_554_393, 21_000_011, 7_777_777)  # nothing is a multiple of anything
+# Without a common divisor.
+PART_BYTES = (33_554_393, 21_000_011, 7_777_777)
 MEMORY_MB = 500
 RATIO = 0.7
 
@@ -37,14 +38,14 @@ def run(megabytes: int = 200, rounds: int = 3, layouts: Sequence[str] = LAYOUTS)
     """Measure every layout.
 
     Args:
-        megabytes: size of all archives together, about.
+        megabytes: approximate size of all archives together.
         rounds: turns of each contender.
-        layouts: which ones.
+        layouts: to measure.
 
     Returns:
         For each layout ``mb``, ``parts``, ``peak_mb`` and ``start_mb`` (resident memory of the reading process, and
-        what it had before the first byte), ``mb_per_s`` of ``catalogue``, ``episodes`` and ``tar`` on the wall clock,
-        ``ratio`` and ``ratio_cpu`` of the slower of our two passes to ``tar``; then the worst of each, and ``missed``.
+        that before the first byte), ``mb_per_s`` of ``catalogue``, ``episodes`` and ``tar`` on the wall clock,
+        ``ratio`` and ``ratio_cpu`` of the slower pass to ``tar``; then the worst of each, and ``missed``.
     """
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="rlt-bench-") as folder:
@@ -102,7 +103,7 @@ def _measure(home: Path, layout: str, megabytes: float, rounds: int) -> dict[str
 
 
 def _make(home: Path, layout: str, megabytes: float) -> list[Path]:
-    """An archive of about this size, in parts."""
+    """Write an archive of about this size, in parts."""
     one = Recipe(episodes=1, rows=ROWS, size=SIZE, noise=True)
     write(home / "one", layout, one)
     each = sum(path.stat().st_size for path in (home / "one").rglob("*") if path.is_file()) / 1e6
@@ -125,7 +126,7 @@ def _tar(parts: Sequence[Path]) -> tuple[float, float]:
 
 
 def _read(work: Path, layout: str, parts: Sequence[Path]) -> dict[str, float]:
-    """What the reading process measures of itself."""
+    """Figures of the reading process, measured by itself."""
     figures: dict[str, float] = {"start_mb": _peak_mb()}
     wall, cpu = time.perf_counter(), time.process_time()
     source = open_source(parts, work=work)
@@ -138,7 +139,7 @@ def _read(work: Path, layout: str, parts: Sequence[Path]) -> dict[str, float]:
 
 
 def _check(source: DataSource, layout: str) -> int:
-    """Read all episodes; returns their number."""
+    """Read all episodes; return their number."""
     names = sorted(source.names)
     for episode in source.episodes():
         expected = truth(names.index(episode.name), episode.rows)
@@ -148,7 +149,7 @@ def _check(source: DataSource, layout: str) -> int:
 
 
 def _peak_mb() -> float:
-    """Highest resident memory of this process. `getrusage` would count its parent's, from before it was started."""
+    """Peak resident memory of this process, MB; `getrusage` would include its parent's from before the start."""
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024

@@ -1,4 +1,4 @@
-"""DDS domain of its own for a benchmark or a test that starts nodes: it must not move the robot of a running graph."""
+"""Free DDS domain for a benchmark or test that starts nodes: it must not move the robot of a running graph."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import random
 import socket
 import sys
 
-_DOMAINS = range(1, 102)  # ports of domains up to 101 are below those that Linux assigns to other programs
-_PROBED_PARTICIPANTS = 4  # the first participants in a domain take the first ports
+# Ports of domains up to 101 are below those that Linux assigns to other programs.
+_DOMAINS = range(1, 102)
+# The first participants in a domain take the first ports.
+_PROBED_PARTICIPANTS = 4
 
 _reserved: list[socket.socket] = []
 
 
 def use_own_domain() -> int:
-    """Point this process, and those that it starts, at a domain that nothing on this machine uses; return its number.
+    """Move this process and its children to a domain that is free on this machine; return its number.
 
     Raises:
         OSError: every domain is in use.

@@ -1,4 +1,4 @@
-"""Arm and driver that do everything that was ever reported of drivers: the robot's side of ``rlt-ros bench safety``."""
+"""Arm and driver with all known faults of drivers: the robot's side of ``rlt-ros bench safety``."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from rlt_ros.robots.turns import distance, wrapped
 
 Array = NDArray[np.float64]
 
-# rad/s; a hand guides an arm at up to this.
-_HAND_SPEED = 2.5
-# Share of the way to its setpoint that an arm goes per control step.
+# rad/s; greatest speed of an arm guided by hand.
+_MAX_HAND_SPEED = 2.5
+# Share of the distance to its setpoint that an arm moves per control step.
 _STIFFNESS = 0.5
-# Greatest sag of an arm below its setpoint, rad.
-_SAG = 0.03
-# rad; distance by which a blow moves each joint at most, between two joint states.
-_BLOW = 0.6
-# rad; distance of a lie that is near to the truth.
+# rad; greatest sag of an arm below its setpoint.
+_MAX_SAG = 0.03
+# rad; greatest motion of a joint between two joint states by a blow.
+_MAX_BLOW = 0.6
+# rad; distance of a wrong position near the true one.
 _NEARBY = 0.5
-# s; the driver is honest for so long before its newest state must bind the commands.
-_HONEST = 0.25
+# s of correct joint states after which commands must obey the newest one.
+_MIN_HONEST_TIME = 0.25
 
 
 class Report(NamedTuple):
-    """One joint state: stamp in ns and positions, which may be of any shape and value."""
+    """Joint state: stamp, ns, and positions of any shape and value."""
 
     stamp: int
     positions: Array
 
 
 class Fault(enum.Enum):
-    """Ways in which joint states are wrong for a while."""
+    """Faults of joint states that last for some time."""
 
     NONE = enum.auto()
     ZEROS = enum.auto()
@@ -57,15 +57,15 @@ _LIES = (Fault.ZEROS, Fault.ELSEWHERE, Fault.FROZEN_VALUE, Fault.TWO_PUBLISHERS,
 
 
 class FaultyDriver:
-    """An arm with a position controller, and its joint states.
+    """Arm with a position controller, and its joint states.
 
-    The arm follows its setpoint with lag and sag, is blocked by obstacles, guided by hands and, without power, left
-    alone. Its joint states are right most of the time.
+    The arm follows its setpoint with lag and sag while it has power, is blocked by obstacles and guided by hands. Its
+    joint states are correct most of the time.
 
     Args:
-        joints: of the arm, and the ones that commands must hold.
+        joints: of the arm, and those that commands must hold.
         period: s between two joint states.
-        rng: source of all chance.
+        rng: random generator.
     """
 
     def __init__(self, joints: TrackedJoints, period: float, rng: np.random.Generator) -> None:
@@ -76,7 +76,7 @@ class FaultyDriver:
         self.setpoint: Array | None = None
         """(J,) rad, newest command; None before the first."""
         self.powered = True
-        self._sag = rng.uniform(-_SAG, _SAG, joints.dim)
+        self._sag = rng.uniform(-_MAX_SAG, _MAX_SAG, joints.dim)
         self._hand, self._hand_steps = np.zeros(joints.dim), 0
         self._blocked = 0
         self._fault, self._fault_steps = Fault.ZEROS if rng.random() < 0.3 else Fault.NONE, 25
@@ -87,20 +87,20 @@ class FaultyDriver:
         # s
         self._honest_for = 0.0
         self.binding: Array | None = None
-        """(J,) rad, newest true joint state, while the driver has been honest for long enough; None otherwise."""
+        """(J,) rad, newest true joint state after enough correct ones; None otherwise."""
         self.faults: set[Fault] = set()
-        """Kinds that occurred."""
+        """Faults that occurred."""
 
     @property
     def lies(self) -> bool:
-        """Return whether joint states are wrong, and not merely missing or unusable."""
+        """Return whether joint states are wrong, rather than missing or unusable."""
         return self._fault in _LIES
 
     @property
     def is_frozen(self) -> bool:
-        """Return whether the driver repeats a position as if the arm stood there, and began when it did.
+        """Return whether the driver repeats a position that the arm had when the fault began.
 
-        Nothing can discover that.
+        This fault cannot be detected.
         """
         return self._fault is Fault.FROZEN_VALUE or self._is_near_miss
 
@@ -110,30 +110,30 @@ class FaultyDriver:
         return self._clock
 
     def step(self) -> list[Report]:
-        """One control period: the arm moves, and its driver reports."""
+        """Move the arm for one control period; return the joint states of its driver."""
         self._clock += round(self._period * 1e9)
         self._move()
         self._choose_fault()
         reports = self._reports()
         honest = self._fault is Fault.NONE and len(reports) == 1
         self._honest_for = self._honest_for + self._period if honest else 0.0
-        self.binding = self.position.copy() if self._honest_for > _HONEST else None
+        self.binding = self.position.copy() if self._honest_for > _MIN_HONEST_TIME else None
         return reports
 
     def push(self) -> None:
-        """A hand takes the arm, something blocks it, or a blow moves it at once."""
+        """Guide the arm by hand, block it, or move it at once by a blow."""
         if self._rng.random() < 0.1:
-            self.position = self.position + self._rng.uniform(-_BLOW, _BLOW, self._joints.dim)
+            self.position = self.position + self._rng.uniform(-_MAX_BLOW, _MAX_BLOW, self._joints.dim)
             return
         if self._rng.random() < 0.4:
             self._blocked = int(self._rng.integers(5, 60))
             return
-        self._hand = self._rng.uniform(-1.0, 1.0, self._joints.dim) * self._rng.uniform(0.05, _HAND_SPEED)
+        self._hand = self._rng.uniform(-1.0, 1.0, self._joints.dim) * self._rng.uniform(0.05, _MAX_HAND_SPEED)
         self._hand *= self._rng.random(self._joints.dim) < 0.4
         self._hand_steps = int(self._rng.integers(3, 60))
 
     def set_clock_back(self) -> None:
-        """The driver's computer restarts its clock."""
+        """Set the clock of the driver's computer back."""
         self._clock = max(10**9, self._clock - 5 * 10**9)
         self._honest_for = 0.0
 
@@ -144,9 +144,9 @@ class FaultyDriver:
         elif self._blocked > 0:
             self._blocked -= 1
         elif self.powered and self.setpoint is not None:
-            most = self._joints.speed * self._period * 0.5
-            way = _STIFFNESS * (self.setpoint + self._sag - self.position)
-            self.position = self.position + np.clip(way, -most, most)
+            limit = self._joints.speed * self._period * 0.5
+            move = _STIFFNESS * (self.setpoint + self._sag - self.position)
+            self.position = self.position + np.clip(move, -limit, limit)
 
     def _choose_fault(self) -> None:
         self._fault_steps -= 1
@@ -167,7 +167,7 @@ class FaultyDriver:
             self._is_near_miss = False
 
     def _reports(self) -> list[Report]:
-        """The joint states of this period, in their order."""
+        """Joint states of this period, in order."""
         true = self._report(self.position)
         fault: dict[Fault, Callable[[], list[Report]]] = {
             Fault.ZEROS: lambda: [self._report(np.zeros_like(self.position))],
@@ -189,10 +189,10 @@ class FaultyDriver:
         return fault[self._fault]()
 
     def _report(self, positions: Array, later: int = 0) -> Report:
-        seen = np.array(positions)
-        if self._wraps and seen.shape == self._joints.continuous.shape:
-            seen = wrapped(seen, self._joints.continuous)
-        return Report(self._clock + later, seen)
+        reported = np.array(positions)
+        if self._wraps and reported.shape == self._joints.continuous.shape:
+            reported = wrapped(reported, self._joints.continuous)
+        return Report(self._clock + later, reported)
 
     def _glitch(self) -> Array:
         if self._rng.random() < 0.3:
@@ -200,7 +200,7 @@ class FaultyDriver:
         return self.position
 
     def _nearby(self) -> Array:
-        """A posture near the true one, and with one joint further away than any arm moves from state to state."""
+        """Posture near the true one, with one joint further away than any motion between two states."""
         away = self._rng.uniform(-_NEARBY, _NEARBY, self._joints.dim)
         joint = int(self._rng.integers(self._joints.dim))
         away[joint] = np.copysign(_NEARBY, away[joint])
@@ -210,7 +210,7 @@ class FaultyDriver:
         return float(self._rng.choice([1e6, 1e38, 1e39, 1e308, -1e308, np.inf]))
 
     def _somewhere(self, *, outside: bool = False) -> Array:
-        """A posture within the limits of the URDF, or, with `outside`, partly a little beyond them."""
+        """Posture within the limits of the URDF or, with `outside`, partly a little beyond them."""
         joints = self._joints
         lower, upper = np.maximum(joints.lower, -3.0), np.minimum(joints.upper, 3.0)
         place = self._rng.uniform(lower, upper)

@@ -1,6 +1,6 @@
-"""``rlt-ros bench latency``: how punctual the control loop is, and how long a picture and a human wait for a command.
+"""``rlt-ros bench latency``: punctuality of the control loop, and latency from image and human to command.
 
-Real nodes in processes of their own, over the real graph; robot, game pad and a VLA that takes no time are played.
+Real nodes in their own processes, over the real graph; robot, game pad and a VLA without latency are simulated.
 """
 
 from __future__ import annotations
@@ -23,23 +23,25 @@ from rlt_ros.rlt.transition import Source
 from rlt_ros.robots.profile import load_profile
 
 ROBOT = "agibot_g1_geniesim"
-_TAKE_OVER = 1.0  # s from one take-over to the next: blend 0.3 s, hold-off 0.4 s, and a moment of the policy
-_STEPS = 1500  # of lock-step: 150 chunks
+# s from one take-over to the next: blend 0.3 s, hold-off 0.4 s, and some steps of the policy.
+_TAKE_OVER_INTERVAL = 1.0
+# Steps in lock-step, 150 chunks.
+_LOCK_STEPS = 1500
 
 
 def run(seconds: float = 30.0, load: int = 0) -> dict[str, Any]:
     """Measure punctuality and latencies.
 
     Args:
-        seconds: how long the control loop is watched, and how long a human takes over again and again.
-        load: processes that keep a core busy beside it.
+        seconds: duration of each of two parts: policy alone, and repeated take-overs of a human.
+        load: processes that keep a core busy meanwhile.
 
     Returns:
-        ``period_error_ms``: distance of the executor's periods from their nominal length, and ``bare_timer_error_ms``,
-        that of a bare timer's beside it; ``missed_periods`` of more
-        than one period, in both parts, and ``missed_by_bare_timer``: those that a bare timer beside it missed as well;
-        ``picture_to_command_ms``: from publishing pictures to their command's arrival,
-        VLA left out; ``stick_to_command_ms``: from the stick's message to the human's first command.
+        ``period_error_ms``: distance of the executor's periods from their nominal length; ``bare_timer_error_ms``: that
+        of a bare timer; ``missed_periods``: of more than one period, in both parts; ``missed_by_bare_timer``: those
+        among them that a bare timer missed as well; ``picture_to_command_ms``: from publishing images to their
+        command's arrival, without the VLA; ``stick_to_command_ms``: from the stick's message to the human's first
+        command.
     """
     use_own_domain()
     with _busy(load):
@@ -63,7 +65,7 @@ def _real_time(seconds: float, stop_bare_timer: Callable[[], BareTimer]) -> dict
             bench.meet("robot", "camera", "chunks", "pad", alive=alive)
             probe.say(Phase.RESETTING, 1)
             probe.say(Phase.APPROACH, 1)
-            # A pad counts after it was seen at rest.
+            # A pad is used after a sample at rest.
             for held, source in ((False, Source.VLA), (True, Source.HUMAN), (False, Source.VLA)):
                 probe.steps.clear()
                 bench.warm_up(source, partial(_pad, probe, held))
@@ -73,7 +75,7 @@ def _real_time(seconds: float, stop_bare_timer: Callable[[], BareTimer]) -> dict
             stamps = np.array([stamp for stamp, _, _ in probe.steps], dtype=np.int64)
 
             pressed: list[int] = []
-            every = round(_TAKE_OVER * profile.control_hz)
+            every = round(_TAKE_OVER_INTERVAL * profile.control_hz)
             shift = np.random.default_rng(0).integers(0, every // 4, size=1 + round(seconds))
 
             def press(number: int) -> None:
@@ -92,7 +94,7 @@ def _real_time(seconds: float, stop_bare_timer: Callable[[], BareTimer]) -> dict
             bench.close()
     if len(stamps) < 10 or not len(human):
         raise RuntimeError(
-            "the executor commanded no steps; run `rlt-ros graph` beside the benchmark to look at it"
+            "the executor commanded no steps; inspect the graph with `rlt-ros graph` during the benchmark"
         )
     bare = stop_bare_timer()
     error = np.abs(np.diff(stamps) - period) * 1e-6
@@ -109,7 +111,7 @@ def _real_time(seconds: float, stop_bare_timer: Callable[[], BareTimer]) -> dict
 
 
 def _gaps(stamps: Any, longest: float) -> list[tuple[int, int]]:
-    """First and last stamp, ns, of neighbours that are further apart than ``longest``."""
+    """Pairs of successive stamps, ns, further apart than ``longest``."""
     wide = np.flatnonzero(np.diff(stamps) > longest)
     return [(int(stamps[i]), int(stamps[i + 1])) for i in wide]
 
@@ -118,7 +120,7 @@ def _lock_step() -> dict[str, float]:
     from rlt_ros.nodes.latency_probe import LatencyBench
 
     profile = load_profile(ROBOT)
-    # Stamps are the probe's own; perception must not take them for stale ones.
+    # The probe has its own clock; perception must not drop its stamps as stale.
     lenient = {"max_age": 3600.0 * 24 * 365 * 100}
     with _nodes(executor_node={"lock_step": True}, perception_node=lenient) as alive:
         bench = LatencyBench(profile, _home(profile))
@@ -126,7 +128,7 @@ def _lock_step() -> dict[str, float]:
             bench.meet("robot", "camera", "chunks", alive=alive)
             bench.probe.say(Phase.RESETTING, 1)
             bench.probe.say(Phase.APPROACH, 1)
-            return _spread(bench.lock_step(_STEPS, alive)[10:])
+            return _spread(bench.lock_step(_LOCK_STEPS, alive)[10:])
         finally:
             bench.close()
 
@@ -152,11 +154,13 @@ def _spread(values: Any) -> dict[str, float]:
 
 @contextmanager
 def _nodes(**parameters: dict[str, Any]) -> Iterator[Any]:
-    """Nodes as processes; gives a function that says whether all are alive."""
+    """Start nodes as processes; yield a function that returns whether all are alive."""
     processes = []
     try:
         for name, values in parameters.items():
-            words = [word for key, value in values.items() for word in ("-p", f"{key}:={json.dumps(value)}")]
+            arguments = [
+                text for key, value in values.items() for text in ("-p", f"{key}:={json.dumps(value)}")
+            ]
             command = [
                 sys.executable,
                 "-m",
@@ -164,7 +168,7 @@ def _nodes(**parameters: dict[str, Any]) -> Iterator[Any]:
                 "--ros-args",
                 "--log-level",
                 "warn",
-                *words,
+                *arguments,
             ]
             processes.append(subprocess.Popen(command))
         yield lambda: all(process.poll() is None for process in processes)
@@ -194,7 +198,7 @@ def _busy(count: int) -> Iterator[None]:
 
 
 def _spin() -> None:
-    """Keep a core busy, as a learner does."""
+    """Keep a core busy, like a learner."""
     values = np.random.default_rng(0).standard_normal((256, 256))
     while True:
         values = np.tanh(values @ values.T / 16.0)

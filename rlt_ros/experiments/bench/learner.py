@@ -1,7 +1,7 @@
-"""``rlt-ros bench learner``: critic updates a second at the paper's size, beside other libraries' twin-critic updates.
+"""``rlt-ros bench learner``: critic updates per second at the paper's size, next to updates of other libraries.
 
-All contenders run in turn in one process on one core, so that other load on the machine falls on all alike; the
-figures are medians over the turns. Sampling from a replay is inside the measured time for everybody.
+All contenders run in turn in one process on one core, so other load on the machine affects all of them equally; the
+figures are medians over the turns. The measured time of each contender includes sampling from a replay.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from rlt_ros.rlt.transition import FloatArray, Outcome, RLState, Source, Window,
 PAPER = Shapes(z_dim=2048, proprio_dim=14, chunk=10, action_dim=14)
 ROWS = 20_000
 TURN = 4
-"""Updates of one contender before the next has its turn: enough to have its data in the caches, as in real use."""
+"""Updates of one contender per turn: enough to fill the caches with its data, as in real use."""
 
 Product = tuple[int, int, int]
 """Rows, inner size and columns of one matrix product."""
@@ -39,14 +39,14 @@ def run(rounds: int = 12, threads: int = 1) -> dict[str, Any]:
     """Measure the learner in float32 and in reduced precision, its peers, and the bare matrix products.
 
     Args:
-        rounds: turns of each contender; the first does not count.
-        threads: threads for everybody.
+        rounds: turns of each contender; the first is not counted.
+        threads: for each contender.
 
     Returns:
-        ``updates_per_s`` of the configured default; ``peers``: updates a second by name; ``ratio_fastest_peer``: the
+        ``updates_per_s`` of the configured default; ``peers``: updates per second by name; ``ratio_fastest_peer``: the
         float32 learner over the fastest peer; ``reduced_precision``: the bfloat16 learner's ``updates_per_s``,
-        ``ratio_fastest_peer``, ``gemm_share`` and whether it is the ``default`` here; ``gemm_share``: share of the
-        float32 learner's time that its matrix products alone would take; sizes and ``milliseconds``.
+        ``ratio_fastest_peer``, ``gemm_share`` and whether it is the ``default`` here; ``gemm_share``: matrix products'
+        share of the float32 learner's time; sizes and ``milliseconds``.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -114,7 +114,7 @@ def _learner(config: RLTConfig, replay: Replay) -> peers.Update:
 
 
 def _filled_replay(path: Path, config: RLTConfig, stored: str) -> Replay:
-    """A replay of random windows in the learner's value ranges; speed does not depend on what they mean."""
+    """Replay of random windows in the learner's value ranges; the speed does not depend on their meaning."""
     random = np.random.default_rng(0)
     replay = Replay.open(path, PAPER, ROWS, gamma=config.gamma, lineage=Lineage(), z_storage=stored)
     ahead, block = PAPER.chunk // config.stride, 1000
@@ -163,7 +163,7 @@ def _window(
 
 
 def _products(config: RLTConfig, dtype: torch.dtype) -> peers.Update:
-    """The matrix products of one update and nothing else: no layer is faster than these."""
+    """Matrix products of one update alone: a lower bound of its time."""
     operands = [
         (torch.randn(rows, inner).to(dtype), torch.randn(inner, columns).to(dtype))
         for rows, inner, columns in _shapes_of_products(config)
@@ -177,9 +177,9 @@ def _products(config: RLTConfig, dtype: torch.dtype) -> peers.Update:
 
 
 def _shapes_of_products(config: RLTConfig) -> Iterable[Product]:
-    """Products of ``critic_updates`` critic steps and one actor step, those of the token and of the hidden layers.
+    """Products of ``critic_updates`` critic steps and one actor step, by the token and the hidden layers.
 
-    Left out are the narrow ones of proprioception, actions and outputs.
+    The narrow products of proprioception, actions and outputs are left out.
     """
     batch, steps, first = config.batch_size, config.critic_updates, config.hidden[0]
     inner = list(zip(config.hidden[:-1], config.hidden[1:], strict=True))

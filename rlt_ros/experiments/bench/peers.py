@@ -1,8 +1,8 @@
 """Twin-critic updates of other libraries, set up for the sizes of an RLT learner.
 
-Each has the same batch, widths, optimiser, target rate and two critic updates for one actor update, float32, its own
-in-memory replay, and samples from it inside the measured time. Neither has a cloning term, and their critics see the
-reference as part of the observation (6 % more work at the paper's size).
+Each has the same batch, widths, optimiser, target rate and two critic updates per actor update, in float32, and samples
+from its own in-memory replay within the measured time. None has a cloning term, and their critics get the reference as
+part of the observation (6 % more work at the paper's size).
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import torch
 from rlt_ros.rlt.config import RLTConfig, Shapes
 
 Update = Callable[[], None]
-"""Makes ``critic_updates`` critic updates and one actor update."""
+"""``critic_updates`` critic updates and one actor update."""
 
 
 def stable_baselines3_td3(config: RLTConfig, shapes: Shapes, rows: int) -> Update:
-    """``TD3.train`` of Stable-Baselines3, whole, on its own replay buffer."""
+    """Complete ``TD3.train`` of Stable-Baselines3, on its own replay buffer."""
     import gymnasium
     import numpy as np
     from stable_baselines3 import TD3
@@ -28,7 +28,7 @@ def stable_baselines3_td3(config: RLTConfig, shapes: Shapes, rows: int) -> Updat
     width = shapes.z_dim + shapes.proprio_dim + flat
 
     class Sizes(gymnasium.Env):
-        """An environment that is never stepped: it only tells the agent how wide things are."""
+        """Environment without steps: it only gives the agent the sizes of its spaces."""
 
         observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (width,), np.float32)
         action_space = gymnasium.spaces.Box(-1.0, 1.0, (flat,), np.float32)

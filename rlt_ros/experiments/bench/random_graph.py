@@ -1,4 +1,4 @@
-"""Operator, human and policy that do anything at any time: the graph's side of ``rlt-ros bench safety``."""
+"""Random operator, human and policy: the graph's side of ``rlt-ros bench safety``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LINEAGE = Lineage("vla", "token", "stats")
 
 
 class Commanded(Protocol):
-    """Receiver of everything: a `Controller`, or an `executor_node` at the other end of the graph."""
+    """Receiver of all inputs: a `Controller`, or an `executor_node` in the graph."""
 
     @property
     def limits(self) -> Limits:
@@ -42,36 +42,36 @@ class Commanded(Protocol):
         ...
 
     def abort_reason(self, now: int) -> str:
-        """Reason for which the running episode must be aborted; empty for none."""
+        """Reason to abort the running episode; empty for none."""
         ...
 
     def episode_state(self, state: EpisodeState) -> None:
-        """Take in a state of the episode."""
+        """Accept a state of the episode."""
         ...
 
     def e_stop(self, pressed: bool) -> None:
-        """Take in whether any e-stop is pressed."""
+        """Set whether any e-stop is pressed."""
         ...
 
     def hardware_e_stop(self, now: int, pressed: bool = False) -> None:
-        """Take in a message of the robot's own e-stop."""
+        """Accept a message of the robot's own e-stop."""
         ...
 
     def chunk(self, chunk: ActionChunk, stamp: int, now: int) -> None:
-        """Take in a chunk."""
+        """Accept a chunk."""
         ...
 
     def intervention(self, human: Intervention, now: int) -> bool:
-        """Take in the human's command; returns whether it is a take-over."""
+        """Accept an intervention; return whether it takes over the arm."""
         ...
 
 
 class RandomGraph:
-    """Sends episodes, e-stops, chunks and a human's commands to a controller.
+    """Source of episodes, e-stops, chunks and interventions for a controller.
 
     Args:
         controller: of the arm.
-        rng: source of all chance.
+        rng: random generator.
     """
 
     def __init__(self, controller: Commanded, rng: np.random.Generator) -> None:
@@ -83,13 +83,13 @@ class RandomGraph:
         self._commands = False
         self._steady = np.zeros(controller.limits.dim)
         self.button = self.circuit = False
-        """E-stops that are pressed."""
+        """Pressed e-stops: button, and power circuit."""
         self.episodes = 0
-        """Episodes that began."""
-        self.words = 0
-        """How often somebody began to act."""
+        """Number of episodes that began."""
+        self.starts = 0
+        """Number of times that policy or human began to act."""
         self.acts = False
-        """Somebody acts, or did since the arm was relocated."""
+        """Policy or human acts, or did since the arm was relocated."""
 
     @property
     def runs(self) -> bool:
@@ -97,18 +97,18 @@ class RandomGraph:
         return self._controller.episode.phase in (Phase.APPROACH, Phase.CRITICAL)
 
     def step(self, now: int, stamp: int) -> bool:
-        """Everything that reaches the controller in one period; returns whether a human takes over just now."""
-        self._stop(now)
+        """Send the inputs of one period to the controller; return whether a human takes over."""
+        self._toggle_e_stops(now)
         self._advance_episode(now, stamp)
-        self._answer(now, stamp)
-        return self._command(now, stamp)
+        self._send_chunks(now, stamp)
+        return self._send_intervention(now, stamp)
 
-    def ask(self, request: ChunkRequest, now: int) -> None:
-        """Take in a request; its answer comes after 0 to 3 periods, or never."""
+    def accept_request(self, request: ChunkRequest, now: int) -> None:
+        """Accept a request; its answer follows after 0 to 3 periods, or never."""
         if self._rng.random() < 0.95:
             self._requests.append((now + int(self._rng.integers(0, 4)) * 20_000_000, request))
 
-    def _stop(self, now: int) -> None:
+    def _toggle_e_stops(self, now: int) -> None:
         rng = self._rng
         if rng.random() < (0.02 if self.button else 0.003):
             self.button = not self.button
@@ -126,7 +126,7 @@ class RandomGraph:
             self._publish(state.episode, Phase.CRITICAL if critical else Phase.DONE, stamp)
         elif not self.runs and rng.random() < 0.03:
             self.episodes += 1
-            self._act()
+            self._begin_to_act()
             self._publish(self.episodes, Phase.RESETTING, stamp)
             self._publish(self.episodes, Phase.APPROACH, stamp)
 
@@ -134,7 +134,7 @@ class RandomGraph:
         ending = Ending.ABORTED if phase is Phase.DONE else Ending.NONE
         self._controller.episode_state(EpisodeState(episode, phase, ending, stamp=stamp))
 
-    def _answer(self, now: int, stamp: int) -> None:
+    def _send_chunks(self, now: int, stamp: int) -> None:
         while self._requests and self._requests[0][0] <= now:
             _, request = self._requests.popleft()
             with contextlib.suppress(ChunkRefused, StreamError):
@@ -162,8 +162,8 @@ class RandomGraph:
             lineage=_LINEAGE,
         )
 
-    def _command(self, now: int, stamp: int) -> bool:
-        """The human's message of this period, if there is one; returns whether it is a take-over."""
+    def _send_intervention(self, now: int, stamp: int) -> bool:
+        """Send the human's message of this period, if any; return whether it takes over the arm."""
         rng, before = self._rng, self._human
         if rng.random() < (0.01 if before is TakeOver.RELEASED else 0.03):
             self._human = TakeOver(int(rng.integers(len(TakeOver))))
@@ -180,11 +180,11 @@ class RandomGraph:
             human = Intervention(self._human, share, target if commands else np.zeros(0), "random", stamp)
             taken_over = self._controller.intervention(human, now)
             if commands:
-                self._act(begins=not self._commands)
+                self._begin_to_act(begins=not self._commands)
             self._commands = commands
             return taken_over
         return False
 
-    def _act(self, begins: bool = True) -> None:
+    def _begin_to_act(self, begins: bool = True) -> None:
         self.acts = True
-        self.words += int(begins)
+        self.starts += int(begins)

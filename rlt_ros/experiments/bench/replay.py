@@ -1,7 +1,7 @@
-"""``rlt-ros bench replay``: batches a second from the durable ring, beside torchrl's memory-mapped buffer.
+"""``rlt-ros bench replay``: batches per second from the durable ring, next to torchrl's memory-mapped buffer.
 
-Both hold the same rows at the paper's size and are sampled in turn in one process on one core, so that other
-load on the machine falls on both alike. Files lie on the disk but in the page cache, as in training.
+Both hold the same rows at the paper's size and are sampled in turn in one process on one core, so other load on the
+machine affects both equally. Files are on the disk and in the page cache, as in training.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from rlt_ros.rlt.transition import Outcome, Source, Window, lineage_id
 PAPER = Shapes(z_dim=2048, proprio_dim=14, chunk=10, action_dim=14)
 ROWS = 20_000
 STRIDE = 2
-EPISODE_ROWS = 200  # 400 control steps, 8 s at 50 Hz: the middle of the paper's critical phases
+# 400 control steps, 8 s at 50 Hz: a medium critical phase of the paper.
+EPISODE_ROWS = 200
 LINEAGE = Lineage()
 Z_STORAGES = ("float32", "float16")
 
@@ -33,16 +34,16 @@ Z_STORAGES = ("float32", "float16")
 def run(
     rounds: int = 30, batch_size: int = 256, reopen_rows: int = 200_000, threads: int = 1
 ) -> dict[str, Any]:
-    """Measure sampling beside torchrl, appending, and opening a large replay.
+    """Measure sampling next to torchrl, appending, and opening a large replay.
 
     Args:
-        rounds: turns of each contender, each of 20 batches; the first three do not count.
+        rounds: turns of each contender, each of 20 batches; the first three are not counted.
         batch_size: rows of one batch.
         reopen_rows: rows of the replay that is filled and opened again; at 200,000 its file has 1.2 GB.
-        threads: threads for everybody.
+        threads: for each contender.
 
     Returns:
-        ``samples_per_s``: rows a second by contender, on processor time; ``ratio_torchrl``: the ring over
+        ``samples_per_s``: rows per second by contender, on processor time; ``ratio_torchrl``: the ring over
         torchrl's buffer with the same float32 tokens, ``ratio_torchrl_float16`` with the half-precision
         default; ``row_bytes`` by contender; ``appends_per_s``; ``reopen_seconds``, ``reopen_rows``;
         ``milliseconds`` of one batch.
@@ -70,7 +71,7 @@ def run(
 
 
 def _sampling(folder: Path, rounds: int, batch_size: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Median processor milliseconds of one batch, and bytes a row, by contender."""
+    """Median processor milliseconds of one batch, and bytes per row, by contender."""
     rings = {name: _open(folder / name, ROWS, name) for name in Z_STORAGES}
     peer = _torchrl_buffer(folder / "torchrl", batch_size)
     for rows in _pieces(ROWS, EPISODE_ROWS):
@@ -103,14 +104,15 @@ def _appending_and_reopening(folder: Path, rows: int) -> tuple[float, float]:
     with _open(path, rows, "float16") as replay:
         for piece in _pieces(rows, EPISODE_ROWS):
             start = time.process_time()
-            for window in piece:  # one by one, as they come from a running robot
+            # One by one, as from a running robot.
+            for window in piece:
                 replay.append([window])
             spent += time.process_time() - start
     start = time.perf_counter()
     with _open(path, rows, "float16") as replay:
         seconds = time.perf_counter() - start
         stored = len(replay)
-    assert stored == rows, f"{stored} of {rows} rows came back"
+    assert stored == rows, f"{stored} of {rows} rows were read back"
     return rows / spent, seconds
 
 
@@ -119,7 +121,7 @@ def _open(path: Path, capacity: int, z_storage: str) -> Replay:
 
 
 def _pieces(count: int, size: int) -> Iterator[list[Window]]:
-    """``count`` rows of episodes of ``size`` rows; speed does not depend on what they mean."""
+    """``count`` rows in episodes of ``size`` rows; the speed does not depend on their meaning."""
     random = np.random.default_rng(0)
     chunk, ahead = (PAPER.chunk, PAPER.action_dim), PAPER.chunk // STRIDE
     lineage, source = lineage_id(LINEAGE), np.full(PAPER.chunk, Source.ACTOR, np.uint8)
@@ -134,7 +136,8 @@ def _pieces(count: int, size: int) -> Iterator[list[Window]]:
         normal(*chunk),
     )
     for episode in range(-(-count // size)):
-        z[:, 0] = episode  # no two episodes alike
+        # Distinguishes the episodes.
+        z[:, 0] = episode
         yield [
             Window(
                 episode=episode,
@@ -168,7 +171,7 @@ def _torchrl_buffer(folder: Path, batch_size: int) -> Any:
 
 
 def _tensordict(rows: list[Window]) -> Any:
-    """The fields of a :class:`~rlt_ros.rlt.batch.Batch`, as torchrl stores them."""
+    """Fields of a :class:`~rlt_ros.rlt.batch.Batch`, as torchrl stores them."""
     from tensordict import TensorDict
 
     def stacked(name: str) -> torch.Tensor:

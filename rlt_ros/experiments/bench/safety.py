@@ -1,7 +1,7 @@
-"""``rlt-ros bench safety``: no wrong motion, whatever drivers, hands, policies and operators do.
+"""``rlt-ros bench safety``: no wrong motion with any driver, hand, policy and operator.
 
 Tracker, controller and command writers of a profile run against a random driver and a random graph, and every command
-is held against docs/explanation/commands.md.
+is checked against docs/explanation/commands.md.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ Array = NDArray[np.float64]
 
 # Share of a limit by which rounding may exceed it; periods are rounded to a nanosecond.
 _ROUNDING = 1e-6
-# rad; an accepted joint state is true that is so near to the arm.
-_NEAR = 0.1
-# True positions that are kept.
+# rad; greatest distance of a true joint state from the arm.
+_MAX_ERROR = 0.1
+# Number of kept true positions.
 _HISTORY = 20
-# ns; a command must be near a place where the arm was so long ago at most: the time-out of joint states and a period.
-_RECENT = 100_000_000
-# Control steps from one random run to the next.
-_RUN = 2000
-# Violations that are written out.
-_WRITTEN = 20
+# ns; a command must be near a position of the arm in this time: the time-out of joint states and a period.
+_MAX_AGE = 100_000_000
+# Control steps of a random run.
+_RUN_STEPS = 2000
+# Number of violations in words.
+_MAX_EXAMPLES = 20
 
 
 @dataclass
 class Audit:
-    """Figures of all commands that were checked.
+    """Figures of all checked commands.
 
     Attributes:
-        commands: that were sent.
+        commands: number of sent commands.
         lead: greatest distance of a command from the measured arm, in units of the lead.
         speed: greatest speed from one command to the next, in units of the limit.
         violations: number of broken rules.
-        examples: the first of them, in words.
+        examples: first violations, one sentence each.
     """
 
     commands: int = 0
@@ -58,19 +58,19 @@ class Audit:
     examples: list[str] = field(default_factory=list)
 
     def break_rule(self, text: str) -> None:
-        """Note a violation."""
+        """Record a violation."""
         self.violations += 1
-        if len(self.examples) < _WRITTEN:
+        if len(self.examples) < _MAX_EXAMPLES:
             self.examples.append(text)
 
 
 class Arm:
-    """One profile's tracker, controller and command writers, as `executor_node` connects them.
+    """Tracker, controller and command writers of a profile, connected like in `executor_node`.
 
     Args:
         profile: of the robot.
-        rng: source of all chance.
-        audit: gets the figures.
+        rng: random generator.
+        audit: receives the figures.
     """
 
     def __init__(self, profile: RobotProfile, rng: np.random.Generator, audit: Audit) -> None:
@@ -99,10 +99,10 @@ class Arm:
         self._accepted: Array | None = None
         # Steady time, ns, and true positions of the arm.
         self._true: deque[tuple[int, Array]] = deque(maxlen=_HISTORY)
-        # Somebody began to act while a lie was all that was known of the arm, or the driver is frozen.
+        # Policy or human began to act on a wrong position, or the driver is frozen.
         self._deceived = False
         self._sent: tuple[int, Array] | None = None
-        # (J,) rad, furthest that arm or command was outside the limits since the newest command.
+        # (J,) rad, greatest distance of arm or command outside the limits since the newest command.
         self._excess = np.zeros(self._joints.dim)
 
     def run(self, steps: int) -> None:
@@ -113,22 +113,22 @@ class Arm:
             for report in self.driver.step():
                 self._sense(report)
             self._true.append((self._now, self.driver.position))
-            acted = self.graph.words
+            starts = self.graph.starts
             takes_over = self.graph.step(self._now, self.driver.clock)
-            self._judge_deception(began=self.graph.words > acted)
+            self._update_deceived(began=self.graph.starts > starts)
             if takes_over:
                 self._now += int(self._rng.integers(0, self._period))
                 self._send(self.controller.preempt(self._now, self.driver.clock))
                 self._now += self._period
             result = self.controller.tick(self._now, self.driver.clock)
             if result.request is not None:
-                self.graph.ask(result.request, self._now)
+                self.graph.accept_request(result.request, self._now)
             self._send(result.command)
 
-    def _judge_deception(self, *, began: bool) -> None:
-        """Note whether the truth can be known at all: somebody may begin to act on a lie that persists."""
+    def _update_deceived(self, *, began: bool) -> None:
+        """Record whether the true position can be known: motion may begin on a persistent wrong one."""
         accepted, true = self._accepted, self.driver.position
-        apart = accepted is None or bool((self._distance(accepted, true) > _NEAR).any())
+        apart = accepted is None or bool((self._distance(accepted, true) > _MAX_ERROR).any())
         if self.driver.is_frozen or (began and (apart or self.driver.lies)):
             self._deceived = True
         elif not self.driver.lies and not apart:
@@ -146,7 +146,7 @@ class Arm:
             self.driver.set_clock_back()
         if rng.random() < 0.0003:
             self._send(self.controller.end(self._now, self.driver.clock))
-            # Nothing is commanded for a while, and the arm is moved by others.
+            # Commanding pauses, and other nodes may move the arm.
             self._now += 10**9
             self.controller.begin()
             self._sent = None
@@ -166,10 +166,10 @@ class Arm:
         self._accepted = state.positions
         if state.relocated:
             self.graph.acts = False
-        self._note_excess(state.positions)
+        self._update_excess(state.positions)
 
     def _send(self, command: Command | None) -> None:
-        """Write a command as the node does, and check what its drivers receive."""
+        """Write a command like the node, and check the messages of its drivers."""
         if command is None or command.target is None:
             return
         target = np.full(self._joints.dim, np.nan)
@@ -197,11 +197,11 @@ class Arm:
         elif not self._deceived and not any(
             (self._distance(target, true) <= self._lead * (1.0 + _ROUNDING)).all()
             for then, true in self._true
-            if self._now - then <= _RECENT
+            if self._now - then <= _MAX_AGE
         ):
-            audit.break_rule("a lie of the driver was commanded")
+            audit.break_rule("a wrong position of the driver was commanded")
         if not self.graph.acts and not (self.graph.button or self.graph.circuit) and self._sent is None:
-            audit.break_rule("a command came before anybody acted")
+            audit.break_rule("a command was sent before policy or human acted")
         if self._sent is not None:
             then, before = self._sent
             speed = float((np.abs(target - before) / self._speed).max()) / ((self._now - then) * 1e-9)
@@ -212,7 +212,7 @@ class Arm:
         if (excess > np.maximum(self._excess, 0.0) + _ROUNDING).any():
             audit.break_rule(f"{excess.max():.4f} rad outside the limits")
         self._sent, self._excess = (self._now, target), excess
-        self._note_excess(accepted)
+        self._update_excess(accepted)
 
     def _check_lead(self, target: Array, position: Array, kind: str) -> None:
         lead = float((self._distance(target, position) / self._lead).max())
@@ -227,18 +227,18 @@ class Arm:
         if fastest > float(self._speed.max()) * (1.0 + _ROUNDING):
             self._audit.break_rule(f"a trajectory passes a point at {fastest:.3f} rad/s")
 
-    def _note_excess(self, position: Array) -> None:
+    def _update_excess(self, position: Array) -> None:
         excess = np.maximum(self._lower - position, position - self._upper)
         self._excess = np.maximum(self._excess, excess)
 
 
 def check(profile: RobotProfile, steps: int, seed: int = 0) -> Audit:
-    """Audit of a profile over a number of control steps, in random runs of 2000."""
+    """Audit a profile over a number of control steps, in random runs of 2000."""
     audit = Audit()
-    for run_seed, begin in enumerate(range(0, steps, _RUN)):
+    for run_seed, begin in enumerate(range(0, steps, _RUN_STEPS)):
         rng = np.random.default_rng((seed, run_seed))
         with np.errstate(all="ignore"):
-            Arm(profile, rng, audit).run(min(_RUN, steps - begin))
+            Arm(profile, rng, audit).run(min(_RUN_STEPS, steps - begin))
     return audit
 
 
@@ -251,7 +251,7 @@ def run(steps: int = 100_000, robot: str = "") -> dict[str, Any]:
 
     Returns:
         ``safety``, for each profile: ``commands``, ``violations``, ``lead`` and ``speed``, the greatest in units of
-        their limits. ``missed``: violations in words.
+        their limits. ``missed``: first violations, one sentence each.
     """
     rows, missed = [], []
     for name in [robot] if robot else profile_names():

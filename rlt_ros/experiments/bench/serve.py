@@ -1,13 +1,13 @@
-"""``rlt-ros bench serve``: what the policy server for Genie Sim costs beyond the policy itself.
+"""``rlt-ros bench serve``: overhead of the policy server for Genie Sim over the policy itself.
 
-A client, in a process of its own as the simulator is, replays episodes over loopback: JPEGs of the G1's cameras in full
-size, other ones in each request. Genie Sim asks once a chunk: an episode of 200 requests is 2,000 control steps,
-67 s at 30 Hz. The overhead of a request is its round trip less the time of VLA, token and actor: the socket both ways,
-reading the message, decoding and resizing three pictures, the robot's limits, writing the answer. The shipped VLA acts
-with an actor that has learned nothing, which changes no time.
+A client in its own process, like the simulator, replays episodes over loopback: full-size JPEGs of the G1's cameras,
+different in each request. Genie Sim sends one request per chunk: an episode of 200 requests is 2,000 control steps,
+67 s at 30 Hz. The overhead of a request is its round trip minus the time of VLA, token and actor: the socket both ways,
+reading the message, decoding and resizing three images, the robot's limits, writing the answer. The shipped VLA acts
+with an untrained actor, without effect on the time.
 
-Two parts of it are measured alone after each episode, so that the figures mean something on a machine with other work:
-the same pictures decoded in this process with nothing else to do, and the same messages answered at once.
+Two parts of the overhead are measured alone after each episode, for comparison on a busy machine: decoding of the same
+images in this process, and immediate answers to the same messages.
 """
 
 from __future__ import annotations
@@ -43,28 +43,29 @@ _RIGHT = (1.0734, -0.6109, -0.2793, 1.2846, -0.7313, -1.4957, 0.1868)
 ARMS = (*_LEFT, *_RIGHT)
 """Genie Sim's default pose of the G1's arms, left 7 then right 7, rad."""
 _WARM_UP = 10
-_VIEWS = 8  # different pictures of each camera
+# Different images of each camera.
+_VIEWS = 8
 
 Times = NDArray[np.float64]
 
 
 class _Timed(GenieSimSession):
-    """A session that notes what each request took, ms."""
+    """Session that records the duration of each request, ms."""
 
     def __init__(self, policy: ServedPolicy, passes: list[float], decodes: list[float]) -> None:
         super().__init__(policy)
         self._served, self._passes, self._decodes = policy, passes, decodes
 
     def answer(self, message: Message) -> bytes:
-        """As it is."""
+        """Answer a request and record its duration."""
         answer = super().answer(message)
         self._passes.append(1e3 * self._served.pass_seconds)
         self._decodes.append(1e3 * self.decode_seconds)
         return answer
 
 
-class _AtOnce:
-    """Reads a request and answers it with an answer of usual size."""
+class _ImmediateSession:
+    """Session with a constant answer of usual size."""
 
     def __init__(self) -> None:
         rows = [[0.0] * 7] * 10
@@ -72,15 +73,15 @@ class _AtOnce:
         self._answer = pack({"result": {"left_arm": arm, "right_arm": arm}})
 
     def greeting(self) -> None:
-        """The simulator speaks first."""
+        """Send nothing: the simulator sends the first message."""
 
     def answer(self, message: Message) -> bytes:
-        """The same each time."""
+        """Read the request; return the constant answer."""
         unpack(message, limit=MAX_BYTES)
         return self._answer
 
     def refusal(self, reason: str) -> bytes:
-        """Never asked for."""
+        """Error message; never used."""
         return pack({"error": reason})
 
 
@@ -88,16 +89,16 @@ def run(requests: int = 200, episodes: int = 3, threads: int = 1) -> dict[str, A
     """Measure some episodes.
 
     Args:
-        requests: of an episode, after ten that do not count.
-        episodes: how many.
+        requests: of an episode, after ten to warm up.
+        episodes: number.
         threads: of PyTorch.
 
     Returns:
-        ``round_trip_ms``, ``policy_ms``, ``overhead_ms``, and of the parts of the overhead ``decode_ms`` (the pictures
+        ``round_trip_ms``, ``policy_ms``, ``overhead_ms``, and parts of the overhead: ``decode_ms`` (the images
         within the request), ``decode_alone_ms`` and ``wire_alone_ms``; each with ``median`` over all requests and
         ``p99`` of an episode: the median over the episodes, and in ``best_p99`` the best. ``decode_share``: of the
-        overhead. ``overhead_cpu_ms``: mean processor time of the server for a request less that of the same decision
-        made without a network, which other load on the machine changes little.
+        overhead. ``overhead_cpu_ms``: mean processor time of the server per request minus that of the same decision
+        without a network; other load on the machine has little effect on it.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -150,13 +151,13 @@ def _episode(policy: ServedPolicy, requests: int) -> dict[str, Times]:
         "overhead_ms": trips - inside,
         "decode_ms": decode,
         "decode_alone_ms": _decoding(policy, requests),
-        "wire_alone_ms": _ask(_AtOnce, requests),
+        "wire_alone_ms": _ask(_ImmediateSession, requests),
         "cpu": np.array(1e3 * busy / (_WARM_UP + requests)),
     }
 
 
 def _ask(session: Callable[[], Session], requests: int) -> Times:
-    """Round trips (requests,) of a client in a process of its own, ms."""
+    """Round trips (requests,) of a client in its own process, ms."""
     server = WebSocketServer(session)
     server.start()
     try:
@@ -172,7 +173,7 @@ def _ask(session: Callable[[], Session], requests: int) -> Times:
 
 
 def _decoding(policy: ServedPolicy, count: int) -> Times:
-    """Times (count,) of decoding the three pictures of a request as a session does, with nothing else to do, ms."""
+    """Times (count,) of decoding the three images of a request like a session, without other work, ms."""
     session, views = GenieSimSession(policy), _views()
     times = []
     for number in range(_WARM_UP + count):
@@ -182,7 +183,7 @@ def _decoding(policy: ServedPolicy, count: int) -> Times:
 
 
 def _decisions(policy: ServedPolicy, count: int) -> float:
-    """Processor time of as many decisions, s."""
+    """Processor time of `count` decisions, s."""
     position = np.array(_RIGHT)
     height, width = policy.image_size
     images = {camera: np.full((height, width, 3), 100, np.uint8) for camera in policy.cameras}
@@ -194,7 +195,7 @@ def _decisions(policy: ServedPolicy, count: int) -> float:
 
 
 def _replay(port: int, requests: int) -> list[float]:
-    """The client's side of an episode: the round trip of each request, ms."""
+    """Send the requests of an episode as a client; return the round trip of each, ms."""
     from websockets.sync.client import connect
 
     views, trips = _views(), []
@@ -207,7 +208,7 @@ def _replay(port: int, requests: int) -> list[float]:
             trips.append(1e3 * (time.perf_counter() - begun))
             answer = unpack(reply, limit=MAX_BYTES)
             if "result" not in answer:
-                raise RuntimeError(f"the server refuses: {answer}")
+                raise RuntimeError(f"the server refused a request: {answer}")
     return trips[_WARM_UP:]
 
 
@@ -232,12 +233,12 @@ def _request(pictures: dict[str, dict[str, Any]], number: int) -> dict[str, Any]
 
 
 def _views() -> list[dict[str, dict[str, Any]]]:
-    """Pictures of all cameras at some moments."""
+    """Images of all cameras at `_VIEWS` moments."""
     return [{name: _jpeg(*SIZES[name], seed=seed) for name in CAMERAS.values()} for seed in range(_VIEWS)]
 
 
 def _jpeg(height: int, width: int, seed: int = 0) -> dict[str, Any]:
-    """A smooth picture with some texture, as a camera's is."""
+    """Smooth image with some texture, like that of a camera."""
     from PIL import Image
 
     random = np.random.default_rng([height, seed])
