@@ -89,8 +89,6 @@ class Controller:
         self._begins = True
         # No joint state arrived since the episode began; a reset may have moved the arm.
         self._unseen = False
-        # The newest joint state was rejected, and the arm may be at its position.
-        self._rejected = False
         # Steady time of the newest preempting step, ns.
         self._preempted: int | None = None
 
@@ -164,7 +162,6 @@ class Controller:
             InputRefused: not finite, of a wrong shape, repeated or out of order.
         """
         self._joints.check(stamp, positions)
-        self._rejected = False
         if self._joints.is_lost(stamp, now) and not self._begins and not self._lock_step.on:
             self._episode.abort(now, JOINTS_LOST)
         if self._joints.is_restart(stamp):
@@ -188,15 +185,16 @@ class Controller:
             self._gripper.measure(gripper)
         self._lock_step.expect_answer(now)
 
-    def joint_state_rejected(self, now: int, *, moved: bool) -> None:
-        """Send no command before the next accepted joint state.
+    def joint_state_rejected(self, now: int, *, stamp: int, moved: bool) -> None:
+        """Send no command before the next accepted joint state that is not older.
 
         Args:
             now: steady time, ns.
+            stamp: of the rejected joint state, ROS time in ns; 0 without one.
             moved: the arm stays at a position that it cannot have moved to, or two sources publish it; a running
                 episode is aborted.
         """
-        self._rejected = True
+        self._joints.reject(stamp)
         if moved:
             self._episode.abort(now, RELOCATED)
 
@@ -315,7 +313,7 @@ class Controller:
     def end(self, now: int, stamp: int) -> Command | None:
         """Last command, which stops the arm; None if it is at rest, or its position is unknown."""
         joints = self._joints.positions
-        unknown = self._begins or self._unseen or self._rejected
+        unknown = self._begins or self._unseen or self._joints.rejected
         if joints is None or unknown or self._joints.timed_out(now):
             return None
         return self._step.brake(joints, now, stamp)
@@ -342,7 +340,7 @@ class Controller:
         return Inputs(
             stopped=stopped,
             timed_out=timed_out,
-            rejected=self._rejected,
+            rejected=self._joints.rejected,
             human=self._human.newest,
             human_timed_out=self._human.timed_out(self._joints.time(now)),
             running=acts,

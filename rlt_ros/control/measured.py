@@ -38,6 +38,13 @@ class MeasuredJoints:
         """(J,) rad; None before the first joint state."""
         self.stamp = 0
         """ROS time, ns; 0 from drivers that leave it empty."""
+        self.rejected = False
+        """The newest joint state was rejected, and the arm may be at its position."""
+        self._rejected_stamp = 0
+
+    def reject(self, stamp: int) -> None:
+        """Note a joint state of ROS time `stamp`, ns, that was rejected."""
+        self.rejected, self._rejected_stamp = True, stamp
 
     def check(self, stamp: int, positions: Array) -> None:
         """Raise InputRefused for a joint state that is not finite, of a wrong shape, repeated or out of order."""
@@ -75,6 +82,9 @@ class MeasuredJoints:
         """
         before, lost = self.positions, self.is_lost(stamp, now)
         self.positions, self.stamp = positions, stamp
+        # An old state that arrives late confirms nothing about the arm since.
+        is_old = stamp > 0 and 0 <= self._rejected_stamp - stamp < _MAX_REORDERING
+        self.rejected = self.rejected and is_old
         self._watchdog.feed(self.time(now))
         return before is not None and not lost and bool((np.abs(positions - before) <= self._lead).all())
 

@@ -181,11 +181,11 @@ class ExecutorNode(LifecycleNode):
             return
         self._answer()
 
-    def _on_rejected(self, detail: str, moved: bool) -> None:
+    def _on_rejected(self, detail: str, stamp: int, moved: bool) -> None:
         if moved:
             self.get_logger().error(f"the arm is not where it should be: {detail}", throttle_duration_sec=1.0)
         if self._controller is not None:
-            self._controller.joint_state_rejected(time.monotonic_ns(), moved=moved)
+            self._controller.joint_state_rejected(time.monotonic_ns(), stamp=stamp, moved=moved)
 
     def _on_episode(self, message: Any) -> None:
         if self._controller is None:

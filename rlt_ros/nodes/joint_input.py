@@ -59,7 +59,8 @@ class JointInput:
         velocities: also read velocities; a message whose velocities are unusable is dropped.
         simulated: a simulator publishes them, whatever clock this node has.
         commanding: whether a policy or a human commands the arm now; then a jump is not accepted.
-        rejected: called for each state that cannot be believed, with the reason and `JointStateRejected.moved`.
+        rejected: called for each state that cannot be believed, with the reason, its stamp in ns, and
+            `JointStateRejected.moved`.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class JointInput:
         velocities: bool = False,
         simulated: bool = False,
         commanding: Callable[[], bool] = lambda: False,
-        rejected: Callable[[str, bool], None] = lambda _, __: None,
+        rejected: Callable[[str, int, bool], None] = lambda *_: None,
     ) -> None:
         joints = profile.tracked_joints if held else profile.tracked_joints.first(profile.dim)
         self._node, self._dropped, self._take = node, dropped, take
@@ -108,7 +109,7 @@ class JointInput:
         except JointStateRejected as error:
             detail = f"{error}{self._sources()}"
             self._dropped.add(error.kind, detail)
-            self._rejected(detail, error.moved)
+            self._rejected(detail, stamp, error.moved)
             return
         if state.relocated:
             self._node.get_logger().warning(

@@ -196,7 +196,7 @@ def test_after_a_rejected_joint_state_nothing_is_sent_before_an_accepted_one() -
     for _ in range(3):
         arm.later()
         arm.sense(arm.commands[-1].target)
-        arm.controller.joint_state_rejected(arm.now, moved=False)
+        arm.controller.joint_state_rejected(arm.now, stamp=arm.stamp, moved=False)
         assert record(arm.tick()).source is Source.HOLD
         assert arm.controller.hold_reason == authority.JOINTS_REJECTED
     assert arm.controller.end(arm.now, arm.stamp) is None
@@ -206,10 +206,27 @@ def test_after_a_rejected_joint_state_nothing_is_sent_before_an_accepted_one() -
     assert not arm.controller.abort_reason(arm.now)
 
 
+@pytest.mark.parametrize(("late", "sends"), [(1, False), (0, True), (100, True)])
+def test_an_old_joint_state_that_arrives_after_a_rejected_one_confirms_nothing(
+    late: int, sends: bool
+) -> None:
+    arm = started()
+    arm.step()
+    arm.later(4)
+    arm.controller.joint_state_rejected(arm.now, stamp=arm.stamp, moved=False)
+    arm.stamp += 1
+    if late == 100:  # the clock of the rejected one is far ahead
+        arm.controller.joint_state_rejected(arm.now, stamp=arm.stamp + 10**10, moved=False)
+    before = len(arm.commands)
+    arm.sense(arm.commands[-1].target, late=1 if late == 1 else 0)
+    arm.tick()
+    assert (len(arm.commands) > before) == sends
+
+
 def test_a_take_over_after_a_rejected_joint_state_moves_nothing() -> None:
     arm = started()
     arm.step()
-    arm.controller.joint_state_rejected(arm.now, moved=False)
+    arm.controller.joint_state_rejected(arm.now, stamp=arm.stamp, moved=False)
     engaged(arm)
     assert arm.controller.preempt(arm.now, arm.stamp) is None
 

@@ -66,7 +66,7 @@ class Reader:
             self.states.append,
             velocities=True,
             commanding=lambda: self.commands,
-            rejected=lambda detail, moved: self.moved.append(detail) if moved else None,
+            rejected=lambda detail, _, moved: self.moved.append(detail) if moved else None,
         )
 
     def seen(self, count: int) -> None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rlt_ros.robots.joint_tracking import JUMP_MARGIN
 from rlt_ros.robots.tracked_joints import TrackedJoints
 from rlt_ros.robots.turns import distance, wrapped
 
@@ -159,8 +160,10 @@ class FaultyDriver:
             self._lie = self._nearby() if rng.random() < 0.5 else self._somewhere()
             self.faults.add(self._fault)
             claim = {Fault.ZEROS: np.zeros_like(self.position), Fault.ELSEWHERE: self._lie}.get(self._fault)
+            # The arm can move so far in two periods; its tracker cannot tell.
+            near = np.maximum(_NEARBY, 2.0 * (JUMP_MARGIN + self._joints.speed * self._period))
             self._is_near_miss = claim is not None and bool(
-                (distance(claim, self.position, self._joints.continuous) < _NEARBY).all()
+                (distance(claim, self.position, self._joints.continuous) < near).all()
             )
         else:
             self._fault, self._fault_steps = Fault.NONE, int(rng.integers(10, 200))

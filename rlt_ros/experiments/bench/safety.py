@@ -159,7 +159,7 @@ class Arm:
             )
             controller.joint_state(state.stamp, state.positions, self._now, relocated=state.relocated)
         except JointStateRejected as error:
-            controller.joint_state_rejected(self._now, moved=error.moved)
+            controller.joint_state_rejected(self._now, stamp=report.stamp, moved=error.moved)
             return
         except InputRefused:
             return
