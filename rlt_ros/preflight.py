@@ -20,7 +20,7 @@ from rlt_ros.episodes.tasks import load_task
 from rlt_ros.rlt.config import RLTConfig
 from rlt_ros.rlt.parameter_file import read_parameters, values_for
 from rlt_ros.rlt.parameters import ConfigError, build, did_you_mean, nested
-from rlt_ros.rlt.run_folder import CHECKPOINT_FILE, CONFIG_FILE, read_config
+from rlt_ros.rlt.run_folder import CHECKPOINT_FILE, CONFIG_FILE, CONFIG_KEYS, read_config
 from rlt_ros.run_lock import require_free
 from rlt_ros.share import require_yaml_file
 from rlt_ros.sim import SCENES
@@ -166,8 +166,9 @@ def _check_same_run(arguments: Arguments, one_process: bool) -> None:
     if not (folder / CONFIG_FILE).is_file():
         return
     there = read_config(folder)
-    run = there.pop("run", None)
-    there["robot"] = run.get("robot") if isinstance(run, dict) else None
+    run = there.get("run", {})
+    if "robot" in run:
+        there["robot"] = run["robot"]
     asked: dict[str, Any] = {
         "task": load_task(arguments.task).name,
         "seed": arguments.seed,
@@ -175,19 +176,20 @@ def _check_same_run(arguments: Arguments, one_process: bool) -> None:
         "robot": arguments.robot,
     }
     for name, value in asked.items():
-        if there.get(name) != value:
+        if name in there and there[name] != value:
             raise ConfigError(
-                f"out `{folder}` holds a run with {name} `{there.get(name)}`, not `{value}`; choose another folder, or "
+                f"out `{folder}` holds a run with {name} `{there[name]}`, not `{value}`; choose another folder, or "
                 f"give that {name} to continue it"
             )
+    read_config(folder, tuple(CONFIG_KEYS))
     if one_process:
         return
-    if isinstance(run, dict) and set(run) != {"robot"}:
+    if set(run) != {"robot"}:
         raise ConfigError(
             f"out `{folder}` holds a run of `rlt-ros train`; choose another folder, or continue it with that command"
         )
     method = json.loads(json.dumps(dataclasses.asdict(_method(arguments))))
-    if different := [name for name in method if there.get("rlt", {}).get(name) != method[name]]:
+    if different := [name for name in method if there["rlt"].get(name) != method[name]]:
         raise ConfigError(
             f"out `{folder}` holds a run with other settings ({', '.join(f'rlt.{name}' for name in different)}); "
             "choose another folder, or give the params_file that it began with"

@@ -18,23 +18,35 @@ ROOT = Path(__file__).resolve().parents[1]
 STOPPED = re.compile(r"stopped after \d+\.\d of 0\.2 robot minutes; the same command continues")
 SMALL = {"warmup_episodes": 1, "warmup_updates": 20, "min_rows": 64, "utd": 0.5}
 
-LAUNCH = (
-    # Moment, as a line shows it; signals.
-    ("starting 8 nodes", (signal.SIGTERM,)),
+Action = signal.Signals | str
+"""Signal for the command, or the name of a node that is killed just before the next action."""
+
+LAUNCH: tuple[tuple[str, tuple[Action, ...]], ...] = (
+    # Moment, as a line shows it; actions.
+    ("starting 8 nodes", (signal.SIGINT,)),
+    ("phase 1 of 3", ("executor_node", signal.SIGINT)),
     (r"VLA \(warm-up\)", (signal.SIGINT, signal.SIGINT)),
+    ("phase 3 of 3", (signal.SIGTERM,)),
     ("comparing with the demonstrator", (signal.SIGINT,)),
 )
-TRAIN = (
+TRAIN: tuple[tuple[str, tuple[Action, ...]], ...] = (
     ("phase 1 of 4", (signal.SIGINT,)),
-    ("phase 3 of 4: learning", (signal.SIGTERM,)),
+    ("phase 2 of 4", (signal.SIGTERM,)),
+    ("phase 3 of 4: learning", (signal.SIGINT,)),
+    ("phase 4 of 4", (signal.SIGINT,)),
     ("filming", (signal.SIGINT,)),
 )
 
 
-def run(
-    command: list[str], moment: str = "", signals: tuple[signal.Signals, ...] = ()
-) -> tuple[int, list[str]]:
-    """Run a command, signal it when a line matches, and return status and lines."""
+def kill_node(parent: int, name: str) -> None:
+    """Kill the process of a node that ``parent`` has started."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    (node,) = (child for child in children if name.encode() in Path(f"/proc/{child}/cmdline").read_bytes())
+    os.kill(int(node), signal.SIGKILL)
+
+
+def run(command: list[str], moment: str = "", actions: tuple[Action, ...] = ()) -> tuple[int, list[str]]:
+    """Run a command, act when a line matches, and return status and lines."""
     # A shell's background, and so perhaps pytest's, ignores SIGINT, which children would inherit.
     process = subprocess.Popen(
         command,
@@ -47,12 +59,14 @@ def run(
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stdout is not None
-    lines, pending = [], list(signals)
+    lines, pending = [], list(actions)
     with process.stdout:
         for line in process.stdout:
             lines.append(line.rstrip())
             # Further signals follow once the first has been answered.
-            if pending and re.search(moment if len(pending) == len(signals) else "stopping", line):
+            if pending and re.search(moment if len(pending) == len(actions) else "stopping", line):
+                while isinstance(pending[0], str):
+                    kill_node(process.pid, pending.pop(0))
                 process.send_signal(pending.pop(0))
     status = process.wait()
     assert not pending, "\n".join(lines)
@@ -60,11 +74,11 @@ def run(
 
 
 def require_continuable(
-    command: list[str], moments: tuple[tuple[str, tuple[signal.Signals, ...]], ...], folder: Path
+    command: list[str], moments: tuple[tuple[str, tuple[Action, ...]], ...], folder: Path
 ) -> None:
     wall = 0.0
-    for moment, signals in moments:
-        status, lines = run(command, moment, signals)
+    for moment, actions in moments:
+        status, lines = run(command, moment, actions)
         text = "\n".join(lines)
         assert status == 130, text
         assert not re.search("Traceback|KeyboardInterrupt", text), text

@@ -7,7 +7,7 @@ from typing import Any
 
 from rlt_ros.bringup import Arguments
 from rlt_ros.rlt.journal import read_records
-from rlt_ros.rlt.run_folder import CHECKPOINT_FILE, EPISODES_FILE, TRAINING_PHASES, of_phase
+from rlt_ros.rlt.run_folder import CHECKPOINT_FILE, EPISODE_KEYS, EPISODES_FILE, TRAINING_PHASES, of_phase
 
 
 def has_report(arguments: Arguments) -> bool:
@@ -39,7 +39,9 @@ def stopped_text(mode: str, arguments: Arguments) -> str:
 
 def _records(arguments: Arguments, namespace: str) -> list[dict[str, Any]]:
     folder = Path(arguments.out).expanduser()
-    return read_records((folder / namespace if len(arguments.namespaces) > 1 else folder) / EPISODES_FILE)
+    return read_records(
+        (folder / namespace if len(arguments.namespaces) > 1 else folder) / EPISODES_FILE, EPISODE_KEYS
+    )
 
 
 def _minutes(arguments: Arguments, records: list[dict[str, Any]]) -> float:

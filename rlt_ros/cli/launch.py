@@ -282,13 +282,13 @@ def _outcome(episode_node: NodeSpec, arguments: Arguments) -> dict[str, Any] | N
     """How a robot's episodes went; None where there were none."""
     from rlt_ros.experiments.statistics import as_long_as_a_timeout, summarise
     from rlt_ros.rlt.journal import Journal
-    from rlt_ros.rlt.run_folder import EPISODES_FILE, unaided
+    from rlt_ros.rlt.run_folder import EPISODE_KEYS, EPISODES_FILE, unaided
     from rlt_ros.robots.profile import load_profile
 
     folder = Path(episode_node.parameters["out"]).expanduser()
     if not (folder / EPISODES_FILE).exists():
         return None
-    journal = Journal(folder / EPISODES_FILE)
+    journal = Journal(folder / EPISODES_FILE, EPISODE_KEYS)
     records = journal.records
     journal.close()
     if not records:

@@ -8,7 +8,7 @@ import shutil
 import zlib
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,7 +26,7 @@ from rlt_ros.data.errors import DamagedArchiveError, DataError, MissingPartError
 from rlt_ros.data.inflate import InflatedReader
 from rlt_ros.data.parts import Archive
 from rlt_ros.data.tar import Member, members
-from rlt_ros.rlt.documents import DocumentError, read_json_object
+from rlt_ros.rlt.documents import DocumentError, Kind, read_json_object, require_keys
 from rlt_ros.rlt.storage import replacing
 
 Progress = Callable[[int, int], None]
@@ -39,6 +39,14 @@ SPOOL = 20 << 30
 MAX_DESCRIPTIONS = 4 << 30
 """Bytes of all descriptions together, which stay in the work folder."""
 _FORMAT = 2
+_INDEX_KEYS: Mapping[str, Kind] = {
+    "format": int,
+    "signature": list,
+    "damage": str,
+    "rejected": dict,
+    "examples": list,
+    "files": dict,
+}
 
 
 class Archives:
@@ -146,15 +154,17 @@ class Archives:
             )
 
     def _load(self) -> bool:
+        """Take the index of an earlier call over, if it is one of these archives and whole."""
         try:
             index = read_json_object(self._index)
-        except DocumentError:
+            require_keys(index, _INDEX_KEYS, origin=self._index)
+            files = {name: FileEntry(*numbers) for name, numbers in index["files"].items()}
+        except (DocumentError, TypeError):
             return False
-        if index.get("format") != _FORMAT or index["signature"] != self._signature:
+        if index["format"] != _FORMAT or index["signature"] != self._signature:
             return False
-        self.damage = index["damage"]
+        self.damage, self.files = index["damage"], files
         self.rejected.counts, self.rejected.examples = Counter(index["rejected"]), index["examples"]
-        self.files = {name: FileEntry(*numbers) for name, numbers in index["files"].items()}
         return True
 
     def _description(self, name: str) -> Path:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rlt_ros.data.episode import Episode
 from rlt_ros.data.errors import DataError, EmptyResultError, EpisodeError
 from rlt_ros.data.source import DataSource
-from rlt_ros.rlt.documents import DocumentError, read_json_file, read_json_object
+from rlt_ros.rlt.documents import DocumentError, Kind, read_json_file, read_json_object, require_keys
 from rlt_ros.rlt.lineage import fingerprint
 from rlt_ros.rlt.storage import replacing
 from rlt_ros.vla.protocol import VLA, ObservationBatch, ObservationError
@@ -62,6 +62,9 @@ class Shard:
     """(n, M) False where a token is padding."""
     source: str = ""
     """Fingerprint of the recording, see `rlt_ros.data.source.DataSource.fingerprint`."""
+
+
+_META_KEYS: Mapping[str, Kind] = {"name": str, "source": str, "observations": int, "mask": str}
 
 
 class EmbeddingFolder:
@@ -149,6 +152,7 @@ class EmbeddingFolder:
         spec = self._vla.spec
         for path in sorted(self.path.glob("*.json")):
             meta = read_json_object(path)
+            require_keys(meta, _META_KEYS, origin=path, remedy="remove it to embed the episode again")
             if names is not None and meta["name"] not in names:
                 continue
             file = path.with_suffix(".npy")

@@ -24,8 +24,19 @@ from rlt_ros.data.lerobot import ACTION, HUMAN, IMAGES, INFO, STATE, SUCCESS
 from rlt_ros.data.lerobot_files import PIECE_COLUMNS, PIECE_META, VERSIONS, Shape, assemble, write_json
 from rlt_ros.data.remux import copy_rows
 from rlt_ros.data.video import VideoCamera, describe_video, encode_video
-from rlt_ros.rlt.documents import read_json_object
+from rlt_ros.rlt.documents import Kind, read_json_object, require_keys
 
+_META_KEYS: Mapping[str, Kind] = {
+    "name": str,
+    "source": str,
+    "instruction": str,
+    "rows": int,
+    "fps": int,
+    "joints": list,
+    "cameras": dict,
+    "has_success": bool,
+    "stats": dict,
+}
 _PIECES, _PART = ".pieces", "part"
 
 
@@ -64,7 +75,7 @@ class LeRobotWriter:
         self._shape: Shape | None = None
         for path in sorted(self._pieces.glob(f"*/{PIECE_META}")):
             if path.parent.name != _PART:
-                meta = read_json_object(path)
+                meta = self._meta(path)
                 self._done[meta["name"]] = meta["source"]
                 self._shape = Shape.of(meta)
 
@@ -169,12 +180,18 @@ class LeRobotWriter:
             shutil.rmtree(self._out / folder, ignore_errors=True)
         names = [name for name in (self._done if order is None else order) if name in self._done]
         pieces = [self._piece(name) for name in names]
-        metas = [read_json_object(piece / PIECE_META) for piece in pieces]
+        metas = [self._meta(piece / PIECE_META) for piece in pieces]
         info = assemble(self._out, self._version, pieces, metas, self._shape, self._robot)
         write_json(self._out / "meta/rlt_ros.json", {**provenance, "episodes": names})
         write_json(self._out / INFO, info)
         shutil.rmtree(self._pieces)
         return info
+
+    def _meta(self, path: Path) -> dict[str, Any]:
+        """Description of a piece."""
+        meta = read_json_object(path)
+        require_keys(meta, _META_KEYS, origin=path, remedy=f"remove {path.parent} to convert it again")
+        return meta
 
     def _piece(self, name: str) -> Path:
         return self._pieces / hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:24]

@@ -15,11 +15,15 @@ from rlt_ros.episodes.machine import Assignment, FinishedEpisode
 from rlt_ros.episodes.narration import TITLES, Goal
 from rlt_ros.episodes.plan import EVALUATION_SEED, SEEDS_PER_RUN, Kind, Stage
 from rlt_ros.episodes.tasks import TaskProfile
-from rlt_ros.rlt.journal import Journal
-from rlt_ros.rlt.run_folder import EPISODES_FILE, TRAINING_PHASES, episode_line, of_phase
+from rlt_ros.rlt.journal import Journal, require_lines
+from rlt_ros.rlt.run_folder import EPISODE_KEYS, EPISODES_FILE, TRAINING_PHASES, episode_line, of_phase
 from rlt_ros.rlt.stream import Ending
 
 NO_APPROACH = "no_approach"
+
+
+_DEMONSTRATION_KEYS = {key: EPISODE_KEYS[key] for key in ("episode", "phase", "steps")}
+"""Keys of the lines of others, which are counted alone."""
 
 
 class Logbook:
@@ -38,8 +42,13 @@ class Logbook:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._plan, self._task, self._seed, self._hz = tuple(plan), task, seed, hz
-        self._journal = Journal(folder / EPISODES_FILE)
-        self._begun = Journal(folder / "begun.jsonl")
+        self._journal = Journal(folder / EPISODES_FILE, _DEMONSTRATION_KEYS)
+        require_lines(
+            [record for record in self._journal.records if record["phase"] != "demo"],
+            EPISODE_KEYS,
+            self._journal.path,
+        )
+        self._begun = Journal(folder / "begun.jsonl", {"episode": int})
         self._again: Assignment | None = None
         finished = {record["episode"] for record in self._journal.records}
         begun = [record["episode"] for record in self._begun.records]

@@ -20,6 +20,7 @@ from rlt_ros.rlt.checkpoint import PolicyUpdate
 from rlt_ros.rlt.journal import Journal
 from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.run_folder import (
+    EPISODE_KEYS,
     EPISODES_FILE,
     SUMMARY_FILE,
     TRAINING_PHASES,
@@ -52,7 +53,7 @@ def conclude(
     """
     poll()
     policy = open_policy(run_dir, trained=False)  # minutes may not have been enough to end the warm-up
-    journal = Journal(run_dir / EPISODES_FILE)
+    journal = Journal(run_dir / EPISODES_FILE, EPISODE_KEYS)
     try:
         return _conclude(run_dir, policy, journal, robot_minutes, stopwatch, poll)
     finally:

@@ -10,7 +10,7 @@ from rlt_ros.experiments.run_config import RunConfig, settings
 from rlt_ros.rlt.checkpoint import PolicyUpdate, load_learner
 from rlt_ros.rlt.learner import Learner
 from rlt_ros.rlt.lineage import Lineage
-from rlt_ros.rlt.run_folder import CHECKPOINT_FILE, CONFIG_FILE, read_config, require_keys
+from rlt_ros.rlt.run_folder import CHECKPOINT_FILE, CONFIG_FILE, read_config
 from rlt_ros.robots.profile import load_profile
 from rlt_ros.sim.station import station
 from rlt_ros.sim.tasks import simulated
@@ -52,8 +52,7 @@ def open_policy(run_dir: Path, *, trained: bool = True) -> LoadedPolicy:
         StorageError: there is no checkpoint, or it is damaged.
         ConfigError: the run was not done in the simulator, which has no scene for its task.
     """
-    config = read_config(run_dir)
-    require_keys(config, ("rlt", "run", "vla", "task", "seed"), run_dir)
+    config = read_config(run_dir, ("rlt", "run", "vla", "task", "seed"))
     chosen = settings({name: config[name] for name in ("rlt", "run")}, origin=str(run_dir / CONFIG_FILE))
     profile = load_profile(chosen.run.robot)
     frozen = load_frozen(config["vla"], config["task"], chosen.run.robot, profile.continuous)

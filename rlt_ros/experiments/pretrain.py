@@ -27,7 +27,7 @@ from rlt_ros.experiments.pretrain_diagnostics import action_error, describe_fram
 from rlt_ros.experiments.progress import bar, steps
 from rlt_ros.experiments.token_training import CachedEmbeddings, TokenTrainer
 from rlt_ros.experiments.vla_training import VLATrainer
-from rlt_ros.rlt.documents import read_json_object
+from rlt_ros.rlt.documents import Kind, read_json_object, require_keys
 from rlt_ros.rlt.parameters import ConfigError, build, check, parameter
 from rlt_ros.rlt.storage import replacing
 from rlt_ros.rlt.token import TokenConfig
@@ -206,6 +206,8 @@ def _train_token(
     path, report = out / token_file(task), out / _WORK / f"token_{task}.json"
     if path.exists() and report.exists():
         finished = read_json_object(report)
+        kinds: Mapping[str, Kind] = {"fingerprint": str, "diagnostics": dict}
+        require_keys(finished, kinds, origin=report, remedy="remove it to train the token again")
         return finished
     seen, unseen = (_of_task(frames, task) for frames in (seen, unseen))
     with bar(console, f"embed {task}", len(seen)) as advance:

@@ -15,14 +15,13 @@ from rlt_ros.experiments import charts, page
 from rlt_ros.experiments.outcome_table import Measured, outcome_table
 from rlt_ros.experiments.run_files import (
     EVALUATION_PHASE,
-    POLICIES,
     Episodes,
     FloatArray,
     Run,
     read_run,
 )
 from rlt_ros.experiments.statistics import CONTROL_HZ, rolling_median_steps, rolling_success
-from rlt_ros.rlt.run_folder import TRAINING_PHASES
+from rlt_ros.rlt.run_folder import POLICIES, TRAINING_PHASES
 
 WINDOW = 20
 """Episodes that a point of the learning curve looks back over."""

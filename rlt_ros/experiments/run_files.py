@@ -20,37 +20,30 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rlt_ros.rlt.documents import DocumentError, parse_json
-from rlt_ros.rlt.run_folder import VIDEO_FOLDER, of_phase, unaided
+from rlt_ros.rlt.documents import NUMBER, DocumentError, Kind, parse_json, require_keys
+from rlt_ros.rlt.run_folder import (
+    VIDEO_FOLDER,
+    check_summary,
+    of_phase,
+    unaided,
+)
 
 FloatArray = npt.NDArray[np.float64]
 
-POLICIES = ("base", "demo", "rlt")
 PHASES = ("warmup", "online", "eval_base", "eval_rlt", "demo")
 EVALUATION_PHASE = {"base": "eval_base", "demo": "demo", "rlt": "eval_rlt"}
 
-_SUMMARY_KEYS = (
-    *POLICIES,
-    "task",
-    "seed",
-    "throughput_ratio",
-    "speed_ratio",
-    "robot_minutes",
-    "episodes",
-    "wall_seconds",
-    "takeover_dip",
-    "versions",
-)
-_OUTCOME_KEYS = (
-    "success_rate",
-    "success_ci",
-    "median_steps",
-    "median_steps_ci",
-    "throughput_per_10min",
-    "throughput_ci",
-    "successes",
-    "episodes",
-)
+
+_REMEDY = "it is damaged, or of another version of rlt_ros"
+_SHOWN: Mapping[str, Kind] = {
+    "episode": int,
+    "phase": str,
+    "success": bool,
+    # Their values are checked afterwards, together.
+    "steps": (object, bool),
+    "robot_minutes": (object, bool),
+}
+"""Keys of an episode that a report shows → kinds of their values."""
 
 
 class RunError(ValueError):
@@ -118,9 +111,10 @@ def read_run(folder: Path) -> Run:
             f"{summary_path}: missing, so the run is not finished; repeat the command that started it"
         )
     summary = _object(summary_path, _read_text(summary_path), "")
-    _require(summary, _SUMMARY_KEYS, str(summary_path))
-    for policy in POLICIES:
-        _require(summary[policy], _OUTCOME_KEYS, f"{summary_path}: {policy}")
+    try:
+        check_summary(summary, summary_path, remedy=_REMEDY)
+    except DocumentError as error:
+        raise RunError(str(error)) from error
     config_path = folder / "config.json"
     return Run(
         folder=folder,
@@ -153,12 +147,11 @@ def _object(path: Path, text: str, where: str) -> dict[str, Any]:
     return value
 
 
-def _require(mapping: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None:
-    if not isinstance(mapping, Mapping):
-        raise RunError(f"{where}: expected a JSON object, found {type(mapping).__name__}")
-    missing = [key for key in keys if key not in mapping]
-    if missing:
-        raise RunError(f"{where}: lacks {', '.join(missing)}; written by another version of rlt_ros?")
+def _require(mapping: Mapping[str, Any], kinds: Mapping[str, Kind], where: str) -> None:
+    try:
+        require_keys(mapping, kinds, origin=where, remedy=_REMEDY)
+    except DocumentError as error:
+        raise RunError(str(error)) from error
 
 
 def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -168,19 +161,20 @@ def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _read_episodes(path: Path) -> Iterator[dict[str, Any]]:
     for where, record in _lines(path):
-        _require(record, ("episode", "phase", "success", "steps", "robot_minutes"), where)
+        _require(record, _SHOWN, where)
         if record["phase"] not in PHASES:
             raise RunError(f"{where}: phase {record['phase']!r}, expected one of {', '.join(PHASES)}")
         numbers = (record["steps"], record["robot_minutes"])
         if not all(_is_number(number) and number >= 0 for number in numbers):
             raise RunError(f"{where}: steps and robot_minutes are {numbers}, expected numbers from 0 on")
+        _require(record, {"human_share": NUMBER}, where)
         yield record
 
 
 def _read_metrics(path: Path) -> dict[str, FloatArray]:
     records = []
     for where, record in _lines(path):
-        _require(record, ("robot_minutes",), where)
+        _require(record, {"robot_minutes": NUMBER}, where)
         records.append({key: value for key, value in record.items() if value is None or _is_number(value)})
     names = dict.fromkeys(["robot_minutes", *(key for record in records for key in record)])
 

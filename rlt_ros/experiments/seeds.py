@@ -13,7 +13,7 @@ import numpy as np
 from rlt_ros.experiments import charts, page
 from rlt_ros.experiments.outcome_table import COLUMNS, Measured, outcome_table
 from rlt_ros.experiments.report import WINDOW, learning_curve
-from rlt_ros.experiments.run_files import POLICIES, FloatArray, Run, RunError, read_run
+from rlt_ros.experiments.run_files import FloatArray, Run, RunError, read_run
 from rlt_ros.experiments.statistics import (
     Interval,
     paired_ratio,
@@ -22,7 +22,7 @@ from rlt_ros.experiments.statistics import (
     takeover_dip,
     wilson_interval,
 )
-from rlt_ros.rlt.run_folder import TRAINING_PHASES
+from rlt_ros.rlt.run_folder import POLICIES, TRAINING_PHASES
 
 _GRID = 200
 """Points of the mean curve."""

@@ -37,6 +37,7 @@ from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.rlt.replay import Replay
 from rlt_ros.rlt.run_folder import (
     CHECKPOINT_FILE,
+    EPISODE_KEYS,
     EPISODES_FILE,
     METRICS_FILE,
     REPLAY_FILE,
@@ -160,7 +161,7 @@ class Training:
             rolling=chosen.run.rolling,
         )
         self.learner = self._online.learner
-        self._episodes = Journal(out / EPISODES_FILE)
+        self._episodes = Journal(out / EPISODES_FILE, EPISODE_KEYS)
         self._metrics = Journal(out / METRICS_FILE)
         self._watch: Watch | None = None
         self._wall = Stopwatch(out)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +21,12 @@ import yaml
 _LARGEST_YAML = 4 * 2**20  # bytes; PyYAML reads some 90 kB/s of it, and no file of this kind comes near
 _DEEPEST = 64  # levels; the deepest file in use has 8
 _MOST_NODES = 1_000_000  # values, those of aliases counted each time
+
+
+Kind = type | tuple[type, ...]
+"""Type of a value of a document, or types."""
+
+NUMBER = (int, float)
 
 
 class DocumentError(ValueError):
@@ -57,6 +63,34 @@ def read_json_object(path: str | Path) -> dict[str, Any]:
             f"{path}: is a JSON {type(document).__name__}, not an object; restore or remove it"
         )
     return document
+
+
+def require_keys(
+    record: Mapping[str, Any],
+    kinds: Mapping[str, Kind],
+    *,
+    origin: object,
+    remedy: str = "restore or remove it",
+) -> None:
+    """Check that a section of a document has its keys, each with a value of its kind.
+
+    Args:
+        record: the section.
+        kinds: key → type of its value, or types.
+        origin: file or place in it, for the error message.
+        remedy: its end.
+
+    Raises:
+        DocumentError: keys are missing, or one has a value of another kind.
+    """
+    if missing := [key for key in kinds if key not in record]:
+        raise DocumentError(f"{origin}: lacks {', '.join(missing)}; {remedy}")
+    for key, kind in kinds.items():
+        value, allowed = record[key], kind if isinstance(kind, tuple) else (kind,)
+        # A truth value is a whole number to Python, and no number to whoever reads one.
+        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+            names = " or ".join(one.__name__ for one in allowed)
+            raise DocumentError(f"{origin}: `{key}` is {str(value)[:80]!r}, not {names}; {remedy}")
 
 
 def parse_yaml(text: str, *, origin: str) -> Any:

@@ -9,18 +9,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rlt_ros.rlt.documents import parse_json
+from rlt_ros.rlt.documents import DocumentError, Kind, parse_json, require_keys
 from rlt_ros.rlt.storage import StorageError
 
+_NO_KEYS: Mapping[str, Kind] = {}
 
-def read_records(path: Path) -> list[dict[str, Any]]:
-    """Whole lines of a journal, oldest first, up to the first damaged one; none where there is no file."""
+
+def read_records(path: Path, keys: Mapping[str, Kind] = _NO_KEYS) -> list[dict[str, Any]]:
+    """Whole lines of a journal, oldest first, up to the first damaged one; none where there is no file.
+
+    Raises:
+        StorageError: a line lacks one of ``keys``, or has a value of another kind for it.
+    """
     try:
         lines = path.read_bytes().splitlines(keepends=True)
     except FileNotFoundError:
         return []
     records = itertools.takewhile(lambda record: record is not None, map(_parsed, lines))
-    return [record for record in records if record is not None]
+    return require_lines([record for record in records if record is not None], keys, path)
 
 
 class Journal:
@@ -28,9 +34,13 @@ class Journal:
 
     Args:
         path: the file; made when missing.
+        keys: that every line must have, with the kinds of their values.
+
+    Raises:
+        StorageError: a line lacks a key.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, keys: Mapping[str, Kind] = _NO_KEYS) -> None:
         self.path = path
         self.records: list[dict[str, Any]] = []
         whole = 0
@@ -41,6 +51,7 @@ class Journal:
                     break
                 self.records.append(record)
                 whole += len(line)
+        require_lines(self.records, keys, path)
         # Without a buffer, which would keep a line that found no room and write it when the file is closed.
         self._file = path.open("ab", buffering=0)
         self._file.truncate(whole)
@@ -70,6 +81,24 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def require_lines(
+    records: list[dict[str, Any]], keys: Mapping[str, Kind], path: Path
+) -> list[dict[str, Any]]:
+    """Check that each record has the keys, and return them.
+
+    Raises:
+        StorageError: one lacks a key, or has a value of another kind for it.
+    """
+    try:
+        for number, record in enumerate(records, start=1):
+            require_keys(
+                record, keys, origin=f"{path}: line {number}", remedy="restore it, or remove that line"
+            )
+    except DocumentError as error:
+        raise StorageError(str(error)) from error
+    return records
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

@@ -207,9 +207,15 @@ class ReplayFormat:
         text = page[_PREFIX.size : _PREFIX.size + length]
         if len(text) != length or zlib.crc32(text) != checksum:
             raise ReplayFormatError(f"replay {path} has a damaged header; restore it or start a new file")
-        fields = parse_json(text, origin=f"replay {path}")
-        shapes, lineage = Shapes(**fields.pop("shapes")), Lineage(**fields.pop("lineage"))
-        found = ReplayFormat(shapes=shapes, lineage=lineage, **fields)
+        try:
+            fields = parse_json(text, origin=f"replay {path}")
+            shapes, lineage = Shapes(**fields.pop("shapes")), Lineage(**fields.pop("lineage"))
+            found = ReplayFormat(shapes=shapes, lineage=lineage, **fields)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ReplayFormatError(
+                f"replay {path} has a header of another program ({type(error).__name__}: {error}); restore it or start "
+                "a new file"
+            ) from error
         if size != found.nbytes:
             raise ReplayFormatError(
                 f"replay {path} has {size:,} bytes and its header promises {found.nbytes:,}: it was "

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlt_ros.rlt.documents import DocumentError, read_json_object
+from rlt_ros.rlt.documents import NUMBER, DocumentError, Kind, read_json_object, require_keys
 from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.rlt.storage import replacing
 
@@ -26,6 +26,50 @@ DEPLOY_FOLDER = "deploy"
 
 TRAINING_PHASES = ("warmup", "online")
 """`phase` of training episodes: the VLA acted in the critical phase, or the actor."""
+
+
+CONFIG_KEYS: Mapping[str, Kind] = {"task": str, "seed": int, "vla": str, "rlt": dict, "run": dict}
+"""Keys of `CONFIG_FILE` → kinds of their values."""
+
+EPISODE_KEYS: Mapping[str, Kind] = {
+    "episode": int,
+    "phase": str,
+    "success": bool,
+    "end": str,
+    "steps": int,
+    "human_share": NUMBER,
+    "robot_minutes": NUMBER,
+}
+"""Keys of a line of `EPISODES_FILE`, see :func:`episode_line`, → kinds of their values."""
+
+POLICIES = ("base", "demo", "rlt")
+"""Keys of the outcomes in `SUMMARY_FILE`: frozen VLA, demonstrator, trained policy."""
+
+_FIGURE = (int, float, type(None))  # None where there is nothing to measure
+
+_SUMMARY_KEYS: Mapping[str, Kind] = {
+    **dict.fromkeys(POLICIES, dict),
+    "task": str,
+    "seed": int,
+    "throughput_ratio": _FIGURE,
+    "speed_ratio": _FIGURE,
+    "robot_minutes": NUMBER,
+    "episodes": int,
+    "wall_seconds": NUMBER,
+    "takeover_dip": _FIGURE,
+    "versions": dict,
+}
+
+_INTERVALS = ("success_ci", "median_steps_ci", "throughput_ci")
+
+_OUTCOME_KEYS: Mapping[str, Kind] = {
+    "success_rate": NUMBER,
+    "median_steps": _FIGURE,
+    "throughput_per_10min": NUMBER,
+    **dict.fromkeys(_INTERVALS, (list, type(None))),
+    "successes": int,
+    "episodes": int,
+}
 
 
 def unused(path: Path) -> Path:
@@ -82,28 +126,23 @@ def of_phase(records: Sequence[Mapping[str, Any]], phase: str) -> list[Mapping[s
     return [record for record in records[first:] if record["phase"] == phase]
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """Settings of the run in ``folder``.
+def read_config(folder: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
+    """Settings of the run in ``folder``, with ``keys`` of `CONFIG_KEYS` at least.
 
     Raises:
-        ConfigError: the file is damaged.
+        ConfigError: the file is damaged, or lacks one of the keys.
     """
+    path = folder / CONFIG_FILE
     try:
-        return read_json_object(folder / CONFIG_FILE)
+        config = read_json_object(path)
+        present = [key for key in CONFIG_KEYS if key in keys or key in config]
+        kinds = {key: CONFIG_KEYS[key] for key in present}
+        require_keys(config, kinds, origin=path)
+        if "run" in keys or "robot" in config.get("run", {}):
+            require_keys(config["run"], {"robot": str}, origin=f"{path}: run")
+        return config
     except DocumentError as error:
         raise ConfigError(f"{error}, or choose another folder") from error
-
-
-def require_keys(config: Mapping[str, Any], keys: Sequence[str], folder: Path) -> None:
-    """Check that the settings of the run in ``folder`` are complete.
-
-    Raises:
-        ConfigError: some are missing; the message names them.
-    """
-    if missing := [key for key in keys if key not in config]:
-        raise ConfigError(
-            f"{folder / CONFIG_FILE}: lacks {', '.join(missing)}; restore it, or choose another folder"
-        )
 
 
 def require_same_config(folder: Path, asked: Mapping[str, Any]) -> None:
@@ -123,10 +162,27 @@ def require_same_config(folder: Path, asked: Mapping[str, Any]) -> None:
         )
 
 
+def check_summary(summary: Mapping[str, Any], path: Path, *, remedy: str = "restore or remove it") -> None:
+    """Check that a summary has all that is shown of it.
+
+    Raises:
+        DocumentError: it lacks keys, or they have values of another kind.
+    """
+    require_keys(summary, _SUMMARY_KEYS, origin=path, remedy=remedy)
+    for policy in POLICIES:
+        origin, outcome = f"{path}: {policy}", summary[policy]
+        require_keys(outcome, _OUTCOME_KEYS, origin=origin, remedy=remedy)
+        for key in _INTERVALS:
+            bounds = outcome[key]
+            if bounds is not None and [type(bound) in NUMBER for bound in bounds] != [True, True]:
+                raise DocumentError(f"{origin}: `{key}` is {str(bounds)[:80]!r}, not two numbers; {remedy}")
+
+
 def finished_summary(folder: Path, robot_minutes: float, eval_episodes: int) -> dict[str, Any] | None:
     """Summary of a run that has been trained and evaluated at least that much; None where something is left to do."""
     try:
         summary = read_json_object(folder / SUMMARY_FILE)
+        check_summary(summary, folder / SUMMARY_FILE)
         enough = (
             summary["robot_minutes_asked"] >= robot_minutes and summary["base"]["episodes"] >= eval_episodes
         )

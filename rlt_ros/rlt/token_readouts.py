@@ -14,9 +14,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from rlt_ros.rlt.documents import parse_json
+from rlt_ros.rlt.documents import DocumentError, parse_json, require_keys
 from rlt_ros.rlt.lineage import LineageError, fingerprint
-from rlt_ros.rlt.storage import load_tensors, save_tensors
+from rlt_ros.rlt.storage import ForeignFileError, load_tensors, save_tensors
 
 KIND = "rl-token"
 _SHRINKAGE = 1e-3  # of the mean variance: elements weaker than this are noise and are not blown up
@@ -141,7 +141,14 @@ def load_readout(path: Path, *, vla: str | None = None) -> Readout:
     )  # the RL token is itself a Readout, so its module imports this one
 
     tensors, metadata = load_tensors(path, kind=KIND)
-    header = parse_json(metadata["readout"], origin=str(path))
+    try:
+        header = parse_json(metadata["readout"], origin=str(path))
+        require_keys(header, {"name": str, "shapes": dict, "details": dict}, origin=path)
+        require_keys(header["shapes"], {"vla": str}, origin=path)
+    except (DocumentError, KeyError, TypeError) as error:
+        raise ForeignFileError(
+            f"{path}: has no description of a readout ({error}); train the token again"
+        ) from error
     if vla is not None and header["shapes"]["vla"] != vla:
         raise LineageError(
             f"{path}: made for VLA {header['shapes']['vla']}, but the VLA at hand is {vla}; "

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from rlt_ros.perception import Observation
 from rlt_ros.rlt.checkpoint import PolicyUpdate, load_actor
 from rlt_ros.rlt.config import RLTConfig, Shapes
-from rlt_ros.rlt.documents import read_json_object
 from rlt_ros.rlt.parameters import ConfigError, build
-from rlt_ros.rlt.run_folder import CHECKPOINT_FILE, CONFIG_FILE
+from rlt_ros.rlt.run_folder import CHECKPOINT_FILE, CONFIG_FILE, read_config
 from rlt_ros.rlt.storage import StorageError
 from rlt_ros.robots.profile import DEFAULT_ROBOT, RobotProfile, load_profile
 from rlt_ros.robots.safety import SafetyFilter
@@ -180,15 +179,13 @@ def open_run(folder: Path, serving: Serving, *, robot: str = "") -> ServedPolicy
         StorageError: there is no such run, or its checkpoint is missing or damaged.
         ConfigError: it does not belong to this robot.
     """
-    path = folder / CONFIG_FILE
     try:
-        config = read_json_object(path)
-        task, settings = config["task"], config["rlt"]
-    except (ValueError, KeyError) as error:
+        config = read_config(folder, ("task", "rlt"))
+    except ConfigError as error:
         raise StorageError(
-            f"{path}: is not the configuration of a run ({error}); give the folder of one"
+            f"{folder}: is not the folder of a run ({error}); give the folder of one"
         ) from error
-    rlt = build(RLTConfig, settings, origin=str(path))
+    task, rlt = config["task"], build(RLTConfig, config["rlt"], origin=str(folder / CONFIG_FILE))
     # A task of one's own is kept as the path of its file, which has the task's name.
     robot = robot or config.get("run", {}).get("robot", DEFAULT_ROBOT)
     frozen = load_frozen(config.get("vla", "builtin"), Path(task).stem, robot)

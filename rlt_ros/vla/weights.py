@@ -10,7 +10,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from rlt_ros.rlt.documents import read_json_object
+from rlt_ros.rlt.documents import DocumentError, read_json_object, require_keys
 from rlt_ros.rlt.parameters import did_you_mean
 from rlt_ros.rlt.storage import StorageError
 from rlt_ros.vla.adapter import load_adapter
@@ -46,9 +46,8 @@ def read_index(folder: Path) -> dict[str, Any]:
     """Read the folder's index. Raises `StorageError` if it is missing or unreadable."""
     try:
         index = read_json_object(folder / INDEX)
-        if not isinstance(index["files"], dict):
-            raise TypeError("files is not a mapping")
-    except (ValueError, KeyError, TypeError) as error:
+        require_keys(index, {"files": dict}, origin=folder / INDEX)
+    except DocumentError as error:
         raise StorageError(
             f"{folder}: holds no weights ({error}); make them with `rlt-ros pretrain`"
         ) from error
