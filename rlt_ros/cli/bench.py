@@ -17,11 +17,12 @@ BENCHMARKS = {
     "latency": "punctuality of the control loop, and how long a picture and a human wait for a command",
     "data": "split archives read as streams: memory, and speed beside `cat parts | tar xz`",
     "bag": "replay rebuilt from a recorded bag beside the live one, row by row, and how fast",
+    "loop": "rows that one process and the graph store of the same episodes, bit by bit",
     "safety": "commands of every robot next to drivers that lie and hands that push: distance and speed",
     "faults": "`kill -9` of each node during training: rows lost, time until the arm holds, who goes on",
 }
 
-DRAWING = ("sim", "actor")
+DRAWING = ("sim", "actor", "loop")
 """Benchmarks that take pictures."""
 
 EXIT_MISSED = 1
@@ -38,8 +39,8 @@ def add_parser(subparsers: SubParsers) -> None:
         description=f"""\
 Speed on this machine. What is compared runs interleaved in one process, so that other load
 on the machine falls on all alike. `faults` ends with status {EXIT_MISSED} if a row was lost, the arm did not
-hold in time, or training did not go on; `bag` does if a row differs, and `safety` if a single command is too far
-from the arm or too fast.
+hold in time, or training did not go on; `bag` and `loop` do if a row differs, and `safety` if a single
+command is too far from the arm or too fast.
 
 {lines}""",
         examples="""\
@@ -91,13 +92,14 @@ from the arm or too fast.
         metavar="N",
         help="control steps of each robot (default: 100000)",
     )
-    safety.add_argument("--robot", default="", help="one robot profile (default: all that are shipped)")
-    several = parser.add_argument_group("serve, bag")
+    safety.add_argument("--robot", default="", help="one robot profile, also for loop (default: all)")
+    several = parser.add_argument_group("serve, bag, loop")
     several.add_argument(
         "--episodes",
         type=positive_int,
         metavar="N",
-        help="serve: episodes of 200 requests (default: 3); bag: episodes that are recorded (default: 10)",
+        help="serve: episodes of 200 requests (default: 3); bag: recorded episodes (default: 10); loop: episodes of "
+        "each robot, task and seed (default: 2)",
     )
     data = parser.add_argument_group("data")
     data.add_argument(
@@ -126,6 +128,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         options = {"steps": args.steps, "robot": args.robot}
     elif args.name in ("serve", "bag") and args.episodes:
         options = {"episodes": args.episodes}
+    elif args.name == "loop":
+        options = {"robot": args.robot, **({"episodes": args.episodes} if args.episodes else {})}
     elif args.name == "data":
         options = {"megabytes": args.megabytes}
     figures: dict[str, Any] = benchmark.run(**options)
@@ -145,8 +149,20 @@ def present(result: dict[str, Any]) -> None:
         _present_faults(result)
     elif "safety" in result:
         _present_safety(result)
+    elif "loop" in result:
+        _present_loop(result)
     else:
         print_mapping(result)
+
+
+def _present_loop(result: dict[str, Any]) -> None:
+    from rlt_ros.cli.output import print_table
+
+    columns = ("robot", "task", "seed", "rows of the graph", "rows of one process", "equal")
+    keys = ("robot", "task", "seed", "graph_rows", "rows", "equal_rows")
+    rows = [[str(row[key]) for key in keys] for row in result["loop"]]
+    print_table(columns, rows, title="rows of the same episodes")
+    print("\n".join(f"missed: {text}" for text in result["missed"]) or "every row is equal, bit for bit")
 
 
 def _present_faults(result: dict[str, Any]) -> None:

@@ -53,7 +53,7 @@ def run(episodes: int = 10) -> dict[str, Any]:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="rlt-bag-") as folder:
         out = Path(folder) / "live"
-        _record(out, episodes)
+        collect_over_graph(out, episodes, "--record", "true")
         live = stored_rows(out / REPLAY_FILE)
         seconds = _robot_seconds(out / "bag")
         result: dict[str, Any] = {"episodes": episodes, "robot_seconds": seconds, "live_rows": len(live)}
@@ -84,9 +84,13 @@ def stored_rows(path: Path) -> dict[tuple[int, int], Window]:
     return {(window.episode, window.step): window for window in windows}
 
 
-def _record(out: Path, episodes: int) -> None:
-    """Run the graph in lock-step, recorded."""
-    words = ["launch", "collect", "--record", "true", "--episodes", str(episodes), "--out", str(out)]
+def collect_over_graph(out: Path, episodes: int, *options: str) -> None:
+    """Run a graph in lock-step in which the frozen VLA collects episodes; `options` of ``rlt-ros launch collect``.
+
+    Raises:
+        BagBenchError: the graph stored no replay.
+    """
+    words = ["launch", "collect", "--episodes", str(episodes), "--out", str(out), *options]
     graph = subprocess.Popen(
         [sys.executable, "-m", "rlt_ros.cli.main", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
