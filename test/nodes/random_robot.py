@@ -123,7 +123,8 @@ class RandomRobot:
         # Arrival, s, and positions (J,) rad that a command may be near to.
         self._places: deque[tuple[float, np.ndarray]] = deque(maxlen=500)
         self._target = np.full(self._joints.dim, np.nan)
-        self._sent: tuple[float, np.ndarray] | None = None
+        # Topic of commands → arrival, s, and joints of its newest command.
+        self._sent: dict[str, tuple[float, np.ndarray]] = {}
         self.commands, self.steps = 0, 0
         self.violations: list[str] = []
         self._outs = []
@@ -185,27 +186,30 @@ class RandomRobot:
             )
 
     def _on_command(self, part: Any, message: Any) -> None:
+        """Check a command against the places of its own driver's joints: another driver's state may come later."""
+        now, own = time.monotonic(), np.zeros(self._joints.dim, bool)
         for joint, value in zip(*read_driver_command(part, message), strict=True):
             if joint in self._joints.names:
+                own[self._joints.names.index(joint)] = True
                 self._target[self._joints.names.index(joint)] = value
-        if part is not self._profile.drivers[-1] or np.isnan(self._target).any():
-            return
-        self.commands += 1
-        now, target = time.monotonic(), self._target.copy()
-        self._driver.setpoint = target
+        target = self._target[own].copy()
+        self.commands += part is self._profile.drivers[-1]
+        if not np.isnan(self._target).any():
+            self._driver.setpoint = self._target.copy()
         near = any(
-            (distance(target, place, self._joints.continuous) <= self._lead + 1e-5).all()
+            (distance(target, place[own], self._joints.continuous[own]) <= self._lead[own] + 1e-5).all()
             for then, place in self._places
             if now - then < LATENCY
         )
         if not near:
-            self.violations.append(f"{np.abs(target - self._driver.position).max():.3f} rad from the arm")
-        if self._sent is not None:
-            then, before = self._sent
-            if (np.abs(target - before) > self._speed * (now - then + JITTER) + 1e-5).any():
+            away = np.abs(target - self._driver.position[own]).max()
+            self.violations.append(f"{away:.3f} rad from the arm")
+        if part.command.topic in self._sent:
+            then, before = self._sent[part.command.topic]
+            if (np.abs(target - before) > self._speed[own] * (now - then + JITTER) + 1e-5).any():
                 self.violations.append(f"{np.abs(target - before).max():.3f} rad in {now - then:.3f} s")
         for point in getattr(message, "points", ()):
             with contextlib.suppress(ValueError):
                 if (np.abs(np.array(point.velocities)) * part.scale > self._speed.max() + 1e-5).any():
                     self.violations.append(f"{np.abs(point.velocities).max():.3f} rad/s in a trajectory")
-        self._sent = now, target
+        self._sent[part.command.topic] = now, target
