@@ -1,6 +1,6 @@
-"""The graph of `rlt_ros.bringup` for ``ros2 launch``: what `launch/*.launch.py` consist of. Needs ROS 2.
+"""Launch descriptions of the graph for `launch/*.launch.py` and ``ros2 launch``. Needs ROS 2.
 
-``ros2 launch`` runs on the system's Python: what is imported here needs the standard library, PyYAML and launch alone.
+``ros2 launch`` runs on the system's Python: imports here need only the standard library, PyYAML and launch.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from launch_ros.actions import Node
 from rlt_ros.bringup import (
     MISCONFIGURED,
     Arguments,
+    LaunchError,
     NodeSpec,
     as_text,
     from_text,
@@ -45,16 +46,14 @@ from rlt_ros.rlt.parameters import describe
 from rlt_ros.run_id import local_discovery, note_run
 from rlt_ros.run_lock import RunLock
 
-_BACK_OFF = 2.0  # s before a node that died is started again
-_STOP_PATIENCE = "20"  # s from SIGINT to SIGTERM, and on to SIGKILL; in that time a replay syncs its file
-
-
-class LaunchError(Exception):
-    """The graph could not do what it was started for; ``ros2 launch`` then ends with status 1."""
+# s before a node that died is restarted.
+_RESTART_DELAY = 2.0
+# s from SIGINT to SIGTERM, and again to SIGKILL; a replay syncs its file in this time.
+_STOP_TIMEOUT = "20"
 
 
 def description(mode: str) -> LaunchDescription:
-    """The launch description of a mode, with every argument of :class:`rlt_ros.bringup.Arguments`."""
+    """Launch description of a mode, with every argument of :class:`rlt_ros.bringup.Arguments`."""
     declared = [
         DeclareLaunchArgument(
             one.name,
@@ -71,14 +70,14 @@ def _start(context: LaunchContext, mode: str) -> list[Any]:
     values = {one.name: LaunchConfiguration(one.name).perform(context) for one in describe(Arguments)}
     arguments = with_run(mode, from_text(values, origin=f"{mode}.launch.py"))
     check_arguments(mode, arguments)
-    return _Graph(mode, arguments, _unclaimed(mode, graph(mode, arguments, ros=True))).actions()
+    return _Launch(mode, arguments, _join_domain(mode, graph(mode, arguments, ros=True))).actions()
 
 
-def _unclaimed(mode: str, specs: list[NodeSpec]) -> list[NodeSpec]:
-    """The nodes to start; raises where another graph is in the domain.
+def _join_domain(mode: str, specs: list[NodeSpec]) -> list[NodeSpec]:
+    """Nodes to start; raise if another graph is in the domain.
 
-    Each node checks that too, but only once it has loaded its libraries. Where the system's Python lacks what this
-    check needs, theirs is the only one.
+    Each node checks that too, but only after loading its libraries. If the system's Python lacks the libraries of this
+    check, only the nodes check.
     """
     with contextlib.suppress(ImportError):
         from rlt_ros.nodes.company import join_domain
@@ -87,8 +86,8 @@ def _unclaimed(mode: str, specs: list[NodeSpec]) -> list[NodeSpec]:
     return specs
 
 
-class _Graph:
-    """Nodes of a launch, what follows from their ends, and the report after them.
+class _Launch:
+    """Nodes of a launch, reactions to their exits, and the report after them.
 
     Args:
         mode: of `rlt_ros.bringup.MODES`.
@@ -100,13 +99,14 @@ class _Graph:
         self._mode, self._arguments, self._specs = mode, arguments, specs
         self._unfinished = {spec.label for spec in self._specs if spec.ends_graph}
         self._running: dict[str, Node] = {}
-        self._left = {spec.label for spec in self._specs if not spec.keys}  # run, or start again soon
+        # Running, or to be restarted.
+        self._left = {spec.label for spec in self._specs if not spec.keys}
         self._reporting = False
         writes = mode in WRITING_MODES
         self._lock = RunLock(Path(arguments.out).expanduser()) if writes else None
 
     def actions(self) -> list[Any]:
-        """Start of every node."""
+        """Actions that start every node."""
         if self._arguments.run_id and self._mode in WRITING_MODES:
             note_run(Path(self._arguments.out).expanduser(), self._arguments.run_id, self._mode)
         local = local_discovery(os.environ) if simulates(self._specs) else {}
@@ -116,12 +116,13 @@ class _Graph:
         ]
 
     def _supervised(self, spec: NodeSpec) -> list[Any]:
-        """A node, and what follows from its end."""
+        """Actions that start a node and react to its exit."""
         if self._reporting:
-            return []  # a restart that came due while the nodes are stopped
+            # The restart became due while the nodes are stopped.
+            return []
         if spec.keys:
-            words = ["ros2", "run", spec.package, spec.executable, *map(shlex.quote, spec.command_line())]
-            text = f"{spec.label} needs the keys of a terminal; start it in one of its own: {' '.join(words)}"
+            command = ["ros2", "run", spec.package, spec.executable, *map(shlex.quote, spec.command_line())]
+            text = f"{spec.label} needs the keys of a terminal; start it in another one: {' '.join(command)}"
             return [LogInfo(msg=text)]
         spec.write_files()
         node = Node(
@@ -129,40 +130,40 @@ class _Graph:
             executable=spec.executable,
             arguments=spec.command_line(),
             output="screen",
-            sigterm_timeout=_STOP_PATIENCE,
-            sigkill_timeout=_STOP_PATIENCE,
+            sigterm_timeout=_STOP_TIMEOUT,
+            sigkill_timeout=_STOP_TIMEOUT,
         )
         self._running[spec.label] = node
 
         def ended(event: Any, context: LaunchContext) -> list[Any]:
             self._running.pop(spec.label, None)
-            return [] if context.is_shutdown else self._after(spec, event.returncode)
+            return [] if context.is_shutdown else self._on_exit(spec, event.returncode)
 
         return [RegisterEventHandler(OnProcessExit(target_action=node, on_exit=ended)), node]
 
-    def _after(self, spec: NodeSpec, status: int) -> list[Any]:
-        """Act on the end of a node with an exit status; returns the launch actions."""
+    def _on_exit(self, spec: NodeSpec, status: int) -> list[Any]:
+        """Actions after the exit of a node."""
         if self._reporting:
             return [] if self._running else self._report()
         if status == 0 and spec.ends_graph:
             self._unfinished.discard(spec.label)
             return [] if self._unfinished else self._conclude(spec)
         if spec.restart and status != MISCONFIGURED:
-            text = f"{spec.label} ended with status {status}; it starts again in {_BACK_OFF:g} s"
-            return [LogInfo(msg=text), TimerAction(period=_BACK_OFF, actions=[self._again(spec)])]
+            text = f"{spec.label} ended with status {status}; it restarts in {_RESTART_DELAY:g} s"
+            return [LogInfo(msg=text), TimerAction(period=_RESTART_DELAY, actions=[self._restart(spec)])]
         if spec.critical or spec.ends_graph:
-            # An exception is how a launch description sets the exit status; launch stops the other nodes in order.
-            raise LaunchError(f"nothing works without {spec.label}, which ended with status {status}")
+            # An exception sets the exit status of the launch, which stops the other nodes in order.
+            raise LaunchError(f"the graph needs {spec.label}, which ended with status {status}")
         self._left.discard(spec.label)
         if status and not self._left:
-            raise LaunchError(f"nothing is left to run; {spec.label} ended with status {status}")
+            raise LaunchError(f"no node is left; {spec.label} ended with status {status}")
         return [LogInfo(msg=f"{spec.label} ended with status {status}")]
 
-    def _again(self, spec: NodeSpec) -> OpaqueFunction:
+    def _restart(self, spec: NodeSpec) -> OpaqueFunction:
         return OpaqueFunction(function=lambda context: self._supervised(spec))
 
     def _conclude(self, spec: NodeSpec) -> list[Any]:
-        """The plan is done: stop, or stop the nodes and write the report when they are gone."""
+        """Stop after the plan is done; of a training with a report, stop the nodes and write it."""
         if self._mode != "train" or not has_report(self._arguments):
             return [EmitEvent(event=Shutdown(reason=f"{spec.label} is done"))]
         self._reporting = True
@@ -174,10 +175,11 @@ class _Graph:
         ]
 
     def _report(self) -> list[Any]:
-        """Write the report as ``rlt-ros launch`` does, which starts no node where a run is trained."""
+        """Write the report by ``rlt-ros launch``, which starts no node for a trained run."""
         if self._lock is not None:
-            self._lock.release()  # the process that writes the report takes it
-        command = ["ros2", "run", "rlt_ros", "rlt-ros", *_words(self._arguments)]
+            # The process that writes the report takes the lock.
+            self._lock.release()
+        command = ["ros2", "run", "rlt_ros", "rlt-ros", *_command_line(self._arguments)]
         report = ExecuteProcess(cmd=command, output="screen")
 
         def ended(event: Any, context: LaunchContext) -> list[Any]:
@@ -188,7 +190,7 @@ class _Graph:
         return [RegisterEventHandler(OnProcessExit(target_action=report, on_exit=ended)), report]
 
 
-def _words(arguments: Arguments) -> list[str]:
+def _command_line(arguments: Arguments) -> list[str]:
     """Command line of ``rlt-ros launch train`` with the same arguments."""
     values = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(arguments)}
     given = {**values, "rviz": False}

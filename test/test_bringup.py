@@ -39,13 +39,13 @@ def test_every_mode_has_a_thin_launch_file(mode: str) -> None:
     assert names == ["generate_launch_description"]
 
 
-def test_the_learner_is_there_when_learning_only() -> None:
+def test_only_modes_that_learn_have_a_learner() -> None:
     assert "learner_node" in executables("train")
     assert "replay_node" in executables("collect")
     assert not {"learner_node", "replay_node"} & set(executables("deploy"))
 
 
-def test_each_deployment_of_a_run_has_a_folder_of_its_own_and_all_else_goes_on(tmp_path: Path) -> None:
+def test_each_deployment_of_a_run_has_its_own_folder_and_other_modes_continue(tmp_path: Path) -> None:
     def folder(mode: str, namespace: str = "") -> str:
         nodes = graph(mode, Arguments(out=str(tmp_path), namespace=namespace))
         return next(str(spec.parameters["out"]) for spec in nodes if spec.executable == "episode_node")
@@ -78,7 +78,7 @@ def test_a_real_robot_starts_no_simulator_and_takes_the_walls_time() -> None:
     assert not any(spec.parameters["use_sim_time"] for spec in specs)
 
 
-def test_a_simulated_human_helps_where_a_simulated_robot_learns() -> None:
+def test_a_simulated_human_takes_over_when_a_simulated_robot_learns() -> None:
     def operator(mode: str, **arguments: object) -> object:
         return one(mode, "sim_node", **arguments).parameters["operator"]
 
@@ -89,7 +89,7 @@ def test_a_simulated_human_helps_where_a_simulated_robot_learns() -> None:
     assert operator("sim", teleop="scripted") == "scripted"
 
 
-def test_a_simulator_alone_waits_for_nobody() -> None:
+def test_a_simulator_alone_runs_in_real_time() -> None:
     assert one("train", "sim_node").parameters["lock_step"] is True
     assert one("train", "sim_node", lock_step=False).parameters["lock_step"] is False
     assert one("sim", "sim_node").parameters["lock_step"] is False
@@ -99,7 +99,7 @@ def test_genie_sim_may_bring_the_clock() -> None:
     assert one("train", "executor_node", sim=False, use_sim_time="true").parameters["use_sim_time"] is True
 
 
-def test_a_crashed_executor_moves_a_real_arm_only_when_a_human_says_so() -> None:
+def test_a_crashed_executor_of_a_real_arm_is_restarted_by_a_human_only() -> None:
     assert one("train", "executor_node").restart
     assert not one("train", "executor_node", sim=False).restart
 
@@ -130,7 +130,7 @@ def test_two_robots_share_one_learner() -> None:
 
 def test_robots_need_names_to_be_several() -> None:
     for namespace in ("left,left", "left,"):
-        with pytest.raises(ConfigError, match="each its own"):
+        with pytest.raises(ConfigError, match="distinct names"):
             graph("train", Arguments(namespace=namespace))
 
 
@@ -139,7 +139,7 @@ def test_labels_are_unique() -> None:
     assert len(set(labels)) == len(labels)
 
 
-def test_who_moves_the_arm_stops_before_who_keeps_the_data() -> None:
+def test_nodes_that_move_the_arm_stop_before_nodes_that_store_data() -> None:
     order = [spec.executable for spec in stop_order(graph("train", Arguments()))]
     assert order.index("episode_node") < order.index("executor_node") < order.index("learner_node")
     assert order.index("learner_node") < order.index("replay_node") < order.index("sim_node")

@@ -85,7 +85,7 @@ def test_tasks_of_the_help_are_those_of_the_simulator() -> None:
     assert set(SCENES) == set(simulated)
 
 
-def test_an_error_of_ours_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_expected_error_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(tmp_path / "nothing")]) == EXIT_ERROR
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
@@ -97,7 +97,7 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
         main(["report", "--debug", str(tmp_path / "nothing")])
 
 
-def test_a_bug_is_not_dressed_up_as_an_error_of_the_user(
+def test_a_bug_is_not_reported_as_an_error_of_the_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(args: Any) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def test_a_missing_extra_is_named(
     assert "pip install 'rlt_ros[bench]'" in capsys.readouterr().err
 
 
-def test_a_module_of_nobody_is_a_bug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_missing_module_is_a_bug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def lacking(args: Any) -> dict[str, Any]:
         raise ModuleNotFoundError("No module named 'nobody'", name="nobody")
 

@@ -13,12 +13,14 @@ import pytest
 
 from rlt_ros.bringup import Arguments, NodeSpec, graph
 from rlt_ros.cli import processes
+from rlt_ros.cli.child_process import Process
 from rlt_ros.cli.launch import command
-from rlt_ros.cli.processes import Line, Process, Supervisor
+from rlt_ros.cli.processes import OutputLine, Supervisor
 from rlt_ros.rlt.parameters import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
-PATIENCE = 120.0  # s; a busy machine may take this long for work of milliseconds
+# s; a busy machine may take this long for work of milliseconds.
+TIMEOUT = 120.0
 
 UNTIL_INTERRUPTED = """
 import time
@@ -36,15 +38,15 @@ def python(label: str, source: str, **options: object) -> Process:
 
 
 class Run:
-    """Runs processes and keeps what was shown; `on` maps a text to what happens when a line contains it."""
+    """Run of processes and its lines; `on` maps a text to the action on a line that contains it."""
 
     def __init__(self, *processes: Process, on: dict[str, Callable[[], None]] | None = None) -> None:
-        self.lines: list[Line] = []
+        self.lines: list[OutputLine] = []
         self._on = on or {}
         order = [process.label for process in processes]
-        self.outcomes = Supervisor(processes, stop_order=order, show=self._show).run()
+        self.exits = Supervisor(processes, stop_order=order, show=self._show).run()
 
-    def _show(self, line: Line) -> None:
+    def _show(self, line: OutputLine) -> None:
         self.lines.append(line)
         for text, action in list(self._on.items()):
             if text in line.text:
@@ -59,7 +61,7 @@ def interrupt() -> None:
 
 
 def after(count: int, action: Callable[[], None]) -> Callable[[], None]:
-    """Does ``action`` when it is called for the ``count``-th time."""
+    """Call ``action`` at the ``count``-th call."""
     calls = iter(range(1, 1000))
     return lambda: action() if next(calls) == count else None
 
@@ -68,23 +70,23 @@ def test_one_interrupt_stops_all_in_order() -> None:
     names = ("first", "second", "third")
     run = Run(*(python(name, UNTIL_INTERRUPTED) for name in names), on={"ready": after(3, interrupt)})
     assert [line.label for line in run.lines if line.text == "bye"] == list(names)
-    assert {outcome.status for outcome in run.outcomes.values()} == {0}
-    assert not any(outcome.gave_up for outcome in run.outcomes.values())
+    assert {one.status for one in run.exits.values()} == {0}
+    assert not any(one.gave_up for one in run.exits.values())
 
 
-def test_a_second_interrupt_kills_who_does_not_listen() -> None:
+def test_a_second_interrupt_kills_a_process_that_ignores_the_first() -> None:
     run = Run(python("deaf", DEAF), on={"ready": interrupt, "stopping": interrupt})
-    assert run.outcomes["deaf"].status == -signal.SIGKILL
-    assert run.texts("deaf")[-1] == "killed: asked again"
+    assert run.exits["deaf"].status == -signal.SIGKILL
+    assert run.texts("deaf")[-1] == "killed: second request to stop"
 
 
 def test_one_that_finishes_ends_the_others() -> None:
     run = Run(
         python("plan", "print('done')", ends_all=True, restart=True), python("other", UNTIL_INTERRUPTED)
     )
-    assert run.outcomes["plan"].status == 0
-    assert run.outcomes["plan"].restarts == 0
-    assert not run.outcomes["other"].gave_up
+    assert run.exits["plan"].status == 0
+    assert run.exits["plan"].restarts == 0
+    assert not run.exits["other"].gave_up
 
 
 def test_all_that_end_the_others_must_be_finished() -> None:
@@ -95,7 +97,7 @@ def test_all_that_end_the_others_must_be_finished() -> None:
     assert (run.texts("left"), run.texts("right")) == (["first"], ["second"])
 
 
-def test_a_crash_is_reported_and_the_process_started_again(tmp_path: Path) -> None:
+def test_a_crash_is_reported_and_the_process_restarted(tmp_path: Path) -> None:
     marker = tmp_path / "second"
     source = f"""
 import os, pathlib, signal
@@ -107,28 +109,28 @@ marker.touch()
 os.kill(os.getpid(), signal.SIGKILL)
 """
     run = Run(python("learner", source, restart=True, ends_all=True))
-    assert run.outcomes["learner"].restarts == 1
-    assert run.texts("learner") == ["ended with signal SIGKILL; starts again in 0.5 s", "alive again"]
+    assert run.exits["learner"].restarts == 1
+    assert run.texts("learner") == ["ended with signal SIGKILL; restarts in 0.5 s", "alive again"]
 
 
-def test_a_wrong_configuration_is_not_tried_again() -> None:
+def test_a_wrong_configuration_is_not_restarted() -> None:
     run = Run(python("executor", "raise SystemExit(2)", restart=True, critical=True))
-    assert run.outcomes["executor"].gave_up
-    assert run.outcomes["executor"].restarts == 0
+    assert run.exits["executor"].gave_up
+    assert run.exits["executor"].restarts == 0
 
 
 def test_without_a_critical_one_the_others_stop() -> None:
     run = Run(python("robot", "raise SystemExit(1)", critical=True), python("other", UNTIL_INTERRUPTED))
-    assert run.outcomes["robot"].gave_up
-    assert run.outcomes["other"].status is not None
+    assert run.exits["robot"].gave_up
+    assert run.exits["other"].status is not None
 
 
-def test_the_others_go_on_without_one_that_is_not_critical() -> None:
+def test_the_others_continue_without_one_that_is_not_critical() -> None:
     gone = {"ended with status 1": interrupt}
     run = Run(python("view", "raise SystemExit(1)"), python("other", UNTIL_INTERRUPTED), on=gone)
-    assert run.outcomes["view"].gave_up
-    assert run.texts("") == ["stopping: asked to"]
-    assert not run.outcomes["other"].gave_up
+    assert run.exits["view"].gave_up
+    assert run.texts("") == ["stopping: by request"]
+    assert not run.exits["other"].gave_up
 
 
 @pytest.mark.parametrize(
@@ -147,21 +149,22 @@ def test_the_others_go_on_without_one_that_is_not_critical() -> None:
 )
 def test_the_reason_of_a_process_that_gave_up_is_kept(source: str, words: str) -> None:
     run = Run(python("executor", source, critical=True))
-    assert run.outcomes["executor"].gave_up
-    assert run.outcomes["executor"].last_words.startswith(words)
+    assert run.exits["executor"].gave_up
+    assert run.exits["executor"].last_words.startswith(words)
 
 
-def test_log_lines_lose_what_the_label_says_already() -> None:
+def test_log_lines_lose_the_name_that_the_label_has() -> None:
     source = "print('[WARN] [12.5] [left.executor_node]: limit'); print('plain', end='')"
     run = Run(python("executor", source, ends_all=True))
-    assert run.lines[:2] == [Line("executor", "WARN", "limit"), Line("executor", "", "plain")]
+    assert run.lines[:2] == [OutputLine("executor", "WARN", "limit"), OutputLine("executor", "", "plain")]
 
 
 def test_children_do_not_outlive_a_launcher_that_is_killed(tmp_path: Path) -> None:
     source = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
-from rlt_ros.cli.processes import Process, Supervisor
+from rlt_ros.cli.child_process import Process
+from rlt_ros.cli.processes import Supervisor
 child = Process("child", [sys.executable, "-c", "import os, time; print(os.getpid()); time.sleep(600)"])
 Supervisor([child], stop_order=[], show=lambda line: print(line.text, flush=True)).run()
 """
@@ -171,7 +174,7 @@ Supervisor([child], stop_order=[], show=lambda line: print(line.text, flush=True
     descriptor = os.pidfd_open(pid)
     launcher.kill()
     launcher.wait()
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     with contextlib.closing(launcher.stdout):
         import select
 
@@ -180,8 +183,8 @@ Supervisor([child], stop_order=[], show=lambda line: print(line.text, flush=True
     assert ready, "the child outlived its launcher"
 
 
-def test_the_pulse_comes_while_processes_run_silently(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "_PULSE", 0.01)
+def test_the_pulse_is_called_while_processes_print_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_PULSE_PERIOD", 0.01)
     pulses = []
 
     def pulse() -> None:
@@ -193,7 +196,7 @@ def test_the_pulse_comes_while_processes_run_silently(monkeypatch: pytest.Monkey
     assert len(pulses) >= 3
 
 
-def test_keys_reach_the_one_that_wants_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_reach_the_process_that_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:
     read, write = os.pipe()
     os.write(write, b"yn")
     os.close(write)
@@ -221,7 +224,7 @@ def test_a_program_of_ros_needs_ros(monkeypatch: pytest.MonkeyPatch) -> None:
         command(NodeSpec("rviz2", "rviz", package="rviz2"))
 
 
-def test_a_process_that_is_started_again_knows_which_one_it_replaces() -> None:
+def test_a_restarted_process_knows_its_predecessor() -> None:
     source = "import os; print('pid', os.getpid(), os.environ.get('RLT_ROS_PREDECESSOR')); os._exit(1)"
     run = Run(python("dies", source, restart=True), on={"pid": after(2, interrupt)})
     (_, first, of_first), (_, _, of_second) = (text.split() for text in run.texts("dies") if "pid" in text)

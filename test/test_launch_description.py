@@ -41,34 +41,34 @@ values = {"bag": out} if mode == "offline" else {}
 arguments = Arguments(out=out, rviz=True, teleop="joy", **values)
 if mode != "deploy":
     check_arguments(mode, arguments)
-specs = bringup_launch._unclaimed(mode, graph(mode, arguments, ros=True))
-assert bringup_launch._Graph(mode, arguments, specs).actions()
+specs = bringup_launch._join_domain(mode, graph(mode, arguments, ros=True))
+assert bringup_launch._Launch(mode, arguments, specs).actions()
 """
 
 
 ENDS = """
 import sys
-from rlt_ros.bringup_launch import LaunchError, _Graph
-from rlt_ros.bringup import Arguments, graph
+from rlt_ros.bringup_launch import _Launch
+from rlt_ros.bringup import Arguments, LaunchError, graph
 
 runs = (
     Arguments(out=sys.argv[2], rviz=rviz, namespace=namespace)
     for rviz, namespace in ((False, ""), (True, ""), (False, "left,right"))
 )
-first, *others = (_Graph("monitor", one, graph("monitor", one, ros=True)) for one in runs)
+first, *others = (_Launch("monitor", one, graph("monitor", one, ros=True)) for one in runs)
 for one in (first, *others):
     one.actions()
 for one in others:
-    assert one._after(one._specs[0], 2), "the other process goes on"
-assert others[1]._after(others[1]._specs[1], 1), "it starts again"
+    assert one._on_exit(one._specs[0], 2), "the other process continues"
+assert others[1]._on_exit(others[1]._specs[1], 1), "it restarts"
 for one in (first, others[1]):
     try:
-        one._after(one._specs[-1], 2)
+        one._on_exit(one._specs[-1], 2)
     except LaunchError as error:
-        assert "nothing is left to run" in str(error)
+        assert "no node is left" in str(error)
     else:
         raise SystemExit("no status")
-assert others[0]._after(others[0]._specs[-1], 0), "RViz was closed"
+assert others[0]._on_exit(others[0]._specs[-1], 0), "RViz was closed"
 """
 
 

@@ -1,4 +1,4 @@
-"""Arguments of a launch: the modes, and the options that every launch file and ``rlt-ros launch`` have."""
+"""Modes of a launch, and the arguments of every launch file and of ``rlt-ros launch``."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from rlt_ros.run_id import new_run_id
 
 MODES: Mapping[str, str] = {
     "train": "learn a task online: base evaluation, warm-up, RL in the critical phase, evaluation",
-    "deploy": "let a learned policy act, without learning and without storing",
-    "collect": "let the frozen VLA act and store its episodes, and what a human does",
+    "deploy": "execute a learned policy, without learning and without storing",
+    "collect": "execute the frozen VLA; store its episodes and the interventions of a human",
     "offline": "learn from recorded bags, without a robot",
-    "monitor": "watch a graph that is running",
-    "sim": "the simulated robot alone, behind the same topics as the real one",
+    "monitor": "watch a running graph",
+    "sim": "the simulated robot alone, with the topics of the real one",
 }
-"""Mode → what it is for."""
+"""Mode → its purpose."""
 
 WITHOUT_RUN = ("monitor", "sim")
-"""Modes whose nodes follow every run: views of a graph, and a robot that other launches use."""
+"""Modes without a run of their own: their nodes accept messages of every run."""
 
 
 @dataclass(frozen=True)
@@ -29,32 +29,30 @@ class Arguments:
     """Arguments of a launch: of every launch file, and options of ``rlt-ros launch``."""
 
     robot: str = parameter(
-        "agibot_g1_geniesim", help="Robot profile: a name from `config/robots/`, or a YAML file's path."
+        "agibot_g1_geniesim", help="Robot profile: a name from `config/robots/`, or the path of a YAML file."
     )
     task: str = parameter(
         "charger",
-        help="Task to do: a name from `config/tasks/`, or a YAML file's path. The VLA needs an RL token of its name, "
-        "and the simulator a scene.",
+        help="Task: a name from `config/tasks/`, or the path of a YAML file. The VLA needs an RL token, and the "
+        "simulator a scene, of this name.",
     )
     vla: str = parameter(
         "builtin",
-        help="Frozen VLA and RL token: `builtin` for those that ship for the robot, a folder of weights, or "
+        help="Frozen VLA and RL token: `builtin` for the shipped ones of the robot, a folder of weights, or "
         "KIND:LOCATION[@ADAPTER.yaml] with the kinds transformers, lerobot, openpi and go1.",
     )
-    sim: bool = parameter(
-        True, help="Start the simulated robot; false where a real one is there, or Genie Sim."
-    )
+    sim: bool = parameter(True, help="Start the simulated robot; false for a real robot, or Genie Sim.")
     lock_step: bool = parameter(
         True,
-        help="The simulator waits for every command, so that a slow computer changes nothing but the duration; false "
-        "runs in real time, as the mode sim always does.",
+        help="Let the simulator wait for every command, so that a slow computer changes only the duration; false runs "
+        "in real time, as the mode sim always does.",
     )
     namespace: str = parameter(
-        "", help="Namespace of the robot; several, with commas between, are robots that share one learner."
+        "", help="Namespace of the robot; a list with commas starts several robots with one learner."
     )
     use_sim_time: str = parameter(
         "auto",
-        help="Take the time from `/clock`; `auto` does it where `sim` is true, except in the mode monitor.",
+        help="Use the time of `/clock`; `auto` is true if `sim` is, except in the mode monitor.",
         choices=("auto", "true", "false"),
     )
     params_file: str = parameter("", help="ROS parameter file with values that replace the defaults.")
@@ -63,29 +61,29 @@ class Arguments:
     )
     teleop: str = parameter(
         "auto",
-        help="Device of the human at hand; `scripted` is a simulated one that helps where progress stalls, and `auto` "
-        "takes it when a simulated robot learns.",
+        help="Teleoperation device; `scripted` is a simulated human who takes over when progress stalls, and `auto` "
+        "selects it when a simulated robot learns.",
         choices=("auto", "none", "joy", "spacenav", "keyboard", "scripted"),
     )
     record: bool = parameter(False, help="Record the graph's topics into `OUT/bag`.")
-    bag: str = parameter("", help="Bags to learn from offline; several with commas between.")
+    bag: str = parameter("", help="Bags to learn from offline; a list with commas.")
     run_id: str = parameter(
         "",
-        help="Id of the run, which its nodes' messages carry; those of another run are dropped. Empty makes one, "
-        "except for `sim` and `monitor`, which follow every run.",
+        help="Id of the run in the messages of its nodes; messages of another run are dropped. Empty for a new id, "
+        "or, in `sim` and `monitor`, for messages of every run.",
     )
     out: str = parameter(
-        "runs/graph", help="Folder of the run: replay, checkpoints, episodes. Made if missing."
+        "runs/graph", help="Folder of the run: replay, checkpoints, episodes. Created if missing."
     )
-    seed: int = parameter(0, help="Of everything random.", low=0)
+    seed: int = parameter(0, help="Seed of all random generators.", low=0)
     robot_minutes: float = parameter(
-        9.0, help="Robot time to spend in the critical phase when training.", unit="minutes", low=0.0
+        9.0, help="Robot time in the critical phase when training.", unit="minutes", low=0.0
     )
     eval_episodes: int = parameter(
         100, help="Episodes of each evaluation before and after training.", unit="episodes", low=0
     )
     episodes: int = parameter(
-        0, help="Episodes to deploy or collect; 0 goes on until it is stopped.", unit="episodes", low=0
+        0, help="Episodes to deploy or collect; 0 for no limit.", unit="episodes", low=0
     )
 
     def __post_init__(self) -> None:
@@ -93,7 +91,7 @@ class Arguments:
 
     @property
     def namespaces(self) -> tuple[str, ...]:
-        """Namespace of each robot, without slashes at the ends."""
+        """Namespace of each robot, without leading and trailing slashes."""
         return tuple(name.strip().strip("/") for name in self.namespace.split(","))
 
     @property
@@ -103,10 +101,10 @@ class Arguments:
 
 
 def from_text(values: Mapping[str, str], *, origin: str) -> Arguments:
-    """Arguments from a command line, where every value is text.
+    """Arguments from the texts of a command line.
 
     Raises:
-        ConfigError: a name is unknown, or a value does not fit.
+        ConfigError: a name is unknown, or a value is invalid.
     """
     hints = typing.get_type_hints(Arguments)
     unknown = sorted(values.keys() - hints.keys())
@@ -120,12 +118,12 @@ def from_text(values: Mapping[str, str], *, origin: str) -> Arguments:
 
 
 def as_text(value: Any) -> str:
-    """A value as a command line has it; what :func:`from_text` reads."""
+    """Text of a value on a command line; inverse of :func:`from_text`."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def with_run(mode: str, arguments: Arguments) -> Arguments:
-    """The arguments with a new run id, where the mode makes a run and none was chosen."""
+    """Arguments with a new run id, if the mode makes a run and the user chose none."""
     if arguments.run_id or mode in WITHOUT_RUN:
         return arguments
     return replace(arguments, run_id=new_run_id())
@@ -139,5 +137,5 @@ def _parsed(name: str, text: str, kind: type) -> Any:
             return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
         return kind(text)
     except (KeyError, ValueError):
-        wanted = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
-        raise ConfigError(f"`{name}` is `{text}`; it must be {wanted}") from None
+        expected = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
+        raise ConfigError(f"`{name}` is `{text}`; it must be {expected}") from None

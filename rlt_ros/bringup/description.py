@@ -13,34 +13,35 @@ from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.rviz_config import rviz_config, rviz_file
 
 _SHARED_TOPICS = ("rlt/policy_update", "rlt/replay_status", "rlt/learner_status")
-"""Topics of the replay and the learner, which all robots share."""
+"""Topics of the replay and the learner, shared by all robots."""
 
 _DEVICES = ("joy", "spacenav", "keyboard")
 _DRIVERS = {"joy": ("joy", "game_controller_node"), "spacenav": ("spacenav", "spacenav_node")}
 """Device → package and executable of its ROS driver."""
 
-_GIVES_UP_WITHOUT = frozenset(
+_CRITICAL_NODES = frozenset(
     {"sim_node", "perception_node", "inference_node", "executor_node", "episode_node"}
 )
-"""Nodes without which no robot moves: when one cannot be kept alive, the whole graph stops."""
+"""Nodes of a moving robot: the graph stops when one cannot be restarted."""
 
 
 def graph(mode: str, arguments: Arguments, *, ros: bool | None = None) -> list[NodeSpec]:
-    """The nodes of a mode, in the order in which they are started.
+    """Nodes of a mode, in the order of their start.
 
     Args:
         mode: of `MODES`.
         arguments: of the launch.
-        ros: whether ROS 2 starts them; None finds out.
+        ros: ROS 2 starts them; None to detect it.
 
     Raises:
-        ConfigError: no such mode, or arguments that do not go together.
+        ConfigError: the mode is unknown, or arguments contradict each other.
     """
     if mode not in MODES:
-        raise ConfigError(f"no mode `{mode}`; there are {', '.join(MODES)}")
+        raise ConfigError(f"no mode `{mode}`; known: {', '.join(MODES)}")
     _check(mode, arguments)
     if mode == "monitor" and arguments.use_sim_time == "auto":
-        arguments = replace(arguments, use_sim_time="false")  # the graph may be a real robot's
+        # The graph may belong to a real robot.
+        arguments = replace(arguments, use_sim_time="false")
     specs = [spec for build in _BUILDERS[mode] for spec in build(mode, arguments)]
     drivers = {package for package, _ in _DRIVERS.values()}
     if not any(spec.package in drivers for spec in specs) or (_on_rclpy() if ros is None else ros):
@@ -51,47 +52,45 @@ def graph(mode: str, arguments: Arguments, *, ros: bool | None = None) -> list[N
 def _check(mode: str, arguments: Arguments) -> None:
     names = arguments.namespaces
     if len(set(names)) != len(names) or (len(names) > 1 and "" in names):
-        raise ConfigError(f"namespace is `{arguments.namespace}`; several robots need names, each its own")
+        raise ConfigError(f"namespace is `{arguments.namespace}`; several robots need distinct names")
     if arguments.teleop == "scripted" and not arguments.sim:
         raise ConfigError(
-            "teleop is `scripted`, which knows the simulator only; set sim to true or choose a device"
+            "teleop is `scripted`, which needs the simulator; set sim to true or choose a device"
         )
     if arguments.teleop == "keyboard" and len(names) > 1:
-        raise ConfigError(
-            "teleop is `keyboard`, and there is one for several robots; choose a device for each"
-        )
+        raise ConfigError("teleop is `keyboard`, which cannot serve several robots; choose another device")
     if (mode == "offline") != bool(arguments.bag):
-        what = (
+        problem = (
             "is empty; name the bags to learn from"
             if mode == "offline"
             else f"is `{arguments.bag}`; leave it out"
         )
-        raise ConfigError(f"bag {what}. Only the mode offline reads bags")
+        raise ConfigError(f"bag {problem}. Only the mode offline reads bags")
     if arguments.params_file and not Path(arguments.params_file).is_file():
-        raise ConfigError(f"params_file `{arguments.params_file}` is not there; check the path")
+        raise ConfigError(f"params_file `{arguments.params_file}` does not exist; check the path")
 
 
 def _robots(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
-    """Nodes of each robot, one robot after the other."""
+    """Nodes of each robot in turn."""
     episodes = _episodes_folder(mode, arguments)
     for index, namespace in enumerate(arguments.namespaces):
         if arguments.sim:
             yield _sim_node(mode, arguments, namespace)
         lock_step = arguments.sim and arguments.lock_step
-        # In lock-step nothing can be late; asking for a priority that few systems grant would only alarm.
-        punctual: dict[str, Any] = {"realtime_priority": 0} if lock_step else {}
-        yield _robot_node(arguments, "perception", namespace, **punctual)
+        # In lock-step no node can be late, and a refused real-time priority would only cause a warning.
+        priority: dict[str, Any] = {"realtime_priority": 0} if lock_step else {}
+        yield _robot_node(arguments, "perception", namespace, **priority)
         yield _robot_node(arguments, "inference", namespace, **_policy(mode, arguments))
-        # On a real arm nobody but a human lets commands flow again after a crash.
+        # On a real arm only a human restarts the executor after a crash.
         yield _robot_node(
-            arguments, "executor", namespace, restart=arguments.sim, lock_step=lock_step, **punctual
+            arguments, "executor", namespace, restart=arguments.sim, lock_step=lock_step, **priority
         )
         yield _robot_node(
             arguments,
             "episode",
             namespace,
             ends_graph=True,
-            # Each robot has episodes of its own; with one robot they are where the report looks for them.
+            # Each robot has its own episodes; those of a single robot are in the folder of the report.
             out=str(episodes / namespace) if len(arguments.namespaces) > 1 else str(episodes),
             seed=arguments.seed + index,
             plan=_plan(mode, arguments),
@@ -102,7 +101,7 @@ def _robots(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
 
 
 def _reset(arguments: Arguments) -> dict[str, Any]:
-    """The simulator draws where an episode begins, round the place where a real arm would be put."""
+    """Accept any start of an episode: the simulator draws it around the home of a real arm."""
     return {"reset_tolerance": 0.0} if arguments.sim else {}
 
 
@@ -113,7 +112,7 @@ def _sim(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
 def _sim_node(mode: str, arguments: Arguments, namespace: str) -> NodeSpec:
     scripted = arguments.teleop == "scripted" or (arguments.teleop == "auto" and mode == "train")
     operator = "scripted" if scripted else "none"
-    # A graph that joins a simulator later takes it for a real robot, and sends nothing that a lock-step waits for.
+    # A graph that joins a running simulator treats it as a real robot, and does not answer in lock-step.
     lock_step = arguments.lock_step and mode != "sim"
     return _robot_node(arguments, "sim", namespace, lock_step=lock_step, operator=operator)
 
@@ -127,8 +126,8 @@ def _teleop(arguments: Arguments, namespace: str) -> Iterator[NodeSpec]:
 
 
 def _on_rclpy() -> bool:
-    """Return whether nodes run on ROS 2, whose drivers then read the devices; without it, teleop_node does."""
-    # Imported here: where ROS 2 is sourced for another Python, this import fails, and help must work all the same.
+    """Return whether nodes run on ROS 2 and its drivers read the devices; otherwise teleop_node reads them."""
+    # Imported here: with ROS 2 sourced for another Python this import fails, and help must still work.
     from rlt_ros.middleware.choice import IMPLEMENTATION
 
     return IMPLEMENTATION == "rclpy"
@@ -144,7 +143,7 @@ def _replay(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
 
 
 def _offline(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
-    """No robot, and no clock but the wall's. Read again from the beginning, a bag adds only what is missing."""
+    """Nodes without robot and simulated clock; a bag that is read again adds only missing rows."""
     bags = [bag.strip() for bag in arguments.bag.split(",") if bag.strip()]
     names: dict[str, Any] = {"namespace": arguments.namespace} if arguments.namespace else {}
     yield _shared_node(arguments, "bag", use_sim_time=False, ends_graph=True, bags=bags, **names)
@@ -195,20 +194,22 @@ def _plan(mode: str, arguments: Arguments) -> list[str]:
 
 
 def _episodes_folder(mode: str, arguments: Arguments) -> Path:
-    """Folder of the episodes: each deployment has a new one, every other mode continues its own."""
+    """Folder of the episodes: a new one for each deployment, the run's own for every other mode."""
     out = Path(arguments.out)
     if mode != "deploy":
         return out
-    from rlt_ros.rlt.run_folder import DEPLOY_FOLDER, unused  # not before: as below
+    # Imported here, as below.
+    from rlt_ros.rlt.run_folder import DEPLOY_FOLDER, unused
 
     return unused(out / DEPLOY_FOLDER)
 
 
 def _policy(mode: str, arguments: Arguments) -> dict[str, Any]:
-    """In deployment the policy comes from the run's checkpoint, since no learner publishes one."""
+    """Policy of a deployment, from the run's checkpoint, since no learner publishes one."""
     if mode != "deploy":
         return {}
-    from rlt_ros.rlt.run_folder import CHECKPOINT_FILE  # not before: it loads torch, and help must be quick
+    # Imported here: it loads torch, and help must be quick.
+    from rlt_ros.rlt.run_folder import CHECKPOINT_FILE
 
     return {"policy": str(Path(arguments.out) / CHECKPOINT_FILE)}
 
@@ -228,7 +229,7 @@ def _robot_node(
     keys: bool = False,
     **parameters: Any,
 ) -> NodeSpec:
-    """A node of one robot; in a namespace, what the robots share is looked for outside it."""
+    """Node of one robot; in a namespace, shared topics are remapped to the root."""
     executable = f"{short}_node"
     shared = tuple((topic, f"/{topic}") for topic in _SHARED_TOPICS) if namespace else ()
     remappings = shared + _clock(arguments, namespace)
@@ -240,14 +241,14 @@ def _robot_node(
         params_file=arguments.params_file,
         remappings=remappings,
         restart=restart,
-        critical=executable in _GIVES_UP_WITHOUT,
+        critical=executable in _CRITICAL_NODES,
         ends_graph=ends_graph,
         keys=keys,
     )
 
 
 def _clock(arguments: Arguments, namespace: str) -> tuple[tuple[str, str], ...]:
-    """Remapping of `/clock`: two simulators have two clocks."""
+    """Remapping of `/clock`: several simulators have one clock each."""
     if len(arguments.namespaces) > 1 and arguments.simulated_time:
         return (("/clock", f"/{namespace}/clock"),)
     return ()
@@ -256,7 +257,7 @@ def _clock(arguments: Arguments, namespace: str) -> tuple[tuple[str, str], ...]:
 def _shared_node(
     arguments: Arguments, short: str, *, critical: bool = False, ends_graph: bool = False, **parameters: Any
 ) -> NodeSpec:
-    """A node that all robots share, in the root namespace. Its time is the wall's where the robots' clocks differ."""
+    """Node of all robots, in the root namespace; on wall time if the robots have several clocks."""
     one_clock = arguments.simulated_time and len(arguments.namespaces) == 1
     return NodeSpec(
         executable=f"{short}_node",

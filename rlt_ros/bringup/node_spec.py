@@ -1,4 +1,4 @@
-"""Processes of the graph, and the order in which they are stopped."""
+"""Processes of the graph, and the order of their stop."""
 
 from __future__ import annotations
 
@@ -24,10 +24,14 @@ ORDER = tuple(
         "sim",
     )
 )
-"""All nodes of this package, along the way of the data."""
+"""All nodes of this package, in the direction of the data."""
 
 MISCONFIGURED = 2
-"""Exit status of a node that starting it again would not help."""
+"""Exit status of a node with a wrong configuration, which a restart would not mend."""
+
+
+class LaunchError(Exception):
+    """Failure of a launched graph."""
 
 
 @dataclass(frozen=True)
@@ -35,19 +39,19 @@ class NodeSpec:
     """One process of the graph.
 
     Attributes:
-        package: ROS package; nodes of ``rlt_ros`` run without ROS 2 too, as ``python -m rlt_ros.nodes.EXECUTABLE``.
-        executable: as ``ros2 run PACKAGE`` takes it.
+        package: ROS package; nodes of ``rlt_ros`` also run without ROS 2, as ``python -m rlt_ros.nodes.EXECUTABLE``.
+        executable: of ``ros2 run PACKAGE``.
         name: of the node.
-        namespace: without slashes at the ends; empty for the root.
+        namespace: without leading and trailing slashes; empty for the root.
         parameters: values that replace the node's defaults.
-        params_file: ROS parameter file that ``parameters`` win over; empty for none.
+        params_file: ROS parameter file, with lower precedence than ``parameters``; empty for none.
         remappings: (old, new) topic names.
         arguments: command line before the ROS arguments.
-        restart: start it again when it dies.
-        critical: stop the graph when it is gone for good.
-        ends_graph: stop the graph when it, and every other one of which this is true, is finished.
+        restart: restart it when it dies.
+        critical: stop the graph when it cannot be restarted.
+        ends_graph: stop the graph when all processes with this flag have finished.
         keys: it reads the keys of the terminal.
-        files: path → text of the files that it reads, which are made at launch.
+        files: path → text of files that it reads, written at launch.
     """
 
     executable: str
@@ -65,7 +69,7 @@ class NodeSpec:
     files: Mapping[str, str] = field(default_factory=dict)
 
     def write_files(self) -> None:
-        """Write the files that the process reads, before it is started."""
+        """Write the files that the process reads, before its start."""
         for name, text in self.files.items():
             path = Path(name)
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -73,7 +77,7 @@ class NodeSpec:
 
     @property
     def label(self) -> str:
-        """Short and unique in the graph, for people."""
+        """Short name for display, unique in the graph."""
         short = self.name.removesuffix("_node")
         return f"{self.namespace}/{short}" if self.namespace else short
 
@@ -85,13 +89,13 @@ class NodeSpec:
     def command_line(self) -> list[str]:
         """Command line after the name of the program."""
         rules = [*self.remappings, *([("__ns", f"/{self.namespace}")] if self.namespace else [])]
-        words = [item for old, new in (("__node", self.name), *rules) for item in ("-r", f"{old}:={new}")]
+        arguments = [item for old, new in (("__node", self.name), *rules) for item in ("-r", f"{old}:={new}")]
         if self.params_file:
-            words += ["--params-file", self.params_file]
-        # JSON is YAML too, and leaves no doubt about what is text.
+            arguments += ["--params-file", self.params_file]
+        # JSON is valid YAML, and distinguishes texts from other values.
         for name, value in self.parameters.items():
-            words += ["-p", f"{name}:={json.dumps(value)}"]
-        return [*self.arguments, "--ros-args", *words]
+            arguments += ["-p", f"{name}:={json.dumps(value)}"]
+        return [*self.arguments, "--ros-args", *arguments]
 
 
 def simulates(specs: Sequence[NodeSpec]) -> bool:
@@ -100,7 +104,7 @@ def simulates(specs: Sequence[NodeSpec]) -> bool:
 
 
 def stop_order(specs: list[NodeSpec]) -> list[NodeSpec]:
-    """The nodes in the order in which they are stopped: who moves the arm first, who keeps the data late."""
+    """Nodes in the order of their stop: first those that move the arm, later those that store data."""
     order = ("episode", "teleop", "executor", "inference", "perception", "learner", "replay", "bag", "record")
     rank = {f"{name}_node": index for index, name in enumerate(order)}
     return sorted(specs, key=lambda spec: rank.get(spec.executable, len(order)))

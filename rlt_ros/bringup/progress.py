@@ -1,4 +1,4 @@
-"""Progress of a launch as its folder has it: whether anything is left to do, and how far it was stopped."""
+"""Progress of a launch, from its folder."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from rlt_ros.rlt.run_folder import CHECKPOINT_FILE, EPISODE_KEYS, EPISODES_FILE,
 
 
 def has_report(arguments: Arguments) -> bool:
-    """Return whether a training is reported: one simulated robot that is evaluated before and after."""
+    """Return whether a training has a report: for one simulated robot with evaluations."""
     return arguments.sim and len(arguments.namespaces) == 1 and arguments.eval_episodes > 0
 
 
 def is_trained(arguments: Arguments) -> bool:
-    """Return whether every robot has done its evaluations and its minutes, and the policy that acted was kept."""
-    kept = (Path(arguments.out).expanduser() / CHECKPOINT_FILE).exists()
+    """Return whether every robot has finished evaluations and minutes, and a checkpoint of the policy exists."""
+    has_checkpoint = (Path(arguments.out).expanduser() / CHECKPOINT_FILE).exists()
     for name in arguments.namespaces:
         records = _records(arguments, name)
-        if not kept and any(record["phase"] == "online" for record in records):
+        if not has_checkpoint and any(record["phase"] == "online" for record in records):
             return False
         evaluated = min(len(of_phase(records, phase)) for phase in ("eval_base", "eval_rlt"))
         if _minutes(arguments, records) < arguments.robot_minutes or evaluated < arguments.eval_episodes:
@@ -29,7 +29,7 @@ def is_trained(arguments: Arguments) -> bool:
 
 
 def stopped_text(mode: str, arguments: Arguments) -> str:
-    """Describe in one line how far a launch came, and how it continues."""
+    """One line on the progress of a stopped launch, and on its continuation."""
     if mode != "train":
         return "stopped; the same command continues"
     done = [f"{_minutes(arguments, _records(arguments, name)):.1f}" for name in arguments.namespaces]
@@ -46,7 +46,8 @@ def _records(arguments: Arguments, namespace: str) -> list[dict[str, Any]]:
 
 def _minutes(arguments: Arguments, records: list[dict[str, Any]]) -> float:
     """Robot time of training in the critical phase, minutes."""
-    from rlt_ros.robots.profile import load_profile  # here, so that help needs no NumPy
+    # Imported here: it loads NumPy, and help must be quick.
+    from rlt_ros.robots.profile import load_profile
 
     steps = sum(record["steps"] for record in records if record["phase"] in TRAINING_PHASES)
     return float(steps / load_profile(arguments.robot).control_hz / 60.0)

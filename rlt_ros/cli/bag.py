@@ -1,4 +1,4 @@
-"""``rlt-ros bag``: look into bags of rosbag2, and make rows of a replay of them."""
+"""``rlt-ros bag``: inspect bags of rosbag2, and convert them to rows of a replay."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ def add_parser(subparsers: SubParsers) -> None:
     parser = add_command(
         subparsers,
         "bag",
-        summary="look into bags of rosbag2, and learn from them",
+        summary="inspect bags of rosbag2, and convert them to a replay",
         description="""\
-  inspect    topics, episodes, and what can be made of a bag for a robot, or what it lacks
-  to-replay  the rows that the live graph stored, or would have stored, into the replay of a run
+  inspect    topics, episodes, possible uses of a bag for a robot, and missing topics
+  to-replay  store the rows that the live graph stored, or would have stored, in the replay of a run
 
-BAG is a folder of rosbag2 or a single file, MCAP or SQLite, plain or zstd; one whose recorder was
-killed is read as far as it goes. Bags recorded with `record:=true` have all that is needed. States
-that the VLA at hand made are taken as they are; those of another are computed anew from what was
-seen. Of a robot that somebody else recorded, cameras, joint states and commands are enough, under
-the topics of its profile; --labels or --outcome say how it went.
+BAG is a folder of rosbag2 or a single file, MCAP or SQLite, plain or zstd; an unfinished one is
+read up to its end. Bags recorded with `record:=true` are complete. States of the same VLA are used
+as recorded, those of another VLA are computed again from the recorded images. A bag of another
+recorder needs cameras, joint states and commands under the topics of the profile, and --labels or
+--outcome for the results.
 
-Rows go beside those that are there, if they were made by the same VLA and token. Reading may be
-stopped and repeated: no row is stored twice. `rlt-ros launch offline` then also learns from them.""",
+Rows are added to an existing replay of the same VLA and token. Reading may be stopped and
+repeated: no row is stored twice. `rlt-ros launch offline` also learns from them.""",
         examples="""\
   rlt-ros launch collect --record true --out runs/monday
   rlt-ros bag inspect runs/monday/bag
   rlt-ros bag to-replay runs/monday/bag runs/monday/bag_1 --out runs/offline --task charger
   rlt-ros bag to-replay demo.mcap --robot my_arm.yaml --labels demo.yaml --vla my_vla --out runs/demo""",
     )
-    parser.add_argument("action", choices=ACTIONS, metavar="|".join(ACTIONS), help="what to do (above)")
+    parser.add_argument("action", choices=ACTIONS, metavar="|".join(ACTIONS), help="action (above)")
     parser.add_argument("bags", nargs="+", type=Path, metavar="BAG", help="folder or file")
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder of the run; made if missing (to-replay)"
+        "--out", type=Path, metavar="DIR", help="folder of the run; created if missing (to-replay)"
     )
     parser.add_argument(
         "--robot",
@@ -65,16 +65,16 @@ stopped and repeated: no row is stored twice. `rlt-ros launch offline` then also
         "--namespace",
         default="auto",
         metavar="NAME,…",
-        help="of the robots; auto takes those whose episodes are in the bag, else the root (default: %(default)s)",
+        help="namespaces of the robots; auto: those with episodes in the bag, else the root (default: %(default)s)",
     )
     parser.add_argument(
         "--states",
         choices=("auto", "recorded", "computed"),
         default="auto",
-        help="take the states in the bag, or have the VLA compute them (default: %(default)s: recorded where they are "
-        "this VLA's)",
+        help="use the recorded states, or let the VLA compute them (default: %(default)s: recorded if they are of this "
+        "VLA)",
     )
-    others = parser.add_argument_group("bags without episodes of their own")
+    others = parser.add_argument_group("bags without recorded episodes")
     others.add_argument(
         "--labels",
         default="",
@@ -85,20 +85,20 @@ stopped and repeated: no row is stored twice. `rlt-ros launch offline` then also
         "--outcome",
         choices=("cut", "success", "failure"),
         default="cut",
-        help="how the whole bag ended, where it is one episode (default: %(default)s)",
+        help="outcome of a bag that is a single episode (default: %(default)s)",
     )
     others.add_argument(
         "--acted-by",
         choices=("human", "vla"),
         default="human",
-        help="whose commands they are (default: %(default)s)",
+        help="source of the commands (default: %(default)s)",
     )
     add_config_options(parser)
     parser.set_defaults(run=run, present=present, status=status)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Look into the bags, or fill the replay."""
+    """Inspect the bags, or fill the replay."""
     return _inspect(args) if args.action == "inspect" else _to_replay(args)
 
 
@@ -119,7 +119,8 @@ def _to_replay(args: argparse.Namespace) -> dict[str, Any]:
     from rlt_ros.experiments.progress import bar
     from rlt_ros.nodes.bag_import import BagImport
 
-    torch.set_num_threads(1)  # the VLA's numbers must be those of the live inference
+    # The states must equal those of the live inference bitwise.
+    torch.set_num_threads(1)
     bags = BagImport(_settings(args))
     begun = time.monotonic()
     try:
@@ -143,7 +144,7 @@ def _settings(args: argparse.Namespace) -> Any:
     from rlt_ros.rlt.parameters import ConfigError, build
 
     if args.out is None:
-        raise ConfigError("`--out` is missing; name the folder of the run that shall learn from the bags")
+        raise ConfigError("`--out` is missing; give the folder of the run")
     options = {
         "setup": {name: getattr(args, name) for name in ("robot", "task", "vla")},
         "bags": {
@@ -156,18 +157,18 @@ def _settings(args: argparse.Namespace) -> Any:
 
 
 def status(result: Mapping[str, Any]) -> int:
-    """Exit status of a result: 3, with the reasons, where the bags gave no rows."""
+    """Exit status: 3, with the reasons, if the bags gave no rows."""
     from rlt_ros.cli.output import exit_empty
 
     if result.get("rows", 1):
         return 0
     skipped = sorted(result["skipped"].items(), key=lambda item: -item[1]["count"])
     reasons = [f"{one['count']} × {kind}, e.g. {one['example']}" for kind, one in skipped]
-    return exit_empty("no rows were made of the bags", [*reasons, *result["warnings"], *result["damaged"]])
+    return exit_empty("the bags gave no rows", [*reasons, *result["warnings"], *result["damaged"]])
 
 
 def present(result: dict[str, Any]) -> None:
-    """Show what is in the bags, or what became of them."""
+    """Print the contents of the bags, or the result of the conversion."""
     if "replay" in result:
         _present_replay(result)
         return
@@ -192,7 +193,7 @@ def _present_replay(result: dict[str, Any]) -> None:
     )
     if result["renumbered_episodes"]:
         print(
-            f"{result['renumbered_episodes']} episodes got other numbers: theirs are taken by others in the replay"
+            f"{result['renumbered_episodes']} episodes have new numbers, because the replay has others with theirs"
         )
     for topics in result["stamps"].values():
         for topic, one in topics.items():
@@ -219,9 +220,9 @@ def _present_bag(bag: dict[str, Any], robot: str) -> None:
     for one in bag["robots"]:
         name = f"robot {one['namespace']}: " if one["namespace"] else ""
         counts = ", ".join(
-            f"{count} {what.replace('_', ' ')}" for what, count in one["episodes"].items() if count
+            f"{count} {kind.replace('_', ' ')}" for kind, count in one["episodes"].items() if count
         )
-        print(f"{name}episodes: {counts or 'none of this package'}")
+        print(f"{name}episodes: {counts or 'none'}")
         if one["vla"]:
             print(f"{name}states of VLA {one['vla']}, token {one['token']}")
         for way in one["ways"]:

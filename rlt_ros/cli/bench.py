@@ -1,4 +1,4 @@
-"""``rlt-ros bench``: measure what decides how fast learning goes, and what a graph does when its nodes die."""
+"""``rlt-ros bench``: speed of the parts that limit learning, and robustness of the graph."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any
 from rlt_ros.cli.options import SubParsers, add_command, positive_float, positive_int
 
 BENCHMARKS = {
-    "learner": "updates a second at the paper's size, beside torchrl and Stable-Baselines3",
-    "replay": "batches a second from the durable ring, beside torchrl's memory-mapped buffer",
-    "sim": "simulated seconds a second on one core, with and without cameras",
-    "actor": "latency of one decision, from pictures to chunk",
-    "serve": "what the policy server for Genie Sim costs beyond the policy itself",
-    "latency": "punctuality of the control loop, and how long a picture and a human wait for a command",
-    "data": "split archives read as streams: memory, and speed beside `cat parts | tar xz`",
-    "bag": "replay rebuilt from a recorded bag beside the live one, row by row, and how fast",
-    "loop": "rows that one process and the graph store of the same episodes, bit by bit",
-    "safety": "commands of every robot next to drivers that lie and hands that push: distance and speed",
-    "faults": "`kill -9` of each node during training: rows lost, time until the arm holds, who goes on",
+    "learner": "updates per second at the paper's size, next to torchrl and Stable-Baselines3",
+    "replay": "batches per second from the durable ring, next to torchrl's memory-mapped buffer",
+    "sim": "simulated seconds per second on one core, with and without cameras",
+    "actor": "latency of one decision, from images to chunk",
+    "serve": "overhead of the policy server for Genie Sim over the policy",
+    "latency": "punctuality of the control loop, and latency from image and human to command",
+    "data": "split archives read as streams: memory, and speed next to `cat parts | tar xz`",
+    "bag": "replay rebuilt from a recorded bag: equality with the live one, and speed",
+    "loop": "replay rows of one process and of the graph for the same episodes: bitwise equality",
+    "safety": "commands of every robot with faulty drivers and pushing hands: distance and speed",
+    "faults": "`kill -9` of each node during training: lost rows, time to hold, recovery",
 }
 
 DRAWING = ("sim", "actor", "loop")
-"""Benchmarks that take pictures."""
+"""Benchmarks that render images."""
 
 EXIT_MISSED = 1
-"""A figure is not what it has to be."""
+"""Exit status of a failed requirement."""
 
 
 def add_parser(subparsers: SubParsers) -> None:
@@ -35,12 +35,12 @@ def add_parser(subparsers: SubParsers) -> None:
     parser = add_command(
         subparsers,
         "bench",
-        summary="measure speed beside the best known peers, and what happens when nodes die",
+        summary="measure speed next to the best known peers, and robustness of the graph",
         description=f"""\
-Speed on this machine. What is compared runs interleaved in one process, so that other load
-on the machine falls on all alike. `faults` ends with status {EXIT_MISSED} if a row was lost, the arm did not
-hold in time, or training did not go on; `bag` and `loop` do if a row differs, and `safety` if a single
-command is too far from the arm or too fast.
+Speed on this machine. Contenders run interleaved in one process, so other load on the machine
+affects all equally. `faults` ends with status {EXIT_MISSED} if a row was lost, the arm did not hold in time, or
+training did not continue; `bag` and `loop` if a row differs, and `safety` if a single command is too
+far from the arm or too fast.
 
 {lines}""",
         examples="""\
@@ -48,21 +48,21 @@ command is too far from the arm or too fast.
   rlt-ros bench replay --json | tail -n 1
   rlt-ros bench latency --seconds 600 --load 2
   rlt-ros bench safety --steps 100000 --robot ur5e         about a minute
-  rlt-ros bench faults --rounds 3                      about 4 minutes a round on 2 cores""",
+  rlt-ros bench faults --rounds 3                      about 4 minutes per round on 2 cores""",
     )
     parser.add_argument(
-        "name", choices=tuple(BENCHMARKS), metavar="|".join(BENCHMARKS), help="what to measure"
+        "name", choices=tuple(BENCHMARKS), metavar="|".join(BENCHMARKS), help="benchmark (above)"
     )
     latency = parser.add_argument_group("latency")
     latency.add_argument(
-        "--seconds", type=positive_float, default=30.0, help="how long each part is watched (default: 30)"
+        "--seconds", type=positive_float, default=30.0, help="duration of each part (default: 30)"
     )
     latency.add_argument(
         "--load",
         type=int,
         default=0,
         metavar="N",
-        help="processes that keep a core busy beside it (default: 0)",
+        help="processes that keep a core busy meanwhile (default: 0)",
     )
     faults = parser.add_argument_group("faults")
     faults.add_argument(
@@ -70,18 +70,18 @@ command is too far from the arm or too fast.
         type=positive_int,
         default=1,
         metavar="N",
-        help="how often each node is killed (default: 1)",
+        help="kills of each node (default: 1)",
     )
     faults.add_argument(
         "--lock-step",
         action="store_true",
-        help="the simulator waits for every command, as it does by default when training; then nothing is to hold",
+        help="let the simulator wait for every command, as by default in training; the arm then need not hold",
     )
     faults.add_argument(
         "--boundary",
         choices=("overlap", "block"),
         default="overlap",
-        help="overlap: the arm goes on while the VLA makes the next chunk; block: it waits, as in lock-step "
+        help="overlap: the arm moves while the VLA computes the next chunk; block: it waits, as in lock-step "
         "(default: overlap)",
     )
     safety = parser.add_argument_group("safety")
@@ -117,7 +117,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from rlt_ros.sim.opengl import ensure_opengl
 
     if args.name in DRAWING:
-        ensure_opengl()  # before anything imports MuJoCo, which chooses its backend once
+        # Before the import of MuJoCo, which chooses its backend once.
+        ensure_opengl()
     benchmark = importlib.import_module(f"rlt_ros.experiments.bench.{args.name}")
     options: dict[str, Any] = {}
     if args.name == "latency":
@@ -137,7 +138,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def status(result: dict[str, Any]) -> int:
-    """Exit status: whether what has to be so is so."""
+    """Exit status: 1 if a requirement failed."""
     return EXIT_MISSED if result.get("missed") else 0
 
 
@@ -176,7 +177,7 @@ def _present_faults(result: dict[str, Any]) -> None:
         "from kill",
         "back",
         "moves",
-        "goes on",
+        "continues",
         "+ rows",
         "+ updates",
     )
@@ -195,14 +196,14 @@ def _present_faults(result: dict[str, Any]) -> None:
         )
         for fault in result["faults"]
     ]
-    how = "in lock-step" if result["lock_step"] else f"`boundary: {result['boundary']}`"
-    print_table(columns, rows, title=f"kill -9 during training, {how}")
+    mode = "in lock-step" if result["lock_step"] else f"`boundary: {result['boundary']}`"
+    print_table(columns, rows, title=f"kill -9 during training, {mode}")
     if in_use := result["policy_in_use_ms"]:
         print(
             f"a new policy is in use after {sum(in_use) / len(in_use):.0f} ms, at most {max(in_use):.0f} ms"
         )
     print("holds: after the last joint state or chunk row; the executor: the last command after the kill")
-    print("\n".join(f"missed: {text}" for text in result["missed"]) or "nothing is missed")
+    print("\n".join(f"missed: {text}" for text in result["missed"]) or "all requirements hold")
 
 
 def _present_safety(result: dict[str, Any]) -> None:
@@ -220,5 +221,5 @@ def _present_safety(result: dict[str, Any]) -> None:
         )
         for row in result["safety"]
     ]
-    print_table(columns, rows, title="commands next to drivers that lie")
+    print_table(columns, rows, title="commands with faulty drivers")
     print("\n".join(f"violation: {text}" for text in result["missed"]) or "no command breaks the rule")

@@ -42,17 +42,17 @@ def add_parser(subparsers: SubParsers) -> None:
         "completion",
         summary="print a script that completes commands, options and names in a shell",
         description="""\
-Prints a script for the shell, made from this very command line.""",
+Prints a script for the shell, generated from the command line.""",
         examples="""\
   eval "$(rlt-ros completion bash)"                    in ~/.bashrc
   eval "$(rlt-ros completion zsh)"                     in ~/.zshrc, after compinit""",
     )
-    parser.add_argument("shell", choices=SHELLS, metavar="|".join(SHELLS), help="shell that is completed in")
+    parser.add_argument("shell", choices=SHELLS, metavar="|".join(SHELLS), help="shell of the script")
     parser.set_defaults(run=run, present=present)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Make the script."""
+    """Generate the script."""
     from rlt_ros.cli.parser import build_parser
 
     commands = next(
@@ -60,14 +60,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     )
     values, options = [], []
     for name, parser in commands.items():
-        words: list[str] = []
+        candidates: list[str] = []
         for action in parser._actions:
             choices = " ".join(_choices(action))
-            words += action.option_strings or [choices]
+            candidates += action.option_strings or [choices]
             if action.option_strings and choices:
                 pattern = "|".join(f'"{name} {option}"' for option in action.option_strings)
                 values.append(f'        {pattern}) words="{choices}" ;;')
-        options.append(f'            {name}) words="{" ".join(filter(None, words))}" ;;')
+        options.append(f'            {name}) words="{" ".join(filter(None, candidates))}" ;;')
     script = _SCRIPT.format(
         start="autoload -U +X bashcompinit && bashcompinit\n" if args.shell == "zsh" else "",
         commands=" ".join(commands),
@@ -83,7 +83,7 @@ def present(result: dict[str, Any]) -> None:
 
 
 def _choices(action: argparse.Action) -> Iterator[str]:
-    """Allowed or shipped words of an option's value."""
+    """Allowed or shipped values of an option."""
     if action.choices is not None:
         yield from map(str, action.choices)
     elif action.dest in ("robot", "task"):

@@ -1,4 +1,4 @@
-"""``rlt-ros data``: look into data sets, fetch, convert and embed them."""
+"""``rlt-ros data``: inspect, download, convert and embed data sets."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from rlt_ros.rlt.storage import sweep
 ACTIONS = ("inspect", "download", "convert", "embed")
 FORMATS = ("lerobot", "lerobot-v2.1", "demonstrations")
 GENIE_SIM = "agibot_world/GenieSim3.0-Dataset"
-# Lines of each list on a screen.
-_LINES = 20
+# Printed lines of each list.
+_MAX_LINES = 20
 EVERY = 5
-"""Rows from one embedded picture to the next: neighbours at 30 Hz are nearly the same."""
+"""Rows from one embedded image to the next: neighbours at 30 Hz are nearly the same."""
 
 
 def add_parser(subparsers: SubParsers) -> None:
@@ -25,16 +25,16 @@ def add_parser(subparsers: SubParsers) -> None:
     parser = add_command(
         subparsers,
         "data",
-        summary="look into data sets of LeRobot, Genie Sim and AgiBot World, convert and embed them",
+        summary="inspect, convert and embed data sets of LeRobot, Genie Sim and AgiBot World",
         description="""\
-  inspect    which layout a data set has, its episodes, cameras, gripper ranges, and what is wrong
-  download   files of a ModelScope data set whose paths match --include
+  inspect    layout of a data set, its episodes, cameras, gripper ranges, and faults
+  download   files of a ModelScope data set with paths that match --include
   convert    episodes into a LeRobot data set, or into demonstrations for the built-in VLA
-  embed      episodes into embeddings of a frozen VLA, which `rlt-ros pretrain --data` trains on
+  embed      episodes into embeddings of a frozen VLA for `rlt-ros pretrain --data`
 
 PATH is a folder, or archives and parts of archives (….tar.gz.000, .001 …), which are read as a
-stream: nothing is joined or unpacked, and only files of episodes in work touch the disk. Every
-action goes on where the same command was stopped, and past a part that was missing.""",
+stream without joining or unpacking; only files of the current episodes are written to the disk.
+The same command continues after an interruption, and after a missing part has arrived.""",
         examples="""\
   rlt-ros data download --include 'dataset/pick_block_color/g1/*' --out genie
   rlt-ros data inspect genie
@@ -42,16 +42,16 @@ action goes on where the same command was stopped, and past a part that was miss
   rlt-ros data convert runs/demonstrations --to lerobot-v2.1 --out mine
   rlt-ros data embed pick_block --vla builtin --joints idx61_arm_r_joint1,… --out embeddings""",
     )
-    parser.add_argument("action", choices=ACTIONS, metavar="|".join(ACTIONS), help="what to do (above)")
+    parser.add_argument("action", choices=ACTIONS, metavar="|".join(ACTIONS), help="action (above)")
     parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="folder, archives or their parts")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where the result goes")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the result")
     add_source_options(parser)
     fetch = parser.add_argument_group("download")
     fetch.add_argument(
         "--dataset", default=GENIE_SIM, metavar="OWNER/NAME", help="on ModelScope (default: %(default)s)"
     )
     fetch.add_argument(
-        "--include", action="append", default=[], metavar="PATTERN", help="paths to fetch; may be repeated"
+        "--include", action="append", default=[], metavar="PATTERN", help="paths to download; may be repeated"
     )
     fetch.add_argument(
         "--exclude",
@@ -65,30 +65,36 @@ action goes on where the same command was stopped, and past a part that was miss
         "--to", choices=FORMATS, default=FORMATS[0], help="format (default: %(default)s, v3.0)"
     )
     convert.add_argument(
-        "--size", type=_size, metavar="HxW", help="of pictures (default: as recorded; demonstrations: 64x64)"
+        "--size",
+        type=_size,
+        metavar="HxW",
+        help="size of images (default: as recorded; demonstrations: 64x64)",
     )
     convert.add_argument(
-        "--codec", choices=("av1", "hevc", "h264"), default="av1", help="of new videos (default: %(default)s)"
+        "--codec",
+        choices=("av1", "hevc", "h264"),
+        default="av1",
+        help="codec of new videos (default: %(default)s)",
     )
     convert.add_argument("--robot-type", default="", metavar="NAME", help="name of the robot for LeRobot")
-    convert.add_argument("--partial", action="store_true", help="finish though the archive ends early")
+    convert.add_argument("--partial", action="store_true", help="finish although the archive is incomplete")
     add_choice_options(parser.add_argument_group("embed"))
     parser.set_defaults(run=run, present=present, status=status)
 
 
 def add_source_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Options that say what of a data set is taken."""
+    """Options that select a part of a data set."""
     parser.add_argument(
         "--episodes",
         default="",
         metavar="0-9,12,NAME*",
-        help="which ones, by position or by name (default: all)",
+        help="selected episodes, by position or by name (default: all)",
     )
     parser.add_argument(
         "--fields",
         type=Path,
         metavar="FILE",
-        help="JSON: field_descriptions of observation.state and action, for releases that publish none",
+        help="JSON: field_descriptions of observation.state and action, for releases without them",
     )
     parser.add_argument(
         "--state-key",
@@ -105,18 +111,22 @@ def add_source_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup
         help="features of a LeRobot set that make up the action (default: action)",
     )
     parser.add_argument(
-        "--joint-names", type=_names, default=(), metavar="NAME,…", help="of recordings that hold no names"
+        "--joint-names",
+        type=_names,
+        default=(),
+        metavar="NAME,…",
+        help="joint names of recordings without names",
     )
     parser.add_argument(
         "--work",
         type=Path,
         metavar="DIR",
-        help="for catalogues, and files of episodes in work (default: ~/.cache/rlt_ros/data)",
+        help="folder for catalogues, and files of the current episodes (default: ~/.cache/rlt_ros/data)",
     )
 
 
 def add_choice_options(group: argparse._ArgumentGroup) -> None:
-    """Options that say what of an episode a VLA is shown."""
+    """Options that select the observations of an episode for a VLA."""
     group.add_argument(
         "--vla", metavar="VLA", help="builtin[:ROBOT], a folder of weights, or KIND:LOCATION[@ADAPTER.yaml]"
     )
@@ -124,10 +134,10 @@ def add_choice_options(group: argparse._ArgumentGroup) -> None:
         "--every",
         type=positive_int,
         metavar="N",
-        help="rows from one picture to the next (default: 5; demonstrations: 1)",
+        help="rows from one image to the next (default: 5; demonstrations: 1)",
     )
     group.add_argument(
-        "--joints", type=_names, default=(), metavar="NAME,…", help="joints that the VLA knows (default: all)"
+        "--joints", type=_names, default=(), metavar="NAME,…", help="joints of the VLA (default: all)"
     )
     group.add_argument(
         "--camera",
@@ -135,13 +145,13 @@ def add_choice_options(group: argparse._ArgumentGroup) -> None:
         type=_pair,
         default=[],
         metavar="VLA=DATA",
-        help="the VLA's camera and the data's, where their names differ; may be repeated",
+        help="camera of the VLA and of the data, where their names differ; may be repeated",
     )
-    group.add_argument("--instruction", default="", metavar="TEXT", help="instead of what the data says")
+    group.add_argument("--instruction", default="", metavar="TEXT", help="instruction instead of the data's")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Do it, and return what came out."""
+    """Run the action and return its result."""
     actions: Mapping[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
         "inspect": _inspect,
         "download": _download,
@@ -149,7 +159,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "embed": _embed,
     }
     if args.action != "inspect" and args.out is None:
-        raise UsageError(f"data {args.action}: say where the result goes with --out DIR")
+        raise UsageError(f"data {args.action}: give the folder of the result with --out DIR")
     if args.action != "download" and not args.paths:
         raise UsageError(f"data {args.action}: name a folder, an archive or its parts")
     if args.action in ("convert", "embed"):
@@ -159,7 +169,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def or_empty(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The result of ``work``; where nothing came of its input, what that was and every reason."""
+    """Result of ``work``; for an input without results, its name and every reason."""
     from rlt_ros.data.errors import EmptyResultError
 
     try:
@@ -169,37 +179,38 @@ def or_empty(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def status(result: Mapping[str, Any]) -> int:
-    """Exit status of a result: 3, with the reasons, where nothing came of the input."""
+    """Exit status: 3, with the reasons, for an input without results."""
     from rlt_ros.cli.output import exit_empty
 
     return exit_empty(result["empty"], result["reasons"]) if "empty" in result else 0
 
 
 def present(result: dict[str, Any]) -> None:
-    """Print it as a table."""
+    """Print the result as a table."""
     from rlt_ros.cli.output import print_mapping
 
-    if "empty" in result:  # `status` prints the reasons
+    # `status` prints the reasons of an empty result.
+    if "empty" in result:
         return
     lists = {"left out": result.get("skipped"), "note": result.get("notes")}
     plain = {key: value for key, value in result.items() if key not in ("skipped", "notes")}
-    counts = {what: listed["total"] for what, listed in lists.items() if listed}
+    counts = {kind: listed["total"] for kind, listed in lists.items() if listed}
     print_mapping({**plain, **counts})
-    for what, listed in lists.items():
+    for kind, listed in lists.items():
         lines = listed["examples"] if listed else []
-        for line in lines[:_LINES]:
-            print(f"{what}: {line}")
-        if listed and listed["total"] > _LINES:
-            print(f"{what}: and {listed['total'] - _LINES} more; --json lists all")
+        for line in lines[:_MAX_LINES]:
+            print(f"{kind}: {line}")
+        if listed and listed["total"] > _MAX_LINES:
+            print(f"{kind}: and {listed['total'] - _MAX_LINES} more; --json lists all")
 
 
 class UsageError(ValueError):
-    """An option that the action needs is absent."""
+    """Missing option of an action."""
 
 
 @contextmanager
 def opened(args: argparse.Namespace, paths: list[Path]) -> Iterator[Any]:
-    """The data set, with a bar on the standard error while archives are read."""
+    """Yield the data set; show a bar on the standard error while archives are read."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -226,7 +237,7 @@ def opened(args: argparse.Namespace, paths: list[Path]) -> Iterator[Any]:
 
 
 def choice_of(args: argparse.Namespace) -> Any:
-    """What of an episode the VLA is shown."""
+    """Selected observations of an episode for the VLA."""
     from rlt_ros.data.embeddings import Choice
 
     return Choice(args.every or EVERY, tuple(args.joints), dict(args.camera), args.instruction)
@@ -270,7 +281,7 @@ def _embed(args: argparse.Namespace) -> dict[str, Any]:
     from rlt_ros.vla.loading import load_vla
 
     if not args.vla:
-        raise UsageError("data embed: say whose embeddings with --vla")
+        raise UsageError("data embed: give the VLA with --vla")
     vla = load_vla(args.vla)
     with opened(args, args.paths) as source:
         folder = EmbeddingFolder(args.out, vla, choice_of(args), source.container.origin)
@@ -280,19 +291,19 @@ def _embed(args: argparse.Namespace) -> dict[str, Any]:
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     if not names:
-        raise argparse.ArgumentTypeError(f"{text!r} names nothing")
+        raise argparse.ArgumentTypeError(f"{text!r} has no name")
     return names
 
 
 def _pair(text: str) -> tuple[str, str]:
-    ours, equals, theirs = text.partition("=")
-    if not (ours and equals and theirs):
+    of_vla, equals, of_data = text.partition("=")
+    if not (of_vla and equals and of_data):
         raise argparse.ArgumentTypeError(f"{text!r} is not VLA=DATA")
-    return ours, theirs
+    return of_vla, of_data
 
 
 def _size(text: str) -> tuple[int, int]:
     height, cross, width = text.partition("x")
     if not (cross and height.isdigit() and width.isdigit() and int(height) and int(width)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no size like 224x224 (height x width)")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size like 224x224 (height x width)")
     return int(height), int(width)

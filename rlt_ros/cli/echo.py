@@ -7,7 +7,8 @@ from typing import Any
 
 from rlt_ros.cli.options import SubParsers, add_command, add_timeout, positive_int
 
-_SHOWN = 16  # elements of a sequence, unless all are asked for
+# Printed elements of a sequence without `--full`.
+_MAX_ELEMENTS = 16
 
 
 def add_parser(subparsers: SubParsers) -> None:
@@ -17,8 +18,8 @@ def add_parser(subparsers: SubParsers) -> None:
         "echo",
         summary="print the messages of a topic",
         description="""\
-Prints what is sent on a topic, as YAML, until Ctrl-C or --count. The type and the quality of
-service are taken from whoever publishes it; a latched topic shows its last message at once.""",
+Prints the messages of a topic as YAML until Ctrl-C or --count. The type and the quality of
+service are those of its publishers; a latched topic prints its last message at once.""",
         examples="""\
   rlt-ros echo /joint_states
   rlt-ros echo episode_state --count 1 --json | tail -n 1""",
@@ -26,12 +27,12 @@ service are taken from whoever publishes it; a latched topic shows its last mess
     parser.add_argument("topic", metavar="TOPIC", help="name of the topic")
     parser.add_argument("--count", type=positive_int, metavar="N", help="stop after N messages")
     parser.add_argument("--full", action="store_true", help="print long sequences in full")
-    add_timeout(parser, "somebody who publishes it")
+    add_timeout(parser, "a publisher")
     parser.set_defaults(run=run, present=present)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Print messages as they come, or with ``--json`` return them."""
+    """Print messages on arrival, or with ``--json`` return them."""
     import yaml
 
     from rlt_ros.cli.graph_view import observer, wait_for_topic
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     def show(message: Any) -> None:
         nonlocal received
         received += 1
-        values = plain(message, None if args.full else _SHOWN)
+        values = plain(message, None if args.full else _MAX_ELEMENTS)
         if args.json:
             messages.append(values)
         else:
@@ -59,17 +60,17 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def present(result: dict[str, Any]) -> None:
-    """Nothing is left to print: the messages were, as they came."""
+    """Print nothing: the messages were printed on arrival."""
 
 
-def plain(value: Any, most: int | None) -> Any:
-    """A message as plain values; sequences of more than ``most`` elements are cut and say so."""
+def plain(value: Any, limit: int | None) -> Any:
+    """Plain values of a message; sequences of more than ``limit`` elements are cut, with a note."""
     if hasattr(value, "get_fields_and_field_types"):
-        return {name: plain(getattr(value, name), most) for name in value.get_fields_and_field_types()}
+        return {name: plain(getattr(value, name), limit) for name in value.get_fields_and_field_types()}
     if isinstance(value, bytes):
         return int.from_bytes(value, "little")
     if isinstance(value, (str, bool, int, float)):
         return value
-    items = [plain(item, most) for item in (value[:most] if most else value)]
+    items = [plain(item, limit) for item in (value[:limit] if limit else value)]
     items = [item.item() if hasattr(item, "item") else item for item in items]
-    return [*items, f"… {len(value)} in all"] if most and len(value) > most else items
+    return [*items, f"… {len(value)} in all"] if limit and len(value) > limit else items

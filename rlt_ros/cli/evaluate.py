@@ -1,4 +1,4 @@
-"""``rlt-ros eval``: measure what a run has learned."""
+"""``rlt-ros eval``: evaluate the policy of a run."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def add_parser(subparsers: SubParsers) -> None:
     parser = add_command(
         subparsers,
         "eval",
-        summary="measure what a run has learned",
+        summary="evaluate the policy of a run",
         description="""\
 Evaluation episodes with the mean action of the trained policy: success rate, median steps
 of a success and successes in 10 robot minutes, each with a 95 % interval.
 
---images shows whether the policy sees: with pictures that are blank, or taken from another
-episode, it must fall to the VLA's level or below.""",
+--images tests whether the policy uses its images: with blank ones, or those of another episode,
+its success must fall to the VLA's level or below.""",
         examples="""\
   rlt-ros eval runs/charger --episodes 100
   rlt-ros eval runs/charger --policy base              the frozen VLA alone
@@ -29,7 +29,11 @@ episode, it must fall to the VLA's level or below.""",
     )
     parser.add_argument("run_dir", type=Path, metavar="RUN", help="folder of a trained run")
     parser.add_argument(
-        "--episodes", type=positive_int, default=100, metavar="N", help="how many (default: %(default)s)"
+        "--episodes",
+        type=positive_int,
+        default=100,
+        metavar="N",
+        help="number of episodes (default: %(default)s)",
     )
     parser.add_argument(
         "--policy",
@@ -41,10 +45,10 @@ episode, it must fall to the VLA's level or below.""",
         "--images",
         choices=("true", "blank", "swapped"),
         default="true",
-        help="what the policy is shown (default: %(default)s, what the cameras see)",
+        help="images of the policy (default: %(default)s, those of the cameras)",
     )
     parser.add_argument(
-        "--seed", type=int, help="of the episodes (default: the run's own evaluation episodes)"
+        "--seed", type=int, help="seed of the episodes (default: the evaluation episodes of the run)"
     )
     parser.set_defaults(run=run, present=present)
 
@@ -53,7 +57,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Evaluate the run and return the measured outcomes."""
     from rlt_ros.sim.opengl import ensure_opengl
 
-    ensure_opengl()  # before anything imports MuJoCo, which chooses its backend once
+    # Before the import of MuJoCo, which chooses its backend once.
+    ensure_opengl()
     from rlt_ros.experiments.evaluation import evaluate
 
     return evaluate(

@@ -16,24 +16,28 @@ def add_parser(subparsers: SubParsers) -> None:
         "graph",
         summary="show the nodes, topics, types and rates of the running graph",
         description="""\
-Looks at the graph for a while: every node, and every topic with its type, who publishes and
-subscribes, and how many messages and bytes a second pass. It sees whatever speaks ROS 2 on the
-same ROS_DOMAIN_ID, with or without ROS 2 installed here. A latched topic has no rate.""",
+Observes the graph for some time: every node, and every topic with its type, publishers,
+subscriptions, and messages and bytes per second. It sees all ROS 2 nodes on the same
+ROS_DOMAIN_ID, with or without ROS 2 on this computer. A latched topic has no rate.""",
         examples="""\
   rlt-ros graph
   rlt-ros graph --seconds 10 --json | tail -n 1""",
     )
     parser.add_argument(
-        "--seconds", type=positive_float, default=3.0, metavar="S", help="how long to look (default: 3)"
+        "--seconds",
+        type=positive_float,
+        default=3.0,
+        metavar="S",
+        help="duration of the observation (default: 3)",
     )
     parser.set_defaults(run=run, present=present)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Look at the graph and return what is there."""
-    from rlt_ros.cli.graph_view import look
+    """Return nodes and topics of the graph."""
+    from rlt_ros.cli.graph_view import observe_graph
 
-    return look(args.seconds)
+    return observe_graph(args.seconds)
 
 
 def present(result: dict[str, Any]) -> None:
@@ -47,8 +51,8 @@ def present(result: dict[str, Any]) -> None:
             (
                 topic["name"],
                 " | ".join(topic["types"]),
-                _counted(topic["publishers"]),
-                _counted(topic["subscriptions"]),
+                _lines(topic["publishers"]),
+                _lines(topic["subscriptions"]),
                 number(topic["rate"], 1),
                 number(topic["bytes_per_second"] and topic["bytes_per_second"] / 1e3, 1),
             )
@@ -57,6 +61,6 @@ def present(result: dict[str, Any]) -> None:
     )
 
 
-def _counted(nodes: list[str]) -> str:
-    """One line a node, with the number of its endpoints where it has several."""
+def _lines(nodes: list[str]) -> str:
+    """One line per node, with the number of its endpoints if it has several."""
     return "\n".join(node if count == 1 else f"{node} ×{count}" for node, count in Counter(nodes).items())

@@ -1,4 +1,4 @@
-"""What `rlt-ros graph` and `rlt-ros echo` see: a node that looks at the graph from outside."""
+"""Observing node of `rlt-ros graph`, `rlt-ros echo` and other views of a graph."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from rlt_ros.middleware import (
 )
 from rlt_ros.middleware.messages import UnknownMessageType, message_type
 
-_LISTEN = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
-_LOOK_PERIOD = 0.1  # s between two looks at what was discovered
+_ANY_PUBLISHER = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
+# s, polling period of the discovery.
+_DISCOVERY_PERIOD = 0.1
 
 
-class NothingThere(ValueError):
-    """A topic that nobody publishes."""
+class NoPublisher(ValueError):
+    """Topic without a publisher."""
 
 
 @contextlib.contextmanager
 def observer() -> Iterator[tuple[Node, SingleThreadedExecutor]]:
-    """A node that only looks, and an executor for it."""
+    """Yield a node without topics of its own, and an executor for it."""
     init(args=[])
     try:
         node = Node(f"rlt_ros_cli_{os.getpid()}", enable_rosout=False)
@@ -44,21 +45,21 @@ def observer() -> Iterator[tuple[Node, SingleThreadedExecutor]]:
         try_shutdown()
 
 
-def look(seconds: float) -> dict[str, Any]:
-    """Nodes and topics of the graph, after listening for ``seconds``.
+def observe_graph(seconds: float) -> dict[str, Any]:
+    """Nodes and topics of the graph, observed for ``seconds``.
 
     Returns:
-        ``nodes``: full names; ``topics``: name, types, publishers and subscriptions by node, and messages and bytes a
-        second, None where the type is not known here.
+        ``nodes``: full names; ``topics``: name, types, publishers and subscriptions by node, and messages and bytes
+        per second, None for an unknown type.
     """
     with observer() as (node, executor):
-        counters: dict[str, _Counter] = {}
+        counters: dict[str, _TopicCounter] = {}
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             for name, types in node.get_topic_names_and_types():
                 if name not in counters:
-                    counters[name] = _Counter(node, name, types)
-            _spin_for(executor, min(left, _LOOK_PERIOD))
+                    counters[name] = _TopicCounter(node, name, types)
+            _spin_for(executor, min(left, _DISCOVERY_PERIOD))
         own = node.get_name()
         nodes = sorted(
             _full_name(*names) for names in node.get_node_names_and_namespaces() if names[0] != own
@@ -75,19 +76,17 @@ def look(seconds: float) -> dict[str, Any]:
 def wait_for_topic(
     node: Node, executor: SingleThreadedExecutor, topic: str, timeout: float
 ) -> tuple[str, QoSProfile]:
-    """Type of a topic, and a quality of service that receives from every publisher that is there.
+    """Type of a topic, and a quality of service that matches all its publishers.
 
     Raises:
-        NothingThere: nobody publishes it within ``timeout`` seconds.
+        NoPublisher: it has no publisher within ``timeout`` seconds.
     """
     end = time.monotonic() + timeout
     while not (publishers := node.get_publishers_info_by_topic(topic)):
         if time.monotonic() > end:
             known = ", ".join(name for name, _ in node.get_topic_names_and_types()) or "none"
-            raise NothingThere(
-                f"nobody publishes {topic} within {timeout:g} s; topics that are there: {known}"
-            )
-        _spin_for(executor, _LOOK_PERIOD)
+            raise NoPublisher(f"{topic} has no publisher within {timeout:g} s; known topics: {known}")
+        _spin_for(executor, _DISCOVERY_PERIOD)
     profiles = [publisher.qos_profile for publisher in publishers]
     reliable = all(profile.reliability == ReliabilityPolicy.RELIABLE for profile in profiles)
     latched = all(profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for profile in profiles)
@@ -99,8 +98,8 @@ def wait_for_topic(
     return publishers[0].topic_type, qos
 
 
-class _Counter:
-    """Counts what passes on a topic, without decoding it."""
+class _TopicCounter:
+    """Counter of the messages and bytes on a topic, without decoding them."""
 
     def __init__(self, node: Node, name: str, types: list[str]) -> None:
         self._node, self._name = node, name
@@ -108,7 +107,7 @@ class _Counter:
         self._known = False
         with contextlib.suppress(UnknownMessageType):
             cls = message_type(types[0])
-            node.create_subscription(cls, name, self._count, _LISTEN, raw=True)
+            node.create_subscription(cls, name, self._count, _ANY_PUBLISHER, raw=True)
             self._known = True
 
     def _count(self, payload: bytes) -> None:
@@ -116,7 +115,7 @@ class _Counter:
         self._bytes += len(payload)
 
     def row(self, types: list[str]) -> dict[str, Any]:
-        """The topic as `look` returns it."""
+        """Row of the topic in `observe_graph`."""
         seconds = time.monotonic() - self._since
         return {
             "name": self._name,

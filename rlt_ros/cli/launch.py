@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rlt_ros.bringup import (
     MODES,
     Arguments,
+    LaunchError,
     NodeSpec,
     as_text,
     from_text,
@@ -33,7 +34,7 @@ from rlt_ros.run_id import note_run
 from rlt_ros.run_lock import RunLock
 
 if TYPE_CHECKING:
-    from rlt_ros.cli.processes import Line
+    from rlt_ros.cli.processes import OutputLine
 
 _COLOURS = (
     "cyan",
@@ -47,12 +48,8 @@ _COLOURS = (
 )
 
 
-_KEEPERS = ("replay_node", "learner_node")
-"""Nodes that write what a run comes to when they are stopped; what they could not write is missing from it."""
-
-
-class LaunchError(Exception):
-    """The graph could not do what it was started for."""
+# Nodes that write the results of a run when they are stopped; a failure loses results.
+_WRITING_NODES = ("replay_node", "learner_node")
 
 
 def add_parser(subparsers: SubParsers) -> None:
@@ -63,9 +60,9 @@ def add_parser(subparsers: SubParsers) -> None:
         "launch",
         summary="run the graph of nodes: train, deploy, collect, offline, monitor or sim",
         description=f"""\
-Starts the nodes of a mode as processes of their own, which talk over DDS, and shows what they
-say. One Ctrl-C stops all of them in order, a second one at once; the same command continues, and
-the exit status is 130. A node that dies is reported and started again.
+Starts the nodes of a mode as separate processes, which communicate over DDS, and prints their
+output. One Ctrl-C stops all of them in order, a second one at once, with exit status 130; the
+same command continues. A node that dies is reported and restarted.
 The same graph as `ros2 launch rlt_ros MODE.launch.py`, without ROS 2.
 
 modes:
@@ -91,16 +88,16 @@ modes:
             ),
         )
     parser.add_argument(
-        "--list", action="store_true", help="show the nodes and their parameters; start nothing"
+        "--list", action="store_true", help="print the nodes and their parameters without starting them"
     )
     parser.set_defaults(run=run, present=present, resumable=True)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Run the graph until it is done or stopped, and return how each node went.
+    """Run the graph until it is done or stopped; return the end of each node.
 
     Raises:
-        Interrupted: it was stopped before it was done.
+        Interrupted: it was stopped before the end.
     """
     names = {field.name for field in dataclasses.fields(Arguments)}
     given = {name: value for name, value in vars(args).items() if name in names and value is not None}
@@ -113,9 +110,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         return {"mode": args.mode, "nodes": [dataclasses.asdict(spec) for spec in specs]}
     commands = {spec.label: command(spec) for spec in specs}
     if args.mode not in WRITING_MODES:
-        from rlt_ros.nodes.company import (
-            join_domain,
-        )  # not before: it loads the middleware, and help must be quick
+        # Imported here: it loads the middleware, and help must be quick.
+        from rlt_ros.nodes.company import join_domain
 
         specs = join_domain(specs, watches=args.mode == "monitor")
         return _run_nodes(args.mode, arguments, specs, commands)
@@ -129,7 +125,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def _run_in_folder(
     mode: str, arguments: Arguments, specs: Sequence[NodeSpec], commands: Mapping[str, list[str]]
 ) -> dict[str, Any]:
-    """Run what is left to do of the run in its folder, which belongs to this process alone meanwhile."""
+    """Continue the run in its folder, which is locked meanwhile."""
     folder = Path(arguments.out).expanduser()
     reports = mode == "train" and has_report(arguments)
     trained = reports and is_trained(arguments)
@@ -165,8 +161,9 @@ def _run_nodes(
     commands: Mapping[str, list[str]],
     pulse: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Run the processes of the graph to their end, with a call of ``pulse`` every now and then; how each went."""
-    from rlt_ros.cli.processes import Process, Supervisor, described
+    """Run the processes of the graph to their end, with calls of ``pulse``; return the end of each."""
+    from rlt_ros.cli.child_process import Process
+    from rlt_ros.cli.processes import Supervisor, status_text
 
     processes = [
         Process(
@@ -184,40 +181,42 @@ def _run_nodes(
     show = _printer([spec.label for spec in specs])
     supervisor = Supervisor(processes, stop_order=order, show=show, pulse=pulse)
     print(
-        f"starting {len(specs)} nodes, which load for a while; Ctrl-C stops them"
-        + ("" if mode in ("sim", "monitor") else f"; {Path(arguments.out).expanduser()} keeps the run"),
+        f"starting {len(specs)} nodes; loading takes a while, Ctrl-C stops them"
+        + ("" if mode in ("sim", "monitor") else f"; the run is in {Path(arguments.out).expanduser()}"),
         file=sys.stderr,
     )
     for spec in specs:
         spec.write_files()
-    outcomes = supervisor.run()
+    exits = supervisor.run()
     finite = any(spec.ends_graph for spec in specs) and (
         mode in ("train", "offline") or arguments.episodes > 0
     )
     if supervisor.interrupted and finite:
         raise Interrupted
-    keepers = {spec.label for spec in specs if spec.executable in _KEEPERS}
+    writers = {spec.label for spec in specs if spec.executable in _WRITING_NODES}
     if lost := [
-        (label, outcome)
-        for label, outcome in outcomes.items()
-        if outcome.gave_up or (label in keepers and (outcome.status or 0) > 0)
+        (label, one)
+        for label, one in exits.items()
+        if one.gave_up or (label in writers and (one.status or 0) > 0)
     ]:
         raise LaunchError(
-            "; ".join(f"{label}: {one.last_words or described(one.status)}" for label, one in lost)
+            "; ".join(f"{label}: {one.last_words or status_text(one.status)}" for label, one in lost)
         )
     result: dict[str, Any] = {
         "mode": mode,
-        "nodes": {name: dataclasses.asdict(one) for name, one in outcomes.items()},
+        "nodes": {name: dataclasses.asdict(one) for name, one in exits.items()},
     }
     if mode == "deploy":
         result["deployed"] = {
-            spec.namespace or arguments.robot: _outcome(spec, arguments) for spec in specs if spec.ends_graph
+            spec.namespace or arguments.robot: _success_statistics(spec, arguments)
+            for spec in specs
+            if spec.ends_graph
         }
     return result
 
 
 def present(result: dict[str, Any]) -> None:
-    """Show how the nodes went, or with ``--list`` which there are."""
+    """Print the restarts of the nodes and the results, or with ``--list`` the nodes."""
     from rlt_ros.cli.output import print_table
     from rlt_ros.cli.summary import present_outcomes, present_summary
 
@@ -237,14 +236,14 @@ def present(result: dict[str, Any]) -> None:
         present_summary(result["summary"])
         print(result["report"])
     if deployed := {robot: outcome for robot, outcome in result.get("deployed", {}).items() if outcome}:
-        present_outcomes(deployed, title="without help")
+        present_outcomes(deployed, title="without interventions")
 
 
 def command(spec: NodeSpec) -> list[str]:
-    """The command line that starts a node here.
+    """Command line that starts a node.
 
     Raises:
-        ConfigError: it is a program of ROS 2, and ROS 2 is not sourced.
+        ConfigError: it needs ROS 2, and ROS 2 is not sourced.
     """
     if spec.package == "rlt_ros":
         start = [sys.executable, "-m", "rlt_ros.nodes.start", spec.executable]
@@ -252,14 +251,14 @@ def command(spec: NodeSpec) -> list[str]:
         start = ["ros2", "run", spec.package, spec.executable]
     else:
         raise ConfigError(
-            f"{spec.label} is `{spec.executable}` of the ROS 2 package {spec.package}, and ROS 2 is not sourced here; "
-            "source it, or leave this out"
+            f"{spec.label} is `{spec.executable}` of the ROS 2 package {spec.package}, and ROS 2 is not sourced; "
+            "source it, or leave the node out"
         )
     return [*start, *spec.command_line()]
 
 
 def _conclude(arguments: Arguments, stopwatch: Stopwatch) -> dict[str, Any]:
-    """Films, the demonstrator for comparison, summary and report of the run, made in this process."""
+    """Make films, comparison with the demonstrator, summary and report of the run."""
     from rlt_ros.sim.opengl import ensure_opengl
 
     print(
@@ -267,7 +266,8 @@ def _conclude(arguments: Arguments, stopwatch: Stopwatch) -> dict[str, Any]:
         file=sys.stderr,
     )
     with stop_on_request() as request:
-        ensure_opengl()  # before anything imports MuJoCo, which chooses its backend once
+        # Before the import of MuJoCo, which chooses its backend once.
+        ensure_opengl()
         from rlt_ros.experiments.conclusion import conclude
 
         return conclude(
@@ -278,8 +278,8 @@ def _conclude(arguments: Arguments, stopwatch: Stopwatch) -> dict[str, Any]:
         )
 
 
-def _outcome(episode_node: NodeSpec, arguments: Arguments) -> dict[str, Any] | None:
-    """How a robot's episodes went; None where there were none."""
+def _success_statistics(episode_node: NodeSpec, arguments: Arguments) -> dict[str, Any] | None:
+    """Success statistics of a robot's episodes; None without episodes."""
     from rlt_ros.experiments.statistics import as_long_as_a_timeout, summarise
     from rlt_ros.rlt.journal import Journal
     from rlt_ros.rlt.run_folder import EPISODE_KEYS, EPISODES_FILE, unaided
@@ -301,8 +301,8 @@ def _outcome(episode_node: NodeSpec, arguments: Arguments) -> dict[str, Any] | N
     }
 
 
-def _printer(labels: Sequence[str]) -> Callable[[Line], None]:
-    """Prints lines with the time and a coloured label, in columns."""
+def _printer(labels: Sequence[str]) -> Callable[[OutputLine], None]:
+    """Printer of lines with the time and a coloured label, in columns."""
     from rich.console import Console
     from rich.text import Text
 
@@ -311,7 +311,7 @@ def _printer(labels: Sequence[str]) -> Callable[[Line], None]:
     colour = {label: _COLOURS[index % len(_COLOURS)] for index, label in enumerate(labels)}
     style = {"WARN": "yellow", "ERROR": "red", "FATAL": "bold red", "DEBUG": "dim", "EVENT": "bold"}
 
-    def show(line: Line) -> None:
+    def show(line: OutputLine) -> None:
         text = Text(time.strftime("%H:%M:%S "), style="dim")
         text.append(f"{line.label:<{width}} │ ", style=colour.get(line.label, "bold"))
         text.append(line.text, style=style.get(line.level, ""))

@@ -1,9 +1,9 @@
-"""``rlt-ros``: parses the command line, runs one sub-command and turns what goes wrong into one clear line.
+"""``rlt-ros``: parse the command line, run one sub-command, and print an error as one line.
 
-A sub-command is a module with ``add_parser(subparsers)`` that sets two functions: ``run(args) -> dict``
-does the work and returns what ``--json`` prints, ``present(result)`` shows the same to a person. Where a result can be
-bad or empty, ``status(result) -> int`` gives the exit status. Heavy imports (torch, MuJoCo) happen inside ``run``, so
-that ``rlt-ros --help`` answers at once.
+A sub-command is a module with ``add_parser(subparsers)``, which sets two functions: ``run(args) -> dict`` does the work
+and returns the object of ``--json``; ``present(result)`` prints it as text. If a result can be bad or empty,
+``status(result) -> int`` gives the exit status. Heavy imports (torch, MuJoCo) are inside ``run``, so that
+``rlt-ros --help`` is fast.
 """
 
 from __future__ import annotations
@@ -36,14 +36,15 @@ _EXTRAS = {
     "transformers": "vla",
     "websockets": "remote",
 }
-"""Module → the extra of this package that brings it."""
+"""Module → extra of this package that installs it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``rlt-ros`` with ``argv`` (default: the process's arguments) and return the exit status."""
+    """Run ``rlt-ros`` with ``argv`` (default: arguments of the process); return the exit status."""
     program = argv is None
     if program:
-        exit_silently_on_interrupt()  # while modules load there is nothing to clean up
+        # While modules load, nothing needs cleaning up.
+        exit_silently_on_interrupt()
     from rlt_ros.cli.parser import build_parser
 
     parser = build_parser()
@@ -60,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
     finally:
         if program:
-            exit_silently_on_interrupt()  # nothing is left to do but to leave
+            # The work is done.
+            exit_silently_on_interrupt()
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -71,7 +73,7 @@ def _run(args: argparse.Namespace) -> int:
         else:
             args.present(result)
     except Exception as error:
-        message = _message_for_the_user(error)
+        message = _error_text(error)
         if args.debug or message is None:
             raise
         print(f"error: {message}", file=sys.stderr)
@@ -79,10 +81,10 @@ def _run(args: argparse.Namespace) -> int:
     return int(args.status(result)) if "status" in args else 0
 
 
-def _message_for_the_user(error: Exception) -> str | None:
-    """The message of errors for which it is enough, None for bugs.
+def _error_text(error: Exception) -> str | None:
+    """Message of an expected error; None for a bug.
 
-    Enough it is for our own exceptions, the system's (no space, no such file) and an extra that is not installed.
+    Expected are exceptions of this package and of the system (no space, no such file), and missing extras.
     """
     if isinstance(error, ModuleNotFoundError) and error.name is not None:
         extra = _EXTRAS.get(error.name.split(".")[0])

@@ -11,10 +11,11 @@ from typing import Any
 
 from rlt_ros.cli.options import SubParsers, add_command, add_namespace, positive_float
 
-_REFRESH = 0.25  # s
+# s
+_REFRESH_PERIOD = 0.25
 
 EXIT_NO_GRAPH = 1
-"""Nothing of a graph was seen."""
+"""Exit status without a graph."""
 
 
 def add_parser(subparsers: SubParsers) -> None:
@@ -24,10 +25,10 @@ def add_parser(subparsers: SubParsers) -> None:
         "monitor",
         summary="watch the running graph: episode, success, learner, rates, diagnostics",
         description="""\
-Shows live what the graph does: episode and phase, who acts, success rate, control rate and
-latency, replay, learner with Q, β and the update debt, and what the nodes report. It only
-listens, on the same ROS_DOMAIN_ID, with or without ROS 2 installed here. Ctrl-C ends it. The exit
-status is 1 if no graph was seen.""",
+Shows the state of the graph live: episode and phase, acting source, success rate, control rate
+and latency, replay, learner with Q, β and the update debt, and diagnostics. It only subscribes,
+on the same ROS_DOMAIN_ID, with or without ROS 2 on this computer. Ctrl-C ends it. The exit
+status is 1 without a graph.""",
         examples="""\
   rlt-ros monitor
   rlt-ros monitor --namespace left
@@ -35,13 +36,13 @@ status is 1 if no graph was seen.""",
     )
     add_namespace(parser)
     parser.add_argument(
-        "--seconds", type=positive_float, metavar="S", help="how long to watch (default: until Ctrl-C)"
+        "--seconds", type=positive_float, metavar="S", help="duration (default: until Ctrl-C)"
     )
     parser.set_defaults(run=run, present=present, status=status)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Watch, and return the figures of the last moment."""
+    """Show the state until the end, and return the last figures."""
     from rich.console import Console
     from rich.live import Live
 
@@ -57,25 +58,26 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         shown = 0.0
         try:
             while (now := time.monotonic()) < end:
-                executor.spin_once(timeout_sec=_REFRESH)
-                if now - shown > _REFRESH:
+                executor.spin_once(timeout_sec=_REFRESH_PERIOD)
+                if now - shown > _REFRESH_PERIOD:
                     seen = seen or _publishes(node, topics)
                     live.update(view.render() if seen else _no_graph(args.namespace), refresh=True)
                     shown = now
         except KeyboardInterrupt:
-            pass  # how one stops watching
+            # The usual end.
+            pass
         live.update(view.render(), refresh=True)
         seen = seen or _publishes(node, topics)
     return {**view.figures(), "namespace": args.namespace, "graph": seen}
 
 
 def status(result: dict[str, Any]) -> int:
-    """1 where there was no graph."""
+    """Exit status: 1 without a graph."""
     return 0 if result["graph"] else EXIT_NO_GRAPH
 
 
 def present(result: dict[str, Any]) -> None:
-    """Print a hint where there was no graph; all else was shown as it happened."""
+    """Print a hint without a graph; all else was shown live."""
     if not result["graph"]:
         print(_no_graph(result["namespace"]), file=sys.stderr)
 
@@ -84,18 +86,18 @@ def _no_graph(namespace: str) -> str:
     domain = os.environ.get("ROS_DOMAIN_ID", "").strip() or "0"
     of_robot = f" of a robot in namespace {namespace}" if namespace else ""
     return (
-        f"no graph{of_robot} is seen in ROS_DOMAIN_ID {domain}; start one with `rlt-ros launch train`, or give the "
-        "ROS_DOMAIN_ID and the --namespace of one that runs"
+        f"no graph{of_robot} in ROS_DOMAIN_ID {domain}; start one with `rlt-ros launch train`, or give the "
+        "ROS_DOMAIN_ID and the --namespace of a running one"
     )
 
 
 def _publishes(node: Any, topics: Sequence[str]) -> bool:
-    """Return whether a node of a graph is there."""
+    """Return whether a node publishes one of the topics."""
     return any(node.get_publishers_info_by_topic(topic) for topic in topics)
 
 
 def _subscribe(node: Any, view: Any, namespace: str) -> list[str]:
-    """Subscribe to what is shown; returns the topics that only a graph publishes."""
+    """Subscribe to the displayed topics; return those that only a graph publishes."""
     from rlt_ros.middleware.messages import (
         ActionChunk,
         DiagnosticArray,

@@ -1,4 +1,4 @@
-"""What ``rlt-ros monitor`` knows of a running graph, and the tables it shows."""
+"""State of a running graph and its tables, for ``rlt-ros monitor``."""
 
 from __future__ import annotations
 
@@ -22,22 +22,26 @@ _SOURCE_COLOURS = ("white", "blue", "dark_orange", "green")
 _LEVELS = ("ok", "warning", "error", "stale")
 _LEVEL_COLOURS = ("green", "yellow", "red", "magenta")
 
-_ROLLING = 20  # episodes of the rolling figures
-_WINDOW = 2.0  # s over which rates are taken
-_SILENT = 3.0  # s after which a node that reports once a second counts as silent
+# Episodes of the rolling figures.
+_ROLLING_EPISODES = 20
+# s, window of the rates.
+_RATE_WINDOW = 2.0
+# s after which the diagnostics of a node, published once per second, are stale.
+_STALE_AFTER = 3.0
 
 
 class GraphView:
-    """Collects messages; their fields are read, their types are not asked for.
+    """Collector of messages, by their fields alone.
 
     Args:
-        clock: steady seconds.
+        clock: steady time, s.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._episode: Any = None
-        self._finished: deque[tuple[int, int, int]] = deque(maxlen=_ROLLING)  # episode, outcome, steps
+        # Episode, outcome and steps.
+        self._finished: deque[tuple[int, int, int]] = deque(maxlen=_ROLLING_EPISODES)
         self._steps = _Rate(clock)
         self._chunks = _Rate(clock)
         self._sources: deque[int] = deque(maxlen=500)
@@ -48,7 +52,7 @@ class GraphView:
         self._statuses: dict[str, tuple[float, Any]] = {}
 
     def on_episode(self, message: Any) -> None:
-        """``EpisodeState``."""
+        """Accept an ``EpisodeState``."""
         self._episode = message
         if message.phase == len(_PHASES) - 1 and not message.discarded:
             known = [episode for episode, _, _ in self._finished]
@@ -56,33 +60,33 @@ class GraphView:
                 self._finished.append((message.episode, message.outcome, message.steps))
 
     def on_step(self, message: Any) -> None:
-        """``ExecutedStep``."""
+        """Accept an ``ExecutedStep``."""
         self._steps.count()
         self._sources.append(message.source)
         self._limited += bool(message.limits)
 
     def on_chunk(self, message: Any) -> None:
-        """``ActionChunk``."""
+        """Accept an ``ActionChunk``."""
         self._chunks.count()
         self._version = message.version or self._version
         self._latencies.append(message.latency.sec + 1e-9 * message.latency.nanosec)
 
     def on_replay(self, message: Any) -> None:
-        """``ReplayStatus``."""
+        """Accept a ``ReplayStatus``."""
         self._replay = message
 
     def on_learner(self, message: Any) -> None:
-        """``LearnerStatus``."""
+        """Accept a ``LearnerStatus``."""
         self._learner = message
 
     def on_diagnostics(self, message: Any) -> None:
-        """``DiagnosticArray``."""
+        """Accept a ``DiagnosticArray``."""
         now = self._clock()
         for status in message.status:
             self._statuses[status.name] = (now, status)
 
     def figures(self) -> dict[str, Any]:
-        """Everything as plain values, for programs."""
+        """All figures as plain values, for ``--json``."""
         counts = Counter(self._sources)
         successes = [steps for _, outcome, steps in self._finished if outcome == 1]
         metrics = self._metrics()
@@ -116,7 +120,7 @@ class GraphView:
         }
 
     def render(self) -> Group:
-        """The tables of this moment."""
+        """Current tables."""
         return Group(self._run_table(), self._node_table())
 
     def _run_table(self) -> Table:
@@ -128,7 +132,7 @@ class GraphView:
         table.add_column()
         state = self._episode
         if state is None:
-            phase = "no episode node is there"
+            phase = "no episode node"
         else:
             outcome = f" ({_OUTCOMES[state.outcome]})" if state.outcome else ""
             phase = (
@@ -149,7 +153,7 @@ class GraphView:
                 "chunks",
                 f"{number(figures['chunks_per_second'], 1, ' /s')}, {number(figures['latency_ms'], 1, ' ms')}",
             ),
-            ("who acts", self._shares(figures["share"]), "limited steps", str(self._limited)),
+            ("acting", self._shares(figures["share"]), "limited steps", str(self._limited)),
             (
                 "replay",
                 f"{_whole(figures['replay_rows'])} rows, {_whole(figures['replay_rejected'])} rejected",
@@ -165,7 +169,7 @@ class GraphView:
             (
                 "Q, β",
                 f"{number(figures['q'], 3)}, {number(figures['beta'], 4)}",
-                "owed",
+                "update debt",
                 f"{number(figures['owed'], 0)}, policy {figures['policy_version']}",
             ),
         )
@@ -186,24 +190,26 @@ class GraphView:
         )
         table.add_column("node")
         table.add_column("")
-        table.add_column("says")
+        table.add_column("message")
         problems = {name: (level, text) for name, level, text in self._problems()}
         for node in sorted({name.partition(":")[0] for name in self._statuses}):
-            mine = [(name, *problem) for name, problem in problems.items() if name.partition(":")[0] == node]
-            if not mine:
+            of_node = [
+                (name, *problem) for name, problem in problems.items() if name.partition(":")[0] == node
+            ]
+            if not of_node:
                 table.add_row(node, Text(_LEVELS[0], style=_LEVEL_COLOURS[0]), "")
-            for name, level, text in mine:
+            for name, level, text in of_node:
                 task = name.partition(": ")[2]
                 table.add_row(node, Text(_LEVELS[level], style=_LEVEL_COLOURS[level]), f"{task}: {text}")
         return table
 
     def _problems(self) -> list[tuple[str, int, str]]:
-        """(status, level, text) of what is not as it should be."""
+        """Name, level and text of all diagnostics that are stale or not ok."""
         now, found = self._clock(), []
         for name, (seen, status) in sorted(self._statuses.items()):
             level = int.from_bytes(status.level, "little")
-            if now - seen > _SILENT:
-                found.append((name, 3, f"silent for {now - seen:.0f} s"))
+            if now - seen > _STALE_AFTER:
+                found.append((name, 3, f"no message for {now - seen:.0f} s"))
             elif level:
                 found.append((name, level, status.message))
         return found
@@ -215,7 +221,7 @@ class GraphView:
 
 
 class _Rate:
-    """Events a second over the last moments."""
+    """Rate of events in the last seconds, 1/s."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -225,10 +231,10 @@ class _Rate:
         self._times.append(self._clock())
 
     def value(self) -> float:
-        start = self._clock() - _WINDOW
+        start = self._clock() - _RATE_WINDOW
         while self._times and self._times[0] < start:
             self._times.popleft()
-        return len(self._times) / _WINDOW
+        return len(self._times) / _RATE_WINDOW
 
 
 def _whole(value: int | None) -> str:

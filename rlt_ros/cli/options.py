@@ -1,4 +1,4 @@
-"""Options that several sub-commands share."""
+"""Options of several sub-commands."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def add_command(
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
-    """``--json`` and ``--debug``, which every sub-command has."""
+    """Add ``--json`` and ``--debug``, options of every sub-command."""
     group = parser.add_argument_group("output")
     group.add_argument("--json", action="store_true", help="print the result as one JSON object, last")
-    group.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
+    group.add_argument("--debug", action="store_true", help="print the traceback of an error")
 
 
 def positive_int(text: str) -> int:
-    """A whole number above 0, for ``type=``."""
+    """Whole number above 0, for ``type=``."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
@@ -38,7 +38,7 @@ def positive_int(text: str) -> int:
 
 
 def positive_float(text: str) -> float:
-    """A finite number above 0, for ``type=``."""
+    """Finite number above 0, for ``type=``."""
     value = float(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a finite number above 0")
@@ -46,25 +46,25 @@ def positive_float(text: str) -> float:
 
 
 def add_namespace(parser: argparse.ArgumentParser) -> None:
-    """``--namespace NAME``: of the robot whose topics are meant."""
+    """Add ``--namespace NAME``, of the robot."""
     parser.add_argument(
         "--namespace", default="", metavar="NAME", help="namespace of the robot (default: none)"
     )
 
 
-def add_timeout(parser: argparse.ArgumentParser, what: str) -> None:
-    """``--timeout S``: how long to wait for ``what``."""
+def add_timeout(parser: argparse.ArgumentParser, event: str) -> None:
+    """Add ``--timeout S``, longest wait for ``event``."""
     parser.add_argument(
         "--timeout",
         type=positive_float,
         default=10.0,
         metavar="S",
-        help=f"how long to wait for {what} (default: %(default)g)",
+        help=f"longest wait for {event} (default: %(default)g)",
     )
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """``--config FILE`` and ``--set SECTION.KEY=VALUE``, read by `rlt_ros.cli.overrides`."""
+    """Add ``--config FILE`` and ``--set SECTION.KEY=VALUE``, read by `rlt_ros.cli.overrides`."""
     group = parser.add_argument_group("configuration")
     group.add_argument(
         "--config",
@@ -77,5 +77,5 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="SECTION.KEY=VALUE",
-        help="replace one value, e.g. --set rlt.beta=0.05; may be given several times and wins over --config",
+        help="replace one value, e.g. --set rlt.beta=0.05; may be repeated, and replaces values of --config",
     )

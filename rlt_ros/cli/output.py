@@ -1,4 +1,4 @@
-"""What the sub-commands print: one JSON object for programs, plain tables for people."""
+"""Output of the sub-commands: one JSON object for programs, plain tables for users."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from pathlib import Path
 from typing import Any
 
 EXIT_ERROR = 2
-"""Exit status of a command that could not do its work; the reason is the last line."""
+"""Exit status of a failed command; the reason is the last line."""
 
 EXIT_EMPTY = 3
-"""Exit status of a command that made no rows from its input: nothing failed, and nothing came of it."""
+"""Exit status of a command without failure and without results."""
 
-_REASONS = 3
-"""Reasons of an empty result in its message; all of them are in the report."""
-
-_NO_LIMIT = 10_000  # columns of what is no terminal: a line of a file is as long as it has to be
+# Reasons of an empty result in its message; the report has all of them.
+_MAX_REASONS = 3
+# Columns of an output other than a terminal, for lines of any length.
+_FILE_WIDTH = 10_000
 
 
 def print_json(result: Mapping[str, Any]) -> None:
-    """Print ``result`` as one JSON object on one line, so that ``| tail -n 1`` finds it."""
+    """Print ``result`` as one JSON object on one line, for ``| tail -n 1``."""
     print(json.dumps(jsonable(result), allow_nan=False), flush=True)
 
 
 def jsonable(value: Any) -> Any:
-    """``value`` with paths as text, NumPy and torch values as numbers, and NaN or infinity as null."""
+    """Convert ``value``: paths to text, NumPy and torch values to numbers, NaN and infinity to null."""
     if isinstance(value, Mapping):
         return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -43,16 +43,16 @@ def jsonable(value: Any) -> Any:
 
 
 def number(value: float | None, digits: int = 2, unit: str = "") -> str:
-    """``value`` for a person; a dash where there is none."""
+    """Format a number; a dash for None, NaN and infinity."""
     if value is None or not math.isfinite(value):
         return "–"
     return f"{value:,.{digits}f}{unit}"
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
-    """Print a table on the standard output: names at the left, values aligned to the right, nothing cut off.
+    """Print a table on the standard output: names at the left, values at the right, without cutting.
 
-    A table that is wider than the terminal (or ``COLUMNS``) is printed row by row.
+    A table wider than the terminal (or ``COLUMNS``) is printed row by row.
     """
     from rich.console import Console
     from rich.measure import Measurement
@@ -64,12 +64,15 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title:
     kept = [tuple(row) for row in rows]
     for row in kept:
         table.add_row(*row)
-    width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else _NO_LIMIT
+    width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else _FILE_WIDTH
     console = Console(width=width)
-    if Measurement.get(console, console.options.update(max_width=_NO_LIMIT), table).maximum <= console.width:
+    if (
+        Measurement.get(console, console.options.update(max_width=_FILE_WIDTH), table).maximum
+        <= console.width
+    ):
         console.print(table)
         return
-    # Too wide: a block per row reads better than columns of a few letters.
+    # Too wide: a block per row is more readable than columns of a few letters.
     if title:
         console.print(title, style="bold", highlight=False)
     names = max(len(column) for column in columns[1:]) if len(columns) > 1 else 0
@@ -82,20 +85,20 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title:
 
 
 def print_mapping(result: Mapping[str, Any]) -> None:
-    """Print named figures as a table of two columns; what is nested gets a dotted name."""
+    """Print named figures as a table of two columns; nested figures have dotted names."""
     print_table(("", "value"), [(name, _text(value)) for name, value in _flat(jsonable(result))])
 
 
-def exit_empty(what: str, reasons: Sequence[str]) -> int:
-    """Print on the standard error that there are no rows, and the reasons; returns `EXIT_EMPTY`.
+def exit_empty(problem: str, reasons: Sequence[str]) -> int:
+    """Print an empty result and its reasons on the standard error; return `EXIT_EMPTY`.
 
     Args:
-        what: input and what it did not give, e.g. ``no rows from bag``.
-        reasons: the most important first.
+        problem: of the input, e.g. ``no rows from bag``.
+        reasons: most important first.
     """
-    rest = len(reasons) - _REASONS
-    shown = "; ".join(reasons[:_REASONS]) or "the input holds nothing that could be used"
-    print(f"error: {what}: {shown}{f'; and {rest} more' if rest > 0 else ''}", file=sys.stderr)
+    rest = len(reasons) - _MAX_REASONS
+    shown = "; ".join(reasons[:_MAX_REASONS]) or "the input has no usable data"
+    print(f"error: {problem}: {shown}{f'; and {rest} more' if rest > 0 else ''}", file=sys.stderr)
     return EXIT_EMPTY
 
 

@@ -1,7 +1,7 @@
-"""Reads ``--config FILE`` and ``--set SECTION.KEY=VALUE`` into one mapping of sections.
+"""Reader of ``--config FILE`` and ``--set SECTION.KEY=VALUE`` into one mapping of sections.
 
-Nothing is validated here: each section's dataclass does that (`rlt_ros.rlt.parameters.build`), with a
-message that names the key and what is allowed.
+The dataclass of each section validates the values (`rlt_ros.rlt.parameters.build`), with a message that names key and
+allowed values.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from rlt_ros.rlt.documents import DocumentError, parse_yaml, read_yaml_file
 
 
 class OverrideError(ValueError):
-    """A ``--set`` or ``--config`` that cannot be read; the message says what was given and expected."""
+    """Unreadable ``--set`` or ``--config``; the message has the given and the expected text."""
 
 
 def read_overrides(config: Path | None, assignments: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """``{section: {key: value}}`` from a ROS parameter file and then, replacing it, from each assignment."""
+    """Read ``{section: {key: value}}`` from a ROS parameter file, and then from each assignment."""
     sections = {} if config is None else _read_file(config)
     for assignment in assignments:
         section, key, value = _parse(assignment)

@@ -41,17 +41,17 @@ _EPILOG = """\
 start here:
   rlt-ros train --task charger --out runs/charger      learn in simulation, about 20 minutes on 2 cores
   rlt-ros report runs/charger                          one HTML page: curves, tables, videos
-  rlt-ros eval runs/charger --episodes 100             measure what was learned again
+  rlt-ros eval runs/charger --episodes 100             evaluate the policy again
 
-`rlt-ros COMMAND --help` explains a command with examples. Every command takes --json, which
+`rlt-ros COMMAND --help` explains a command with examples. Every command has --json, which
 prints the result as one JSON object on the last line of the standard output."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Parser whose errors are one line, with the closest allowed word."""
+    """Parser with errors of one line and the closest allowed word."""
 
     def error(self, message: str) -> NoReturn:
-        """Print what is wrong and where help is, and exit with status 2."""
+        """Print the error and the command for help; exit with status 2."""
         if found := _CHOICE.search(message):
             hint = did_you_mean(found["given"], re.findall(r"[\w-]+", found["allowed"]))
             message = (
@@ -62,7 +62,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The whole command line, with help texts."""
+    """Parser of the complete command line, with help texts."""
     parser = Parser(
         prog="rlt-ros",
         description=_DESCRIPTION,

@@ -1,4 +1,4 @@
-"""``rlt-ros pretrain``: make the built-in VLA and the RL tokens from nothing, or a token from data and any VLA."""
+"""``rlt-ros pretrain``: train the built-in VLA and the RL tokens from scratch, or a token from data and any VLA."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def add_parser(subparsers: SubParsers) -> None:
     parser = add_command(
         subparsers,
         "pretrain",
-        summary="make the built-in VLA and the RL tokens from nothing, or a token from data",
+        summary="train the built-in VLA and the RL tokens from scratch, or a token from data",
         description="""\
 Records demonstrations of every task with the scripted demonstrator, trains the built-in VLA
 on them by imitation, then trains the RL token of each task on the VLA's image embeddings.
-The weights that `rlt-ros train` starts from were made by this command.
+This command made the shipped weights of `rlt-ros train`.
 
 With --data it trains the RL token of any VLA on any data set that `rlt-ros data` reads.
 
-What is finished is kept: the same command goes on after an interruption.""",
+The same command continues after an interruption.""",
         examples="""\
   rlt-ros pretrain --out weights
   rlt-ros pretrain --out weights --set pretrain.demonstrations=50
@@ -41,12 +41,14 @@ What is finished is kept: the same command goes on after an interruption.""",
   rlt-ros train --robot ur5e --weights weights-ur5e --task charger --out runs/ur5e
   rlt-ros pretrain --data pick_block --vla transformers:/models/pi0@arm.yaml --task pick_block --out tokens""",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the weights go")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the weights")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of all random generators (default: %(default)s)"
+    )
     parser.add_argument(
         "--robot",
         metavar="PROFILE",
-        help="robot that demonstrates, and that the VLA will move (default: agibot_g1_geniesim)",
+        help="robot of the demonstrations and of the VLA (default: agibot_g1_geniesim)",
     )
     data = parser.add_argument_group("from data")
     data.add_argument(
@@ -62,22 +64,23 @@ What is finished is kept: the same command goes on after an interruption.""",
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Make the weights and return what was made and how good it is."""
+    """Train the weights; return their files and figures."""
     sweep(args.out)
     if args.data:
         return or_empty(lambda: _from_data(args))
     if args.vla:
-        raise UsageError("pretrain: --vla goes with --data; without data the built-in VLA is made")
+        raise UsageError("pretrain: --vla needs --data; without data the built-in VLA is trained")
     from rlt_ros.sim.opengl import ensure_opengl
 
-    ensure_opengl()  # before anything imports MuJoCo, which chooses its backend once
+    # Before the import of MuJoCo, which chooses its backend once.
+    ensure_opengl()
     from rlt_ros.cli.overrides import read_overrides
-    from rlt_ros.experiments.pretrain import run as make_weights
+    from rlt_ros.experiments.pretrain import run as train_weights
 
     overrides = read_overrides(args.config, args.set)
     if args.robot:
         overrides.setdefault("pretrain", {})["robot"] = args.robot
-    return make_weights(args.out, seed=args.seed, overrides=overrides)
+    return train_weights(args.out, seed=args.seed, overrides=overrides)
 
 
 def _from_data(args: argparse.Namespace) -> dict[str, Any]:
@@ -108,8 +111,9 @@ def _from_data(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def present(result: dict[str, Any]) -> None:
-    """Print where the weights are and the figures that tell whether they are good."""
+    """Print the files of the weights and their figures."""
     from rlt_ros.cli.output import print_mapping
 
-    if "empty" not in result:  # `status` prints the reasons
+    # `status` prints the reasons of an empty result.
+    if "empty" not in result:
         print_mapping(result)

@@ -1,4 +1,4 @@
-"""``rlt-ros replay``: check the rows of a replay, and drop those that are damaged."""
+"""``rlt-ros replay``: check the rows of a replay, and drop damaged ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 from rlt_ros.cli.options import SubParsers, add_command
 
-_SHOWN = 20  # rows named to a person; `--json` names all
+# Printed damaged rows; `--json` has all of them.
+_MAX_ROWS = 20
 _EXIT_DAMAGED = 3
 
 
@@ -17,21 +18,21 @@ def add_parser(subparsers: SubParsers) -> None:
     parser = add_command(
         subparsers,
         "replay",
-        summary="check every row of a replay, and drop those that are damaged",
+        summary="check every row of a replay, and drop damaged ones",
         description="""\
 `check` verifies the counters, and the checksum and the range of every stored row, also while a
-run writes the file, and ends with status 3 if something is damaged. `repair` corrects counters
-in the file; where rows are damaged it writes the file again without them and keeps the file
-before as FILE.damaged. No run may write the file meanwhile.
+run writes the file, and ends with status 3 for any damage. `repair` corrects counters in the
+file; it writes a file with damaged rows again without them, and keeps the old file as
+FILE.damaged. No run may write the file meanwhile.
 
-A run verifies each row itself when the row is first sampled, leaves damaged ones out and counts
-them. So a repair is needed only where the rows are to be gone.""",
+A run verifies each row when it is first sampled, and skips and counts damaged ones, so a repair is
+needed only to remove them.""",
         examples="""\
   rlt-ros replay check runs/charger
   rlt-ros replay repair runs/charger
-  rlt-ros replay repair runs/charger/replay.rlt --drop-episode 17    an episode that must not be learned from""",
+  rlt-ros replay repair runs/charger/replay.rlt --drop-episode 17    remove an episode as well""",
     )
-    parser.add_argument("action", choices=("check", "repair"), metavar="check|repair", help="what to do")
+    parser.add_argument("action", choices=("check", "repair"), metavar="check|repair", help="action (above)")
     parser.add_argument("path", type=Path, metavar="RUN|FILE", help="folder of a run, or a replay file")
     parser.add_argument(
         "--drop-episode",
@@ -71,16 +72,16 @@ def present(result: dict[str, Any]) -> None:
     remedy = "`rlt-ros replay repair` corrects it" if result["action"] == "check" else "corrected"
     for fault in result["counters"]:
         print(f"counters: {fault}; {remedy}")
-    for row in damaged[:_SHOWN]:
+    for row in damaged[:_MAX_ROWS]:
         print(f"row {row['row']} (episode {row['episode']}, step {row['step']}) {row['fault']}")
-    if len(damaged) > _SHOWN:
-        print(f"... and {len(damaged) - _SHOWN} more; --json names all")
+    if len(damaged) > _MAX_ROWS:
+        print(f"... and {len(damaged) - _MAX_ROWS} more; --json has all")
     if result["before"] is not None:
         kept = result["rows"] - len(damaged)
         print(f"{result['file']}: dropped {len(damaged)} of {result['rows']} rows, kept {kept}")
-        print(f"the file before is {result['before']}")
+        print(f"the old file is {result['before']}")
     elif damaged:
         print(f"{result['file']}: {len(damaged)} of {result['rows']} rows are damaged; "
               "`rlt-ros replay repair` drops them")  # fmt: skip
     else:
-        print(f"{result['file']}: all {result['rows']} rows are sound")
+        print(f"{result['file']}: all {result['rows']} rows are undamaged")

@@ -1,4 +1,4 @@
-"""``rlt-ros report``: one HTML page about a run, or about several seeds of it."""
+"""``rlt-ros report``: HTML page of a run, or of several seeds."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ def add_parser(subparsers: SubParsers) -> None:
     parser = add_command(
         subparsers,
         "report",
-        summary="write one HTML page about a run",
+        summary="write the HTML page of a run",
         description="""\
-Writes RUN/report.html: headline table with 95 % intervals, learning curve beside the frozen
+Writes RUN/report.html: headline table with 95 % intervals, learning curve with the frozen
 VLA and the demonstrator, histogram of steps, learner curves, videos, and every setting. The
-page is one file without links to anything outside, so it can be mailed as it is.
+page is one file without external links, so it can be mailed.
 
-With several runs (the seeds of one experiment) each gets its page, and --out gets one about
-all of them: the mean curve and the intervals over seeds.""",
+With several runs (the seeds of one experiment) each has its page, and --out has the page of all
+of them: the mean curve and the intervals over seeds.""",
         examples="""\
   rlt-ros report runs/charger
   rlt-ros report runs/charger-0 runs/charger-1 runs/charger-2 --out runs/charger.html""",
@@ -31,7 +31,7 @@ all of them: the mean curve and the intervals over seeds.""",
         "--out",
         type=Path,
         metavar="FILE",
-        help="page about all runs, where there are several (default: seeds.html beside the first)",
+        help="page of several runs (default: seeds.html next to the first)",
     )
     parser.set_defaults(run=run, present=present)
 

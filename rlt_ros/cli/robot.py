@@ -1,4 +1,4 @@
-"""``rlt-ros robot``: robot profiles: which there are, whether one is right, where its links are, a new one."""
+"""``rlt-ros robot``: list, check and create robot profiles; forward kinematics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rlt_ros.cli.options import SubParsers, add_command
 
 
 class RobotUsageError(ValueError):
-    """An option that an action of ``rlt-ros robot`` needs, or does not understand."""
+    """Missing or invalid option of an action of ``rlt-ros robot``."""
 
 
 def add_parser(subparsers: SubParsers) -> None:
@@ -19,13 +19,13 @@ def add_parser(subparsers: SubParsers) -> None:
     parser = add_command(
         subparsers,
         "robot",
-        summary="list, check and make robot profiles; forward kinematics",
+        summary="list, check and create robot profiles; forward kinematics",
         description="""\
-Robot profiles: the files that say all about one robot that is no code.
+Robot profiles: joints, topics, cameras, frames and limits of a robot in one file.
 
-  list            the profiles that are shipped
-  check PROFILE   read it, load its URDF, compare limits, home, workspace and drivers
-  fk PROFILE      where a link is, in the base frame
+  list            shipped profiles
+  check PROFILE   check a profile against its URDF: limits, home, workspace and drivers
+  fk PROFILE      pose of a link in the base frame
   new FILE        write a commented profile for the robot of a URDF""",
         examples="""\
   rlt-ros robot list
@@ -34,9 +34,7 @@ Robot profiles: the files that say all about one robot that is no code.
   rlt-ros robot new my_arm.yaml --urdf my_arm.urdf --tip tool0
   rlt-ros robot check my_arm.yaml""",
     )
-    parser.add_argument(
-        "action", choices=tuple(_ACTIONS), metavar="|".join(_ACTIONS), help="what to do (above)"
-    )
+    parser.add_argument("action", choices=tuple(_ACTIONS), metavar="|".join(_ACTIONS), help="action (above)")
     parser.add_argument(
         "profile", nargs="?", metavar="PROFILE", help="name of a shipped profile, or the path of a YAML file"
     )
@@ -45,17 +43,17 @@ Robot profiles: the files that say all about one robot that is no code.
         "--joints",
         metavar="NAME=VALUE,…",
         default="",
-        help="joint positions, rad or m; joints that are not named stand at 0",
+        help="joint positions, rad or m; all others are 0",
     )
-    fk.add_argument("--link", metavar="NAME", help="the link (default: the profile's `tip_frame`)")
+    fk.add_argument("--link", metavar="NAME", help="link (default: `tip_frame` of the profile)")
     fk.add_argument(
         "--working",
         action="store_true",
-        help="joints that are not named stand as the profile's `posture` and `home` have them",
+        help="all other joints are at `posture` and `home` of the profile instead of 0",
     )
     new = parser.add_argument_group("new")
-    new.add_argument("--urdf", type=Path, metavar="FILE", help="the robot's URDF")
-    new.add_argument("--tip", metavar="LINK", help="the link that a human moves, usually the tool centre")
+    new.add_argument("--urdf", type=Path, metavar="FILE", help="URDF of the robot")
+    new.add_argument("--tip", metavar="LINK", help="link that a human moves, usually the tool centre")
     new.add_argument(
         "--arm",
         metavar="JOINT,…",
@@ -65,14 +63,14 @@ Robot profiles: the files that say all about one robot that is no code.
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Do it, and return what was found."""
+    """Run the action and return its result."""
     if args.action != "list" and args.profile is None:
         raise RobotUsageError(f"rlt-ros robot {args.action} needs a profile: its name, or the path of a file")
     return _ACTIONS[args.action](args)
 
 
 def present(result: dict[str, Any]) -> None:
-    """Print it as a table."""
+    """Print the result as a table."""
     from rlt_ros.cli.output import print_mapping, print_table
 
     if "profiles" in result:
@@ -85,7 +83,7 @@ def present(result: dict[str, Any]) -> None:
         )
     elif "findings" in result:
         print_table(
-            ("what", "verdict", "finding"),
+            ("subject", "verdict", "finding"),
             [(one["what"], one["verdict"], one["text"]) for one in result["findings"]],
         )
     else:
@@ -93,7 +91,7 @@ def present(result: dict[str, Any]) -> None:
 
 
 def status(result: dict[str, Any]) -> int:
-    """2 for a profile that cannot be used."""
+    """Exit status: 2 for an unusable profile."""
     return 0 if result.get("usable", True) else 2
 
 
@@ -160,7 +158,7 @@ def _positions(text: str) -> dict[str, float]:
             equals = ""
         if not (equals and name):
             raise RobotUsageError(
-                f"--joints: {pair!r} is no joint position; write NAME=VALUE, e.g. elbow=0.5"
+                f"--joints: {pair!r} is not a joint position; write NAME=VALUE, e.g. elbow=0.5"
             )
     return positions
 
@@ -170,7 +168,7 @@ def _new(args: argparse.Namespace) -> dict[str, Any]:
 
     file = Path(args.profile)
     if file.suffix not in (".yaml", ".yml"):
-        raise RobotUsageError(f"{file} is no YAML file; name the new profile like my_arm.yaml")
+        raise RobotUsageError(f"{file} is not a YAML file; name the new profile like my_arm.yaml")
     if args.urdf is None:
         raise RobotUsageError("rlt-ros robot new needs the robot's URDF: --urdf FILE")
     arm = None if args.arm is None else [joint.strip() for joint in args.arm.split(",")]
@@ -179,7 +177,7 @@ def _new(args: argparse.Namespace) -> dict[str, Any]:
         with file.open("x", encoding="utf-8") as out:
             out.write(text)
     except FileExistsError:
-        raise RobotUsageError(f"{file} is there already; choose another name, or remove it") from None
+        raise RobotUsageError(f"{file} exists already; choose another name, or remove it") from None
     return {"written": str(file), "next": f"rlt-ros robot check {file}"}
 
 

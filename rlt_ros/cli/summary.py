@@ -1,4 +1,4 @@
-"""Shows outcomes (success rate, steps, throughput) as a table."""
+"""Table of success rate, steps and throughput."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NAMES = {"base": "frozen VLA", "demo": "demonstrator", "rlt": "RLT"}
 
 
 def present_summary(summary: Mapping[str, Any]) -> None:
-    """Print a run's ``summary.json``: who did how well, and by how much RLT is better than the frozen VLA."""
+    """Print the ``summary.json`` of a run: results of each policy, and the gain of RLT over the frozen VLA."""
     present_outcomes(
         {key: summary[key] for key in NAMES if key in summary},
         title=f"{summary['task']}, seed {summary['seed']}",
@@ -24,7 +24,7 @@ def present_summary(summary: Mapping[str, Any]) -> None:
 
 
 def present_outcomes(outcomes: Mapping[str, Mapping[str, Any]], *, title: str = "") -> None:
-    """Print one row a policy, with 95 % intervals where they are known."""
+    """Print one row per policy, with known 95 % intervals."""
     rows = [
         (
             NAMES.get(name, name),

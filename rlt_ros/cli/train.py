@@ -24,30 +24,32 @@ def add_parser(subparsers: SubParsers) -> None:
     parser = add_command(
         subparsers,
         "train",
-        summary="learn a precision task in simulation, live",
+        summary="learn a precision task in simulation",
         description="""\
-The frozen VLA drives the arm to the critical phase; a small actor and critic learn online
-to finish it. First some episodes with the VLA alone (warm-up), then online RL until the
+The frozen VLA moves the arm to the critical phase, which a small actor and critic learn online
+to complete. First some episodes with the VLA alone (warm-up), then online RL until the
 budget of robot minutes is spent, then an evaluation of VLA, demonstrator and policy.
 
-Ctrl-C stops it with status 130. However a run was stopped, the same command continues it. A
-finished run only shows its summary.""",
+Ctrl-C stops it with status 130. The same command continues a stopped run, and prints the summary
+of a finished one.""",
         examples="""\
   rlt-ros train --task charger --out runs/charger
   rlt-ros train --task screw --seed 2 --robot-minutes 15 --out runs/screw-2
   rlt-ros train --task charger --set rlt.beta=0.05 --out runs/beta
-  tensorboard --logdir runs                            watch it from another terminal""",
+  tensorboard --logdir runs                            show the curves live""",
     )
     parser.add_argument(
         "--task", default="charger", metavar="TASK", help=f"{' | '.join(SCENES)} (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of all random generators (default: %(default)s)"
+    )
     parser.add_argument(
         "--robot-minutes",
         type=positive_float,
         default=9.0,
         metavar="N",
-        help="robot time to spend in the critical phase, simulated (default: %(default)s)",
+        help="simulated robot time in the critical phase (default: %(default)s)",
     )
     parser.add_argument(
         "--eval-episodes",
@@ -59,15 +61,13 @@ finished run only shows its summary.""",
     parser.add_argument(
         "--weights",
         metavar="DIR|VLA",
-        help="VLA and token to start from: a folder made by `rlt-ros pretrain`, or the name of another VLA (default: "
-        "those that ship for the robot)",
+        help="VLA and token: a folder of `rlt-ros pretrain`, or the name of another VLA (default: the shipped ones of "
+        "the robot)",
     )
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="folder of the run; made if missing"
+        "--out", type=Path, required=True, metavar="DIR", help="folder of the run; created if missing"
     )
-    parser.add_argument(
-        "--robot", metavar="PROFILE", help="robot that learns, simulated (default: agibot_g1_geniesim)"
-    )
+    parser.add_argument("--robot", metavar="PROFILE", help="simulated robot (default: agibot_g1_geniesim)")
     add_config_options(parser)
     parser.set_defaults(run=run, present=present, resumable=True)
 
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def present(result: dict[str, Any]) -> None:
-    """Print outcomes, and the report's path last."""
+    """Print the results, and the path of the report last."""
     present_summary(result)
     print(result["report"])
 
@@ -111,7 +111,8 @@ def _train(args: argparse.Namespace, vla: str, overrides: Mapping[str, Mapping[s
     from rlt_ros.sim.opengl import ensure_opengl
 
     with stop_on_request() as request:
-        ensure_opengl()  # before anything imports MuJoCo, which chooses its backend once
+        # Before the import of MuJoCo, which chooses its backend once.
+        ensure_opengl()
         from rlt_ros.experiments.trainer import train
 
         return train(

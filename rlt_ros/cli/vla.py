@@ -1,4 +1,4 @@
-"""``rlt-ros vla``: does a VLA fit a robot and a task?"""
+"""``rlt-ros vla``: check that a VLA fits a robot and a task."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def add_parser(subparsers: SubParsers) -> None:
     parser = add_command(
         subparsers,
         "vla",
-        summary="check that a VLA, a robot and a task belong together",
+        summary="check that a VLA fits a robot and a task",
         description="""\
 Loads the VLA and compares cameras, joints, horizon and action statistics with the robot
-profile, then runs it: embeddings and RL token must differ where pictures do, and its actions
-must be something that the arm could do. With demonstrations it also measures the action
-scale, and how far the VLA's chunks are from what the teacher did.
+profile, then runs it: embeddings and RL token must differ for different images, and its actions
+must be feasible for the arm. With demonstrations it also measures the action scale, and the
+distance of the VLA's chunks from the demonstrated ones.
 
 `inference_node` makes the same check before it starts.""",
         examples="""\
@@ -27,21 +27,21 @@ scale, and how far the VLA's chunks are from what the teacher did.
   rlt-ros vla check transformers:/models/pi0 --robot franka_fr3 --task charger
   rlt-ros vla check lerobot:lerobot/smolvla_base@arm.yaml --task charger --data demonstrations""",
     )
-    parser.add_argument("action", choices=("check",), metavar="check", help="what to do")
+    parser.add_argument("action", choices=("check",), metavar="check", help="action (above)")
     parser.add_argument(
         "vla", metavar="VLA", help="builtin[:ROBOT], a folder of weights, or KIND:LOCATION[@ADAPTER.yaml]"
     )
     parser.add_argument("--robot", default="agibot_g1_geniesim", help="robot profile (default: %(default)s)")
     parser.add_argument("--task", default="charger", help="task (default: %(default)s)")
     parser.add_argument(
-        "--chunk", type=positive_int, metavar="C", help="steps of a chunk (default: that of the settings)"
+        "--chunk", type=positive_int, metavar="C", help="steps of a chunk (default: `rlt.chunk`)"
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="demonstrations to compare with")
     parser.set_defaults(run=run, present=present, status=status)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Check, and return the table."""
+    """Check the VLA and return the table."""
     from rlt_ros.episodes.tasks import load_task
     from rlt_ros.rlt.config import RLTConfig
     from rlt_ros.rlt.token_readouts import load_readout
@@ -85,7 +85,8 @@ def present(result: dict[str, Any]) -> None:
     print_table(
         ("", "VLA", "robot or task", "fits"), rows, title=f"{result['vla']} ({result['fingerprint']})"
     )
-    for row in findings:  # not in the table, which would cut what has to be read whole, paths above all
+    # Below the table, which could cut long texts such as paths.
+    for row in findings:
         if not row["fits"]:
             print(f"{row['subject']}: {row['remedy']}")
     if "data" in result:
@@ -93,5 +94,5 @@ def present(result: dict[str, Any]) -> None:
 
 
 def status(result: dict[str, Any]) -> int:
-    """1 where something does not fit."""
+    """Exit status: 1 if the VLA does not fit."""
     return 0 if result["fits"] else 1

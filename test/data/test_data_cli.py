@@ -143,7 +143,7 @@ def test_embed_and_pretrain_share_what_they_understand(
         (("data", "download", "--out", "y", "--include", "*", "--dataset", "GenieSim"), "OWNER/NAME"),
         (("data", "inspect", "nowhere/x.tar.gz.000"), "there is no such file"),
         (("data", "inspect", "nowhere"), "not named like an archive"),
-        (("pretrain", "--out", "y", "--vla", "builtin"), "--vla goes with --data"),
+        (("pretrain", "--out", "y", "--vla", "builtin"), "--vla needs --data"),
     ],
 )
 def test_what_is_missing_is_said_in_one_line(

@@ -55,7 +55,7 @@ def test_echo_takes_what_the_publisher_offers(child: Any) -> None:
 def test_echo_says_that_nobody_publishes() -> None:
     result = rlt_ros("echo", "/nothing", "--timeout", "0.5")
     assert result.returncode == 2
-    assert result.stderr.startswith("error: nobody publishes /nothing within 0.5 s")
+    assert result.stderr.startswith("error: /nothing has no publisher within 0.5 s")
 
 
 def test_long_sequences_are_cut() -> None:

@@ -58,7 +58,7 @@ def test_who_is_not_heard_is_told_where_somebody_listens(graph: Any) -> None:
     )
     result = tell("success", "--timeout", "2")
     assert result.returncode == 2
-    assert "nobody listened to /rlt/episode_event within 2 s; give --namespace left" in result.stderr
+    assert "/rlt/episode_event had no subscriber within 2 s; give --namespace left" in result.stderr
 
 
 def test_without_a_graph_the_remedy_is_to_start_one(graph: Any) -> None:

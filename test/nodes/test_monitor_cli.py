@@ -83,7 +83,7 @@ def test_who_acts_and_how_fast() -> None:
     assert (figures["limited_steps"], figures["policy_version"]) == (1, 7)
 
 
-def test_problems_are_named_and_silence_is_one() -> None:
+def test_problems_and_stale_diagnostics_are_named() -> None:
     clock = Clock()
     view = GraphView(clock)
     good = DiagnosticStatus(level=DiagnosticStatus.OK, name="/perception_node: input")
@@ -94,13 +94,13 @@ def test_problems_are_named_and_silence_is_one() -> None:
     view.on_diagnostics(DiagnosticArray(status=[bad]))
     assert view.figures()["problems"] == {
         "/executor_node: control": "arm holds",
-        "/perception_node: input": "silent for 10 s",
+        "/perception_node: input": "no message for 10 s",
     }
     assert "arm holds" in text(view)
 
 
 def test_an_empty_graph_is_shown_as_such() -> None:
-    assert "no episode node is there" in text(GraphView(Clock()))
+    assert "no episode node" in text(GraphView(Clock()))
 
 
 def test_the_command_finds_the_graph(graph: Any) -> None:
@@ -133,12 +133,12 @@ def test_without_a_graph_there_is_a_hint_and_status_1() -> None:
             "--seconds",
             "0.5",
             "--namespace",
-            "nobody_here",
+            "unused",
         ],
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
     assert done.returncode == 1
-    assert "no graph of a robot in namespace nobody_here is seen in ROS_DOMAIN_ID" in done.stderr
+    assert "no graph of a robot in namespace unused in ROS_DOMAIN_ID" in done.stderr
     assert "rlt-ros launch train" in done.stderr

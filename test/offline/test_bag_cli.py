@@ -23,7 +23,7 @@ def test_a_bag_that_gives_no_rows_exits_with_its_own_status_and_the_reason(
     evaluated, cut_off = stream(1, evaluation=True), stream(2)
     bag = write_bag(tmp_path / "bag", own([*evaluated.records, *cut_off.records[:-1]]))
     assert to_replay(bag, tmp_path / "out") == EXIT_EMPTY == 3
-    assert "no rows were made of the bags: 1 × without end, e.g. episode 2" in capsys.readouterr().err
+    assert "the bags gave no rows: 1 × without end, e.g. episode 2" in capsys.readouterr().err
 
 
 def test_a_bag_that_was_read_before_is_not_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

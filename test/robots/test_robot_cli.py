@@ -77,7 +77,7 @@ def test_fk_of_the_working_posture_is_that_of_the_kinematics(capsys: pytest.Capt
         (["fk", "ur5e", "--joints", "elbow_joint=far"], "NAME=VALUE"),
         (["fk", "ur5e", "--joints", "elbow_joint=nan"], "elbow_joint must be a finite number"),
         (["fk", "r2d2"], "robot `r2d2` is unknown"),
-        (["new", "mine", "--urdf", str(UR5E_URDF)], "no YAML file"),
+        (["new", "mine", "--urdf", str(UR5E_URDF)], "not a YAML file"),
         (["new", "mine.yaml"], "--urdf FILE"),
         (["new", "mine.yaml", "--urdf", str(UR5E_URDF)], "name the tip with --tip, e.g. one of"),
         (["new", "mine.yaml", "--urdf", "arm.urdf.xacro"], "xacro"),
@@ -111,7 +111,7 @@ def test_a_new_profile_is_commented_and_usable_and_never_overwrites(
     assert load_profile(file).joints == load_profile("ur5e").joints
     assert robot_json(capsys, "check", str(file))["usable"]
     assert main(["robot", *argv]) == EXIT_ERROR
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
     assert file.read_text() == text
 
 

@@ -1,4 +1,4 @@
-"""``rlt-ros bench loop``: same rows in one process as over the graph?
+"""``rlt-ros bench loop``: equality of the replay rows of one process and of the graph.
 
 The frozen VLA collects the same episodes twice, over a graph in lock-step and in one process, and every stored row is
 compared bit for bit. Without arguments: three tasks of the AgiBot G1 and one of the UR5e, two seeds each.
@@ -33,7 +33,7 @@ _SEEDS = (1, 2)
 
 
 def run(episodes: int = 2, robot: str = "") -> dict[str, Any]:
-    """Collect and compare.
+    """Collect the same episodes in both ways and compare their rows.
 
     Args:
         episodes: of each robot, task and seed.
@@ -44,7 +44,8 @@ def run(episodes: int = 2, robot: str = "") -> dict[str, Any]:
         ``missed``: failed requirements, one sentence each.
     """
     use_own_domain()
-    torch.set_num_threads(1)  # as the live inference
+    # As in live inference, for bitwise equal states.
+    torch.set_num_threads(1)
     rows = [
         _compare(name, task, seed, episodes)
         for name, task in _CASES
@@ -59,12 +60,12 @@ def _compare(robot: str, task: str, seed: int, episodes: int) -> dict[str, Any]:
         out = Path(folder) / "graph"
         collect_over_graph(out, episodes, "--robot", robot, "--task", task, "--seed", str(seed))
         graph, z_type = stored_rows(out / REPLAY_FILE), ReplayFormat.read(out / REPLAY_FILE).z_dtype
-    alone = collect_in_process(robot, task, seed, episodes)
+    in_process = collect_in_process(robot, task, seed, episodes)
     equal = sum(
         (row.episode, row.step) in graph and same_row(graph[row.episode, row.step], row, z_type)
-        for row in alone
+        for row in in_process
     )
-    figures = {"graph_rows": len(graph), "rows": len(alone), "equal_rows": equal}
+    figures = {"graph_rows": len(graph), "rows": len(in_process), "equal_rows": equal}
     return {"robot": robot, "task": task, "seed": seed, **figures}
 
 
