@@ -236,11 +236,11 @@ def opened(args: argparse.Namespace, paths: list[Path]) -> Iterator[Any]:
         yield source
 
 
-def choice_of(args: argparse.Namespace) -> Any:
+def embedding_spec(args: argparse.Namespace) -> Any:
     """Selected observations of an episode for the VLA."""
-    from rlt_ros.data.embeddings import Choice
+    from rlt_ros.data.embeddings import EmbeddingSpec
 
-    return Choice(args.every or EVERY, tuple(args.joints), dict(args.camera), args.instruction)
+    return EmbeddingSpec(args.every or EVERY, tuple(args.joints), dict(args.camera), args.instruction)
 
 
 def _inspect(args: argparse.Namespace) -> dict[str, Any]:
@@ -284,7 +284,7 @@ def _embed(args: argparse.Namespace) -> dict[str, Any]:
         raise UsageError("data embed: give the VLA with --vla")
     vla = load_vla(args.vla)
     with opened(args, args.paths) as source:
-        folder = EmbeddingFolder(args.out, vla, choice_of(args), source.container.origin)
+        folder = EmbeddingFolder(args.out, vla, embedding_spec(args), source.container.origin)
         return embed(source, folder, source.selected(args.episodes))
 
 

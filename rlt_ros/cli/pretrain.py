@@ -10,7 +10,7 @@ from rlt_ros.cli.data import (
     UsageError,
     add_choice_options,
     add_source_options,
-    choice_of,
+    embedding_spec,
     opened,
     or_empty,
     status,
@@ -104,7 +104,7 @@ def _from_data(args: argparse.Namespace) -> dict[str, Any]:
             vla,
             task=slug(task),
             wanted=args.episodes,
-            choice=choice_of(args),
+            spec=embedding_spec(args),
             seed=args.seed,
             overrides=read_overrides(args.config, args.set),
         )

@@ -153,11 +153,11 @@ def _session(args: argparse.Namespace) -> Any:
     from rlt_ros.rlt.run_folder import CONFIG_FILE
     from rlt_ros.serving.genie_sim import GenieSimSession
     from rlt_ros.serving.openpi import OpenPIPolicySession, OpenPIVLASession
-    from rlt_ros.serving.policy import Serving, open_run
+    from rlt_ros.serving.policy import ServingConfig, open_run
 
     folder = Path(args.source)
     if (folder / CONFIG_FILE).is_file():
-        serving = Serving(args.acts, args.approach_steps, args.hz)
+        serving = ServingConfig(args.acts, args.approach_steps, args.hz)
         policy = open_run(folder, serving, robot=args.robot)
         session = GenieSimSession if args.protocol == "genie_sim" else OpenPIPolicySession
         # An error is raised now instead of at the first connection.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rlt_ros.data.demonstrations import Demonstration, DemonstrationError, load, load_folder, save
-from rlt_ros.data.episode import Episode
+from rlt_ros.data.episode import RecordedEpisode
 from rlt_ros.data.errors import DataError, EpisodeError
 from rlt_ros.data.source import DataSource, open_source
 
@@ -12,8 +12,8 @@ __all__ = [
     "DataSource",
     "Demonstration",
     "DemonstrationError",
-    "Episode",
     "EpisodeError",
+    "RecordedEpisode",
     "load",
     "load_folder",
     "open_source",

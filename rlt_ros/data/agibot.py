@@ -1,7 +1,7 @@
-"""What AgiBot's data sets have in common: names and order of joints and cameras, and vectors described field by field.
+"""Conventions of AgiBot's data sets: names and order of joints and cameras, and vectors of described fields.
 
 Sources: AgibotTech/genie_sim (``utils/name_utils.py``, ``dataset/convert``, ``data_collection/server/recording``) and
-OpenDriveLab/AgiBot-World. Left arm first everywhere. The length of a vector differs between releases, so it is cut by
+OpenDriveLab/AgiBot-World. The left arm comes first. The length of a vector differs between releases, so it is cut by
 its ``field_descriptions`` and never by position.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlt_ros.data.episode import Camera, Episode, FloatArray, Note, differences
+from rlt_ros.data.episode import Camera, FloatArray, Note, RecordedEpisode, differences
 from rlt_ros.data.errors import DataError, EpisodeError
 from rlt_ros.data.grippers import GripperScales, GripperValues
 
@@ -28,7 +28,7 @@ CAMERAS = {
     "hand_left_color": "hand_left",
     "hand_right_color": "hand_right",
 }
-"""Name of a camera in a data set → name that robot profiles use; others keep theirs."""
+"""Camera of a data set → camera of robot profiles; others keep their name."""
 
 HANDS_LEFT_OUT = "has dexterous hands, which are left out; its arms and cameras are used"
 """Remark on an episode of arms without grippers."""
@@ -38,16 +38,16 @@ _ACTION = ("action/joint/position", "action/left_effector/position", "action/rig
 
 
 class Fields:
-    """Where the parts of a vector are, by ``field_descriptions`` of a feature in ``meta/info.json``.
+    """Positions of the fields in a vector, by ``field_descriptions`` of a feature in ``meta/info.json``.
 
     Args:
         descriptions: field → ``{"indices": […]}``.
         width: length of the vector.
-        feature: what to call it in messages.
+        feature: name of the vector in messages.
     """
 
     def __init__(self, descriptions: Mapping[str, Any], width: int, feature: str) -> None:
-        """Raises `DataError` when a description cannot be of such a vector."""
+        """Raise `DataError` for a description that does not fit the vector."""
         self._feature = feature
         self._indices: dict[str, list[int]] = {}
         for name, description in descriptions.items():
@@ -62,7 +62,7 @@ class Fields:
                 self._indices[name] = indices
 
     def take(self, vectors: NDArray[np.floating], name: str, width: int) -> NDArray[np.floating]:
-        """The part (T, width) of vectors (T, N). Raises `EpisodeError` when it is absent or has another width."""
+        """Field (T, width) of vectors (T, N). Raises `EpisodeError` if it is absent or has another width."""
         part = self.find(vectors, name)
         if part is None:
             raise EpisodeError(f"lacks the field {name} of {self._feature}")
@@ -71,7 +71,7 @@ class Fields:
         return part
 
     def find(self, vectors: NDArray[np.floating], name: str) -> NDArray[np.floating] | None:
-        """The part of vectors (T, N), None where the release has no such field."""
+        """Field of vectors (T, N); None if the release has none."""
         indices = self._indices.get(name)
         return None if indices is None else vectors[:, indices]
 
@@ -79,7 +79,7 @@ class Fields:
 def grippers_of(
     state: NDArray[np.floating], action: NDArray[np.floating], states: Fields, actions: Fields
 ) -> GripperValues | None:
-    """Values of the grippers, from the vectors of an episode; None of dexterous hands, which have several joints."""
+    """Gripper values from the vectors of an episode; None for dexterous hands, which have several joints."""
     hands = [states.find(state, name) for name in _STATE[1:]]
     if any(part is not None and part.shape[1] > 1 for part in hands):
         return None
@@ -92,7 +92,7 @@ def grippers_of(
 def arms_of(
     state: NDArray[np.floating], action: NDArray[np.floating], states: Fields, actions: Fields
 ) -> tuple[NDArray[np.floating], NDArray[np.floating] | None, NDArray[np.floating]]:
-    """Positions, velocities where they were recorded, and commands of both arms, each (T, 14)."""
+    """Positions, velocities if recorded, and commands of both arms, each (T, 14)."""
     velocity = states.find(state, "state/joint/velocity")
     return (
         states.take(state, _STATE[0], 14),
@@ -113,8 +113,8 @@ def make_episode(
     scales: GripperScales,
     human: NDArray[np.bool_],
     cameras: Mapping[str, Camera],
-) -> Episode:
-    """An episode of both arms, and of grippers unless they are None. See `arms_of` for ``arms``."""
+) -> RecordedEpisode:
+    """Create an episode of both arms, and of the grippers unless they are None. ``arms``: see `arms_of`."""
     position, velocity, command = (None if part is None else np.asarray(part, np.float32) for part in arms)
     assert position is not None and command is not None
     lengths = {len(stamps), len(position), len(command)}
@@ -124,11 +124,11 @@ def make_episode(
     notes: tuple[Note, ...] = ()
     joints = ARM_JOINTS
     if grippers is not None:
-        held, asked, notes = _normalised(grippers, scales, len(stamps))
+        gripper_state, gripper_action, notes = _normalise(grippers, scales, len(stamps))
         joints = (*ARM_JOINTS, *GRIPPERS)
-        position, command = np.hstack([position, held]), np.hstack([command, asked])
-        moved = np.hstack([moved, differences(held, hz)])
-    return Episode(
+        position, command = np.hstack([position, gripper_state]), np.hstack([command, gripper_action])
+        moved = np.hstack([moved, differences(gripper_state, hz)])
+    return RecordedEpisode(
         name=name,
         task=task,
         instruction=instruction,
@@ -145,18 +145,18 @@ def make_episode(
     )
 
 
-def _normalised(
+def _normalise(
     grippers: GripperValues, scales: GripperScales, rows: int
 ) -> tuple[FloatArray, FloatArray, tuple[Note, ...]]:
-    """States and actions (T, 2) of grippers, 0 open to 1 closed, and a remark where the scales were revised."""
+    """States and actions (T, 2) of grippers, 0 open to 1 closed, and a note if the scales were revised."""
     if {len(grippers.state), len(grippers.action)} != {rows}:
         raise EpisodeError("has gripper values of another length than its joint values")
-    for what, values in (("grippers", grippers.state), ("gripper actions", grippers.action)):
+    for name, values in (("grippers", grippers.state), ("gripper actions", grippers.action)):
         if not np.isfinite(values).all():
-            raise EpisodeError(f"has NaN or infinite values in {what}")
+            raise EpisodeError(f"has NaN or infinite values in {name}")
     change = scales.revise(grippers)
-    held = np.stack([scales.state[side].normalise(grippers.state[:, side]) for side in (0, 1)], axis=1)
-    asked = np.stack([scales.action[side].normalise(grippers.action[:, side]) for side in (0, 1)], axis=1)
+    states = np.stack([scales.state[side].normalise(grippers.state[:, side]) for side in (0, 1)], axis=1)
+    actions = np.stack([scales.action[side].normalise(grippers.action[:, side]) for side in (0, 1)], axis=1)
     remark = "has wider gripper values than the episodes that the scales were taken from"
-    again = f"{change}; episodes before it have the narrower scale: convert them again"
-    return held, asked, ((remark, again),) if change else ()
+    remedy = f"{change}; earlier episodes have the narrower scale: convert them again"
+    return states, actions, ((remark, remedy),) if change else ()

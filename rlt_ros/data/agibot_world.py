@@ -1,7 +1,7 @@
-"""Reader of AgiBot World (Alpha, Beta): ``proprio_stats``, ``observations`` and ``task_info`` side by side.
+"""Reader of AgiBot World (Alpha, Beta): ``proprio_stats``, ``observations`` and ``task_info`` next to each other.
 
-Source: OpenDriveLab/AgiBot-World. ``index`` beside an action lists the rows in which it is valid; in the others the arm
-was not commanded, and its own next position stands in.
+Source: OpenDriveLab/AgiBot-World. ``index`` next to an action lists its valid rows; in the others the arm had no
+command, and its own next position replaces it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rlt_ros.data import agibot
 from rlt_ros.data.container import Container, EpisodeRef, Files, Hints
-from rlt_ros.data.episode import Camera, Episode, Note, slug
+from rlt_ros.data.episode import Camera, Note, RecordedEpisode, slug
 from rlt_ros.data.errors import DataError, EpisodeError, Skips
 from rlt_ros.data.grippers import GripperScales, GripperValues
 from rlt_ros.data.hdf5 import Arrays, open_arrays
@@ -29,20 +29,20 @@ _PROPRIO = re.compile(r"^(?P<root>(?:.*/)?)proprio_stats/(?P<task>\d+)/(?P<episo
 _VIDEO = re.compile(
     r"^(?P<root>(?:.*/)?)observations/(?P<task>\d+)/(?:\d+-\d+/)?(?P<episode>\d+)/videos/(?P<name>[^/]+)\.mp4$"
 )
-"""Videos lie in a folder per episode, on the hub and where its archives were unpacked within one per range of them."""
+"""Videos are in a folder per episode; on the hub, unpacked archives add a folder per range of episodes."""
 
 _COLOURS = ("head_color", "hand_left_color", "hand_right_color")
 _FISHEYES = {"hand_left_fisheye_color": "hand_left_color", "hand_right_fisheye_color": "hand_right_color"}
-"""Camera of arms with dexterous hands → the one in whose place it is."""
+"""Camera of arms with dexterous hands → camera that it replaces."""
 
 
 class AgiBotWorld:
-    """All episodes of this format in a container."""
+    """Reader of all episodes of this format in a container."""
 
     layout = "agibot_world"
 
     def __init__(self, container: Container, hints: Hints) -> None:
-        """Raises `DataError` when a task file cannot be read."""
+        """Raise `DataError` if a task file cannot be read."""
         self.refs: list[EpisodeRef] = []
         self.problems = Skips()
         self._tasks: dict[str, dict[str, str]] = {}
@@ -53,17 +53,17 @@ class AgiBotWorld:
                 self._add(container, path, match, videos.get(match.groups(), {}))
 
     def survey(self, ref: EpisodeRef) -> tuple[str, ...]:
-        """Files from which the grippers of an episode can be seen."""
+        """Files with the grippers of an episode."""
         return ref.needs[:1]
 
     def grippers(self, ref: EpisodeRef, files: Files) -> GripperValues:
-        """Values of the grippers in an episode."""
+        """Gripper values of an episode."""
         grippers = _read(files.path(ref.needs[0])).grippers
         if grippers is None:
             raise EpisodeError("has no grippers")
         return grippers
 
-    def load(self, ref: EpisodeRef, files: Files, scales: GripperScales | None) -> Episode:
+    def load(self, ref: EpisodeRef, files: Files, scales: GripperScales | None) -> RecordedEpisode:
         """Read an episode."""
         assert scales is not None
         read = _read(files.path(ref.needs[0]))
@@ -103,7 +103,7 @@ class AgiBotWorld:
             self.refs.append(EpisodeRef(name, (path, *cameras.values()), info))
 
     def _instructions(self, container: Container, path: str) -> dict[str, str]:
-        """Episode → what the robot was told, from a task file."""
+        """Episode → instruction, from a task file."""
         if path not in self._tasks:
             self._tasks[path] = {}
             if path in container.files:
@@ -134,13 +134,13 @@ def _instruction(entry: Mapping[str, Any]) -> str:
 
 
 class _Proprio(NamedTuple):
-    """One episode's joint file.
+    """Contents of an episode's joint file.
 
     Attributes:
         stamps: (T,) ns.
         position: (T, 14) rad.
         command: (T, 14) rad.
-        grippers: None of arms that have dexterous hands, or nothing.
+        grippers: None for arms with dexterous hands or without grippers.
         notes: remarks.
     """
 
@@ -157,35 +157,35 @@ def _read(path: Path) -> _Proprio:
         rows = len(stamps)
         position = _matrix(arrays, "state/joint/position", rows, 14)
         command, notes = _arm_commands(arrays, position)
-        held = arrays.find("state/effector/position")
-        if held is None or held.shape != (rows, 2):
-            what = _hands(held, rows)
-            return _Proprio(stamps, position, command, None, (*notes, what))
-        asked = _given(arrays, "action/effector", rows, 2)
-        if asked is None:
+        state = arrays.find("state/effector/position")
+        if state is None or state.shape != (rows, 2):
+            note = _hands(state, rows)
+            return _Proprio(stamps, position, command, None, (*notes, note))
+        commands = _valid_commands(arrays, "action/effector", rows, 2)
+        if commands is None:
             raise EpisodeError("has no values in action/effector/position")
-        valid, given = asked
-        # The last command holds until the next one.
+        valid, action = commands
+        # A command holds until the next one.
         places = np.clip(np.searchsorted(valid, np.arange(rows), side="right") - 1, 0, None)
-    return _Proprio(stamps, position, command, GripperValues(held, given[places]), notes)
+    return _Proprio(stamps, position, command, GripperValues(state, action[places]), notes)
 
 
-def _hands(held: NDArray[Any] | None, rows: int) -> Note:
-    """Remark on arms without grippers. Raises `EpisodeError` for values that are of no hands either."""
-    if held is None or held.size == 0:
+def _hands(state: NDArray[Any] | None, rows: int) -> Note:
+    """Note on arms without grippers. Raises `EpisodeError` for values that are not of hands either."""
+    if state is None or state.size == 0:
         return "has no grippers; its arms and cameras are used", "state/effector/position is empty"
-    if held.ndim != 2 or len(held) != rows:
-        raise EpisodeError(f"has state/effector/position of shape {held.shape}, not {(rows, 2)}")
+    if state.ndim != 2 or len(state) != rows:
+        raise EpisodeError(f"has state/effector/position of shape {state.shape}, not {(rows, 2)}")
     return (
         agibot.HANDS_LEFT_OUT,
-        f"state/effector/position has {held.shape[1]} values a row, grippers have 2",
+        f"state/effector/position has {state.shape[1]} values per row, grippers have 2",
     )
 
 
 def _arm_commands(arrays: Arrays, position: NDArray[Any]) -> tuple[NDArray[Any], tuple[Note, ...]]:
-    """(T, 14) commands; rows that were not commanded get the next position."""
+    """(T, 14) commands; rows without a command get the next position."""
     commands = np.concatenate([position[1:], position[-1:]])
-    found = _given(arrays, "action/joint", len(position), 14)
+    found = _valid_commands(arrays, "action/joint", len(position), 14)
     if found is None:
         remark = "has no arm commands; each row's is the next row's position"
         return commands, ((remark, "action/joint/position is empty"),)
@@ -194,8 +194,10 @@ def _arm_commands(arrays: Arrays, position: NDArray[Any]) -> tuple[NDArray[Any],
     return commands, ()
 
 
-def _given(arrays: Arrays, path: str, rows: int, width: int) -> tuple[NDArray[Any], NDArray[Any]] | None:
-    """Rows in which there are commands, and those (N, width); None where there is none at all."""
+def _valid_commands(
+    arrays: Arrays, path: str, rows: int, width: int
+) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """Rows with commands, and these commands (N, width); None without any."""
     values = arrays.take(f"{path}/position")
     if values.size % width:
         raise EpisodeError(f"has {path}/position of shape {values.shape}, not (…, {width})")

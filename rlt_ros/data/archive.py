@@ -1,4 +1,4 @@
-"""Archives as a data set's container: a catalogue that is made once, and episodes taken out of the passing stream."""
+"""Archives as a data set's container: a catalogue that is made once, and episodes extracted from the stream."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rlt_ros.data.container import (
     EpisodeRef,
     FileEntry,
     Files,
-    collapsed,
+    collapse_frames,
     frame_number,
     is_description,
 )
@@ -35,7 +35,7 @@ Progress = Callable[[int, int], None]
 MAX_ENTRIES = 2_000_000
 """Of a catalogue; 200 bytes each in memory."""
 SPOOL = 20 << 30
-"""Bytes of incomplete episodes that may lie in the work folder at a time."""
+"""Bytes of incomplete episodes in the work folder."""
 MAX_DESCRIPTIONS = 4 << 30
 """Bytes of all descriptions together, which stay in the work folder."""
 _FORMAT = 2
@@ -50,21 +50,21 @@ _INDEX_KEYS: Mapping[str, Kind] = {
 
 
 class Archives:
-    """The files of one or more archives as one catalogue.
+    """Catalogue of the files of one or more archives.
 
     Args:
         archives: of one data set; ``meta.tar.gz``, ``data.tar.gz`` and ``videos.tar.gz`` of one folder belong together.
-        work: folder for the catalogue and for files on their way; made when missing.
-        spool: bytes that may lie there at a time; a data set that needs more is read in several passes.
-        progress: told how far the reading is.
+        work: folder for the catalogue and temporary files; created if missing.
+        spool: bytes of temporary files; a data set that needs more is read in several passes.
+        progress: called with the progress of reading.
     """
 
     def __init__(
         self, archives: Sequence[Archive], work: Path, *, spool: int = SPOOL, progress: Progress | None = None
     ) -> None:
-        """Reads every archive once, unless ``work`` holds the catalogue already.
+        """Read every archive once, unless ``work`` contains the catalogue.
 
-        A missing part or a damage ends the catalogue there and is kept in ``damage``; what lies before can be used.
+        A missing part or a damage ends the catalogue and is recorded in ``damage``; files before it are usable.
         """
         self._archives = list(archives)
         self._work, self._spool, self._progress = work, spool, progress
@@ -78,10 +78,10 @@ class Archives:
             for archive in archives
         ]
         if not self._load():
-            self._make()
+            self._create()
 
     def read(self, path: str) -> bytes:
-        """The bytes of a description."""
+        """Read a description."""
         return self._description(path).read_bytes()
 
     def state(self, names: Sequence[str]) -> list[list[Any]]:
@@ -90,27 +90,28 @@ class Archives:
         return [[name, entry.bytes, entry.count, entry.checksum] for name, entry in entries]
 
     def episodes(self, refs: Sequence[EpisodeRef]) -> Iterator[tuple[EpisodeRef, Files]]:
-        """Each complete episode with its files, in the order in which the archives complete them.
+        """Yield each complete episode with its files, in the order of completion in the archives.
 
-        Episodes of which a file is not in the catalogue are left out; the catalogue's user knows them.
+        Episodes with files outside the catalogue are left out; the caller knows them.
         """
         whole = [ref for ref in refs if all(name in self.files for name in ref.needs)]
         for wave in self._waves(sorted(whole, key=self._completed)):
             yield from self._extract(wave)
 
-    # The catalogue
+    # Catalogue
 
-    def _make(self) -> None:
+    def _create(self) -> None:
         shutil.rmtree(self._work / "descriptions", ignore_errors=True)
         (self._work / "descriptions").mkdir(parents=True)
-        entries: dict[str, list[int]] = {}  # bytes, count, first, last, checksum
+        # Name → bytes, count, first, last, checksum.
+        entries: dict[str, list[int]] = {}
         self._described = 0
         damages = []
         base = 0
         for archive in self._archives:
             try:
                 for member, position in self._members(archive, base, self.rejected):
-                    self._enter(entries, member, position)
+                    self._add_entry(entries, member, position)
             except (DamagedArchiveError, MissingPartError) as error:
                 damages.append(str(error))
             base += archive.bytes + 1
@@ -127,22 +128,23 @@ class Archives:
         with replacing(self._index) as part:
             part.write_text(json.dumps(index), encoding="utf-8")
 
-    def _enter(self, entries: dict[str, list[int]], member: Member, position: int) -> None:
-        name = collapsed(member.name)
+    def _add_entry(self, entries: dict[str, list[int]], member: Member, position: int) -> None:
+        name = collapse_frames(member.name)
         if name in entries and name == member.name:
-            self.rejected.add("is there a second time", member.name)
+            self.rejected.add("occurs a second time", member.name)
             return
         if is_description(name):
             self._described += member.size
             if self._described > MAX_DESCRIPTIONS:
                 raise OversizeError(
-                    f"{self.origin}: its descriptions have more than {MAX_DESCRIPTIONS} bytes; no data set's have"
+                    f"{self.origin}: its descriptions exceed {MAX_DESCRIPTIONS} bytes, more than those of any data set"
                 )
             data = member.read(limit=MAX_DESCRIPTION)
             self._description(name).write_bytes(data)
             checksum = zlib.crc32(data)
         else:
-            checksum = member.checksum()  # a file counts once all of it has come by
+            # Reads the file, so that an incomplete one is not counted.
+            checksum = member.checksum()
         entry = entries.setdefault(name, [0, 0, position, position, 0])
         entry[0] += member.size
         entry[1] += 1
@@ -154,7 +156,7 @@ class Archives:
             )
 
     def _load(self) -> bool:
-        """Take the index of an earlier call over, if it is one of these archives and whole."""
+        """Load the index of an earlier call, if it is complete and of these archives."""
         try:
             index = read_json_object(self._index)
             require_keys(index, _INDEX_KEYS, origin=self._index)
@@ -178,7 +180,7 @@ class Archives:
         reader = InflatedReader(archive)
         try:
             for member in members(reader, rejected):
-                member.name = archive.placed(member.name)
+                member.name = archive.resolve(member.name)
                 yield member, base + reader.compressed_offset
                 if self._progress is not None:
                     self._progress(reader.compressed_offset, archive.bytes)
@@ -191,14 +193,14 @@ class Archives:
         return max((self.files[name].last for name in ref.needs), default=0)
 
     def _waves(self, refs: Sequence[EpisodeRef]) -> list[Sequence[EpisodeRef]]:
-        """Episodes that one pass can take without more than ``spool`` bytes of files that wait for others."""
+        """Groups of episodes for one pass each, with at most ``spool`` bytes of files that wait for others."""
         if len(refs) <= 1 or self._peak(refs) <= self._spool:
             return [refs] if refs else []
         middle = len(refs) // 2
         return self._waves(refs[:middle]) + self._waves(refs[middle:])
 
     def _peak(self, refs: Sequence[EpisodeRef]) -> int:
-        """Most bytes that wait at a time when these episodes are taken in one pass."""
+        """Most bytes of waiting files when these episodes are extracted in one pass."""
         until: dict[str, int] = {}
         for ref in refs:
             for name in ref.needs:
@@ -213,44 +215,45 @@ class Archives:
 
     def _extract(self, refs: Sequence[EpisodeRef]) -> Iterator[tuple[EpisodeRef, Files]]:
         spool = self._work / "spool"
-        shutil.rmtree(spool, ignore_errors=True)  # of a run that was stopped
+        # Left by an interrupted run.
+        shutil.rmtree(spool, ignore_errors=True)
         spool.mkdir(parents=True)
         bases = [0, *accumulate(archive.bytes + 1 for archive in self._archives)]
-        wait = _Waiting(refs, self.files, bases)
+        pending = _PendingEpisodes(refs, self.files, bases)
         try:
             for number, archive in enumerate(self._archives):
-                yield from self._from(archive, number, bases[number], spool, wait)
+                yield from self._extract_from(archive, number, bases[number], spool, pending)
         finally:
             shutil.rmtree(spool, ignore_errors=True)
 
-    def _from(
-        self, archive: Archive, number: int, base: int, spool: Path, wait: _Waiting
+    def _extract_from(
+        self, archive: Archive, number: int, base: int, spool: Path, pending: _PendingEpisodes
     ) -> Iterator[tuple[EpisodeRef, Files]]:
-        if not wait.missing[number]:
+        if not pending.missing[number]:
             return
         reading = self._members(archive, base, Skips())
         try:
             for member, _ in reading:
-                name = collapsed(member.name)
-                if not wait.wants(name):
+                name = collapse_frames(member.name)
+                if not pending.needs(name):
                     continue
                 path = spool / _file_name(member.name)
                 with path.open("wb") as stream:
                     member.copy_to(stream)
-                for ref in wait.arrived(name, frame_number(member.name), path):
-                    yield ref, wait.files(ref)
-                    wait.used(ref)
-                if not wait.missing[number]:
+                for ref in pending.add(name, frame_number(member.name), path):
+                    yield ref, pending.files(ref)
+                    pending.release(ref)
+                if not pending.missing[number]:
                     return
         finally:
             reading.close()
 
 
-class _Waiting:
-    """Episodes of one pass, and the files of theirs that have come by.
+class _PendingEpisodes:
+    """Episodes of one pass, and their files so far.
 
     Attributes:
-        missing: files that are still to come, for every archive.
+        missing: number of missing files of every archive.
     """
 
     def __init__(self, refs: Sequence[EpisodeRef], files: dict[str, FileEntry], bases: Sequence[int]) -> None:
@@ -263,25 +266,25 @@ class _Waiting:
                 self._users[name].append(ref.name)
         self.missing = Counter(self._archive_of(name) for name in self._users)
 
-    def wants(self, name: str) -> bool:
-        """Return whether a file is needed that has not come."""
-        return bool(self._users.get(name)) and not self._whole(name)
+    def needs(self, name: str) -> bool:
+        """True if a file is needed and incomplete."""
+        return bool(self._users.get(name)) and not self._is_complete(name)
 
-    def arrived(self, name: str, frame: int, path: Path) -> list[EpisodeRef]:
-        """Note a file; returns the episodes that it completes."""
+    def add(self, name: str, frame: int, path: Path) -> list[EpisodeRef]:
+        """Add a file and return the episodes that it completes."""
         self._found.setdefault(name, []).append((frame, path))
-        if not self._whole(name):
+        if not self._is_complete(name):
             return []
         self.missing[self._archive_of(name)] -= 1
         refs = [self._open[user] for user in self._users[name]]
-        return [ref for ref in refs if all(self._whole(need) for need in ref.needs)]
+        return [ref for ref in refs if all(self._is_complete(need) for need in ref.needs)]
 
     def files(self, ref: EpisodeRef) -> Files:
-        """What has come for an episode."""
+        """Files of a complete episode."""
         return Files({name: [path for _, path in sorted(self._found[name])] for name in ref.needs})
 
-    def used(self, ref: EpisodeRef) -> None:
-        """Remove the files that no other episode waits for."""
+    def release(self, ref: EpisodeRef) -> None:
+        """Remove the files that no other episode needs."""
         del self._open[ref.name]
         for name in set(ref.needs):
             self._users[name].remove(ref.name)
@@ -289,7 +292,7 @@ class _Waiting:
                 for _, path in self._found.pop(name):
                     path.unlink(missing_ok=True)
 
-    def _whole(self, name: str) -> bool:
+    def _is_complete(self, name: str) -> bool:
         return len(self._found.get(name, ())) == self._files[name].count
 
     def _archive_of(self, name: str) -> int:
@@ -297,14 +300,14 @@ class _Waiting:
 
 
 def _file_name(member: str) -> str:
-    """Name under which a member lies in the work folder: nothing of what the archive calls it but a plain suffix."""
+    """File name of a member in the work folder: a digest, and its suffix if that is harmless."""
     suffix = PurePosixPath(member).suffix
     digest = hashlib.sha256(member.encode()).hexdigest()[:32]
     return digest + (suffix if suffix.isascii() and suffix[1:].isalnum() and len(suffix) < 10 else "")
 
 
 def work_folder(archives: Sequence[Archive], cache: Path) -> Path:
-    """Folder below ``cache`` that belongs to some archives."""
+    """Work folder of some archives below ``cache``."""
     stems = json.dumps([str(archive.stem.resolve()) for archive in archives])
     return cache / f"{archives[0].stem.name.split('.')[0]}-{hashlib.sha256(stems.encode()).hexdigest()[:12]}"
 

@@ -1,9 +1,8 @@
-"""Where the files of a data set are: in a folder, or in archives that are read as streams.
+"""Container of a data set's files: a folder, or archives that are read as streams.
 
-A data set is looked at in two steps. The *catalogue* says which files there are; the small ones that describe the
-whole (`is_description`) can be read at once. The files of single episodes are then handed out episode by episode. An
-archive is read forwards once for each step, and only the files of wanted episodes ever touch the disk: they lie in a
-work folder until their episodes have been used.
+Reading has two steps. The *catalogue* lists all files, and small descriptions of the whole (`is_description`) are read
+at once. The files of single episodes follow, episode by episode. An archive is read forwards once per step, and only
+the files of selected episodes are written to disk: they stay in a work folder until their episodes have been used.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ _DESCRIPTION = re.compile(r"(^|/)(meta/.+\.(json|jsonl|parquet)|task_info/[^/]+\
 
 @dataclass(frozen=True)
 class FileEntry:
-    """One file of the catalogue, or the pictures of one camera that a raw episode keeps in a folder a frame.
+    """File of the catalogue, or all images of a camera that a raw episode keeps in one folder per frame.
 
     Attributes:
-        bytes: size of all of them.
-        count: how many.
+        bytes: total size.
+        count: number of files.
         first: position of the first in its archive; 0 in a folder.
         last: position of the last.
-        checksum: CRC-32 of all of them in an archive, combined; 0 in a folder.
+        checksum: combined CRC-32 in an archive; 0 in a folder.
     """
 
     bytes: int
@@ -44,12 +43,12 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class EpisodeRef:
-    """An episode that a data set promises.
+    """Episode of a data set, before it is read.
 
     Attributes:
         name: unique in its data set.
-        needs: catalogue paths of the files without which it cannot be read.
-        info: what its format has to know about it.
+        needs: catalogue paths of the required files.
+        info: data of its format.
     """
 
     name: str
@@ -59,13 +58,13 @@ class EpisodeRef:
 
 @dataclass(frozen=True)
 class Hints:
-    """Information of a user about a data set that lacks it.
+    """Information from the user about a data set without it.
 
     Attributes:
         fields: ``observation.state`` and ``action`` → field descriptions.
         joints: names of the joints.
-        state: features that make up the state, in their order; empty for ``observation.state``.
-        action: features that make up the action; empty for ``action``.
+        state: features of the state, in their order; empty for ``observation.state``.
+        action: features of the action; empty for ``action``.
     """
 
     fields: Mapping[str, Any] | None = None
@@ -75,25 +74,25 @@ class Hints:
 
 
 class Files:
-    """The files of one episode on disk."""
+    """Files of one episode on disk."""
 
     def __init__(self, found: Mapping[str, Sequence[Path]]) -> None:
         self._found = found
 
-    def joined(self, other: Files) -> Files:
-        """These files and others."""
+    def merge(self, other: Files) -> Files:
+        """Union of these files and others."""
         return Files({**self._found, **other._found})
 
     def path(self, name: str) -> Path:
-        """The file with a catalogue path.
+        """File of a catalogue path.
 
         Raises:
-            EpisodeError: it is not there.
+            EpisodeError: the file is missing.
         """
         return self.all(name)[0]
 
     def all(self, name: str) -> list[Path]:
-        """Every file with a catalogue path, in the order of frames."""
+        """All files of a catalogue path, in the order of frames."""
         found = self._found.get(name)
         if not found:
             raise EpisodeError(f"lacks the file {PurePosixPath(name).name}")
@@ -105,7 +104,7 @@ class Container(Protocol):
 
     @property
     def origin(self) -> str:
-        """What to call it in messages."""
+        """Name in messages."""
         ...
 
     @property
@@ -115,57 +114,58 @@ class Container(Protocol):
 
     @property
     def rejected(self) -> Skips:
-        """What was left out of the catalogue."""
+        """Files that were left out of the catalogue."""
         ...
 
     @property
     def damage(self) -> str:
-        """Why the catalogue ends early; empty where it is whole."""
+        """Reason for an incomplete catalogue; empty if it is complete."""
         ...
 
     def read(self, path: str) -> bytes:
-        """The bytes of a description."""
+        """Read a description."""
         ...
 
     def state(self, names: Sequence[str]) -> list[list[Any]]:
-        """A list per file (catalogue paths) that changes when the file is replaced, without reading it."""
+        """Values per catalogue path that change with a file's replacement, without reading it."""
         ...
 
     def episodes(self, refs: Sequence[EpisodeRef]) -> Iterator[tuple[EpisodeRef, Files]]:
-        """Each episode with its files, which stay until the next one is asked for."""
+        """Yield each episode with its files, which stay until the next one is requested."""
         ...
 
 
 def is_description(path: str) -> bool:
-    """Return whether a file describes the whole data set."""
+    """True if a file describes the whole data set."""
     return _DESCRIPTION.search(path) is not None
 
 
-def collapsed(path: str) -> str:
-    """Catalogue path of a file: ``camera/17/head_color.jpg`` and its neighbours are one entry.
+def collapse_frames(path: str) -> str:
+    """Catalogue path of a file: ``camera/17/head_color.jpg`` and its neighbours share an entry.
 
-    A hundred hours hold ten million such pictures; one by one their names alone would fill the memory.
+    A hundred hours contain ten million such images, whose names alone would fill the memory.
     """
     return _FRAME_FOLDER.sub(r"\1camera/*/", path)
 
 
 def frame_number(path: str) -> int:
-    """Number of the frame that a file below ``camera/`` belongs to; 0 for others."""
+    """Frame number of a file below ``camera/``; 0 for others."""
     match = _FRAME_FOLDER.search(path)
     return int(match[0].strip("/").split("/")[-1]) if match else 0
 
 
 def files_below(root: Path) -> list[Path]:
-    """Files below a folder, sorted; links to folders are followed, but never to a folder above.
+    """Files below a folder, sorted; links to folders are followed, except to a folder above.
 
-    Hubs and people keep one copy of the videos and link to it.
+    Hubs and users link to one copy of the videos.
     """
     found: list[Path] = []
 
     def visit(folder: Path, above: frozenset[tuple[int, int]]) -> None:
         status = folder.stat()
         identity = (status.st_dev, status.st_ino)
-        if identity in above:  # a link to a folder above would be followed for ever
+        # A link to a folder above would never end.
+        if identity in above:
             return
         for path in folder.iterdir():
             if path.is_dir():
@@ -178,10 +178,10 @@ def files_below(root: Path) -> list[Path]:
 
 
 class Folder:
-    """A data set that lies unpacked in a folder."""
+    """Unpacked data set in a folder."""
 
     def __init__(self, root: Path) -> None:
-        """Raises `DataError` when there is no such folder."""
+        """Raise `DataError` if the folder does not exist."""
         if not root.is_dir():
             raise DataError(f"{root}: there is no such folder")
         self._root = root
@@ -193,10 +193,10 @@ class Folder:
             self._add(path)
 
     def read(self, path: str) -> bytes:
-        """The bytes of a description."""
+        """Read a description."""
         ((_, file),) = self._paths[path]
         if file.stat().st_size > MAX_DESCRIPTION:
-            raise DataError(f"{file}: has more than {MAX_DESCRIPTION} bytes; no description is as large")
+            raise DataError(f"{file}: exceeds the {MAX_DESCRIPTION} bytes of a description")
         return file.read_bytes()
 
     def state(self, names: Sequence[str]) -> list[list[Any]]:
@@ -205,7 +205,7 @@ class Folder:
         return [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
 
     def episodes(self, refs: Sequence[EpisodeRef]) -> Iterator[tuple[EpisodeRef, Files]]:
-        """Each episode with its files."""
+        """Yield each episode with its files."""
         for ref in refs:
             yield (
                 ref,
@@ -214,7 +214,7 @@ class Folder:
 
     def _add(self, path: Path) -> None:
         name = path.relative_to(self._root).as_posix()
-        key = collapsed(name)
+        key = collapse_frames(name)
         size, entry = path.stat().st_size, self.files.get(key, FileEntry(0, 0))
         self.files[key] = FileEntry(entry.bytes + size, entry.count + 1)
         self._paths.setdefault(key, []).append((frame_number(name), path))

@@ -1,7 +1,7 @@
-"""From any layout to another: LeRobot data sets, or demonstrations that the built-in VLA trains on.
+"""Conversion of any layout to LeRobot data sets, or to demonstrations for the built-in VLA.
 
-What is written is kept, so a conversion that was stopped, or that came to a missing part of an archive, goes on with
-the same call. With a part missing the result is not finished unless that is asked for.
+Written episodes are kept, so a conversion that was interrupted, or that reached a missing part of an archive, resumes
+with the same call. With a part missing the result is only finished on request.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from rlt_ros.data.demonstrations import Demonstration, save
-from rlt_ros.data.episode import Episode
+from rlt_ros.data.episode import RecordedEpisode
 from rlt_ros.data.errors import DataError, EmptyResultError, EpisodeError, Skips
 from rlt_ros.data.lerobot_writer import LeRobotWriter
 from rlt_ros.data.source import DataSource
 
 Advance = Callable[[str], None]
-"""Called with the name of each episode that is done."""
+"""Called with the name of each finished episode."""
 
 
 def to_lerobot(
@@ -40,16 +40,16 @@ def to_lerobot(
     Args:
         source: the data set.
         out: folder of the new one.
-        names: episodes to take, as ``source.selected`` gives them.
+        names: selected episodes, see ``source.selected``.
         version: ``v3.0`` or ``v2.1``.
-        codec: of videos that have to be encoded.
-        size: height and width of pictures; left out, as they were recorded.
-        robot_type: what to call the robot.
-        partial: finish even where the archive ended early.
-        advance: told about every episode.
+        codec: codec of encoded videos.
+        size: height and width of images; None for the recorded size.
+        robot_type: name of the robot.
+        partial: finish although the archive ended early.
+        advance: called after every episode.
 
     Returns:
-        Numbers of what was written and skipped.
+        Numbers of written and skipped episodes.
 
     Raises:
         DataError: the archive ended early.
@@ -60,8 +60,8 @@ def to_lerobot(
     )
     states = {name: source.fingerprint(name) for name in names}
     before = writer.done
-    owed = [name for name in names if before.get(name) != states[name]]
-    skips = _each(source, owed, lambda episode: writer.add(episode, states[episode.name]), advance)
+    missing = [name for name in names if before.get(name) != states[name]]
+    skips = _for_each(source, missing, lambda episode: writer.add(episode, states[episode.name]), advance)
     if source.container.damage and not partial:
         raise DataError(
             f"{source.container.damage}. {len(writer.done)} episodes are converted and kept in {out}; to finish with "
@@ -78,7 +78,7 @@ def to_lerobot(
         "format": f"lerobot {version}",
         "episodes": info["total_episodes"],
         "frames": info["total_frames"],
-        "kept_from_before": len(names) - len(owed),
+        "kept_from_before": len(names) - len(missing),
         "skipped": skips.summary(),
         "notes": source.notes.summary(),
         "damage": source.container.damage,
@@ -98,23 +98,23 @@ def to_demonstrations(
 
     Args:
         source: the data set.
-        out: folder of the files; those that are there are kept.
-        names: episodes to take.
-        size: height and width of pictures.
-        every: rows from one picture to the next.
-        advance: told about every episode.
+        out: folder of the files; existing ones are kept.
+        names: selected episodes.
+        size: height and width of images.
+        every: rows between two images.
+        advance: called after every episode.
     """
     have = {path.stem.rsplit("-", 1)[-1] for path in out.glob("*-*.safetensors")}
-    owed = [name for name in names if str(number(name)) not in have]
+    missing = [name for name in names if str(number(name)) not in have]
     written = 0
 
-    def write(episode: Episode) -> None:
+    def write(episode: RecordedEpisode) -> None:
         nonlocal written
         save(demonstration(episode, number(episode.name), size=size, every=every), out)
         written += 1
 
-    skips = _each(source, owed, write, advance)
-    kept = len(names) - len(owed)
+    skips = _for_each(source, missing, write, advance)
+    kept = len(names) - len(missing)
     if not kept + written:
         raise EmptyResultError(f"{out}: no demonstration could be written", source.reasons())
     return {
@@ -129,19 +129,21 @@ def to_demonstrations(
 
 
 def number(name: str) -> int:
-    """Number (15 digits) of the demonstration that an episode becomes.
+    """Number (15 digits) of an episode's demonstration.
 
-    It depends on the name alone: positions shift when a part of an archive arrives later, and what was written before
-    would then be taken for other episodes.
+    It depends on the name alone: positions shift when a part of an archive arrives later, and written demonstrations
+    would be taken for other episodes.
     """
     digest = hashlib.sha256(name.encode()).digest()
     return 10**14 + int.from_bytes(digest[:8], "little") % (9 * 10**14)
 
 
-def demonstration(episode: Episode, seed: int, *, size: tuple[int, int], every: int = 1) -> Demonstration:
-    """An episode as a demonstration, numbered ``seed``.
+def demonstration(
+    episode: RecordedEpisode, seed: int, *, size: tuple[int, int], every: int = 1
+) -> Demonstration:
+    """Convert an episode to a demonstration, numbered ``seed``.
 
-    An episode that does not say how it ended is taken for a success: demonstrations that failed are not published.
+    An episode without an outcome counts as a success, since failed demonstrations are not published.
     """
     steps = np.arange(0, episode.rows, every, dtype=np.int32)
     images = {camera: np.empty((len(steps), *size, 3), np.uint8) for camera in episode.cameras}
@@ -162,10 +164,13 @@ def demonstration(episode: Episode, seed: int, *, size: tuple[int, int], every: 
     )
 
 
-def _each(
-    source: DataSource, names: Collection[str], use: Callable[[Episode], None], advance: Advance | None
+def _for_each(
+    source: DataSource,
+    names: Collection[str],
+    use: Callable[[RecordedEpisode], None],
+    advance: Advance | None,
 ) -> Skips:
-    """Use every episode; returns what was left out, of the data set and here."""
+    """Process every episode and return the skipped ones of data set and processing."""
     for episode in source.episodes(frozenset(names)):
         try:
             use(episode)

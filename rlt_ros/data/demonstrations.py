@@ -1,11 +1,11 @@
-"""Recorded demonstrations: one safetensors file an episode, read back through a memory map.
+"""Recorded demonstrations: one safetensors file per episode, read through a memory map.
 
-A demonstration is what a teacher did: joint state at every control step, the absolute joint target that was
-sent after it, and camera images at every few control steps. The arrays of a loaded demonstration are views
-of the file, so a folder of any size costs only the pages that are touched.
+A demonstration contains the joint state at every control step, the absolute joint target sent after it, and camera
+images at every few control steps. The arrays of a loaded demonstration are views of the file, so a folder of any size
+only costs the touched pages.
 
-File names are ``<task>-<seed>.safetensors``: recording the same seed again replaces the file, and a
-recorder that was interrupted sees from the names which seeds it still owes.
+File names are ``<task>-<seed>.safetensors``: recording a seed again replaces the file, and an interrupted recorder
+finds the missing seeds by name.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ _SUFFIX = ".safetensors"
 _IMAGE_PREFIX = "image."
 _DTYPES = {"F32": np.float32, "U8": np.uint8, "I32": np.int32}
 _HEADER_LENGTH_BYTES = 8
-_KIND_KEY = "rlt_ros.kind"  # as rlt.storage writes it
+# As written by rlt.storage.
+_KIND_KEY = "rlt_ros.kind"
 
 
 class DemonstrationError(ValueError):
-    """A demonstration, or a file that should hold one, does not have the promised content."""
+    """Invalid demonstration, or file without one."""
 
 
 @dataclass(frozen=True)
 class Demonstration:
-    """One recorded episode of ``T`` control steps with ``N`` camera frames.
+    """Recorded episode of ``T`` control steps with ``N`` camera frames.
 
-    ``command[t]`` is the absolute joint target that was sent after the observation of step ``t``;
-    ``images[camera][i]`` was taken at control step ``image_steps[i]``. Frames of all cameras share
-    ``image_steps``.
+    ``command[t]`` is the absolute joint target sent after the observation of step ``t``; ``images[camera][i]`` belongs
+    to control step ``image_steps[i]``. All cameras share ``image_steps``.
     """
 
     task: str
@@ -60,10 +60,7 @@ class Demonstration:
     image_steps: np.ndarray
     """(N,) int32, strictly increasing, within ``[0, T)``."""
     privileged: np.ndarray | None = None
-    """(T, K) float32 simulator truth.
-
-    For probing what a representation carries; never an input of a policy.
-    """
+    """(T, K) float32 simulator truth, for probing representations; never an input of a policy."""
 
     def __post_init__(self) -> None:
         """Check shapes, types and values; raise `DemonstrationError` naming the field."""
@@ -122,12 +119,12 @@ class Demonstration:
 
 
 def file_name(task: str, seed: int) -> str:
-    """Name of the file of one seed of a task."""
+    """File name of one seed of a task."""
     return f"{task}-{seed:06d}{_SUFFIX}"
 
 
 def save(demonstration: Demonstration, folder: Path) -> Path:
-    """Write a demonstration atomically into ``folder`` (made when missing) and return the file's path."""
+    """Write a demonstration atomically into ``folder``, created if missing, and return the file's path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / file_name(demonstration.task, demonstration.seed)
     arrays = {
@@ -154,9 +151,8 @@ def save(demonstration: Demonstration, folder: Path) -> Path:
 def load(path: Path) -> Demonstration:
     """Map one demonstration file; its arrays are read-only views of the file.
 
-    Raises `DemonstrationError` for a truncated file, a file of another kind, or content that breaks the
-    contract. The checksum is not recomputed here, since that would read every image;
-    `rlt_ros.rlt.storage.load_tensors` does it.
+    Raises `DemonstrationError` for a truncated file, a file of another kind, or invalid content. The checksum is not
+    verified, which would read every image; `rlt_ros.rlt.storage.load_tensors` does it.
     """
     arrays, metadata = _map_file(path)
     missing = {"position", "velocity", "command", "image_steps"} - arrays.keys()
@@ -185,17 +181,17 @@ def load(path: Path) -> Demonstration:
 
 
 def load_folder(folder: Path) -> list[Demonstration]:
-    """Every demonstration below ``folder``, sorted by path.
+    """Load all demonstrations below ``folder``, sorted by path.
 
-    They are copied to memory where they take less than a quarter of it, since training reads images at random, many
-    times; otherwise they stay mapped files.
+    They are copied to memory if they take less than a quarter of it, since training reads images many times at random;
+    otherwise they stay mapped files.
 
-    Raises `DemonstrationError` when there is none.
+    Raises `DemonstrationError` if there are none.
     """
     paths = sorted(folder.rglob("*" + _SUFFIX))
     if not paths:
         raise DemonstrationError(
-            f"{folder}: no demonstration (*{_SUFFIX}) here; record some with `rlt-ros pretrain`"
+            f"{folder}: contains no demonstration (*{_SUFFIX}); record some with `rlt-ros pretrain`"
         )
     demonstrations = [load(path) for path in paths]
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -217,8 +213,8 @@ def _check_real(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
 def _map_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Arrays as views of one read-only memory map of a safetensors file, and its string metadata.
 
-    The layout (8 bytes little-endian header length, JSON header, data) is read here because the safetensors
-    library copies what it returns.
+    The layout (8 bytes little-endian header length, JSON header, data) is parsed here because the safetensors library
+    copies arrays.
     """
     try:
         raw = np.memmap(path, dtype=np.uint8, mode="r")

@@ -1,4 +1,4 @@
-"""Fetches data sets from ModelScope with its own library, file by file, which goes on after an interruption."""
+"""Download of data sets from ModelScope with its own library, file by file and resumable."""
 
 from __future__ import annotations
 
@@ -20,24 +20,22 @@ def download(
     revision: str | None = None,
     token: str | None = None,
 ) -> dict[str, Any]:
-    """Fetch the files of a data set whose paths match.
+    """Download the files of a data set with matching paths.
 
     Args:
         dataset: ``owner/name`` on ModelScope.
-        out: folder for them.
-        include: patterns of paths, ``*`` for anything; at least one, since whole sets have tens of terabytes.
-        exclude: patterns of paths to leave out.
+        out: target folder.
+        include: path patterns, ``*`` for anything; at least one, since whole sets have tens of terabytes.
+        exclude: path patterns to leave out.
         revision: branch or tag.
-        token: access token; public sets need none.
+        token: access token; not needed for public sets.
 
     Raises:
-        DataError: no pattern was given, the name is none, or the site did not deliver.
+        DataError: no pattern, an invalid name, or a failed download.
         ModuleNotFoundError: the extra ``data`` is not installed.
     """
     if not include:
-        raise DataError(
-            f"{dataset}: say which files to fetch with --include, e.g. 'dataset/pick_block_color/g1/*'"
-        )
+        raise DataError(f"{dataset}: select files with --include, e.g. 'dataset/pick_block_color/g1/*'")
     if dataset.count("/") != 1:
         raise DataError(f"data set {dataset!r}: expected OWNER/NAME, e.g. {GENIE_SIM}")
     from modelscope.hub.snapshot_download import dataset_snapshot_download
@@ -54,18 +52,17 @@ def download(
         )
     except ModuleNotFoundError:
         raise
-    except Exception as error:  # the library raises its own kinds and those of the libraries below it
+    # The library raises its own errors and those of the libraries below it.
+    except Exception as error:
         raise DataError(
             f"{dataset}: could not be fetched ({type(error).__name__}: {str(error)[:200]}); check the name and the "
-            "network and run the same command again, which goes on where it stopped"
+            "network and run the same command again, which resumes"
         ) from error
     files = [
         path for path in sorted(Path(folder).rglob("*")) if path.is_file() and ".cache" not in path.parts
     ]
     if not files:
-        raise DataError(
-            f"{dataset}: no file matches {', '.join(include)}; look at the paths on modelscope.cn"
-        )
+        raise DataError(f"{dataset}: no file matches {', '.join(include)}; check the paths on modelscope.cn")
     return {
         "dataset": dataset,
         "out": str(folder),

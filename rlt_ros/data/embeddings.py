@@ -1,7 +1,7 @@
-"""Embeddings of a data set by a frozen VLA, kept on disk: a finished file an episode, so that work can be stopped.
+"""Embeddings of a data set by a frozen VLA on disk: one finished file per episode, so that work can resume.
 
-A folder belongs to one VLA and one way of choosing rows; a fingerprint in its name says which, so that two never mix.
-Embeddings are half precision, (n, M, D), and are read back through memory maps.
+A folder belongs to one VLA and one selection of rows, whose fingerprint is part of its name, so that two never mix.
+Embeddings are half precision, (n, M, D), and are read through memory maps.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rlt_ros.data.episode import Episode
+from rlt_ros.data.episode import RecordedEpisode
 from rlt_ros.data.errors import DataError, EmptyResultError, EpisodeError
 from rlt_ros.data.source import DataSource
 from rlt_ros.rlt.documents import DocumentError, Kind, read_json_file, read_json_object, require_keys
@@ -26,18 +26,19 @@ from rlt_ros.rlt.storage import replacing
 from rlt_ros.vla.protocol import VLA, ObservationBatch, ObservationError
 
 _BATCH = 16
-_LIMIT = 65504.0  # largest half-precision number
+MAX_HALF = 65504.0
+"""Largest half-precision number."""
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What of an episode the VLA is shown.
+class EmbeddingSpec:
+    """Selection of an episode's rows and inputs for the VLA.
 
     Attributes:
-        every: rows from one observation to the next.
-        joints: joints of its proprioception, by name; empty for all of the episode.
-        cameras: camera of the VLA → camera of the data; those not named have the same name.
-        instruction: what to tell it instead of what the data says.
+        every: rows between two observations.
+        joints: joints of the proprioception, by name; empty for all of the episode.
+        cameras: camera of the VLA → camera of the data; others have the same name.
+        instruction: replacement of the data's instruction; empty for none.
     """
 
     every: int = 5
@@ -59,7 +60,7 @@ class Shard:
     embeddings: NDArray[np.float16]
     """(n, M, D), mapped."""
     mask: NDArray[np.bool_]
-    """(n, M) False where a token is padding."""
+    """(n, M) False for padding."""
     source: str = ""
     """Fingerprint of the recording, see `rlt_ros.data.source.DataSource.fingerprint`."""
 
@@ -68,46 +69,47 @@ _META_KEYS: Mapping[str, Kind] = {"name": str, "source": str, "observations": in
 
 
 class EmbeddingFolder:
-    """The shards of one VLA and one choice.
+    """Shards of one VLA and one selection.
 
     Args:
-        folder: where they are; made when missing.
-        vla: whose embeddings.
-        choice: of what.
-        origin: which data set; episodes of different sets may have the same names.
+        folder: parent folder; created if missing.
+        vla: model of the embeddings.
+        spec: selection of rows and inputs.
+        origin: data set; episodes of different sets may have the same names.
     """
 
-    def __init__(self, folder: Path, vla: VLA, choice: Choice, origin: str) -> None:
-        what = json.dumps(
-            [vla.fingerprint, choice.every, choice.joints, dict(choice.cameras), choice.instruction, origin]
+    def __init__(self, folder: Path, vla: VLA, spec: EmbeddingSpec, origin: str) -> None:
+        key = json.dumps(
+            [vla.fingerprint, spec.every, spec.joints, dict(spec.cameras), spec.instruction, origin]
         )
-        self.path = folder / f"{vla.fingerprint}-{fingerprint(what.encode())}"
+        self.path = folder / f"{vla.fingerprint}-{fingerprint(key.encode())}"
         self.path.mkdir(parents=True, exist_ok=True)
-        self._vla, self._choice = vla, choice
+        self._vla, self._spec = vla, spec
 
     def done(self, name: str, source: str) -> bool:
-        """Return whether the episode is embedded as it is now: its recording has the fingerprint ``source``."""
+        """True if the episode is embedded and its recording has the fingerprint ``source``."""
         try:
             kept: Any = read_json_file(self._meta(name))
         except DocumentError:
             return False
         return isinstance(kept, dict) and kept.get("source") == source
 
-    def add(self, episode: Episode, source: str) -> int:
-        """Embed an episode, whose recording has the fingerprint ``source``; returns the number of observations.
+    def add(self, episode: RecordedEpisode, source: str) -> int:
+        """Embed an episode whose recording has the fingerprint ``source``; return the number of observations.
 
         Raises:
-            EpisodeError: it cannot be used, or the VLA cannot take it.
+            EpisodeError: the episode is unusable, or the VLA refuses it.
         """
-        choice, spec = self._choice, self._vla.spec
-        if choice.joints:
-            episode = episode.select(choice.joints)
+        selection, spec = self._spec, self._vla.spec
+        if selection.joints:
+            episode = episode.select(selection.joints)
         episode = episode.rename_cameras(
-            {camera: choice.cameras.get(camera, camera) for camera in spec.cameras}
+            {camera: selection.cameras.get(camera, camera) for camera in spec.cameras}
         )
-        rows = list(range(0, episode.rows, choice.every))
+        rows = list(range(0, episode.rows, selection.every))
         target = self._meta(episode.name).with_suffix(".npy")
-        self._meta(episode.name).unlink(missing_ok=True)  # what it describes is about to be replaced
+        # The file that it describes is about to be replaced.
+        self._meta(episode.name).unlink(missing_ok=True)
         masks = []
         with replacing(target) as part:
             shape = (len(rows), spec.tokens, spec.embed_dim)
@@ -119,14 +121,14 @@ class EmbeddingFolder:
                 observations = ObservationBatch(
                     {c: torch.from_numpy(np.stack([p[c] for p in pictures])) for c in spec.cameras},
                     torch.from_numpy(episode.proprio[batch]),
-                    [choice.instruction or episode.instruction] * len(batch),
+                    [selection.instruction or episode.instruction] * len(batch),
                 )
                 try:
                     embeddings, mask = self._vla.embed(observations)
                 except (ObservationError, ValueError) as error:
-                    raise EpisodeError(f"cannot be shown to the VLA ({error})") from error
+                    raise EpisodeError(f"is refused by the VLA ({error})") from error
                 values = embeddings.detach().float().cpu().numpy()
-                if not np.isfinite(values).all() or np.abs(values).max() > _LIMIT:
+                if not np.isfinite(values).all() or np.abs(values).max() > MAX_HALF:
                     raise EpisodeError("has embeddings that are not finite, or too large for half precision")
                 stored[start : start + len(batch)] = values
                 masks.append(mask.cpu().numpy())
@@ -136,17 +138,18 @@ class EmbeddingFolder:
             "name": episode.name,
             "source": source,
             "observations": len(rows),
-            "mask": _packed(np.concatenate(masks)),
+            "mask": _pack(np.concatenate(masks)),
         }
-        with replacing(self._meta(episode.name)) as part:  # last: it says that the other file is whole
+        # Written last, since it marks the other file as complete.
+        with replacing(self._meta(episode.name)) as part:
             part.write_text(json.dumps(meta), encoding="utf-8")
         return len(rows)
 
     def shards(self, names: Collection[str] | None = None) -> list[Shard]:
-        """What is embedded, sorted by name; of some episodes only.
+        """Embedded episodes, sorted by name, optionally only some.
 
         Raises:
-            DataError: a file has not the shape that this VLA gives.
+            DataError: a file has another shape than this VLA's embeddings.
         """
         result = []
         spec = self._vla.spec
@@ -167,7 +170,7 @@ class EmbeddingFolder:
                 raise DataError(
                     f"{file}: holds {embeddings.shape}, not {shape}; remove {path} to embed it again"
                 )
-            mask = _unpacked(meta["mask"], shape[:2])
+            mask = _unpack(meta["mask"], shape[:2])
             result.append(Shard(meta["name"], embeddings, mask, meta.get("source", "")))
         return sorted(result, key=lambda shard: shard.name)
 
@@ -181,15 +184,15 @@ def embed(
     names: Sequence[str],
     advance: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Embed the episodes that are not embedded yet, or have changed since; those that cannot be are counted.
+    """Embed new and changed episodes; unusable ones are counted.
 
     Raises:
-        EmptyResultError: none is there in the end.
+        EmptyResultError: no episode is embedded in the end.
     """
     states = {name: source.fingerprint(name) for name in names}
-    owed = [name for name in names if not folder.done(name, states[name])]
+    missing = [name for name in names if not folder.done(name, states[name])]
     observations = 0
-    for episode in source.episodes(frozenset(owed)) if owed else ():
+    for episode in source.episodes(frozenset(missing)) if missing else ():
         count = source.skips.attempt(episode.name, lambda: folder.add(episode, states[episode.name]))  # noqa: B023
         observations += count or 0
         if advance is not None:
@@ -200,7 +203,7 @@ def embed(
     return {
         "embeddings": str(folder.path),
         "episodes": embedded,
-        "kept_from_before": len(names) - len(owed),
+        "kept_from_before": len(names) - len(missing),
         "new_observations": observations,
         "skipped": source.skips.summary(),
         "notes": source.notes.summary(),
@@ -208,12 +211,12 @@ def embed(
     }
 
 
-def _packed(mask: NDArray[np.bool_]) -> str:
-    """Hexadecimal bits; empty where nothing is padding."""
+def _pack(mask: NDArray[np.bool_]) -> str:
+    """Hexadecimal bits; empty without padding."""
     return "" if mask.all() else np.packbits(mask).tobytes().hex()
 
 
-def _unpacked(text: str, shape: tuple[int, int]) -> NDArray[np.bool_]:
+def _unpack(text: str, shape: tuple[int, int]) -> NDArray[np.bool_]:
     if not text:
         return np.ones(shape, np.bool_)
     bits = np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8), count=shape[0] * shape[1])

@@ -1,7 +1,7 @@
-"""One recorded episode of any data set: the type that every reader makes and every user of data takes.
+"""Recorded episode of any data set: the common type of all readers.
 
-A row is one observation and the command that followed it. Pictures are decoded when they are asked for, forwards, one
-at a time, so an episode of any length costs the memory of its joint values and of a few frames.
+A row is one observation and the command after it. Images are decoded on request, forwards, one at a time, so an episode
+of any length only costs the memory of its joint values and a few frames.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ from rlt_ros.data.errors import EpisodeError
 
 FloatArray = NDArray[np.float32]
 Note = tuple[str, str]
-"""Remark that is the same for all episodes that it applies to, and its detail."""
-# Characters that a sentence may lose and still be the same task.
+"""Remark, equal for all episodes that it applies to, and its detail."""
+# Characters whose removal keeps two sentences the same task.
 _PLAIN = re.compile(r"[a-z0-9\s_.,;:!?'\"()/-]*")
-# Characters; file names have room for 255 bytes with everything around it.
+# Characters; file names have 255 bytes for all of their parts.
 _SLUG = 60
 Picture = NDArray[np.uint8]
 
 
 class Camera(Protocol):
-    """Pictures of one camera, one a row of the episode."""
+    """Images of one camera, one per row of the episode."""
 
     def frames(self, rows: Sequence[int], size: tuple[int, int] | None = None) -> Iterator[Picture]:
-        """RGB pictures (h, w, 3) of some rows, which must increase.
+        """RGB images (h, w, 3) of some rows, which must increase.
 
         Args:
-            rows: which rows.
-            size: height and width to scale to; left out, as they were recorded.
+            rows: selected rows.
+            size: height and width; None for the recorded size.
 
         Raises:
-            EpisodeError: a picture is missing or cannot be decoded.
+            EpisodeError: an image is missing or cannot be decoded.
         """
         ...
 
 
 @dataclass(frozen=True)
-class Episode:
+class RecordedEpisode:
     """``T`` rows of one recording.
 
     ``command[t]`` is the absolute joint target that followed the observation of row ``t``.
@@ -57,11 +57,11 @@ class Episode:
     task: str
     """Short name of the task."""
     instruction: str
-    """What the robot was told."""
+    """Instruction of the robot."""
     hz: float
-    """Rows a second."""
+    """Rows per second."""
     stamps: NDArray[np.int64]
-    """(T,) ns, strictly increasing; from an arbitrary start where the data set has no clock."""
+    """(T,) ns, strictly increasing; arbitrary start if the data set has no clock."""
     joints: tuple[str, ...]
     """A names. Grippers of a known convention are ``left_gripper`` and ``right_gripper``: 0 open, 1 closed."""
     position: FloatArray
@@ -71,17 +71,17 @@ class Episode:
     command: FloatArray
     """(T, A) joint targets."""
     human: NDArray[np.bool_]
-    """(T,) rows in which a human had taken over from a policy."""
+    """(T,) True for rows in which a human had taken over from a policy."""
     success: bool | None
-    """Success of the task; None where the data set does not say."""
+    """Success of the task; None if unknown."""
     cameras: Mapping[str, Camera]
     notes: tuple[Note, ...] = ()
-    """Remarks on a recording that can be used all the same."""
+    """Remarks on a recording that is usable all the same."""
 
     def __post_init__(self) -> None:
-        """Raise `EpisodeError` naming what does not fit."""
+        """Raise `EpisodeError` naming the first inconsistency."""
         if not self.hz > 0:
-            raise EpisodeError(f"has {self.hz} rows a second")
+            raise EpisodeError(f"has {self.hz} rows per second")
         if len(self.stamps) == 0 or np.any(np.diff(self.stamps) <= 0):
             raise EpisodeError("has stamps that do not increase" if len(self.stamps) else "is empty")
         if len(set(self.joints)) != len(self.joints):
@@ -106,11 +106,11 @@ class Episode:
         """(T, 2A): positions, then velocities."""
         return np.concatenate([self.position, self.velocity], axis=1)
 
-    def select(self, joints: Sequence[str]) -> Episode:
-        """The same episode of some joints, in their order.
+    def select(self, joints: Sequence[str]) -> RecordedEpisode:
+        """Select joints, in the given order.
 
         Raises:
-            EpisodeError: it lacks one.
+            EpisodeError: a joint is missing.
         """
         if tuple(joints) == self.joints:
             return self
@@ -123,11 +123,11 @@ class Episode:
         }
         return dataclasses.replace(self, joints=tuple(joints), **part)
 
-    def rename_cameras(self, names: Mapping[str, str]) -> Episode:
-        """The same episode with only the cameras that are the values of ``names``, under its keys.
+    def rename_cameras(self, names: Mapping[str, str]) -> RecordedEpisode:
+        """Keep only the cameras that are the values of ``names``, under its keys.
 
         Raises:
-            EpisodeError: it lacks one.
+            EpisodeError: a camera is missing.
         """
         missing = [old for old in names.values() if old not in self.cameras]
         if missing:
@@ -138,7 +138,7 @@ class Episode:
     def frames(
         self, rows: Sequence[int], size: tuple[int, int] | None = None
     ) -> Iterator[dict[str, Picture]]:
-        """Pictures of all cameras at some rows, together."""
+        """Images of all cameras at some rows."""
         streams = {name: camera.frames(rows, size) for name, camera in self.cameras.items()}
         for _ in rows:
             yield {name: next(stream) for name, stream in streams.items()}
@@ -152,10 +152,10 @@ def differences(position: FloatArray, hz: float) -> FloatArray:
 
 
 def slug(text: str) -> str:
-    """A short name of a sentence: lower-case ASCII words with underscores between.
+    """Short name of a sentence: lower-case ASCII words joined by underscores.
 
-    Where that loses letters (another script, a long sentence) a digest of the sentence is appended: file names stay
-    plain, and two tasks never share one.
+    If that loses letters (another script, a long sentence), a digest of the sentence is appended, so that file names
+    stay plain and two tasks never share one.
     """
     plain = unicodedata.normalize("NFKC", text).casefold()
     words = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")

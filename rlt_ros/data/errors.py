@@ -1,4 +1,4 @@
-"""What can be wrong with a data set: errors that end the work, and episodes that are left out and counted."""
+"""Errors of data sets: those that end the work, and counts of skipped episodes."""
 
 from __future__ import annotations
 
@@ -8,44 +8,44 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# Reasons kept in words; an archive of ten million odd members must not fill the memory.
-_NAMED = 100_000
+MAX_EXAMPLES = 100_000
+"""Stored examples; an archive of ten million odd members must not fill the memory."""
 
 
 class DataError(ValueError):
-    """A data set, an archive or an episode that cannot be used; the message says where and what to do."""
+    """Unusable data set, archive or episode; the message names place and remedy."""
 
 
 class MissingPartError(DataError):
-    """A part of a split archive is not there."""
+    """Missing part of a split archive."""
 
 
 class DamagedArchiveError(DataError):
-    """An archive whose bytes are not what its format demands; the message names part and offset."""
+    """Archive that violates its format; the message names part and offset."""
 
 
 class OversizeError(DataError):
-    """An archive that would grow beyond what data of its kind needs."""
+    """Archive that would exceed the size of any data of its kind."""
 
 
 class EmptyResultError(DataError):
-    """Nothing came of the input: no row, no embedding.
+    """Empty result: no row, no embedding.
 
     Args:
         what: input and result, e.g. ``set: no episode could be written``.
-        reasons: the most important first.
+        reasons: in the order of importance.
     """
 
     def __init__(self, what: str, reasons: Sequence[str]) -> None:
-        super().__init__(f"{what}: {'; '.join(reasons) or 'the input holds nothing that could be used'}")
+        super().__init__(f"{what}: {'; '.join(reasons) or 'the input contains nothing usable'}")
         self.what, self.reasons = what, list(reasons)
 
 
 class EpisodeError(DataError):
-    """One episode that cannot be used. The others can.
+    """Unusable episode; the others remain usable.
 
     Args:
-        reason: the same text for all episodes with this fault, so that they can be counted.
+        reason: equal text for all episodes with this fault, so that they can be counted.
         detail: file, key, value and remedy of this one.
     """
 
@@ -55,7 +55,7 @@ class EpisodeError(DataError):
 
 
 class Skips:
-    """Episodes and members that were left out, or used with a remark: a count per reason, and each in words."""
+    """Skipped or remarkable episodes and members: a count per reason, and examples."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -63,21 +63,21 @@ class Skips:
         self._first: dict[str, str] = {}
 
     def add(self, reason: str, what: str, detail: str = "") -> None:
-        """Count ``what`` for a ``reason`` that has few distinct values; ``detail`` may differ each time."""
+        """Count ``what`` for a ``reason`` with few distinct values; ``detail`` may differ each time."""
         if reason not in self.counts:
             self._first[reason] = f"{what} ({detail})" if detail else what
         self.counts[reason] += 1
-        if len(self.examples) < _NAMED:
+        if len(self.examples) < MAX_EXAMPLES:
             self.examples.append(f"{what}: {reason} ({detail})" if detail else f"{what}: {reason}")
 
     def merge(self, other: Skips) -> None:
-        """Take over what another one counted."""
+        """Add the counts of another instance."""
         self._first = other._first | self._first
         self.counts.update(other.counts)
-        self.examples = (self.examples + other.examples)[:_NAMED]
+        self.examples = (self.examples + other.examples)[:MAX_EXAMPLES]
 
     def attempt(self, what: str, work: Callable[[], T]) -> T | None:
-        """The result of ``work``; None, counted, where the episode ``what`` cannot be used."""
+        """Return the result of ``work``; on an `EpisodeError` count it for the episode ``what`` and return None."""
         try:
             return work()
         except EpisodeError as error:
@@ -85,7 +85,7 @@ class Skips:
             return None
 
     def reasons(self) -> list[str]:
-        """A sentence per reason, the most frequent first, with the first case of each."""
+        """Sentence per reason with its first case, the most frequent first."""
         return [
             f"{count} × {reason}, e.g. {self._first.get(reason, '')}".removesuffix(", e.g. ")
             for reason, count in self.counts.most_common()

@@ -13,15 +13,10 @@ from rlt_ros.vla.protocol import ObservationBatch
 
 
 class Frames:
-    """Index over every camera frame of some demonstrations.
-
-    Images stay in their files until they are asked for.
-    """
+    """Index over all camera frames of some demonstrations. Images stay in their files until they are used."""
 
     def __init__(self, demonstrations: Sequence[Demonstration], cameras: Sequence[str]) -> None:
-        """Raises `DemonstrationError` when a demonstration lacks a camera or differs in shape from the
-        first.
-        """
+        """Raise `DemonstrationError` if a demonstration lacks a camera or differs in shape from the first."""
         if not demonstrations:
             raise DemonstrationError("no demonstrations to take frames from")
         self.demonstrations = list(demonstrations)
@@ -56,11 +51,11 @@ class Frames:
         return height, width
 
     def episodes(self, indices: Tensor) -> Tensor:
-        """Which demonstration each frame belongs to, (n,) int64."""
+        """Demonstration of each frame, (n,) int64."""
         return torch.from_numpy(self._episode[indices.numpy()])
 
     def observations(self, indices: Tensor) -> ObservationBatch:
-        """Observations at some frames."""
+        """Observations of some frames."""
         rows = indices.numpy()
         height, width = self.image_size
         images = {c: np.empty((len(rows), height, width, 3), np.uint8) for c in self.cameras}
@@ -84,23 +79,23 @@ class Frames:
         return torch.from_numpy(np.stack(rows))
 
     def goals(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, A) rad from the observed position to the end of the demonstration, and (n,) bool: ended well.
+        """(n, A) rad from the observed position to the end of the demonstration, and (n,) bool: success.
 
-        Where a failed demonstration ended is not where the arm should go.
+        The end of a failed demonstration is no goal.
         """
         rows = [
             demonstration.position[-1] - demonstration.position[step]
             for demonstration, step in self._at(indices)
         ]
-        ended_well = [demonstration.success for demonstration, _ in self._at(indices)]
-        return torch.from_numpy(np.stack(rows)), torch.tensor(ended_well)
+        success = [demonstration.success for demonstration, _ in self._at(indices)]
+        return torch.from_numpy(np.stack(rows)), torch.tensor(success)
 
     def privileged(self, indices: Tensor) -> Tensor:
-        """(n, K) simulator truth, for probing only. Raises `DemonstrationError` when a recording has none."""
+        """(n, K) simulator truth, for probing only. Raises `DemonstrationError` if a recording has none."""
         rows = []
         for demonstration, step in self._at(indices):
             if demonstration.privileged is None:
-                raise DemonstrationError(f"{_name(demonstration)} holds no privileged truth to probe against")
+                raise DemonstrationError(f"{_name(demonstration)} has no privileged truth to probe against")
             rows.append(demonstration.privileged[step])
         return torch.from_numpy(np.stack(rows))
 
@@ -113,9 +108,9 @@ class Frames:
 
 
 def displacements(demonstration: Demonstration, steps: np.ndarray, horizon: int) -> np.ndarray:
-    """(n, H, A) rad: command of the next H steps minus the position at each of ``steps``.
+    """(n, H, A) rad: commands of the next H steps minus the position at each of ``steps``.
 
-    Beyond the end of the demonstration the last command holds: the episode is over and the arm stays.
+    After the end of the demonstration the last command holds.
     """
     future = np.minimum(steps[:, None] + np.arange(horizon), demonstration.steps - 1)
     result: np.ndarray = demonstration.command[future] - demonstration.position[steps][:, None]
@@ -125,13 +120,13 @@ def displacements(demonstration: Demonstration, steps: np.ndarray, horizon: int)
 def split(
     demonstrations: Sequence[Demonstration], held_out: int
 ) -> tuple[list[Demonstration], list[Demonstration]]:
-    """Training and validation demonstrations: every ``held_out``-th of each task is kept back."""
+    """Training and validation demonstrations; every ``held_out``-th of each task is for validation."""
     train: list[Demonstration] = []
     validation: list[Demonstration] = []
-    seen: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for demonstration in demonstrations:
-        seen[demonstration.task] = seen.get(demonstration.task, 0) + 1
-        (validation if seen[demonstration.task] % held_out == 0 else train).append(demonstration)
+        counts[demonstration.task] = counts.get(demonstration.task, 0) + 1
+        (validation if counts[demonstration.task] % held_out == 0 else train).append(demonstration)
     return train, validation
 
 

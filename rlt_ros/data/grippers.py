@@ -1,10 +1,10 @@
-"""One gripper convention for all data: 0 open, 1 closed.
+"""Common gripper convention for all data: 0 open, 1 closed.
 
-Data sets disagree four ways (ratio, millimetres from 35 to 120, 0 to 120, radians that fall as the gripper closes), and
-some documentation says the opposite of its data (genie_sim issue 164, AgiBot-World issues 106 and 133). So the range is
-taken from percentiles of what a data set's grippers were observed to do, and the direction from how their state follows
-the action, whose convention is the same everywhere. A gripper that never moves shows no range: it has that of the other
-side, or of values of its size.
+Data sets use four conventions (ratio, millimetres from 35 to 120, 0 to 120, radians that fall as the gripper closes),
+and some documentation contradicts its data (genie_sim issue 164, AgiBot-World issues 106 and 133). The range is
+therefore estimated from percentiles of a data set's gripper values, and the direction from the correlation of state and
+action, since actions have the same convention everywhere. A gripper without motion gets the range of the other side,
+or the usual one for its values.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from rlt_ros.data.errors import EpisodeError
 Side = NDArray[np.floating]
 
 _RATIO = (-0.05, 1.05)
-"""A ratio, with the overshoot of a controller."""
+"""Range of a ratio, with the overshoot of a controller."""
 _RADIANS = -0.785
 """Open in radians; closed is 0."""
 _MILLIMETRES = (35.0, 120.0)
 """Open and closed of AgiBot World; other releases begin at 0."""
-_MOVED = 0.15
-"""Share of the usual range by which a gripper must have moved to show its own: sensors of idle ones drift by 2 mm."""
-_FOLLOWS = 0.2
-"""Correlation of state and action that tells a direction."""
+MIN_MOTION_SHARE = 0.15
+"""Share of the usual range that a gripper must move to have a range of its own; idle sensors drift by 2 mm."""
+MIN_CORRELATION = 0.2
+"""Correlation of state and action that determines a direction."""
 _PERCENTILES = (0.5, 99.5)
 """Ends of a range; single values beyond are glitches."""
-_WIDER = 0.05
-"""Share of a range by which an episode's values must leave it to revise it."""
-_ABSURD = 10.0
-"""Ranges by which values that cannot be of the same gripper leave one."""
+MAX_EXCESS_SHARE = 0.05
+"""Share of a range by which an episode's values may leave it without a revision."""
+MAX_EXCESS_RANGES = 10.0
+"""Ranges by which values leave one if they cannot belong to the same gripper."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class GripperScale:
     Attributes:
         open: value when open.
         closed: value when closed.
-        observed: the gripper moved, so the range is its own; otherwise it is that of the other side, or the usual one.
+        observed: the gripper moved; otherwise the range is that of the other side, or the usual one.
     """
 
     open: float
@@ -54,19 +54,15 @@ class GripperScale:
     observed: bool = True
 
     def normalise(self, values: Side) -> FloatArray:
-        """0 open to 1 closed."""
+        """Normalise values to 0 open to 1 closed."""
         scaled = (np.asarray(values, np.float64) - self.open) / (self.closed - self.open)
         return np.clip(scaled, 0.0, 1.0).astype(np.float32)
 
-    def restore(self, values: Side) -> FloatArray:
-        """The data set's values again; inverse of `normalise` between open and closed."""
-        return (self.open + np.asarray(values, np.float64) * (self.closed - self.open)).astype(np.float32)
-
-    def widened(self, values: Side) -> GripperScale:
-        """The scale that takes values (T,) of an episode in; itself where they do not leave it.
+    def widen(self, values: Side) -> GripperScale:
+        """Scale widened by the values (T,) of an episode; itself if they are inside.
 
         Raises:
-            EpisodeError: they are far outside.
+            EpisodeError: the values are far outside.
         """
         finite = values[np.isfinite(values)]
         if not len(finite):
@@ -75,12 +71,12 @@ class GripperScale:
         ends = sorted((self.open, self.closed))
         span = ends[1] - ends[0]
         beyond = max(ends[0] - low, high - ends[1])
-        if beyond > _ABSURD * span and self.observed:
+        if beyond > MAX_EXCESS_RANGES * span and self.observed:
             raise EpisodeError(
                 "has gripper values far outside those of other episodes",
                 f"{low:g} to {high:g}, others {ends[0]:g} to {ends[1]:g}; leave it out with --episodes",
             )
-        if beyond <= _WIDER * span or not _has_moved(low, high):
+        if beyond <= MAX_EXCESS_SHARE * span or not _has_moved(low, high):
             return self
         low, high = (min(low, ends[0]), max(high, ends[1])) if self.observed else (low, high)
         return GripperScale(high, low) if self.open > self.closed else GripperScale(low, high)
@@ -88,16 +84,16 @@ class GripperScale:
 
 @dataclass
 class GripperScales:
-    """Scales of left and right gripper, of state and of action; revised where an episode has wider values."""
+    """Scales of left and right gripper, of state and action; revised by episodes with wider values."""
 
     state: tuple[GripperScale, GripperScale]
     action: tuple[GripperScale, GripperScale]
 
     def revise(self, episode: GripperValues) -> str:
-        """Widen the scales for the values of an episode; returns the change in words, empty where there is none.
+        """Widen the scales by the values of an episode; return a description of the change, empty without one.
 
         Raises:
-            EpisodeError: its values are far outside.
+            EpisodeError: the values are far outside.
         """
         state = _each(self.state, episode.state)
         action = _each(self.action, episode.action)
@@ -112,7 +108,7 @@ class GripperScales:
 
     @classmethod
     def from_summary(cls, summary: Mapping[str, Mapping[str, Any]]) -> GripperScales:
-        """Scales of a `summary`."""
+        """Inverse of `summary`."""
         state, action = (
             tuple(
                 GripperScale(float(one["open"]), float(one["closed"]), bool(one["observed"]))
@@ -123,7 +119,7 @@ class GripperScales:
         return cls((state[0], state[1]), (action[0], action[1]))
 
     def steps(self) -> list[list[int]]:
-        """Ends of all scales in steps of a twentieth of the usual range: equal where scales differ by a little."""
+        """Ends of all scales in units of a twentieth of the usual range: equal for similar scales."""
         steps = []
         for scale in (*self.state, *self.action):
             start, end = _usual(*sorted((scale.open, scale.closed)))
@@ -131,7 +127,7 @@ class GripperScales:
         return steps
 
     def summary(self) -> dict[str, dict[str, float | bool]]:
-        """For a report."""
+        """Scales as a mapping, for a report."""
         named = {"state_left": self.state[0], "state_right": self.state[1]}
         named |= {"action_left": self.action[0], "action_right": self.action[1]}
         return {
@@ -148,24 +144,24 @@ class GripperValues:
     action: NDArray[np.floating]
 
 
-def observe(episodes: Sequence[GripperValues]) -> GripperScales:
-    """Scales of a data set from its episodes; those of a ratio where none could be read."""
+def estimate_scales(episodes: Sequence[GripperValues]) -> GripperScales:
+    """Estimate the scales of a data set from its episodes; those of a ratio without any episode."""
     if not episodes:
         unknown = (GripperScale(0.0, 1.0, False), GripperScale(0.0, 1.0, False))
         return GripperScales(unknown, unknown)
     state = np.concatenate([episode.state for episode in episodes])
     action = np.concatenate([episode.action for episode in episodes])
     sides = [_one_side(state[:, side], action[:, side]) for side in (0, 1)]
-    return GripperScales(_of_both(sides[0][0], sides[1][0]), _of_both(sides[0][1], sides[1][1]))
+    return GripperScales(_share_range(sides[0][0], sides[1][0]), _share_range(sides[0][1], sides[1][1]))
 
 
 def _each(scales: tuple[GripperScale, GripperScale], values: Side) -> tuple[GripperScale, GripperScale]:
-    left, right = (scale.widened(values[:, side]) for side, scale in enumerate(scales))
-    return _of_both(left, right)
+    left, right = (scale.widen(values[:, side]) for side, scale in enumerate(scales))
+    return _share_range(left, right)
 
 
-def _of_both(left: GripperScale, right: GripperScale) -> tuple[GripperScale, GripperScale]:
-    """Scales of both sides; one that did not move has that of the other, which is of the same make."""
+def _share_range(left: GripperScale, right: GripperScale) -> tuple[GripperScale, GripperScale]:
+    """Scales of both sides; one without motion gets that of the other, which is of the same make."""
     if left.observed and not right.observed:
         return left, replace(left, observed=False)
     if right.observed and not left.observed:
@@ -177,9 +173,9 @@ def _one_side(state: Side, action: Side) -> tuple[GripperScale, GripperScale]:
     finite = np.isfinite(state) & np.isfinite(action)
     state, action = state[finite], action[finite]
     if len(state) == 0:
-        return observe([]).state
+        return estimate_scales([]).state
     moved = _has_moved(*_range(state)) and _has_moved(*_range(action))
-    falls = moved and np.corrcoef(state, action)[0, 1] < -_FOLLOWS
+    falls = moved and np.corrcoef(state, action)[0, 1] < -MIN_CORRELATION
     return _scale(state, falls=bool(falls), ratio=False), _scale(action, falls=False, ratio=True)
 
 
@@ -202,15 +198,15 @@ def _is_ratio(low: float, high: float) -> bool:
 
 
 def _usual(low: float, high: float) -> tuple[float, float]:
-    """Open and closed of values of a size."""
+    """Open and closed of the usual range for values of this size."""
     if _is_ratio(low, high):
         return 0.0, 1.0
     if low < 0:
         return _RADIANS, 0.0
     start, end = _MILLIMETRES
-    return _MILLIMETRES if abs(low - start) < _MOVED * (end - start) else (0.0, end)
+    return _MILLIMETRES if abs(low - start) < MIN_MOTION_SHARE * (end - start) else (0.0, end)
 
 
 def _has_moved(low: float, high: float) -> bool:
     start, end = _usual(low, high)
-    return high - low > _MOVED * (end - start)
+    return high - low > MIN_MOTION_SHARE * (end - start)

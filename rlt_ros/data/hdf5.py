@@ -1,6 +1,6 @@
-"""HDF5 files from anywhere: arrays of expected shapes, and nothing that leads into other files.
+"""Untrusted HDF5 files: arrays of numbers, without links into other files.
 
-Raw episodes have a group a frame with a dozen arrays of some bytes each, so arrays are opened through the low-level
+Raw episodes have a group per frame with a dozen arrays of a few bytes each, so arrays are opened through the low-level
 interface, which is ten times as fast as walking the groups.
 """
 
@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 
 from rlt_ros.data.errors import EpisodeError
 
-_MAX_VALUES = 1 << 24  # of one array; 14 joints of nine hours at 30 Hz are as many
+MAX_VALUES = 1 << 24
+"""Values of one array; 14 joints of nine hours at 30 Hz have as many."""
 
 
 class Arrays:
     """Arrays of an open file by path."""
 
     def __init__(self, file: Any) -> None:
-        """Raises `EpisodeError` when a link in the file leads elsewhere."""
+        """Raise `EpisodeError` if a link in the file leads elsewhere."""
         import h5py
 
         self._file = file.id
@@ -33,8 +34,10 @@ class Arrays:
         def foreign(name: bytes, info: Any) -> str | None:
             return None if info.type == h5py.h5l.TYPE_HARD else name.decode(errors="replace")
 
-        root = h5py.h5g.open(self._file, b"/")  # `links` does not keep its group open
-        leads_elsewhere = root.links.visit(foreign, info=True)  # ends at the first that is named
+        # `links` does not keep its group open.
+        root = h5py.h5g.open(self._file, b"/")
+        # Ends at the first foreign link.
+        leads_elsewhere = root.links.visit(foreign, info=True)
         if leads_elsewhere is not None:
             raise EpisodeError(f"has a link at {leads_elsewhere} that leads elsewhere")
 
@@ -43,10 +46,10 @@ class Arrays:
         return self._top
 
     def find(self, path: str) -> NDArray[Any] | None:
-        """The array at a path, as int64 or float64; None where there is none.
+        """Array at a path, as int64 or float64; None if absent.
 
         Raises:
-            EpisodeError: it is no plain array of numbers, is too large, or lies in another file.
+            EpisodeError: no plain array of numbers, too large, or stored in another file.
         """
         from h5py import h5d, h5s, h5t
 
@@ -58,21 +61,21 @@ class Arrays:
             raise EpisodeError(f"has no array at {path}") from error
         made = dataset.get_create_plist()
         if made.get_external_count() or made.get_layout() == h5d.VIRTUAL:
-            raise EpisodeError(f"has values at {path} that lie in another file")
-        # `dataset.dtype` and `dataset.shape` would take as long as all the rest.
+            raise EpisodeError(f"has values at {path} that are stored in another file")
+        # `dataset.dtype` and `dataset.shape` would take as long as everything else.
         kind, space = dataset.get_type().get_class(), dataset.get_space()
         if kind not in (h5t.INTEGER, h5t.FLOAT) or space.get_simple_extent_type() == h5s.NULL:
             raise EpisodeError(f"has no numbers at {path}")
         shape = space.get_simple_extent_dims()
-        if math.prod(shape) > _MAX_VALUES:
-            raise EpisodeError(f"has more than {_MAX_VALUES} values at {path}")
+        if math.prod(shape) > MAX_VALUES:
+            raise EpisodeError(f"has more than {MAX_VALUES} values at {path}")
         whole = kind == h5t.INTEGER
         array = np.empty(shape, np.int64 if whole else np.float64)
         dataset.read(h5s.ALL, h5s.ALL, array, h5t.NATIVE_INT64 if whole else h5t.NATIVE_DOUBLE)
         return array
 
     def take(self, path: str) -> NDArray[Any]:
-        """The array at a path. Raises `EpisodeError` where there is none."""
+        """Array at a path. Raises `EpisodeError` if absent."""
         array = self.find(path)
         if array is None:
             raise EpisodeError(f"lacks {path}")
@@ -81,10 +84,10 @@ class Arrays:
 
 @contextmanager
 def open_arrays(path: Path) -> Iterator[Arrays]:
-    """Arrays of a file while it is open.
+    """Open a file's arrays.
 
     Raises:
-        EpisodeError: it is no HDF5 file, or is cut off.
+        EpisodeError: the file is no HDF5 file, or truncated.
     """
     import h5py
 

@@ -1,4 +1,4 @@
-"""A gzip stream of any length as exact reads: bounded memory, and an error that says which part is damaged where."""
+"""Gzip stream of any length as exact reads: bounded memory, and errors with part and position of a damage."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ from collections.abc import Generator, Iterator
 from rlt_ros.data.errors import DamagedArchiveError, OversizeError
 from rlt_ros.data.parts import Archive, PartReader
 
-_READ = 1 << 18  # compressed bytes at a time
-_INFLATE = 1 << 22  # bytes that one step may inflate to, whatever the ratio
-_GZIP = 31  # window bits that mean gzip, with its checksum verified
+# Compressed bytes per read.
+_READ = 1 << 18
+# Inflated bytes per step, whatever the ratio.
+_INFLATE = 1 << 22
+# zlib's window bits for gzip with checksum verification.
+_GZIP = 31
 _MAGIC = b"\x1f\x8b"
 
 RATIO_WINDOW = 1 << 28
-"""Inflated bytes over which the ratio is watched. Deflate reaches 1030; pictures, videos and joint values stay below
-10, and a run of zeros this long is no recording."""
+"""Inflated bytes over which the ratio is measured. Deflate reaches 1030; images, videos and joint values stay below
+10, and no recording contains a run of zeros this long."""
 MAX_RATIO = 200
 
 
 class InflatedReader:
-    """The inflated bytes of an archive. One that is not compressed is passed through.
+    """Inflated bytes of an archive; an uncompressed one is passed through.
 
     Attributes:
         offset: position in the inflated stream.
@@ -32,7 +35,7 @@ class InflatedReader:
         self._parts = PartReader(archive)
         self._chunks = self._inflate()
         self._chunk = memoryview(b"")
-        self._watched_in = self._watched_out = 0
+        self._window_in = self._window_out = 0
 
     @property
     def compressed_offset(self) -> int:
@@ -40,12 +43,12 @@ class InflatedReader:
         return self._parts.offset
 
     def pieces(self, count: int) -> Iterator[memoryview]:
-        """The next ``count`` bytes in pieces as they come.
+        """Next ``count`` bytes in pieces of any size.
 
         Raises:
-            DamagedArchiveError: the stream ends before, or is no gzip stream.
-            MissingPartError: a part is not there.
-            OversizeError: it inflates beyond reason.
+            DamagedArchiveError: the stream ends early, or is no gzip stream.
+            MissingPartError: a part is missing.
+            OversizeError: the inflation ratio is implausible.
         """
         while count > 0:
             if not self._chunk and not self._next():
@@ -60,20 +63,20 @@ class InflatedReader:
             yield piece
 
     def take(self, count: int) -> bytes:
-        """Exactly the next ``count`` bytes; for small counts."""
+        """Read exactly ``count`` bytes; for small counts."""
         return b"".join(self.pieces(count))
 
     def skip(self, count: int) -> None:
-        """Pass over the next ``count`` bytes."""
+        """Skip ``count`` bytes."""
         for _ in self.pieces(count):
             pass
 
     def at_end(self) -> bool:
-        """Return whether no byte is left."""
+        """True at the end of the stream."""
         return not self._chunk and not self._next()
 
     def where(self) -> str:
-        """Where the reading is, in words."""
+        """Description of the current position."""
         return self.archive.locate(self._parts.offset)
 
     def close(self) -> None:
@@ -95,9 +98,10 @@ class InflatedReader:
         while data:
             member = zlib.decompressobj(_GZIP)
             data = yield from self._member(member, data)
-            data = (data or self._parts.read(_READ)).lstrip(b"\0")  # padding to a block of the tape drive
+            # Padding to a block of a tape drive.
+            data = (data or self._parts.read(_READ)).lstrip(b"\0")
             if data and not data.startswith(_MAGIC[: len(data)]):
-                raise self._damaged("what follows is no gzip member")
+                raise self._damaged("the following bytes are no gzip member")
 
     def _plain(self, data: bytes) -> Iterator[bytes]:
         while data:
@@ -105,7 +109,7 @@ class InflatedReader:
             data = self._parts.read(_READ)
 
     def _member(self, member: zlib._Decompress, data: bytes) -> Generator[bytes, None, bytes]:
-        """Inflate one member; returns what follows it."""
+        """Inflate one member and return the bytes after it."""
         while not member.eof:
             if not data:
                 raise DamagedArchiveError(
@@ -118,21 +122,21 @@ class InflatedReader:
             except zlib.error as error:
                 raise self._damaged(str(error)) from None
             yield chunk
-            self._watch(len(data) - len(member.unconsumed_tail) - len(member.unused_data), len(chunk))
+            self._check_ratio(len(data) - len(member.unconsumed_tail) - len(member.unused_data), len(chunk))
             data = member.unconsumed_tail or (b"" if member.eof else self._parts.read(_READ))
         return member.unused_data
 
-    def _watch(self, inflated: int, to: int) -> None:
-        """Note that so many bytes inflated to so many, whichever member they are of: many small bombs are one."""
-        self._watched_in, self._watched_out = self._watched_in + inflated, self._watched_out + to
-        if self._watched_out <= RATIO_WINDOW:
+    def _check_ratio(self, compressed: int, inflated: int) -> None:
+        """Refuse an implausible ratio over a window of members: many small bombs are one."""
+        self._window_in, self._window_out = self._window_in + compressed, self._window_out + inflated
+        if self._window_out <= RATIO_WINDOW:
             return
-        if self._watched_out > MAX_RATIO * self._watched_in:
+        if self._window_out > MAX_RATIO * self._window_in:
             raise OversizeError(
-                f"{self.archive.stem}: at {self.where()} {self._watched_in} bytes inflate to {self._watched_out}; no "
+                f"{self.archive.stem}: at {self.where()} {self._window_in} bytes inflate to {self._window_out}; no "
                 "recording does that, so the archive is not read further. Get it from another source"
             )
-        self._watched_in = self._watched_out = 0
+        self._window_in = self._window_out = 0
 
     def _damaged(self, why: str) -> DamagedArchiveError:
         return DamagedArchiveError(

@@ -1,4 +1,4 @@
-"""What is in a data set: layout, episodes, cameras, joints, gripper ranges, and everything that is wrong with it."""
+"""Summary of a data set: layout, episodes, cameras, joints, gripper ranges, and faults."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from rlt_ros.data.source import DataSource, archives_of
 
 
 def inspect(source: DataSource, paths: Sequence[Path], *, wanted: str = "") -> dict[str, Any]:
-    """Look at a data set, and read the first of the wanted episodes to see what it holds.
+    """Summarise a data set, with the contents of the first selected episode.
 
     Args:
         source: the data set.
-        paths: what it was opened from.
-        wanted: which episodes, as `DataSource.selected` takes it.
+        paths: paths that it was opened from.
+        wanted: selection of episodes, see `DataSource.selected`.
     """
     names = source.names and source.selected(wanted)
     scales = source.gripper_scales()
@@ -33,7 +33,8 @@ def inspect(source: DataSource, paths: Sequence[Path], *, wanted: str = "") -> d
         "first_episodes": ", ".join(names[:3]),
         "grippers": scales.summary() if scales is not None else {},
     }
-    episodes = source.episodes(frozenset(names[:1]))  # kept, as the files are there only while it is
+    # Kept alive, since the files exist only until the generator advances.
+    episodes = source.episodes(frozenset(names[:1]))
     example = next(episodes, None)
     if example is not None:
         sizes = {}

@@ -1,9 +1,8 @@
-"""Which rows of an episode a human drove, from the labels of AgiBot's data sets.
+"""Rows of an episode with a human at the controls, from the labels of AgiBot's data sets.
 
-``take_over`` and ``intervention_info`` stand in ``meta/info.json`` for each episode. Their form is not published, so
-every form is read that its neighbours in the same file have: segments with start and end frame (named or as pairs),
-and one flag a frame. A label in another form is not guessed at; the episode is left out, since rows that a human drove
-and rows that a policy drove must not be mixed up.
+``take_over`` and ``intervention_info`` are in ``meta/info.json`` for each episode. Their form is not published, so all
+forms of neighbouring labels in that file are accepted: segments with start and end frame (named or as pairs), and one
+flag per frame. An episode with another form is left out, since rows of humans and of policies must not be mixed up.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _ENDS = ("end_frame_index", "end_frame", "end")
 
 
 def human_rows(labels: Mapping[str, Any], episode: int, rows: int) -> NDArray[np.bool_]:
-    """(T,) rows in which a human had taken over.
+    """(T,) True for rows in which a human had taken over.
 
     Args:
         labels: ``info.json`` of the data set.
@@ -29,7 +28,7 @@ def human_rows(labels: Mapping[str, Any], episode: int, rows: int) -> NDArray[np
         rows: number of rows T.
 
     Raises:
-        EpisodeError: a label has an unknown form, or lies outside the episode.
+        EpisodeError: a label has an unknown form, or exceeds the episode.
     """
     human = np.zeros(rows, np.bool_)
     for key in ("take_over", "intervention_info"):

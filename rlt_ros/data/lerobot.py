@@ -1,4 +1,4 @@
-"""What LeRobot's data sets v2.x and v3.0 have in common: ``meta/info.json``, and tables of states and actions.
+"""Common parts of LeRobot's data sets v2.x and v3.0: ``meta/info.json``, and tables of states and actions.
 
 Format: huggingface/lerobot, ``lerobot/datasets`` at v0.3.3 (v2.1) and v0.4.4 (v3.0). AgiBot's sets are LeRobot sets
 with vectors of many fields (`rlt_ros.data.agibot`); others name the elements of their vectors.
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from rlt_ros.data import agibot
 from rlt_ros.data.container import Container, Hints
-from rlt_ros.data.episode import Camera, Episode, FloatArray, Note, differences, slug
+from rlt_ros.data.episode import Camera, FloatArray, Note, RecordedEpisode, differences, slug
 from rlt_ros.data.errors import DataError, EpisodeError
 from rlt_ros.data.grippers import GripperScales, GripperValues
 from rlt_ros.data.interventions import human_rows
@@ -36,22 +36,22 @@ HUMAN = "complementary_info.is_intervention"
 SUCCESS = "next.success"
 _STAMP, _TASK = "timestamp", "task_index"
 _MAX_WIDTH = 4096
-# rad or m; grippers of the convention of `Episode` stay within it, with the overshoot of a controller.
+# rad or m; grippers in the convention of `RecordedEpisode` stay within it, with the overshoot of a controller.
 _RATIO = 1.05
 _PLACE = re.compile(r"\{(\w+)(?::0?(\d)d)?\}")
 
 
 class LeRobotDataset:
-    """``meta/info.json`` of a data set, and how its rows become an episode.
+    """Description of a data set, and conversion of its rows to episodes.
 
     Args:
-        container: where the files are.
+        container: files of the data set.
         root: folder of the data set in it, with a ``/`` at the end, or empty.
-        hints: what the user says of it.
+        hints: information from the user.
     """
 
     def __init__(self, container: Container, root: str, hints: Hints) -> None:
-        """Raises `DataError` when the file does not describe a data set of states and actions."""
+        """Raise `DataError` if the file does not describe a data set of states and actions."""
         self.origin = f"{container.origin}: {root}{INFO}"
         self.root = root
         self.info = self._json(container.read(root + INFO))
@@ -79,7 +79,7 @@ class LeRobotDataset:
             ) from error
         if not 0 < self.fps <= 1000 or not all(0 < width <= _MAX_WIDTH for width in self.widths.values()):
             raise DataError(
-                f"{self.origin}: has {self.fps} frames a second and vectors of {self.widths} elements"
+                f"{self.origin}: has {self.fps} frames per second and vectors of {self.widths} elements"
             )
         self.videos = [key for key, kind in kinds.items() if kind == "video" and key not in self.depth]
         pictures = [key for key, kind in kinds.items() if kind == "image" and key not in self.depth]
@@ -98,7 +98,7 @@ class LeRobotDataset:
             self._joints = JointPairs(names[0], names[1], widths, hints.joints, self.origin)
 
     def _check_keys(self, features: Mapping[str, Any], kinds: Mapping[str, str]) -> None:
-        """Raise `DataError` where a feature of the state or the action is absent, naming those that there are."""
+        """Raise `DataError` if a feature of the state or the action is absent, and list the available ones."""
         for option, what in (("--state-key", STATE), ("--action-key", ACTION)):
             absent = [key for key in self._keys[what] if key not in features]
             if absent:
@@ -113,7 +113,7 @@ class LeRobotDataset:
                 )
 
     def _names(self, features: Mapping[str, Any], what: str) -> list[str] | None:
-        """Names of the elements of a vector of one or more features; None where one has none."""
+        """Names of the elements of a vector of one or more features; None if one has no names."""
         found = []
         for key in self._keys[what]:
             width = int(np.prod(features[key]["shape"]))
@@ -126,7 +126,7 @@ class LeRobotDataset:
         return found
 
     def described(self, index: int) -> str:
-        """Digest of what the description says about an episode beside its files."""
+        """Digest of an episode's description, apart from its files."""
         high = self.info.get("high_level_instruction")
         features = [self.info["features"][key] for keys in self._keys.values() for key in keys]
         label = high.get(str(index)) if isinstance(high, Mapping) else None
@@ -140,12 +140,12 @@ class LeRobotDataset:
 
     @property
     def has_grippers(self) -> bool:
-        """Return whether a gripper convention is to be found out."""
+        """True if the data set has a gripper convention to be estimated."""
         return self._fields is not None or set(agibot.GRIPPERS) <= set(self._joints.names)
 
     @property
     def has_tasks(self) -> bool:
-        """True where episodes without a task of their own can have one by the index in their tables."""
+        """True if episodes without a task can get one from the index in their tables."""
         return bool(self._tasks) and _TASK in self.columns.widths
 
     def _json(self, data: bytes) -> dict[str, Any]:
@@ -158,7 +158,7 @@ class LeRobotDataset:
         return info
 
     def instruction(self, episode: int, tasks: Sequence[str]) -> str:
-        """What the robot was told: AgiBot's sentence where there is one, otherwise the task."""
+        """Instruction of an episode: AgiBot's sentence if available, else the task."""
         high = self.info.get("high_level_instruction")
         label = high.get(str(episode)) if isinstance(high, Mapping) else None
         sentence = label.get("high_level_instruction") if isinstance(label, Mapping) else label
@@ -168,14 +168,14 @@ class LeRobotDataset:
         return text
 
     def tasks_of(self, tasks: Sequence[str], rows: Mapping[str, NDArray[Any]]) -> list[str]:
-        """Tasks of an episode: those that its description lists, otherwise those that its rows name by index."""
+        """Tasks of an episode: those of its description, else those of its rows by index."""
         if tasks or _TASK not in rows:
             return list(tasks)
         indices = dict.fromkeys(int(index) for index in rows[_TASK])
         return [self._tasks[index] for index in indices if index in self._tasks]
 
     def grippers(self, rows: Mapping[str, NDArray[Any]]) -> GripperValues | None:
-        """Values of the grippers in an episode; None of arms with dexterous hands."""
+        """Gripper values of an episode; None for arms with dexterous hands."""
         state, action = self._vector(rows, STATE), self._vector(rows, ACTION)
         if self._fields is not None:
             return agibot.grippers_of(state, action, *self._fields)
@@ -197,8 +197,8 @@ class LeRobotDataset:
         rows: Mapping[str, NDArray[Any]],
         cameras: Mapping[str, Camera],
         scales: GripperScales | None,
-    ) -> Episode:
-        """The episode of some rows of the table, as `rlt_ros.data.lerobot_tables.Tables` gives them."""
+    ) -> RecordedEpisode:
+        """Create the episode of a table's rows, see `rlt_ros.data.lerobot_tables.Tables`."""
         times, notes = row_times(rows[_STAMP], self.fps)
         human = human_rows(self.info, index, len(times))
         if HUMAN in rows:
@@ -206,7 +206,7 @@ class LeRobotDataset:
         tasks = self.tasks_of(tasks, rows)
         instruction = self.instruction(index, tasks)
         if len(set(tasks)) > 1:
-            notes.append(("has several tasks; the first stands for all", "; ".join(tasks)))
+            notes.append(("has several tasks; the first is used", "; ".join(tasks)))
         common: dict[str, Any] = {
             "name": name,
             "task": slug(tasks[0] if tasks else instruction),
@@ -218,12 +218,12 @@ class LeRobotDataset:
         }
         absent = [key for key in self.columns.pictures if key not in cameras] + self.depth
         if absent:
-            notes.append(("has depth pictures, which are left out", ", ".join(absent)))
+            notes.append(("has depth images, which are left out", ", ".join(absent)))
         if self._fields is not None:
             assert scales is not None
             grippers = self.grippers(rows)
             if grippers is None:
-                notes.append((agibot.HANDS_LEFT_OUT, "its effectors have more than one value a row"))
+                notes.append((agibot.HANDS_LEFT_OUT, "its effectors have more than one value per row"))
             made = agibot.make_episode(
                 arms=agibot.arms_of(self._vector(rows, STATE), self._vector(rows, ACTION), *self._fields),
                 grippers=grippers,
@@ -232,7 +232,7 @@ class LeRobotDataset:
             )
             return dataclasses.replace(made, notes=(*notes, *made.notes))
         position, velocity, command = self._motion(rows, scales, times)
-        return Episode(
+        return RecordedEpisode(
             joints=self._joints.names,
             position=position,
             velocity=velocity,
@@ -259,7 +259,7 @@ class LeRobotDataset:
             for side, gripper in enumerate(agibot.GRIPPERS):
                 place = self._joints.names.index(gripper)
                 pair = (scales.state[side], scales.action[side])
-                # Values that are ratios already keep their range, also where a gripper never closed fully.
+                # Ratios keep their range, even if a gripper never closed fully.
                 if any(max(abs(scale.open), abs(scale.closed)) > _RATIO for scale in pair):
                     position[:, place] = pair[0].normalise(position[:, place])
                     command[:, place] = pair[1].normalise(command[:, place])
@@ -271,14 +271,14 @@ class LeRobotDataset:
         return position, velocity, command
 
     def picture_cameras(self, rows: Mapping[str, NDArray[Any]]) -> dict[str, Camera]:
-        """Cameras whose pictures are in the table; 16-bit pictures are depth, and no camera."""
+        """Cameras with images in the table; 16-bit images are depth, and no camera."""
         return {
             key: PictureCamera(list(rows[key])) for key in self.columns.pictures if not is_deep(rows[key][0])
         }
 
 
 def row_times(stamps: NDArray[Any], fps: float) -> tuple[NDArray[np.float64], list[Note]]:
-    """(T,) times of rows, s, on the grid of ``fps`` on which they have to lie; a remark where rows are missing.
+    """(T,) times of rows, s, snapped to the grid of ``fps``; a note if rows are missing.
 
     Raises:
         EpisodeError: two rows are not a multiple of 1 / fps apart, within LeRobot's tolerance.
@@ -304,18 +304,18 @@ def row_times(stamps: NDArray[Any], fps: float) -> tuple[NDArray[np.float64], li
     if not len(holes):
         return times, []
     detail = f"{len(holes)} holes, the longest {gaps.max():.3g} s, the first after row {holes[0]}"
-    return times, [("has holes in its table; rows before and after them follow one another", detail)]
+    return times, [("has holes in its table; rows before and after them are treated as neighbours", detail)]
 
 
 def derivative(position: FloatArray, times: NDArray[np.float64], fps: float) -> FloatArray:
-    """(T, A) velocities of positions at times that may have holes, per second."""
+    """(T, A) velocities of positions at times with holes, per second."""
     if len(times) < 2 or np.ptp(times) < (len(times) - 0.5) / fps:
         return differences(position, fps)
     return np.gradient(position, times, axis=0).astype(np.float32)
 
 
 def task_texts(container: Container, root: str) -> dict[int, str]:
-    """Task index → text, from ``meta/tasks.jsonl`` (v2) or ``meta/tasks.parquet`` (v3); empty where there is none.
+    """Task index → text, from ``meta/tasks.jsonl`` (v2) or ``meta/tasks.parquet`` (v3); empty without either.
 
     Raises:
         DataError: the file cannot be read.
@@ -334,7 +334,7 @@ def task_texts(container: Container, root: str) -> dict[int, str]:
         texts = {}
         for entry in entries:
             index = int(entry.pop(_TASK))
-            # pandas keeps the text as the index of its frame, whose column has no fixed name.
+            # pandas stores the text as the frame's index, whose column has no fixed name.
             text = entry.get("task", next(iter(entry.values()), None))
             if isinstance(text, str) and text.strip():
                 texts[index] = text
@@ -346,10 +346,10 @@ def task_texts(container: Container, root: str) -> dict[int, str]:
 
 
 def fill(template: Any, **values: int | str) -> str:
-    """A path of ``data_path`` or ``video_path``: only the named places are filled, nothing is evaluated.
+    """Fill a template of ``data_path`` or ``video_path``: only named fields are replaced, nothing is evaluated.
 
     Raises:
-        DataError: the template is none, or names a place that does not exist.
+        DataError: the template is no text, or has an unknown field.
     """
 
     def put(match: re.Match[str]) -> str:
@@ -380,7 +380,7 @@ def roots(container: Container, version: str) -> list[str]:
 
 
 def _is_depth(key: str, feature: Mapping[str, Any]) -> bool:
-    """True for a feature that is marked as depth, named so, or has the pixels of depth."""
+    """True for a feature that is marked as depth, named so, or has depth pixels."""
     if feature["dtype"] not in ("video", "image"):
         return False
     details = {**(feature.get("video_info") or {}), **(feature.get("info") or {})}

@@ -1,6 +1,6 @@
-"""The files of a LeRobot data set, made of finished pieces.
+"""Files of a LeRobot data set, assembled from finished pieces.
 
-v2.1 keeps a file an episode; v3.0 joins tables up to 100 MB and videos up to 200 MB, without encoding again.
+v2.1 has one file per episode; v3.0 joins tables up to 100 MB and videos up to 200 MB, without encoding them again.
 
 Format: huggingface/lerobot at v0.3.3 (v2.1) and v0.4.4 (v3.0).
 """
@@ -23,7 +23,8 @@ from rlt_ros.data.video import describe_video
 from rlt_ros.rlt.storage import replacing
 
 VERSIONS = ("v3.0", "v2.1")
-CHUNK = 1000  # files of a folder
+CHUNK = 1000
+"""Files per folder."""
 DATA_BYTES, VIDEO_BYTES = 100 << 20, 200 << 20
 PIECE_META, PIECE_COLUMNS = "piece.json", "columns.npz"
 _INDICES = ("timestamp", "frame_index", "episode_index", "index", "task_index")
@@ -39,7 +40,7 @@ _VIDEO = {
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """What all episodes of a data set have in common."""
+    """Common properties of a data set's episodes."""
 
     fps: int
     joints: tuple[str, ...]
@@ -50,7 +51,7 @@ class Shape:
 
     @classmethod
     def of(cls, meta: Mapping[str, Any]) -> Shape:
-        """The shape of a piece."""
+        """Shape of a piece."""
         cameras = {name: (int(size[0]), int(size[1])) for name, size in meta["cameras"].items()}
         return cls(int(meta["fps"]), tuple(meta["joints"]), cameras, bool(meta["has_success"]))
 
@@ -63,15 +64,15 @@ def assemble(
     shape: Shape,
     robot_type: str,
 ) -> dict[str, Any]:
-    """Write everything but ``meta/info.json``, whose content is returned.
+    """Write everything except ``meta/info.json``, and return its content.
 
     Args:
         out: folder of the data set.
         version: one of `VERSIONS`.
         pieces: folder of each episode, with its columns and a video of each camera.
-        metas: what `PIECE_META` says of each.
-        shape: what they have in common.
-        robot_type: what to call the robot.
+        metas: contents of `PIECE_META` of each.
+        shape: common properties.
+        robot_type: name of the robot.
     """
     tasks = list(dict.fromkeys(meta["instruction"] for meta in metas))
     (_write_v2 if version == "v2.1" else _write_v3)(out, pieces, metas, tasks, shape)
@@ -81,7 +82,7 @@ def assemble(
 def _tables(
     pieces: Sequence[Path], metas: Sequence[Mapping[str, Any]], tasks: Sequence[str]
 ) -> Iterator[Any]:
-    """The table of each episode, in LeRobot's columns."""
+    """Table of each episode, in LeRobot's columns."""
     import pyarrow as pa
 
     start = 0
@@ -102,7 +103,7 @@ def _tables(
 
 
 def _hugging_face(data: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
-    """Description of columns that the `datasets` library keeps in a Parquet file."""
+    """Description of columns that the `datasets` library stores in a Parquet file."""
     features: dict[str, Any] = {}
     for key, values in data.items():
         value = {"dtype": str(values.dtype), "_type": "Value"}
@@ -113,7 +114,7 @@ def _hugging_face(data: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
 
 
 def _with_indices(meta: Mapping[str, Any], index: int, start: int, task: int) -> dict[str, statistics.Stats]:
-    """Statistics of an episode, with those of the columns that depend on the episodes before."""
+    """Statistics of an episode, including columns that depend on earlier episodes."""
     rows = np.arange(start, start + meta["rows"])[:, None]
     return statistics.arrays(meta["stats"]) | {
         "episode_index": statistics.of_vectors(np.full_like(rows, index)),
@@ -196,9 +197,9 @@ def _write_v3(
 
 
 def _exact(out: Path, keys: Sequence[str], limit: int = 200_000) -> dict[str, statistics.Stats]:
-    """Statistics of vectors from the rows themselves, at most ``limit`` of them, evenly spread.
+    """Statistics of vectors from at most ``limit`` rows, evenly spread.
 
-    Percentiles decide how pi0.5 normalises, and means of episodes' percentiles are wrong (lerobot issue 3804).
+    pi0.5 normalises by percentiles, and means of episodes' percentiles are wrong (lerobot issue 3804).
     """
     import pyarrow.dataset as ds
 
@@ -213,7 +214,7 @@ def _exact(out: Path, keys: Sequence[str], limit: int = 200_000) -> dict[str, st
 
 
 def _place_tables(out: Path, tables: Iterator[Any]) -> list[tuple[int, int]]:
-    """Write tables into files of limited size, a row group an episode; returns chunk and file of each."""
+    """Write tables into files of limited size, one row group per episode; return chunk and file of each."""
     import pyarrow.parquet as pq
 
     places: list[tuple[int, int]] = []
@@ -240,13 +241,13 @@ def _place_tables(out: Path, tables: Iterator[Any]) -> list[tuple[int, int]]:
 def _place_videos(
     out: Path, pieces: Sequence[Path], metas: Sequence[Mapping[str, Any]], camera: str, fps: int
 ) -> list[tuple[int, int, float, float]]:
-    """Join videos of one coding into files of limited size; returns chunk, file, begin and end in s of each."""
+    """Join videos of one coding into files of limited size; return chunk, file, begin and end in s of each."""
     rows = {piece / f"{camera}.mp4": meta["rows"] for piece, meta in zip(pieces, metas, strict=True)}
     places: list[tuple[int, int, float, float]] = []
-    owed = groups(list(rows), fps=fps, limit=VIDEO_BYTES)[::-1]
+    pending = groups(list(rows), fps=fps, limit=VIDEO_BYTES)[::-1]
     number = 0
-    while owed:
-        videos = owed.pop()
+    while pending:
+        videos = pending.pop()
         chunk, file = number // CHUNK, number % CHUNK
         path = out / _VIDEO["v3.0"].format(video_key=IMAGES + camera, chunk_index=chunk, file_index=file)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -257,7 +258,8 @@ def _place_videos(
             try:
                 starts = join(path, videos, fps=fps)
             except NotJoinedError:
-                owed += [[video] for video in reversed(videos)]  # each was decoded when it was written
+                # Each video alone was decoded when it was written.
+                pending += [[video] for video in reversed(videos)]
                 continue
         places += [(chunk, file, *span) for span in itertools.pairwise(starts)]
         number += 1
@@ -265,7 +267,7 @@ def _place_videos(
 
 
 def _tasks_table(tasks: Sequence[str]) -> Any:
-    """Tasks as pandas keeps a frame whose index is the text, which is how LeRobot reads them."""
+    """Tasks as a pandas frame with the text as index, as LeRobot reads them."""
     import pyarrow as pa
 
     index = "__index_level_0__"

@@ -1,7 +1,7 @@
-"""Names of the elements of LeRobot's vectors: which element of the state belongs to which of the action.
+"""Names of the elements of LeRobot's vectors, and pairing of state and action elements.
 
-Elements are paired by their names. Positions count only where neither vector has names; a vector that has some is never
-paired with one that has others.
+Elements are paired by name. Position only counts if neither vector has names; a vector with names is never paired with
+one without.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from numpy.typing import NDArray
 from rlt_ros.data.episode import FloatArray, Note
 from rlt_ros.data.errors import DataError, EpisodeError
 
-# No arm has as many joints; a wider vector holds fields.
+# No arm has as many joints; a wider vector contains fields.
 _MAX_UNNAMED = 32
 _NOT_POSITIONS = (".vel", ".eff", ".effort", ".torque", ".cur", ".current", ".temp")
 _POSE = frozenset(["x", "y", "z", "roll", "pitch", "yaw", "rx", "ry", "rz", "qx", "qy", "qz", "qw", "w"])
 _DELTA = re.compile(r"(^|[._ /])(delta|d)[._ /]?(x|y|z|roll|pitch|yaw|rx|ry|rz)$|^delta", re.IGNORECASE)
-# rad, two turns: no joint of the arms that we know goes further.
-_TWO_TURNS = 4 * np.pi
-# Sizes of gripper states and actions further apart than this have different units.
-_OTHER_UNIT = 4.0
-# rad or m; below it a joint counts as still.
-_STILL = 1e-3
-# Share of the distance to the state at which an action counts as its change.
-_CHANGE = 0.1
-# Correlations with the change of the state and with the state, from which an action of another unit counts as change.
-_LIKE_CHANGE, _LIKE_STATE = 0.8, 0.5
-# Rows from which a correlation means something.
-_ENOUGH = 16
+MAX_POSITION_RAD = 4 * np.pi
+"""Two turns; no joint of known arms exceeds them."""
+MAX_UNIT_RATIO = 4.0
+"""Ratio of gripper state and action sizes above which their units differ."""
+MIN_MOTION = 1e-3
+"""rad or m; a joint with less motion counts as still."""
+MAX_CHANGE_SHARE = 0.1
+"""Share of the distance to the state below which an action counts as the state's change."""
+MIN_CHANGE_CORRELATION, MAX_STATE_CORRELATION = 0.8, 0.5
+"""Correlations with the state's change and with the state that make an action of another unit a change."""
+MIN_ROWS = 16
+"""Rows of a meaningful correlation."""
 
 
 def element_names(names: Any, width: int, where: str) -> list[str] | None:
-    """Names of the elements of a vector, as ``names`` of a feature gives them in any nesting.
+    """Names of the elements of a vector, from a feature's ``names`` in any nesting.
 
     Returns:
-        None where there are none, or one for the whole vector.
+        None without names, or with one for the whole vector.
 
     Raises:
-        DataError: there are more or fewer than elements, or two are alike.
+        DataError: the number of names is wrong, or two are equal.
     """
     found = list(_flat(names, ()))
     if not found or (len(found) == 1 and width > 1):
@@ -53,7 +53,8 @@ def element_names(names: Any, width: int, where: str) -> list[str] | None:
             f"{where}: `names` has {len(found)} entries for {width} elements; correct it in meta/info.json"
         )
     plain = [path[-1] for path in found]
-    if len(set(plain)) < width:  # `joint1` of two arms
+    # `joint1` of two arms.
+    if len(set(plain)) < width:
         plain = ["_".join(path) for path in found]
     twice = [name for name, count in Counter(plain).items() if count > 1]
     if twice:
@@ -63,7 +64,8 @@ def element_names(names: Any, width: int, where: str) -> list[str] | None:
 
 def _flat(names: Any, above: tuple[str, ...]) -> Any:
     if isinstance(names, Mapping):
-        if names and all(isinstance(index, int) for index in names.values()):  # name → place
+        # Name → index.
+        if names and all(isinstance(index, int) for index in names.values()):
             names = sorted(names, key=lambda name: names[name])
         else:
             for key, group in names.items():
@@ -77,14 +79,14 @@ def _flat(names: Any, above: tuple[str, ...]) -> Any:
 
 
 class JointPairs:
-    """Elements of the state that belong to the elements of the action.
+    """Pairing of the elements of state and action.
 
     Args:
-        state: names of the state's elements; None where it has none.
-        action: the same of the action.
-        widths: elements of both.
-        joints: names for vectors without.
-        where: what to call the data set in messages.
+        state: names of the state's elements; None without names.
+        action: names of the action's elements; None without names.
+        widths: number of elements of both.
+        joints: names for vectors without names.
+        where: name of the data set in messages.
     """
 
     def __init__(
@@ -95,7 +97,7 @@ class JointPairs:
         joints: Sequence[str],
         where: str,
     ) -> None:
-        """Raises `DataError` where the names do not say which element belongs to which."""
+        """Raise `DataError` if the names do not pair the elements."""
         self.notes: list[Note] = []
         state, action = self._named(state, action, widths, joints, where)
         delta = [name for name in action if _DELTA.search(name)]
@@ -137,7 +139,7 @@ class JointPairs:
         for names, width, what in ((state, widths[0], "state"), (action, widths[1], "action")):
             if names is None:
                 raise DataError(
-                    f"{where}: the {what} has {width} elements without names or field_descriptions; say what they are "
+                    f"{where}: the {what} has {width} elements without names or field_descriptions; give them "
                     "with --joint-names or --fields FILE (docs/how-to/data.md)"
                 )
         assert state is not None and action is not None
@@ -162,18 +164,18 @@ class JointPairs:
         return [at[name] for name in self.names]
 
     def state(self, vectors: NDArray[Any]) -> tuple[FloatArray, FloatArray | None]:
-        """Positions (T, A), and velocities where they are in the state."""
+        """Positions (T, A), and velocities if the state contains them."""
         vectors = vectors.astype(np.float32)
         return vectors[:, self._position], None if self._velocity is None else vectors[:, self._velocity]
 
     def unit_notes(self, position: FloatArray, command: FloatArray) -> list[Note]:
-        """Remarks on values (T, A) that seem to have other units than rad and m."""
+        """Notes on values (T, A) that seem to have other units than rad and m."""
         notes = list(self.notes)
         size = np.maximum(np.abs(position).max(axis=0), np.abs(command).max(axis=0))
         far = [
             f"{name} reaches {value:.4g}"
             for name, value in zip(self.names, size, strict=True)
-            if value > _TWO_TURNS and not is_gripper(name) and name not in self.poses
+            if value > MAX_POSITION_RAD and not is_gripper(name) and name not in self.poses
         ]
         if far:
             notes.append(
@@ -181,20 +183,22 @@ class JointPairs:
             )
         for index, name in enumerate(self.names):
             sizes = [float(np.abs(values[:, index]).max()) for values in (position, command)]
-            if is_gripper(name) and max(sizes) > max(_OTHER_UNIT * min(sizes), 1.05):
+            if is_gripper(name) and max(sizes) > max(MAX_UNIT_RATIO * min(sizes), 1.05):
                 detail = f"{name}: state up to {sizes[0]:.4g}, action up to {sizes[1]:.4g}"
                 notes.append(("has a gripper whose state and action differ in unit", detail))
         return notes
 
     def check_targets(self, position: FloatArray, command: FloatArray) -> None:
-        """Raise `EpisodeError` where commands (T, A) are changes of the positions, not targets."""
+        """Raise `EpisodeError` if commands (T, A) are changes of the positions instead of targets."""
         if len(position) < 3:
             return
         change = np.diff(position, axis=0)
-        moving = np.ptp(position, axis=0) > _STILL
+        moving = np.ptp(position, axis=0) > MIN_MOTION
         as_change = np.abs(command[:-1] - change).mean(axis=0)
         as_target = np.abs(command[:-1] - position[:-1]).mean(axis=0)
-        odd = moving & ((as_change < _CHANGE * as_target) | _scaled_changes(position, command, change))
+        odd = moving & (
+            (as_change < MAX_CHANGE_SHARE * as_target) | _scaled_changes(position, command, change)
+        )
         if 2 * odd.sum() > moving.sum():
             named = ", ".join(name for name, is_odd in zip(self.names, odd, strict=True) if is_odd)
             raise EpisodeError(
@@ -204,28 +208,28 @@ class JointPairs:
 
 
 def _scaled_changes(position: FloatArray, command: FloatArray, change: FloatArray) -> NDArray[np.bool_]:
-    """(A,) elements whose commands follow the change of the state in another unit, far from the state itself."""
-    if len(change) < _ENOUGH:
+    """(A,) elements whose commands follow the state's change in another unit, far from the state itself."""
+    if len(change) < MIN_ROWS:
         return np.zeros(position.shape[1], np.bool_)
     far = np.abs(command.mean(axis=0) - position.mean(axis=0)) > np.ptp(position, axis=0)
-    like_change = _correlation(command[:-1], change) > _LIKE_CHANGE
-    return far & like_change & (_correlation(command[:-1], position[:-1]) < _LIKE_STATE)
+    like_change = _correlation(command[:-1], change) > MIN_CHANGE_CORRELATION
+    return far & like_change & (_correlation(command[:-1], position[:-1]) < MAX_STATE_CORRELATION)
 
 
 def _correlation(one: FloatArray, other: FloatArray) -> NDArray[np.float64]:
-    """(A,) correlations of columns; 0 where one is constant."""
+    """(A,) correlations of columns; 0 for a constant one."""
     one, other = one - one.mean(axis=0, dtype=np.float64), other - other.mean(axis=0, dtype=np.float64)
     size = np.sqrt((one**2).sum(axis=0) * (other**2).sum(axis=0))
     return np.divide((one * other).sum(axis=0), size, out=np.zeros(len(size)), where=size > 0)
 
 
 def is_gripper(name: str) -> bool:
-    """True for the elements of grippers, whose units differ between data sets."""
+    """True for elements of grippers, whose units differ between data sets."""
     return "grip" in name.lower()
 
 
 def _poses(names: Sequence[str]) -> list[str]:
-    """Elements of poses: those next to an x, y or z. A ``wrist_roll`` alone is a joint."""
+    """Elements of poses: those with an x, y or z next to them. A ``wrist_roll`` alone is a joint."""
     split = {name: re.split(r"[._ /]", name.lower()) for name in names}
     homes = {tuple(parts[:-1]) for parts in split.values() if parts[-1] in ("x", "y", "z")}
     return [name for name, parts in split.items() if parts[-1] in _POSE and tuple(parts[:-1]) in homes]

@@ -1,4 +1,4 @@
-"""What the readers of LeRobot's formats share: the data sets of a container, and the tables of their episodes."""
+"""Common reader of LeRobot's formats: data sets of a container, and tables of their episodes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from rlt_ros.data.container import Container, EpisodeRef, Files, Hints
-from rlt_ros.data.episode import Camera, Episode
+from rlt_ros.data.episode import Camera, RecordedEpisode
 from rlt_ros.data.errors import EpisodeError, Skips
 from rlt_ros.data.grippers import GripperScales, GripperValues
 from rlt_ros.data.lerobot import IMAGES, LeRobotDataset, roots
@@ -16,11 +16,11 @@ from rlt_ros.data.video import EXACT, VideoCamera
 
 
 class LeRobotReader(ABC):
-    """All data sets of a format in a container.
+    """Reader of all data sets of a format in a container.
 
     Args:
-        container: where they lie.
-        hints: what the user says of them.
+        container: files of the data sets.
+        hints: information from the user.
 
     Raises:
         DataError: a description cannot be read.
@@ -28,7 +28,7 @@ class LeRobotReader(ABC):
 
     layout: ClassVar[str]
     version: ClassVar[str]
-    """How `codebase_version` of the format begins."""
+    """Beginning of the format's `codebase_version`."""
 
     def __init__(self, container: Container, hints: Hints) -> None:
         self.refs: list[EpisodeRef] = []
@@ -40,39 +40,39 @@ class LeRobotReader(ABC):
             self._list(container, root)
 
     def survey(self, ref: EpisodeRef) -> tuple[str, ...]:
-        """Files from which the grippers of an episode can be seen."""
+        """Files with the grippers of an episode; empty without a convention to be estimated."""
         return ref.needs[:1] if self._sets[ref.info["root"]].has_grippers else ()
 
     def grippers(self, ref: EpisodeRef, files: Files) -> GripperValues:
-        """Values of the grippers in an episode."""
+        """Gripper values of an episode."""
         grippers = self._sets[ref.info["root"]].grippers(self._rows(ref, files))
         if grippers is None:
             raise EpisodeError("has no grippers")
         return grippers
 
-    def load(self, ref: EpisodeRef, files: Files, scales: GripperScales | None) -> Episode:
+    def load(self, ref: EpisodeRef, files: Files, scales: GripperScales | None) -> RecordedEpisode:
         """Read an episode."""
         dataset = self._sets[ref.info["root"]]
         rows = self._rows(ref, files)
         cameras: dict[str, Camera] = dataset.picture_cameras(rows)
         times = dataset.times(rows)
         for key, (path, start, end) in ref.info["videos"].items():
-            # Up to half a row later the nearest picture is still this episode's.
+            # Up to half a row later the nearest image still belongs to this episode.
             if end is not None and start + times[-1] > end - 0.5 / dataset.fps + EXACT:
                 raise EpisodeError(
                     "has a video that is shorter than its joint states",
-                    f"{key}: rows go on to {times[-1]:.3f} s, its pictures end at {end - start:.3f} s",
+                    f"{key}: rows end at {times[-1]:.3f} s, its pictures at {end - start:.3f} s",
                 )
             cameras[key] = VideoCamera(
                 files.path(path), fps=dataset.fps, rows=len(times), times=start + times
             )
         return dataset.episode(ref.name, ref.info["index"], ref.info["tasks"], rows, cameras, scales)
 
-    def _keep(self, container: Container, ref: EpisodeRef) -> None:
-        """List an episode that can be read; count any other one with the reason.
+    def _register(self, container: Container, ref: EpisodeRef) -> None:
+        """List a readable episode; count any other one with the reason.
 
-        ``ref.needs`` begins with the table. ``ref.info`` has `root`, `index`, `length`, `tasks`, and `videos`: of each
-        feature the path, and the times at which the episode begins and ends in that file, s; the end may be None.
+        ``ref.needs`` begins with the table. ``ref.info`` has `root`, `index`, `length`, `tasks`, and `videos`: the path
+        of each feature, and start and end of the episode in that file, s; the end may be None.
         """
         absent = [name for name in ref.needs if name not in container.files]
         if ref.needs[0] in absent:
@@ -94,7 +94,7 @@ class LeRobotReader(ABC):
 
     @abstractmethod
     def _list(self, container: Container, root: str) -> None:
-        """Find the episodes of the data set at ``root``."""
+        """Register the episodes of the data set at ``root``."""
 
     @abstractmethod
     def _rows(self, ref: EpisodeRef, files: Files) -> dict[str, Any]:

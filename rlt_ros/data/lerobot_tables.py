@@ -19,12 +19,12 @@ _EPISODE = "episode_index"
 
 @dataclass(frozen=True)
 class Columns:
-    """Columns of a table that are wanted.
+    """Columns to be read from a table.
 
     Attributes:
-        widths: column of numbers → elements of its vectors.
-        vectors: those of them that are vectors, also where they have one element.
-        pictures: columns of encoded pictures.
+        widths: number column → elements of its vectors.
+        vectors: columns of vectors, including those of one element.
+        pictures: columns of encoded images.
     """
 
     widths: Mapping[str, int]
@@ -33,7 +33,7 @@ class Columns:
 
 
 class Tables:
-    """Reader that keeps the row groups of the last file, as neighbouring episodes share them."""
+    """Reader that keeps the row groups of the last file, since neighbouring episodes share them."""
 
     def __init__(self) -> None:
         self._key: tuple[Any, ...] = ()
@@ -43,16 +43,16 @@ class Tables:
     def read(
         self, path: Path, columns: Columns, length: int, *, episode: int | None = None
     ) -> dict[str, NDArray[Any]]:
-        """Columns of one episode: vectors (T, N), single values (T,), pictures as (T,) bytes objects.
+        """Read the columns of one episode: vectors (T, N), single values (T,), images as (T,) bytes objects.
 
         Args:
             path: a Parquet file.
-            columns: which columns.
-            length: rows that the episode has by the description of the data set.
-            episode: which rows of a file with several.
+            columns: columns to be read.
+            length: rows of the episode by the description of the data set.
+            episode: index of the episode in a file with several.
 
         Raises:
-            EpisodeError: the file cannot be read, a column is absent, or a length is another one.
+            EpisodeError: an unreadable file, an absent column, or another length.
         """
         import pyarrow as pa
 
@@ -107,7 +107,7 @@ class Tables:
         return pa.concat_tables(parts) if parts else self._file.schema_arrow.empty_table()
 
     def _may_hold(self, group: int, episode: int) -> bool:
-        """False where the statistics of a row group, if its writer left any, exclude an episode."""
+        """False if the statistics of a row group exclude an episode; writers may omit them."""
         described = self._file.metadata.row_group(group)
         columns = [described.column(index) for index in range(described.num_columns)]
         stats = next((column.statistics for column in columns if column.path_in_schema == _EPISODE), None)
@@ -123,12 +123,12 @@ def _of_episode(table: Any, episode: int) -> Any:
 
 
 def _other_length(path: Path, rows: int, length: int) -> EpisodeError:
-    reason = "has another number of rows than its data set says"
+    reason = "has another number of rows than its data set describes"
     return EpisodeError(reason, f"{path.name}: {rows}, not {length}")
 
 
 def _vectors(column: Any, key: str, length: int, width: int, *, flat: bool) -> NDArray[Any]:
-    """(T, N) of a column of lists, or of one of numbers (N = 1); (T,) where it is to be ``flat``."""
+    """(T, N) of a column of lists, or of numbers (N = 1); (T,) if ``flat``."""
     import pyarrow as pa
 
     array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)

@@ -1,4 +1,4 @@
-"""Reader of LeRobot v2.0 and v2.1: a table and a video of each camera for every episode."""
+"""Reader of LeRobot v2.0 and v2.1: one table and one video per camera for every episode."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _VIDEO = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06
 
 
 class LeRobotV2(LeRobotReader):
-    """All data sets of this format in a container."""
+    """Reader of all data sets of this format in a container."""
 
     layout, version = "lerobot_v2", "v2"
 
@@ -67,4 +67,4 @@ class LeRobotV2(LeRobotReader):
             )
         name = f"{root}episode_{index:06d}"
         info = {"root": root, "index": index, "length": length, "tasks": tasks, "videos": videos}
-        self._keep(container, EpisodeRef(name, (data, *(path for path, *_ in videos.values())), info))
+        self._register(container, EpisodeRef(name, (data, *(path for path, *_ in videos.values())), info))

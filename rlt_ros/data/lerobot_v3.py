@@ -1,4 +1,4 @@
-"""Reader of LeRobot v3.0: tables and videos that hold many episodes, found through ``meta/episodes``."""
+"""Reader of LeRobot v3.0: tables and videos of many episodes, listed in ``meta/episodes``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _VIDEO = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 
 
 class LeRobotV3(LeRobotReader):
-    """All data sets of this format in a container."""
+    """Reader of all data sets of this format in a container."""
 
     layout, version = "lerobot_v3", "v3"
 
@@ -72,7 +72,7 @@ class LeRobotV3(LeRobotReader):
             "videos": videos,
         }
         needs = (root + data, *dict.fromkeys(path for path, *_ in videos.values()))
-        self._keep(container, EpisodeRef(f"{root}episode_{index:06d}", needs, info))
+        self._register(container, EpisodeRef(f"{root}episode_{index:06d}", needs, info))
 
 
 def _table(data: bytes) -> list[dict[str, Any]]:

@@ -1,8 +1,8 @@
-"""Writes LeRobot data sets, v2.1 or v3.0, that LeRobot itself opens.
+"""Writer of LeRobot data sets, v2.1 or v3.0, that LeRobot itself opens.
 
-Episodes are first written one by one as finished pieces, each complete or absent, so a writer that was stopped goes on
-where it was. `finish` then puts the pieces together (`rlt_ros.data.lerobot_files`). The data set is there when
-``meta/info.json`` is, which is written last.
+Episodes are first written as finished pieces, each complete or absent, so that an interrupted writer resumes. `finish`
+then assembles the pieces (`rlt_ros.data.lerobot_files`). ``meta/info.json`` is written last and marks a complete data
+set.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from rlt_ros.data import statistics
-from rlt_ros.data.episode import Camera, Episode
+from rlt_ros.data.episode import Camera, RecordedEpisode
 from rlt_ros.data.errors import DataError, EpisodeError
 from rlt_ros.data.lerobot import ACTION, HUMAN, IMAGES, INFO, STATE, SUCCESS
 from rlt_ros.data.lerobot_files import PIECE_COLUMNS, PIECE_META, VERSIONS, Shape, assemble, write_json
@@ -41,15 +41,15 @@ _PIECES, _PART = ".pieces", "part"
 
 
 class LeRobotWriter:
-    """A data set that is being written.
+    """Data set in progress.
 
     Args:
-        out: its folder.
+        out: folder of the data set.
         version: one of `VERSIONS`.
-        codec: of videos that have to be encoded, see `rlt_ros.data.video.CODECS`.
-        size: height and width of pictures; left out, as they were recorded, which takes videos over as they are.
-        robot_type: what to call the robot.
-        source: name of the data set that is converted.
+        codec: codec of encoded videos, see `rlt_ros.data.video.CODECS`.
+        size: height and width of images; None for the recorded size, which keeps videos unchanged.
+        robot_type: name of the robot.
+        source: name of the converted data set.
     """
 
     def __init__(
@@ -62,12 +62,13 @@ class LeRobotWriter:
         robot_type: str = "",
         source: str = "",
     ) -> None:
-        """Raises `DataError` when the folder holds a finished data set, or the version is unknown."""
+        """Raise `DataError` if the folder contains a finished data set, or the version is unknown."""
         if version not in VERSIONS:
             raise DataError(f"LeRobot version {version!r} is unknown; there are {', '.join(VERSIONS)}")
         if (out / INFO).exists():
-            shutil.rmtree(out / _PIECES, ignore_errors=True)  # of a call that was stopped at its very end
-            raise DataError(f"{out}: holds a finished data set; choose another folder, or remove it")
+            # Left by a call that was interrupted at its very end.
+            shutil.rmtree(out / _PIECES, ignore_errors=True)
+            raise DataError(f"{out}: contains a finished data set; choose another folder, or remove it")
         self._out, self._pieces = out, out / _PIECES
         self._version, self._codec, self._size, self._robot = version, codec, size, robot_type
         self._begin({"codec": codec, "size": size and list(size), "source": source})
@@ -80,7 +81,7 @@ class LeRobotWriter:
                 self._shape = Shape.of(meta)
 
     def _begin(self, settings: dict[str, Any]) -> None:
-        """Keep the settings of the pieces; refuse to go on with others."""
+        """Store the settings of the pieces; refuse to continue with others."""
         self._pieces.mkdir(parents=True, exist_ok=True)
         path = self._pieces / "settings.json"
         if not path.exists():
@@ -94,20 +95,20 @@ class LeRobotWriter:
         ]
         if other:
             raise DataError(
-                f"{self._out}: a conversion was begun here with {'; '.join(other)}; repeat that command, remove "
+                f"{self._out}: contains a conversion with {'; '.join(other)}; repeat that command, remove "
                 f"{self._pieces} to begin again, or choose another --out"
             )
 
     @property
     def done(self) -> Mapping[str, str]:
-        """Episodes that are written: name → fingerprint of the recording."""
+        """Written episodes: name → fingerprint of the recording."""
         return dict(self._done)
 
-    def add(self, episode: Episode, source: str = "") -> None:
-        """Write an episode as a piece, unless it is there with the same fingerprint ``source`` of its recording.
+    def add(self, episode: RecordedEpisode, source: str = "") -> None:
+        """Write an episode as a piece, unless it exists with the same fingerprint ``source`` of its recording.
 
         Raises:
-            EpisodeError: it cannot be used, or differs in joints, cameras or rate from those before.
+            EpisodeError: the episode is unusable, or differs in joints, cameras or rate from earlier ones.
         """
         if self._done.get(episode.name) == source:
             return
@@ -119,7 +120,7 @@ class LeRobotWriter:
         fps = round(episode.hz)
         if abs(fps - episode.hz) > 1e-6:
             raise EpisodeError(
-                f"has {episode.hz:g} rows a second, and LeRobot counts whole ones; demonstrations can hold it: "
+                f"has {episode.hz:g} rows per second, and LeRobot needs a whole number; use demonstrations: "
                 "--to demonstrations"
             )
         part = self._pieces / _PART
@@ -137,11 +138,12 @@ class LeRobotWriter:
         shape = Shape(fps, episode.joints, cameras, episode.success is not None)
         if self._shape is not None and shape != self._shape:
             raise EpisodeError(
-                "differs from the episodes before in joints, cameras, rate, or in saying how it ended"
+                "differs from earlier episodes in joints, cameras, rate, or in having an outcome"
             )
         columns = _columns(episode)
         stats |= {key: statistics.of_vectors(values) for key, values in columns.items()}
-        np.savez(part / PIECE_COLUMNS, **columns)  # type: ignore[arg-type]  # keys are no options
+        # The keys are no options of savez.
+        np.savez(part / PIECE_COLUMNS, **columns)  # type: ignore[arg-type]
         meta = {
             "name": episode.name,
             "source": source,
@@ -155,28 +157,30 @@ class LeRobotWriter:
         }
         (part / PIECE_META).write_text(json.dumps(meta), encoding="utf-8")
         piece = self._piece(episode.name)
-        shutil.rmtree(piece, ignore_errors=True)  # of a recording that has changed since
+        # Left by an older version of the recording.
+        shutil.rmtree(piece, ignore_errors=True)
         part.rename(piece)
         self._done[episode.name] = source
         self._shape = shape
 
     def finish(self, provenance: Mapping[str, Any], order: Sequence[str] | None = None) -> dict[str, Any]:
-        """Put the pieces together; returns ``info.json``.
+        """Assemble the pieces; return ``info.json``.
 
-        The result depends on the pieces and their order alone, not on the calls in which they were written.
+        The result depends on the pieces and their order alone, not on the calls that wrote them.
 
         Args:
-            order: names of the episodes; those that are not written are left out. By default all, as written.
-            provenance: where the data came from, kept in ``meta/rlt_ros.json``.
+            order: names of the episodes; unwritten ones are left out. By default all, as written.
+            provenance: origin of the data, stored in ``meta/rlt_ros.json``.
 
         Raises:
-            DataError: there is no episode.
+            DataError: no episode was written.
         """
         if self._shape is None:
             raise DataError(
-                f"{self._out}: no episode could be written; the reasons are in the list of what was skipped"
+                f"{self._out}: no episode could be written; the reasons are in the list of skipped episodes"
             )
-        for folder in ("data", "videos", "meta"):  # of a call that was stopped
+        # Left by an interrupted call.
+        for folder in ("data", "videos", "meta"):
             shutil.rmtree(self._out / folder, ignore_errors=True)
         names = [name for name in (self._done if order is None else order) if name in self._done]
         pieces = [self._piece(name) for name in names]
@@ -188,7 +192,7 @@ class LeRobotWriter:
         return info
 
     def _meta(self, path: Path) -> dict[str, Any]:
-        """Description of a piece."""
+        """Read the description of a piece."""
         meta = read_json_object(path)
         require_keys(meta, _META_KEYS, origin=path, remedy=f"remove {path.parent} to convert it again")
         return meta
@@ -197,14 +201,14 @@ class LeRobotWriter:
         return self._pieces / hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
     def _video(self, camera: Camera, path: Path, rows: int, fps: int) -> None:
-        """Take the video over as it is where that is possible, otherwise encode it."""
+        """Copy the video if possible, otherwise encode it."""
         if self._size is None and isinstance(camera, VideoCamera) and copy_rows(camera, path):
             return
         encode_video(path, camera.frames(range(rows), self._size), fps=fps, codec=self._codec)
 
 
-def _columns(episode: Episode) -> dict[str, np.ndarray[Any, Any]]:
-    """Values of an episode by feature, without those that depend on the episodes before."""
+def _columns(episode: RecordedEpisode) -> dict[str, np.ndarray[Any, Any]]:
+    """Values of an episode by feature, without those that depend on earlier episodes."""
     rows = np.arange(episode.rows)
     columns = {
         STATE: episode.proprio.astype(np.float32),

@@ -1,4 +1,4 @@
-"""A data set of which some files lie in archives and others unpacked, as hubs have them: one container."""
+"""Container of a data set with some files in archives and others unpacked, as on hubs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from rlt_ros.data.errors import Skips
 
 
 class Mixed:
-    """Archives and the folder that holds them; a file that is in both is taken from the folder.
+    """Archives and their folder; a file in both is read from the folder.
 
     Args:
         folder: of the data set.
-        archives: below it, with the paths that their files would have unpacked.
+        archives: archives below it, with the paths of their unpacked files.
     """
 
     def __init__(self, folder: Folder, archives: Archives) -> None:
@@ -31,20 +31,20 @@ class Mixed:
 
     @property
     def damage(self) -> str:
-        """Reason why the catalogue ends early; empty where it is whole."""
+        """Reason for an incomplete catalogue; empty if it is complete."""
         return self._archives.damage
 
     def read(self, path: str) -> bytes:
-        """The bytes of a description."""
+        """Read a description."""
         return (self._folder if path in self._folder.files else self._archives).read(path)
 
     def state(self, names: Sequence[str]) -> list[list[Any]]:
-        """A list per file that changes when the file is replaced."""
+        """Values per file that change with its replacement."""
         plain, packed = self._split(names)
         return [*self._folder.state(plain), *self._archives.state(packed)]
 
     def episodes(self, refs: Sequence[EpisodeRef]) -> Iterator[tuple[EpisodeRef, Files]]:
-        """Each episode with its files: those that are unpacked first, the others as the archives complete them."""
+        """Yield each episode with its files: unpacked ones first, the others in the order of the archives."""
         by_name = {ref.name: ref for ref in refs}
         waiting = []
         for ref in refs:
@@ -57,7 +57,7 @@ class Mixed:
             ref = by_name[part.name]
             plain, _ = self._split(ref.needs)
             ((_, unpacked),) = self._folder.episodes([replace(ref, needs=plain)])
-            yield ref, files.joined(unpacked)
+            yield ref, files.merge(unpacked)
 
     def _split(self, names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Files of the folder, and of the archives."""

@@ -1,7 +1,7 @@
 """Split archives: ``name.tar.gz.000``, ``.001`` … are one stream of bytes, cut anywhere.
 
-Nothing is joined on disk. A part that is missing is named when the stream comes to it, so that what lies before it
-can be used while the rest is still being fetched.
+Parts are not joined on disk. A missing part raises an error when the stream reaches it, so that everything before it is
+usable while the rest is downloaded.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _NAME = re.compile(r"^(?P<stem>.+\.(?:tar\.gz|tgz|tar))(?:\.(?P<number>\d{1,6}))
 
 @dataclass(frozen=True)
 class Archive:
-    """The parts of one archive that are there.
+    """Available parts of one archive.
 
     Attributes:
-        stem: path of the whole archive, as it would be called in one piece.
+        stem: path of the whole archive in one piece.
         parts: paths in the order of their numbers; an archive in one piece has one.
         sizes: bytes of each part.
-        gap: index in ``parts`` before which a part is missing, ``len(parts)`` where none is.
-        missing: names of the parts that are missing below the highest number.
-        prefix: path of the folder that it would be unpacked in, with a slash; empty for that of the data set.
+        gap: index in ``parts`` of the first missing part, ``len(parts)`` without one.
+        missing: names of missing parts below the highest number.
+        prefix: folder of the unpacked files, with a slash; empty for that of the data set.
     """
 
     stem: Path
@@ -40,8 +40,8 @@ class Archive:
     missing: tuple[str, ...]
     prefix: str = ""
 
-    def placed(self, name: str) -> str:
-        """Path of one of its files in the data set; folders that its names repeat are there once."""
+    def resolve(self, name: str) -> str:
+        """Path of a member in the data set; folders that name and prefix share occur once."""
         before, parts = self.prefix.split("/")[:-1], name.split("/")
         for shared in range(min(len(before), len(parts)), 0, -1):
             if before[-shared:] == parts[:shared]:
@@ -54,19 +54,19 @@ class Archive:
         return sum(self.sizes)
 
     def locate(self, offset: int) -> str:
-        """Where a byte of the joined stream lies, in words: part and offset in it."""
+        """Part and offset of a byte of the joined stream, as text."""
         ends = list(accumulate(self.sizes))
         index = min(bisect_right(ends, offset), len(self.parts) - 1)
         return f"byte {offset - (ends[index] - self.sizes[index])} of {self.parts[index].name}"
 
     def hint(self) -> str:
-        """What the sizes of the parts tell about a damage: all but the last are usually alike."""
+        """Hint from the parts' sizes about a damage: all but the last are usually equal."""
         odd = [path.name for path, size in zip(self.parts[:-1], self.sizes[:-1], strict=True)]
         odd = [name for name, size in zip(odd, self.sizes, strict=False) if size < max(self.sizes)]
         return f"; {', '.join(odd[:3])} is shorter than other parts and may be cut off" if odd else ""
 
     def signature(self) -> list[list[str | int]]:
-        """What changes when a part is added or fetched again."""
+        """Values that change with an added or replaced part."""
         return [
             [path.name, size, path.stat().st_mtime_ns]
             for path, size in zip(self.parts, self.sizes, strict=True)
@@ -74,15 +74,15 @@ class Archive:
 
 
 def is_part(path: Path) -> bool:
-    """Return whether a file's name is that of an archive or of a part of one."""
+    """True if a file is named like an archive or a part of one."""
     return _NAME.match(path.name) is not None
 
 
 def group_parts(paths: Iterable[Path]) -> list[Archive]:
-    """Archives that some files are parts of, sorted by name.
+    """Archives that the files are parts of, sorted by name.
 
     Raises:
-        DataError: a file is no part of an archive, is not there, or an archive is given both whole and in parts.
+        DataError: a file is no part, does not exist, or an archive is given both whole and in parts.
     """
     groups: dict[Path, dict[int, Path]] = defaultdict(dict)
     for path in paths:
@@ -95,14 +95,14 @@ def group_parts(paths: Iterable[Path]) -> list[Archive]:
             raise DataError(f"{path}: there is no such file")
         number = -1 if match["number"] is None else int(match["number"])
         if number in groups[path.with_name(match["stem"])]:
-            raise DataError(f"{path}: two files have the part number {number}; leave one of them away")
+            raise DataError(f"{path}: two files have the part number {number}; leave one of them out")
         groups[path.with_name(match["stem"])][number] = path
     return [_archive(stem, parts) for stem, parts in sorted(groups.items())]
 
 
 def _archive(stem: Path, parts: dict[int, Path]) -> Archive:
     if -1 in parts and len(parts) > 1:
-        raise DataError(f"{stem}: is there in one piece and in parts; leave one of them away")
+        raise DataError(f"{stem}: exists in one piece and in parts; leave one of them out")
     numbers = sorted(parts)
     width = 0 if -1 in parts else max(len(path.name) - len(stem.name) - 1 for path in parts.values())
     first = min(numbers[0], 0) if not _starts_gzip(parts[numbers[0]]) else numbers[0]
@@ -123,11 +123,15 @@ def _starts_gzip(path: Path) -> bool:
 
 
 class PartReader:
-    """The bytes of an archive's parts, one after the other."""
+    """Bytes of an archive's parts, in order.
+
+    Attributes:
+        offset: position in the joined stream.
+    """
 
     def __init__(self, archive: Archive) -> None:
         self.archive = archive
-        self.offset = 0  # of the joined stream
+        self.offset = 0
         self._index = 0
         self._stream: BinaryIO | None = None
 
@@ -135,7 +139,7 @@ class PartReader:
         """Up to ``size`` bytes; empty at the end.
 
         Raises:
-            MissingPartError: the next part is not there.
+            MissingPartError: the next part is missing.
         """
         while True:
             if self._stream is None:
@@ -143,7 +147,7 @@ class PartReader:
                     raise MissingPartError(
                         f"{self.archive.stem}: part {self.archive.missing[0]} is missing, after byte {self.offset} of "
                         f"the whole ({len(self.archive.missing)} missing: {_listed(self.archive.missing)}); fetch it "
-                        "into the same folder and run the same command again, which goes on from there"
+                        "into the same folder and run the same command again, which resumes there"
                     )
                 if self._index == len(self.archive.parts):
                     return b""

@@ -1,6 +1,6 @@
-"""Reader of raw episodes as Genie Sim's data collection records them: ``aligned_joints.h5`` and pictures or videos.
+"""Reader of raw episodes of Genie Sim's data collection: ``aligned_joints.h5`` and images or videos.
 
-Source: AgibotTech/genie_sim, ``data_collection/server/recording``. The joint file has one group a frame.
+Source: AgibotTech/genie_sim, ``data_collection/server/recording``. The joint file has one group per frame.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rlt_ros.data import agibot
 from rlt_ros.data.container import Container, EpisodeRef, Files, Hints
-from rlt_ros.data.episode import Camera, Episode, slug
+from rlt_ros.data.episode import Camera, RecordedEpisode, slug
 from rlt_ros.data.errors import EpisodeError, Skips
 from rlt_ros.data.grippers import GripperScales, GripperValues
 from rlt_ros.data.hdf5 import open_arrays
@@ -25,7 +25,8 @@ from rlt_ros.rlt.documents import parse_json
 
 JOINTS = "aligned_joints.h5"
 _COLOURS = ("head_color", "hand_left_color", "hand_right_color")
-_MAX_TASK = 16 << 20  # bytes; a few kB are usual
+MAX_TASK_BYTES = 16 << 20
+"""A task file has a few kB."""
 _ARRAYS = {
     "position": ("state/joint/position", 14),
     "command": ("action/joint/position", 14),
@@ -39,7 +40,7 @@ _GRIPPERS = {
 
 
 class RawEpisodes:
-    """All raw episodes in a container."""
+    """Reader of all raw episodes in a container."""
 
     layout = "raw"
 
@@ -51,17 +52,17 @@ class RawEpisodes:
                 self._add(container, path.removesuffix(JOINTS))
 
     def survey(self, ref: EpisodeRef) -> tuple[str, ...]:
-        """Files from which the grippers of an episode can be seen."""
+        """Files with the grippers of an episode."""
         return ref.needs[:1]
 
     def grippers(self, ref: EpisodeRef, files: Files) -> GripperValues:
-        """Values of the grippers in an episode."""
+        """Gripper values of an episode."""
         grippers = _grippers(_read(files.path(ref.needs[0])))
         if grippers is None:
             raise EpisodeError("has no grippers")
         return grippers
 
-    def load(self, ref: EpisodeRef, files: Files, scales: GripperScales | None) -> Episode:
+    def load(self, ref: EpisodeRef, files: Files, scales: GripperScales | None) -> RecordedEpisode:
         """Read an episode."""
         assert scales is not None
         arrays = _read(files.path(ref.needs[0]))
@@ -94,7 +95,7 @@ class RawEpisodes:
         if grippers is not None:
             return episode
         width = arrays["state_left"].shape[1]
-        detail = f"{_GRIPPERS['state_left']} has {width} values a row, a gripper has 1"
+        detail = f"{_GRIPPERS['state_left']} has {width} values per row, a gripper has 1"
         return replace(episode, notes=(*episode.notes, (agibot.HANDS_LEFT_OUT, detail)))
 
     def _add(self, container: Container, root: str) -> None:
@@ -119,7 +120,7 @@ class RawEpisodes:
 
 
 def rate(stamps: NDArray[np.int64]) -> float:
-    """Rows a second, rounded to whole ones: recorded stamps jitter. Raises `EpisodeError` for less than two rows."""
+    """Rows per second, rounded to an integer, since recorded stamps jitter. Raises `EpisodeError` below two rows."""
     if len(stamps) < 2:
         raise EpisodeError("has less than two rows")
     middle = float(np.median(np.diff(stamps)))
@@ -152,7 +153,7 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _grippers(arrays: Mapping[str, NDArray[Any]]) -> GripperValues | None:
-    """Values of both grippers; None of arms with dexterous hands, which have several joints."""
+    """Values of both grippers; None for arms with dexterous hands, which have several joints."""
     if any(arrays[key].shape[1] != 1 for key in _GRIPPERS):
         return None
     return GripperValues(
@@ -162,8 +163,8 @@ def _grippers(arrays: Mapping[str, NDArray[Any]]) -> GripperValues | None:
 
 
 def _task(path: Path) -> tuple[str, str]:
-    if path.stat().st_size > _MAX_TASK:
-        raise EpisodeError(f"has a data_info.json of more than {_MAX_TASK} bytes")
+    if path.stat().st_size > MAX_TASK_BYTES:
+        raise EpisodeError(f"has a data_info.json of more than {MAX_TASK_BYTES} bytes")
     try:
         info = parse_json(path.read_bytes())
         name = str(info.get("english_task_name") or info.get("task_name") or "")

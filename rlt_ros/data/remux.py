@@ -1,7 +1,7 @@
-"""Videos taken over without decoding: stretches copied, files joined, and both checked by decoding their borders.
+"""Copying and joining of videos without decoding, checked by decoding their borders.
 
-A decoder is set up once per file, from the parameters in its header. Parts are therefore joined only where these are
-equal byte for byte, and where the decoding times go on growing across the border. Format: ISO/IEC 14496-12 and -15.
+A decoder is set up once per file, from the parameters in its header. Parts are therefore joined only if these are equal
+byte for byte and decoding times increase across the border. Format: ISO/IEC 14496-12 and -15.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class Coding:
     """Coding of a whole video file.
 
     Attributes:
-        parameters: everything that a decoder is set up with, and the time base.
+        parameters: settings of a decoder, and the time base.
         bytes: size of the file.
-        pictures: their number.
-        first: decoding time of the first packet, relative to the first picture, in units of the time base.
-        last: that of the last packet.
+        pictures: number of images.
+        first: decoding time of the first packet, relative to the first image, in units of the time base.
+        last: the same of the last packet.
     """
 
     parameters: tuple[Any, ...]
@@ -38,7 +38,7 @@ class Coding:
     last: int
 
     def precedes(self, other: Coding, fps: int) -> bool:
-        """True where ``other`` can follow in the same file."""
+        """True if ``other`` can follow in the same file."""
         if self.parameters != other.parameters:
             return False
         length = round(self.pictures / fps / self.parameters[0])
@@ -46,7 +46,7 @@ class Coding:
 
 
 def coding(path: Path) -> Coding:
-    """Read the coding of a file from its header and its packets. Raises `EpisodeError` when it has none."""
+    """Read the coding of a file from its header and packets. Raises `EpisodeError` if it has none."""
     with open_video(path) as container:
         stream = video_stream(container, path)
         context = stream.codec_context
@@ -74,7 +74,7 @@ def coding(path: Path) -> Coding:
 
 
 def groups(paths: Sequence[Path], *, fps: int, limit: int) -> list[list[Path]]:
-    """Neighbouring files that can be joined, at most ``limit`` bytes together."""
+    """Groups of neighbouring files that can be joined, with at most ``limit`` bytes each."""
     result: list[list[Path]] = []
     size = 0
     before: Coding | None = None
@@ -90,10 +90,10 @@ def groups(paths: Sequence[Path], *, fps: int, limit: int) -> list[list[Path]]:
 
 
 def join(path: Path, parts: Sequence[Path], *, fps: int) -> list[float]:
-    """Join MP4 files of one group; return the time at which each begins, and the end, s.
+    """Join MP4 files of one group; return the start of each, and the end, s.
 
     Raises:
-        NotJoinedError: the result does not show the first and the last picture of each part at their times.
+        NotJoinedError: the result does not show the first and the last image of each part at their times.
     """
     import av
 
@@ -119,15 +119,15 @@ def join(path: Path, parts: Sequence[Path], *, fps: int) -> list[float]:
 
 
 class NotJoinedError(Exception):
-    """Files that seemed alike cannot be decoded once they are joined."""
+    """Seemingly equal files that cannot be decoded after joining."""
 
 
 def copy_rows(camera: VideoCamera, path: Path) -> bool:
-    """Write the pictures of a camera's rows as an MP4 file that begins at time 0, without decoding them.
+    """Write the images of a camera's rows as an MP4 file that begins at time 0, without decoding them.
 
     Returns:
-        False where they have to be encoded: the stretch begins between key frames or cuts through reordered
-        pictures, has another rate than the rows, or cannot be decoded after the copy.
+        False if they must be encoded: the section begins between key frames, cuts through reordered images, has
+        another rate than the rows, or cannot be decoded after the copy.
     """
     import av
 
@@ -135,7 +135,7 @@ def copy_rows(camera: VideoCamera, path: Path) -> bool:
         with replacing(path) as part:
             with open_video(camera.path) as source, av.open(str(part), "w", format="mp4") as target:
                 stream = video_stream(source, camera.path)
-                packets = _stretch(camera, source, stream)
+                packets = _section(camera, source, stream)
                 if packets is None:
                     raise _NotCopiedError
                 out = target.add_stream_from_template(stream, opaque=True)
@@ -148,11 +148,11 @@ def copy_rows(camera: VideoCamera, path: Path) -> bool:
 
 
 class _NotCopiedError(Exception):
-    """The stretch has to be encoded."""
+    """The section must be encoded."""
 
 
-def _stretch(camera: VideoCamera, source: Any, stream: Any) -> list[Any] | None:
-    """Packets of exactly the rows' pictures; None where these are no stretch that can be decoded alone."""
+def _section(camera: VideoCamera, source: Any, stream: Any) -> list[Any] | None:
+    """Packets of exactly the rows' images; None if they cannot be decoded alone."""
     times = camera.times(stream)
     even = times[0] + np.arange(camera.rows) / camera.fps
     if np.abs(times - even).max() > EXACT:
@@ -169,7 +169,7 @@ def _stretch(camera: VideoCamera, source: Any, stream: Any) -> list[Any] | None:
             inside.append(packet)
         else:
             outside += 1
-            # Decoding times never exceed the times of pictures, so nothing of the stretch comes any more.
+            # Decoding times never exceed display times, so the section is complete.
             if float(packet.dts * stream.time_base) > times[-1] + half:
                 break
     if len(inside) != camera.rows or not inside[0].is_keyframe:
@@ -189,7 +189,7 @@ def _mux(packets: Sequence[Any], shift: int, out: Any, target: Any) -> None:
 
 
 def _check_borders(camera: VideoCamera, path: Path, start: float) -> None:
-    """Raise `EpisodeError` where a file does not show a camera's first and last picture from ``start`` on."""
+    """Raise `EpisodeError` unless a file shows a camera's first and last image from ``start`` on."""
     times = start + np.arange(camera.rows) / camera.fps
     copied = VideoCamera(path, fps=camera.fps, rows=camera.rows, times=times)
     for row in sorted({0, camera.rows - 1}):
@@ -201,7 +201,7 @@ def _check_borders(camera: VideoCamera, path: Path, start: float) -> None:
 
 
 def place(path: Path, part: Path) -> None:
-    """Put a finished file at another path, as a link where the file system can."""
+    """Link or copy a finished file to another path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         path.hardlink_to(part)

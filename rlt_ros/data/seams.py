@@ -1,8 +1,8 @@
-"""Seams in recorded joint positions: joints that turn without end, recorded by a driver that wraps them.
+"""Seams in recorded positions of continuous joints, from drivers that wrap them.
 
-A data set says neither which joints turn without end nor how its driver reports them, so it is seen in the numbers: a
-joint whose positions all lie within one turn, and that moves by most of a turn from one row to the next. No arm is that
-fast (47 rad/s at 10 rows per second); degrees and counts of encoders do not stay within 6.28.
+A data set neither lists continuous joints nor describes how its driver reports them, so they are recognised by their
+values: all positions within one turn, and motion by most of a turn between two rows. No arm is that fast (47 rad/s at
+10 rows per second); degrees and encoder counts do not stay within 6.28.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _SLACK = 0.05
 
 
 def without_seams(position: FloatArray, command: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Positions (T, A) without seams, and commands (T, A) in the turn nearest to the position of their row, rad.
+    """Positions (T, A) without seams, and commands (T, A) in the turn nearest to their row's position, rad.
 
-    Joints that have no seam are unchanged, bit for bit.
+    Joints without a seam are unchanged, bit for bit.
     """
     if not len(position):
         return position, command

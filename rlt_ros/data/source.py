@@ -1,4 +1,4 @@
-"""A data set of any layout as a stream of episodes: which layout it is, what is in it, and the episodes one by one."""
+"""Data set of any layout as a stream of episodes: layout detection, catalogue, and reading."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import numpy as np
 from rlt_ros.data.agibot_world import AgiBotWorld
 from rlt_ros.data.archive import SPOOL, Archives, Progress, work_folder
 from rlt_ros.data.container import Container, EpisodeRef, Files, Folder, Hints, files_below
-from rlt_ros.data.episode import Episode
+from rlt_ros.data.demonstration_reader import DemonstrationReader
+from rlt_ros.data.episode import RecordedEpisode
 from rlt_ros.data.errors import DataError, Skips
-from rlt_ros.data.grippers import GripperScales, GripperValues, observe
+from rlt_ros.data.grippers import GripperScales, GripperValues, estimate_scales
 from rlt_ros.data.lerobot_v2 import LeRobotV2
 from rlt_ros.data.lerobot_v3 import LeRobotV3
 from rlt_ros.data.mixed import Mixed
 from rlt_ros.data.parts import Archive, group_parts, is_part
 from rlt_ros.data.raw import RawEpisodes
-from rlt_ros.data.recorded import Recorded
 from rlt_ros.data.video import VideoCamera
 from rlt_ros.rlt.documents import DocumentError, read_json_file, read_json_object
 from rlt_ros.rlt.lineage import fingerprint
@@ -31,33 +31,33 @@ from rlt_ros.rlt.storage import replacing
 
 _SCALES = "grippers.json"
 _HUB_FOLDERS = ("observations", "proprio_stats", "task_info")
-"""Folders of AgiBot World on its hub whose archives are read: one per task, or per range of episodes."""
+"""Folders of AgiBot World on its hub with archives: one per task, or per range of episodes."""
 
-_SURVEYED = 512
-"""Most episodes that gripper scales are taken from: as many joint files are read in a minute."""
+MAX_SURVEYED = 512
+"""Episodes for the estimate of gripper scales; reading as many joint files takes a minute."""
 
 
 class Format(Protocol):
-    """A reader of one layout."""
+    """Reader of one layout."""
 
     refs: list[EpisodeRef]
     problems: Skips
 
     @property
     def layout(self) -> str:
-        """Its name."""
+        """Name of the layout."""
         ...
 
     def survey(self, ref: EpisodeRef) -> tuple[str, ...]:
-        """Files from which the grippers of an episode can be seen; none where there is nothing to find out."""
+        """Files with the grippers of an episode; empty without a convention to be estimated."""
         ...
 
     def grippers(self, ref: EpisodeRef, files: Files) -> GripperValues:
-        """What the grippers of an episode did."""
+        """Gripper values of an episode."""
         ...
 
-    def load(self, ref: EpisodeRef, files: Files, scales: GripperScales | None) -> Episode:
-        """Read an episode. Raises `EpisodeError` when it cannot be used."""
+    def load(self, ref: EpisodeRef, files: Files, scales: GripperScales | None) -> RecordedEpisode:
+        """Read an episode. Raises `EpisodeError` if it is unusable."""
         ...
 
 
@@ -66,21 +66,21 @@ FORMATS: tuple[Callable[[Container, Hints], Format], ...] = (
     LeRobotV3,
     RawEpisodes,
     AgiBotWorld,
-    Recorded,
+    DemonstrationReader,
 )
-"""Layouts in the order in which they are looked for."""
+"""Layouts in the order of detection."""
 
 
 class DataSource:
     """Episodes of a data set.
 
     Attributes:
-        skips: what was left out so far, and why.
-        notes: what was used, and is remarkable.
+        skips: skipped episodes and their reasons, so far.
+        notes: remarks on used episodes.
     """
 
     def __init__(self, container: Container, hints: Hints, *, cache: Path | None = None) -> None:
-        """Raises `DataError` when no known layout is there. Gripper scales are kept in the file ``cache``."""
+        """Raise `DataError` without a known layout. Gripper scales are cached in the file ``cache``."""
         self.container = container
         self._hints = hints
         self._format = _detect(container, hints)
@@ -98,11 +98,11 @@ class DataSource:
 
     @property
     def names(self) -> list[str]:
-        """Names of the episodes that can be read, as far as the catalogue tells."""
+        """Names of the readable episodes, according to the catalogue."""
         return [ref.name for ref in self._format.refs]
 
     def fingerprint(self, name: str) -> str:
-        """Digest that changes when an episode's files, its entry in the data set, or the scales of grippers change."""
+        """Digest that changes with an episode's files, its description, or the gripper scales."""
         if self._by_name is None:
             self._by_name = {ref.name: ref for ref in self._format.refs}
         ref = self._by_name[name]
@@ -117,14 +117,14 @@ class DataSource:
         return fingerprint(content.encode("utf-8", "surrogatepass"))
 
     def reasons(self) -> list[str]:
-        """Causes of an empty result: a damage, then what was left out, the most frequent first."""
+        """Causes of an empty result: a damage, then the reasons of skipping, the most frequent first."""
         return [text for text in (self.container.damage, *self.skips.reasons()) if text]
 
     def selected(self, wanted: str = "") -> list[str]:
-        """Names of some episodes: all, or those that a text like ``0-9,12,kitchen/*`` picks by position or name.
+        """Names of all episodes, or of those that a text like ``0-9,12,kitchen/*`` selects by position or name.
 
         Raises:
-            DataError: it picks none, or is none.
+            DataError: no episode is selected.
         """
         names = self.names
         if not wanted:
@@ -145,10 +145,10 @@ class DataSource:
             )
         return list(dict.fromkeys(chosen))
 
-    def episodes(self, names: Collection[str] | None = None) -> Generator[Episode, None, None]:
-        """Episodes in the order in which they can be had; those that cannot be used are counted in ``skips``.
+    def episodes(self, names: Collection[str] | None = None) -> Generator[RecordedEpisode, None, None]:
+        """Read episodes in the order of the container; unusable ones are counted in ``skips``.
 
-        An episode's files are there until the next one is asked for.
+        The files of an episode exist until the next one is requested.
         """
         refs = self._format.refs
         wanted = refs if names is None else [ref for ref in refs if ref.name in names]
@@ -159,10 +159,11 @@ class DataSource:
                 continue
             try:
                 yield episode
-            finally:  # cameras know it only after they were used
+            # Cameras have their notes only after use.
+            finally:
                 self._note(episode)
 
-    def _note(self, episode: Episode) -> None:
+    def _note(self, episode: RecordedEpisode) -> None:
         for reason, detail in episode.notes:
             self.notes.add(reason, episode.name, detail)
         for camera in episode.cameras.values():
@@ -171,40 +172,40 @@ class DataSource:
                     self.notes.add(reason, episode.name, detail)
 
     def gripper_scales(self) -> GripperScales | None:
-        """Meaning of gripper values, from all episodes; None where the layout has no convention of its own.
+        """Gripper scales estimated from all episodes; None if the layout's values need none.
 
-        Of a data set with more than some hundred episodes, as many are read, spread over all of it; an episode with
-        wider values than those revises the scales when it comes. Of archives it is kept, for that takes a pass.
+        Of a data set with more than some hundred episodes, as many are read, evenly spread; a later episode with wider
+        values revises the scales. For archives the result is cached, since it takes a pass.
         """
         if self._scales is None:
-            asked = [replace(ref, needs=self._format.survey(ref)) for ref in self._format.refs]
-            asked = _spread([ref for ref in asked if ref.needs])
-            if not asked:
+            survey = [replace(ref, needs=self._format.survey(ref)) for ref in self._format.refs]
+            survey = _spread([ref for ref in survey if ref.needs])
+            if not survey:
                 return None
-            complete = [ref for ref in asked if all(name in self.container.files for name in ref.needs)]
+            complete = [ref for ref in survey if all(name in self.container.files for name in ref.needs)]
             key = self._survey_key(complete)
-            self._scales = self._kept(key)
+            self._scales = self._cached_scales(key)
             if self._scales is None:
-                self._scales = observe(self._surveyed(complete))
-                self._keep(key, self._scales)
+                self._scales = estimate_scales(self._read_grippers(complete))
+                self._cache_scales(key, self._scales)
         return self._scales
 
-    def _surveyed(self, refs: Sequence[EpisodeRef]) -> list[GripperValues]:
-        seen: list[GripperValues] = []
-        # The reader of the episode counts those that cannot be read.
-        quiet = Skips()
+    def _read_grippers(self, refs: Sequence[EpisodeRef]) -> list[GripperValues]:
+        result: list[GripperValues] = []
+        # Unreadable episodes are counted when they are read.
+        ignored = Skips()
         for ref, files in self.container.episodes(refs):
-            values = quiet.attempt(ref.name, lambda: self._format.grippers(ref, files))  # noqa: B023
-            seen += [] if values is None else [values]
-        return seen
+            values = ignored.attempt(ref.name, lambda: self._format.grippers(ref, files))  # noqa: B023
+            result += [] if values is None else [values]
+        return result
 
     def _survey_key(self, refs: Sequence[EpisodeRef]) -> str:
-        """Digest that changes when a file that the scales are taken from does."""
+        """Digest that changes with any file of the estimate."""
         states = [[ref.name, self.container.state(ref.needs)] for ref in refs]
         content = json.dumps([states, asdict(self._hints)], sort_keys=True, default=str)
         return fingerprint(content.encode("utf-8", "surrogatepass"))
 
-    def _kept(self, key: str) -> GripperScales | None:
+    def _cached_scales(self, key: str) -> GripperScales | None:
         try:
             kept = read_json_object(self._cache) if self._cache else {}
             if kept.get("key") != key:
@@ -213,17 +214,17 @@ class DataSource:
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
 
-    def _keep(self, key: str, scales: GripperScales) -> None:
+    def _cache_scales(self, key: str, scales: GripperScales) -> None:
         if self._cache is not None:
             with replacing(self._cache) as part:
                 part.write_text(json.dumps({"key": key, "scales": scales.summary()}), encoding="utf-8")
 
 
 def _spread(refs: Sequence[EpisodeRef]) -> list[EpisodeRef]:
-    """All, or `_SURVEYED` of them at equal distances with the first and the last."""
-    if len(refs) <= _SURVEYED:
+    """All references, or `MAX_SURVEYED` of them at equal distances including the first and the last."""
+    if len(refs) <= MAX_SURVEYED:
         return list(refs)
-    return [refs[round(place)] for place in np.linspace(0, len(refs) - 1, _SURVEYED)]
+    return [refs[round(place)] for place in np.linspace(0, len(refs) - 1, MAX_SURVEYED)]
 
 
 def open_source(
@@ -237,27 +238,27 @@ def open_source(
     spool: int = SPOOL,
     progress: Progress | None = None,
 ) -> DataSource:
-    """A data set from a folder, or from archives and parts of archives.
+    """Open a data set from a folder, or from archives and parts of archives.
 
     Args:
-        paths: one folder (a data set, or one that holds archives), or archive files.
-        work: folder for catalogues and files on their way; by default one in the user's cache.
+        paths: one folder (a data set, or one with archives), or archive files.
+        work: folder for catalogues and temporary files; by default one in the user's cache.
         fields: JSON file with field descriptions of ``observation.state`` and ``action``.
-        joints: names of the joints, for recordings that have none.
-        state: features of a LeRobot set that make up the state; by default ``observation.state``.
-        action: features that make up the action; by default ``action``.
-        spool: bytes of incomplete episodes of an archive that may lie in ``work``.
-        progress: told how far the reading of an archive is.
+        joints: names of the joints, for recordings without names.
+        state: features of a LeRobot set that form the state; by default ``observation.state``.
+        action: features that form the action; by default ``action``.
+        spool: bytes of incomplete episodes of an archive in ``work``.
+        progress: called with the progress of reading an archive.
 
     Raises:
-        DataError: nothing there can be read.
+        DataError: the paths contain nothing readable.
     """
     hints = Hints(_read_fields(fields), tuple(joints), tuple(state), tuple(action))
     archives = archives_of(paths)
     folder = paths[0] if len(paths) == 1 and paths[0].is_dir() else None
     if not archives:
         if folder is None:
-            raise DataError("no data was given; name a folder, an archive or its parts")
+            raise DataError("no data was given; give a folder, an archive or its parts")
         return DataSource(Folder(folder), hints)
     work = work or work_folder(archives, cache_folder())
     packed = Archives(archives, work, spool=spool, progress=progress)
@@ -266,35 +267,35 @@ def open_source(
 
 
 def archives_below(folder: Path) -> list[Archive]:
-    """Archives in a folder, or in the only folder below it that has some, or in those of AgiBot World on its hub.
+    """Archives in a folder, in its only subfolder with archives, or in those of AgiBot World on its hub.
 
     Raises:
-        DataError: several folders have some.
+        DataError: several folders have archives.
     """
     parts = [path for path in files_below(folder) if is_part(path)]
     homes = sorted({path.parent for path in parts})
     hub = [path for path in parts if {*path.relative_to(folder).parts[:-1]} & {*_HUB_FOLDERS}]
     if hub:
-        # What else is archived there, such as the parameters of cameras, is not needed.
+        # Other archives, such as those of camera parameters, are not needed.
         return [
             replace(archive, prefix=f"{archive.stem.parent.relative_to(folder).as_posix()}/")
             for archive in group_parts(hub)
         ]
     if len(homes) > 1:
         shown = ", ".join(str(home.relative_to(folder)) for home in homes[:5])
-        raise DataError(f"{folder}: there are archives in {len(homes)} folders ({shown} …); name one of them")
+        raise DataError(f"{folder}: archives are in {len(homes)} folders ({shown} …); give one of them")
     return group_parts(parts)
 
 
 def archives_of(paths: Sequence[Path]) -> list[Archive]:
-    """The archives that `open_source` would read; none for an unpacked folder."""
+    """Archives that `open_source` would read; empty for an unpacked folder."""
     if len(paths) == 1 and paths[0].is_dir():
         return archives_below(paths[0])
     return group_parts(paths)
 
 
 def cache_folder() -> Path:
-    """Where catalogues are kept: ``$XDG_CACHE_HOME/rlt_ros/data``."""
+    """Folder of the catalogues: ``$XDG_CACHE_HOME/rlt_ros/data``."""
     home = os.environ.get("XDG_CACHE_HOME")
     return (Path(home) if home else Path.home() / ".cache") / "rlt_ros" / "data"
 
@@ -307,8 +308,8 @@ def _detect(container: Container, hints: Hints) -> Format:
     found = ", ".join(list(container.files)[:5]) or "no file"
     damage = f" Reading ended early: {container.damage}" if container.damage else ""
     raise DataError(
-        f"{container.origin}: no known layout is there (LeRobot v2 or v3: meta/info.json; raw: aligned_joints.h5; "
-        f"AgiBot World: proprio_stats; demonstrations: *.safetensors). It has {found}.{damage}"
+        f"{container.origin}: no known layout (LeRobot v2 or v3: meta/info.json; raw: aligned_joints.h5; "
+        f"AgiBot World: proprio_stats; demonstrations: *.safetensors). It contains {found}.{damage}"
     )
 
 

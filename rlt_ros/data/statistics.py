@@ -1,4 +1,4 @@
-"""Statistics of data sets as LeRobot keeps them: least, greatest, mean, deviation and percentiles of every element."""
+"""Statistics of data sets in LeRobot's form: minimum, maximum, mean, deviation and percentiles of every element."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from rlt_ros.data.episode import Picture
 
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
-PICTURES = 16  # of an episode; neighbouring pictures tell nothing new
+PICTURES = 16
+"""Images per episode; neighbouring images add no information."""
 
 Stats = dict[str, NDArray[Any]]
 
@@ -30,12 +31,12 @@ def of_vectors(values: NDArray[Any]) -> Stats:
 
 
 def of_pictures(pictures: Iterable[Picture]) -> Stats:
-    """Statistics (3, 1, 1) of the channels of pictures (h, w, 3), between 0 and 1."""
-    # A fourth of rows and columns: means of pictures do not need every pixel.
-    seen = [picture[::4, ::4].reshape(-1, 3).astype(np.float64) / 255.0 for picture in pictures]
-    stats = of_vectors(np.concatenate(seen))
+    """Statistics (3, 1, 1) of the channels of images (h, w, 3), between 0 and 1."""
+    # Every fourth row and column: means of images do not need every pixel.
+    pixels = [picture[::4, ::4].reshape(-1, 3).astype(np.float64) / 255.0 for picture in pictures]
+    stats = of_vectors(np.concatenate(pixels))
     shaped = {name: value.reshape(3, 1, 1) for name, value in stats.items() if name != "count"}
-    return shaped | {"count": np.array([len(seen)])}
+    return shaped | {"count": np.array([len(pixels)])}
 
 
 def sampled(rows: int, limit: int = PICTURES) -> list[int]:
@@ -46,8 +47,8 @@ def sampled(rows: int, limit: int = PICTURES) -> list[int]:
 def pooled(stats: Sequence[Mapping[str, NDArray[Any]]]) -> Stats:
     """Statistics of several episodes together.
 
-    Percentiles cannot be pooled exactly: theirs are means over the episodes, weighted by length, as LeRobot makes
-    them. Whoever has the rows computes them from the rows.
+    Percentiles cannot be pooled exactly: these are means over the episodes, weighted by length, as in LeRobot. Use
+    `of_vectors` if the rows are available.
     """
     counts = np.array([float(one["count"][0]) for one in stats])
     weights = counts / counts.sum()
@@ -68,7 +69,7 @@ def pooled(stats: Sequence[Mapping[str, NDArray[Any]]]) -> Stats:
 
 
 def plain(stats: Mapping[str, Mapping[str, NDArray[Any]]]) -> dict[str, dict[str, Any]]:
-    """As lists, for JSON."""
+    """Statistics as lists, for JSON."""
     return {key: {name: value.tolist() for name, value in one.items()} for key, one in stats.items()}
 
 

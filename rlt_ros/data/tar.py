@@ -1,8 +1,8 @@
-"""Members of a tar archive, read forwards once, taking only what a data set can need.
+"""Members of a tar archive, read forwards once, restricted to the needs of data sets.
 
-Headers are ustar with the extensions of GNU tar and of pax (POSIX.1-2001): long names and large sizes. Only plain
-files with harmless names come out; links, devices and names that lead elsewhere are left out and counted. Nothing is
-written here, and nothing that an archive says becomes a path.
+Headers are ustar with the extensions of GNU tar and pax (POSIX.1-2001): long names and large sizes. Only plain files
+with harmless names are returned; links, devices and names that lead elsewhere are left out and counted. Nothing is
+written here, and no name in an archive becomes a path.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from rlt_ros.data.inflate import InflatedReader
 
 BLOCK = 512
 MAX_MEMBER = 64 << 30
-"""Largest file in an archive; the longest recording is far below."""
-_MAX_HEADER = 1 << 20  # of a long name or of pax records
+"""Largest file in an archive, far above the longest recording."""
+# Bytes of a long name or of pax records.
+_MAX_HEADER = 1 << 20
 _MAX_NAME = 1024
 _ZEROS = bytes(BLOCK)
 _FILE, _FOLDER = (b"0", b"\0", b"7"), b"5"
@@ -38,7 +39,7 @@ _RECORD = re.compile(rb"^(\d{1,7}) ")
 
 @dataclass
 class Member:
-    """One file of an archive, at the reader's position. Its bytes can be read once, before the next member."""
+    """File of an archive at the reader's position. Its bytes can be read once, before the next member."""
 
     name: str
     """Relative path with ``/``, free of ``.`` and ``..``."""
@@ -47,14 +48,14 @@ class Member:
     _left: int
 
     def read(self, *, limit: int) -> bytes:
-        """All bytes.
+        """Read all bytes.
 
         Raises:
-            OversizeError: there are more than ``limit``.
+            OversizeError: the member exceeds ``limit``.
         """
         if self.size > limit:
             raise OversizeError(
-                f"{self.name}: has {self.size} bytes, more than the {limit} that such a file may have"
+                f"{self.name}: has {self.size} bytes, more than the limit of {limit} for such a file"
             )
         self._left = 0
         return self._source.take(self.size)
@@ -66,28 +67,28 @@ class Member:
             stream.write(piece)
 
     def checksum(self) -> int:
-        """CRC-32 of all bytes, which are passed over."""
+        """CRC-32 of all bytes, which are consumed."""
         self._left, value = 0, 0
         for piece in self._source.pieces(self.size):
             value = zlib.crc32(piece, value)
         return value
 
     def skip(self) -> None:
-        """Pass over what was not read."""
+        """Skip the remaining bytes."""
         left, self._left = self._left, 0
         self._source.skip(left)
 
 
 def members(source: InflatedReader, rejected: Skips) -> Iterator[Member]:
-    """Plain files of a tar stream in their order.
+    """Yield the plain files of a tar stream in their order.
 
     Args:
         source: the stream, at the start of a tar archive.
-        rejected: counts what is left out.
+        rejected: counter of omitted members.
 
     Raises:
-        DamagedArchiveError: a header is not one, or the stream ends inside a member.
-        OversizeError: a member or a header is larger than any that data has.
+        DamagedArchiveError: an invalid header, or the end of the stream inside a member.
+        OversizeError: a member or a header exceeds the limits of data sets.
     """
     name: str | None = None
     size: int | None = None
@@ -113,7 +114,7 @@ def members(source: InflatedReader, rejected: Skips) -> Iterator[Member]:
         name = size = None
         if length > MAX_MEMBER:
             raise OversizeError(
-                f"{source.archive.stem}: {path!r} claims {length} bytes; nothing recorded is as large"
+                f"{source.archive.stem}: {path!r} claims {length} bytes; no recording is as large"
             )
         if kind == _FOLDER:
             source.skip(_padded(length))
@@ -130,7 +131,7 @@ def members(source: InflatedReader, rejected: Skips) -> Iterator[Member]:
 
 
 def _unsafe(path: str) -> str:
-    """Why a name is not taken; empty where it is."""
+    """Reason for refusing a name; empty for a harmless one."""
     if not path or len(path) > _MAX_NAME:
         return f"has a name of {len(path)} characters"
     if path.startswith("/") or re.match(r"^[A-Za-z]:", path) or "\\" in path:
@@ -153,14 +154,14 @@ def _ustar_name(header: bytes) -> str:
 def _pax(
     records: bytes, name: str | None, size: int | None, source: InflatedReader
 ) -> tuple[str | None, int | None]:
-    """Name and size that pax records ``length key=value`` give the next member."""
+    """Name and size of the next member from pax records ``length key=value``."""
     while records:
         match = _RECORD.match(records)
         length = int(match[1]) if match else 0
         record = records[match.end() : length] if match else b""
         key, equals, value = record.partition(b"=")
         if not match or not equals or not record.endswith(b"\n"):
-            raise DamagedArchiveError(f"{source.archive.stem}: the pax header at {source.where()} is not one")
+            raise DamagedArchiveError(f"{source.archive.stem}: the pax header at {source.where()} is invalid")
         if key == b"path":
             name = value[:-1].decode("utf-8", "replace")
         elif key == b"size":
@@ -174,7 +175,7 @@ def _pax(
 
 
 def _number(field: bytes, source: InflatedReader, start: int) -> int:
-    """An octal field, or one in base 256 as GNU tar writes sizes from 8 GiB on."""
+    """Value of an octal field, or in base 256 as GNU tar writes sizes from 8 GiB on."""
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
     text = field.strip(b" \0")
@@ -192,7 +193,7 @@ def _check_sum(header: bytes, source: InflatedReader, start: int) -> None:
 
 def _no_header(source: InflatedReader, start: int) -> DamagedArchiveError:
     return DamagedArchiveError(
-        f"{source.archive.stem}: no tar header where one must be, at byte {start} of the inflated stream, "
+        f"{source.archive.stem}: no tar header at byte {start} of the inflated stream, "
         f"{source.where()}{source.archive.hint()}; a part is damaged or in the wrong place, fetch it again"
     )
 

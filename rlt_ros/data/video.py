@@ -1,7 +1,7 @@
-"""Pictures in and out of files, by PyAV: videos in H.264, HEVC and AV1, and single JPEG and PNG pictures.
+"""Reading and writing of images by PyAV: videos in H.264, HEVC and AV1, and single JPEG and PNG images.
 
-Files may come from anywhere, so the container format is named instead of probed (a playlist that calls itself
-``.mp4`` would make the library open other files), and pictures beyond `MAX_PIXELS` are refused before decoding.
+Files are untrusted, so the container format is named instead of probed (a playlist named ``.mp4`` would make the
+library open other files), and images beyond `MAX_PIXELS` are refused before decoding.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from rlt_ros.rlt.storage import replacing
 T = TypeVar("T")
 
 MAX_PIXELS = 1 << 26
-"""Of one picture: 8192 × 8192."""
+"""Of one image: 8192 × 8192."""
 _MAX_PICTURE = 1 << 28
-"""Bytes of one picture's file: an uncompressed one of so many pixels."""
+"""Bytes of an image file: an uncompressed one of as many pixels."""
 CODECS = {"av1": "libsvtav1", "hevc": "libx265", "h264": "libx264"}
 """Codec → encoder of the library, in the order of preference."""
 EXACT = 1e-4
-"""s between a picture and its row up to which they count as simultaneous; LeRobot's ``tolerance_s``."""
+"""s between an image and its row up to which they count as simultaneous; LeRobot's ``tolerance_s``."""
 # s; rounding of times on the clocks of containers.
 _EQUAL = 1e-6
 DEPTH_FORMATS = ("gray9", "gray10", "gray12", "gray14", "gray16", "ya16")
-"""Beginnings of FFmpeg's names of single-channel formats beyond 8 bits, which hold distances."""
+"""Prefixes of FFmpeg's names of single-channel formats beyond 8 bits, which contain distances."""
 _CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "matroska", ".avi": "avi"}
 _OPTIONS = {
-    # A key frame every second picture makes random access cheap, as LeRobot chose after measuring.
+    # A key frame at every second image makes random access cheap; chosen by LeRobot after measuring.
     "libsvtav1": {"g": "2", "crf": "30", "preset": "10"},
     "libx265": {"g": "2", "crf": "24", "preset": "fast", "x265-params": "log-level=error"},
     "libx264": {"g": "2", "crf": "20", "preset": "fast"},
@@ -44,17 +44,17 @@ _OPTIONS = {
 
 
 class VideoCamera:
-    """A stretch of a video file as the pictures of an episode: each row has the picture nearest in time.
+    """Section of a video file as the images of an episode: each row has the image nearest in time.
 
     Args:
         path: the file.
-        fps: rows a second.
+        fps: rows per second.
         rows: number of rows T.
-        start: time of the first row after the first picture of the file, s; a file may hold many episodes.
-        times: (T,) times of all rows on the clock of the file, s, where the data set gives them; instead of ``start``.
+        start: time of the first row after the first image of the file, s; a file may contain many episodes.
+        times: (T,) times of all rows on the clock of the file, s, if the data set has them; replaces ``start``.
 
     Attributes:
-        offset: greatest distance of a picture that was handed out from the time of its row, s.
+        offset: largest distance of a returned image from the time of its row, s.
     """
 
     def __init__(
@@ -72,10 +72,10 @@ class VideoCamera:
 
     @property
     def notes(self) -> dict[str, str]:
-        """Remark on the pictures that were handed out, and its detail; none where each was taken at its row's time."""
+        """Note on the returned images, and its detail; empty if each has its row's time."""
         if self.offset <= EXACT:
             return {}
-        detail = f"{self.path.name}: up to {self.offset * 1e3:.1f} ms away, at {self.fps:g} rows a second"
+        detail = f"{self.path.name}: up to {self.offset * 1e3:.1f} ms away, at {self.fps:g} rows per second"
         return {"has pictures at other times than rows; each row takes the nearest": detail}
 
     def times(self, stream: Any) -> NDArray[np.float64]:
@@ -122,7 +122,7 @@ class VideoCamera:
 
 
 class PictureCamera:
-    """Single pictures, one a row, as files or bytes."""
+    """Single images, one per row, as files or bytes."""
 
     def __init__(self, pictures: Sequence[Path | bytes]) -> None:
         self._pictures = pictures
@@ -137,7 +137,7 @@ class PictureCamera:
 
 
 class ArrayCamera:
-    """Pictures (T, h, w, 3) that are in memory, or in a mapped file."""
+    """Images (T, h, w, 3) in memory, or in a mapped file."""
 
     def __init__(self, pictures: Picture) -> None:
         self._pictures = pictures
@@ -149,7 +149,7 @@ class ArrayCamera:
 
 
 def decode_picture(data: bytes, size: tuple[int, int] | None = None) -> Picture:
-    """RGB picture (h, w, 3) of JPEG or PNG bytes. Raises `EpisodeError` when they are neither, or damaged."""
+    """Decode JPEG or PNG bytes to an RGB image (h, w, 3). Raises `EpisodeError` for other or damaged bytes."""
     import av
 
     codec = "mjpeg" if data.startswith(b"\xff\xd8") else "png" if data.startswith(b"\x89PNG") else ""
@@ -167,12 +167,12 @@ def decode_picture(data: bytes, size: tuple[int, int] | None = None) -> Picture:
 
 
 def is_deep(data: bytes) -> bool:
-    """True for the bytes of a PNG picture of more than 8 bits, as depth is kept (ISO/IEC 15948, IHDR)."""
+    """True for a PNG image of more than 8 bits, as used for depth (ISO/IEC 15948, IHDR)."""
     return data.startswith(b"\x89PNG") and len(data) > 24 and data[24] > 8
 
 
 def encode_picture(picture: Picture) -> bytes:
-    """JPEG bytes of an RGB picture (h, w, 3)."""
+    """Encode an RGB image (h, w, 3) as JPEG."""
     import av
 
     context = av.CodecContext.create("mjpeg", "w")
@@ -183,10 +183,10 @@ def encode_picture(picture: Picture) -> bytes:
 
 
 def encode_video(path: Path, pictures: Iterable[Picture], *, fps: int, codec: str = "av1") -> int:
-    """Write RGB pictures (h, w, 3) of one even size as an MP4 file, atomically; return their number.
+    """Write RGB images (h, w, 3) of one even size as an MP4 file, atomically; return their number.
 
     Raises:
-        DataError: the codec is unknown or not in this build of the library, or there is no picture.
+        DataError: the codec is unknown or missing in this build of the library, or there are no images.
     """
     import av
 
@@ -225,7 +225,7 @@ def describe_video(path: Path) -> dict[str, Any]:
 
 
 def open_video(path: Path) -> Any:
-    """A video file as a context; the format is named, not probed. Raises `EpisodeError` when it cannot be opened."""
+    """Open a video file as a context; the format is named, not probed. Raises `EpisodeError` if that fails."""
     import av
 
     form = "mp4" if path.suffix in ("", ".part") else _CONTAINERS.get(path.suffix.lower())
@@ -239,7 +239,7 @@ def open_video(path: Path) -> Any:
 
 
 def video_stream(container: Any, path: Path) -> Any:
-    """The video stream of an open file. Raises `EpisodeError` when there is none, or its pictures are too large."""
+    """Video stream of an open file. Raises `EpisodeError` without one, or for too large images."""
     if not container.streams.video:
         raise EpisodeError(f"has a file without video ({path.suffix})")
     stream = container.streams.video[0]
@@ -250,7 +250,7 @@ def video_stream(container: Any, path: Path) -> Any:
 
 
 def _timed(container: Any, stream: Any, path: Path) -> Iterator[tuple[float, Any]]:
-    """Pictures with their times, s."""
+    """Images with their times, s."""
     empty = True
     for frame in container.decode(stream):
         if frame.pts is None:
@@ -262,9 +262,9 @@ def _timed(container: Any, stream: Any, path: Path) -> Iterator[tuple[float, Any
 
 
 def _nearest(timed: Iterator[tuple[float, T]], targets: Iterable[float]) -> Iterator[tuple[float, T, bool]]:
-    """Of items with increasing times the one nearest to each of increasing targets; of two, the earlier.
+    """Items nearest to each of increasing targets, from items with increasing times; the earlier one of two.
 
-    Each comes with its time, and with True where nothing follows the target.
+    Each comes with its time, and with True if no item follows the target.
     """
     before: tuple[float, T] | None = None
     current = next(timed, None)
@@ -290,7 +290,7 @@ def _add_stream(container: Any, encoder: str, fps: int, picture: Picture) -> Any
 
     height, width = picture.shape[:2]
     if height % 2 or width % 2:
-        raise DataError(f"pictures of {height} × {width} cannot be encoded; give an even size with --size")
+        raise DataError(f"pictures of {height} × {width} cannot be encoded; set an even size with --size")
     try:
         stream = container.add_stream(encoder, rate=fps, options=_OPTIONS[encoder])
     except (av.FFmpegError, ValueError) as error:
@@ -312,7 +312,7 @@ def _rgb(frame: Any, size: tuple[int, int] | None) -> Picture:
 
 
 def _scaled(picture: Picture, size: tuple[int, int] | None) -> Picture:
-    """The same as a running robot's pictures are scaled, so that a VLA sees no difference."""
+    """Scale an image like those of a running robot, so that a VLA gets the same."""
     return picture if size is None or picture.shape[:2] == size else resize(picture, *size)
 
 

@@ -28,7 +28,7 @@ from rlt_ros.rlt.transition import Source, Window
 from rlt_ros.robots.intervention import Intervention, TakeOver
 from rlt_ros.robots.profile import RobotProfile
 from rlt_ros.sim.scripted_operator import ScriptedOperator
-from rlt_ros.sim.session import Session, Verdict
+from rlt_ros.sim.simulated_robot import SimulatedRobot, TaskEvent
 from rlt_ros.sim.workcell import Start, Workcell
 from rlt_ros.vla.config import InferenceConfig
 from rlt_ros.vla.frozen import FrozenEncoder
@@ -165,7 +165,7 @@ class _Loop:
     ) -> None:
         config, profile, frozen = rollout.config, rollout.profile, rollout.frozen
         self._sight, self._watch, self._dropped = sight, watch, rollout.dropped
-        self._session = Session(rollout.workcell, start=rollout.start, operator=operator)
+        self._session = SimulatedRobot(rollout.workcell, start=rollout.start, operator=operator)
         self._joints = [self._session.joint_names.index(name) for name in profile.tracked_joints.names]
         self._arm = self._joints[: profile.dim]
         self._names, self._helped = profile.joints, operator is not None
@@ -199,12 +199,12 @@ class _Loop:
         session.reset(assignment.seed)
         self._event(Event.RESET_DONE, session.stamp)
         while machine.running:
-            verdict = session.verdict(machine.state.phase)
+            verdict = session.task_event(machine.state.phase)
             if verdict is None:
                 self._step()
             else:
                 # The hand-over is a state to act in; the command before caused success and failure.
-                stamp = session.stamp if verdict is Verdict.HAND_OVER else session.command_stamp
+                stamp = session.stamp if verdict is TaskEvent.HAND_OVER else session.command_stamp
                 self._event(Event[verdict.name], stamp)
         (done,) = machine.take_finished()
         assembled = self._rows.take(overdue=frozenset(self._rows.waiting))
@@ -227,7 +227,7 @@ class _Loop:
             self._hear_human()
         sample = session.joints()
         self._controller.joint_state(stamp, sample.position[self._joints], self._now)
-        if self._is_stored and session.pictures_are_due:
+        if self._is_stored and session.cameras_due:
             self._observe()
         command = self._decide()
         if command.target is not None:
@@ -263,7 +263,7 @@ class _Loop:
         critical = request.phase is Phase.CRITICAL
         self._machine.chunk_asked(request.episode, request.step, critical=critical)
         if self._seen != self._session.stamp:
-            self._session.renew_pictures()
+            self._session.expose_cameras()
             self._observe()
         if self._helped and self._actor_acts and self._is_stored and not self._session.human_acts:
             self._session.help_if_stuck()
@@ -306,8 +306,8 @@ class _Loop:
         """Give the states of the episode to the other cores."""
         for state in self._machine.take_news():
             if state.phase is Phase.CRITICAL:
-                self._session.renew_pictures()
-                self._session.watch()
+                self._session.expose_cameras()
+                self._session.start_supervision()
             self._controller.episode_state(state)
             self._inference.update_episode(state)
             self._rows.add_episode(state)

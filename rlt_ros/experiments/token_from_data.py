@@ -21,7 +21,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from rlt_ros.data.embeddings import Choice, EmbeddingFolder, Shard, embed
+from rlt_ros.data.embeddings import EmbeddingFolder, EmbeddingSpec, Shard, embed
 from rlt_ros.data.errors import DataError
 from rlt_ros.data.source import DataSource
 from rlt_ros.experiments.pretrain import Settings
@@ -93,7 +93,7 @@ def run(
     *,
     task: str,
     wanted: str = "",
-    choice: Choice | None = None,
+    spec: EmbeddingSpec | None = None,
     seed: int = 0,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     console: Console | None = None,
@@ -118,11 +118,11 @@ def run(
     started = time.monotonic()
     config = _config(overrides or {}, seed)
     console = console or Console(stderr=True)
-    choice = choice or Choice()
+    spec = spec or EmbeddingSpec()
     path, report, work = out / token_file(task), out / f"token_{task}.json", out / "work"
     _check_folder(out, vla, path, begun=report.exists() or any(work.glob(f"token_{task}-*")))
     names = source.selected(wanted)
-    folder = EmbeddingFolder(out / "embeddings", vla, choice, source.container.origin)
+    folder = EmbeddingFolder(out / "embeddings", vla, spec, source.container.origin)
     with bar(console, "embed episodes", len(names)) as advance:
         embedded = embed(source, folder, names, lambda name: advance(1, name))
     shards = folder.shards(frozenset(names))
@@ -154,7 +154,7 @@ def run(
         "observations": sum(len(shard.embeddings) for shard in shards),
         "diagnostics": _diagnose(autoencoder, EpisodeEmbeddings(vla, unseen or seen)),
         "data": {**embedded, "source": source.container.origin, "layout": source.layout},
-        "settings": {"token": dataclasses.asdict(config), "choice": dataclasses.asdict(choice)},
+        "settings": {"token": dataclasses.asdict(config), "choice": dataclasses.asdict(spec)},
         "wall_seconds": time.monotonic() - started,
     }
     if isinstance(vla, BuiltinVLA):

@@ -22,7 +22,7 @@ from rlt_ros.nodes.conversions import read_lineage
 from rlt_ros.nodes.settings import ACTED_BY, AUTO, RECORDED, BagConfig, Setup
 from rlt_ros.offline.bag_files import Bag
 from rlt_ros.offline.errors import BagError
-from rlt_ros.offline.labels import Segment, read_labels, whole
+from rlt_ros.offline.labels import Segment, read_labels, whole_recording
 from rlt_ros.offline.numbers import Numbering, StoredRows
 from rlt_ros.offline.sampling import Sampler, SamplingConfig
 from rlt_ros.offline.stamps import Stamps, warnings
@@ -229,7 +229,7 @@ class BagImport:
         config = self._settings.bags
         if config.labels:
             return read_labels(config.labels, start=bag.start, end=bag.end)
-        return [whole(bag.start, bag.end, config.outcome)]
+        return [whole_recording(bag.start, bag.end, config.outcome)]
 
     def _way(self, bag: Bag, namespace: str) -> ReadMode:
         """How rows come out of a bag.
@@ -334,11 +334,11 @@ class BagImport:
             [[self._profile.joints.index(joint) for joint in part.joints] for part in self._profile.drivers],
             plan.segments,
             self._settings.sampling,
-            sight=round(1e9 * self._settings.inference.max_observation_age),
+            max_observation_age=round(1e9 * self._settings.inference.max_observation_age),
             source=ACTED_BY[self._settings.bags.acted_by],
             task=self._task.name,
             instruction=self._task.instruction,
-            drop=self._skip,
+            on_reject=self._skip,
         )
         return SampledReader(sink, sensors, RecordedCommands(self._profile, namespace, stamps), sampler)
 

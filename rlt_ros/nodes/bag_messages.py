@@ -20,7 +20,7 @@ from rlt_ros.nodes.cameras import read_camera
 from rlt_ros.nodes.conversions import read_picture, to_ns
 from rlt_ros.nodes.drivers import command_stamp, read_driver_course
 from rlt_ros.offline.bag_files import Bag
-from rlt_ros.offline.recorded import Recorded, Topic
+from rlt_ros.offline.bag_records import BagMessage, Topic
 from rlt_ros.offline.stamps import Stamps
 from rlt_ros.perception import Observation
 from rlt_ros.perception.joints import JointGatherer, JointSample
@@ -130,7 +130,7 @@ def _digest(topic: Topic) -> str:
         return ""
 
 
-def read(recorded: Recorded) -> Any:
+def read(recorded: BagMessage) -> Any:
     """The message.
 
     Raises:
@@ -179,7 +179,7 @@ class RecordedSensors:
         self.encodings: dict[str, str] = {}
         """Topic of a camera → encoding of its pictures, where it is not the profile's."""
 
-    def take(self, recorded: Recorded) -> list[Observation]:
+    def take(self, recorded: BagMessage) -> list[Observation]:
         """Take a message; returns the observations that it completes.
 
         Raises:
@@ -248,7 +248,7 @@ class RecordedCommands:
         self._parts = {absolute(part.command.topic, namespace): i for i, part in enumerate(profile.drivers)}
         self.topics = command_topics(profile, namespace)
 
-    def take(self, recorded: Recorded, position: Array) -> tuple[int, int, Array]:
+    def take(self, recorded: BagMessage, position: Array) -> tuple[int, int, Array]:
         """Which driver's, stamp (0 for none), and its joints' targets (K, J) rad, one row a control period.
 
         Args:

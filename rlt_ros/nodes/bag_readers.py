@@ -18,7 +18,7 @@ from rlt_ros.nodes.conversions import (
     read_step,
     state_shapes,
 )
-from rlt_ros.offline.recorded import Recorded
+from rlt_ros.offline.bag_records import BagMessage
 from rlt_ros.offline.sampling import Sampler
 from rlt_ros.offline.states import Record, StateComputer
 from rlt_ros.perception.pictures import resize
@@ -39,7 +39,7 @@ class Reader(Protocol):
         """Whose messages it takes."""
         ...
 
-    def take(self, recorded: Recorded) -> None:
+    def take(self, recorded: BagMessage) -> None:
         """Take a message. Raises ValueError where it cannot be used."""
         ...
 
@@ -75,7 +75,7 @@ class RecordedReader:
         names = (messages.STATE, messages.STEP, messages.EPISODE)
         self.topics = [messages.absolute(name, namespace) for name in names]
 
-    def take(self, recorded: Recorded) -> None:
+    def take(self, recorded: BagMessage) -> None:
         """See :class:`Reader`."""
         message = messages.read(recorded)
         if recorded.topic.endswith(messages.STATE):
@@ -107,7 +107,7 @@ class ComputedReader:
         read = (self._observation, self._step, read_episode, read_request)
         self._read = {messages.absolute(name, namespace): one for name, one in zip(names, read, strict=True)}
 
-    def take(self, recorded: Recorded) -> None:
+    def take(self, recorded: BagMessage) -> None:
         """See :class:`Reader`."""
         read = self._read.get(recorded.topic)
         records = self._sensors.take(recorded) if read is None else [read(messages.read(recorded))]
@@ -142,7 +142,7 @@ class SampledReader:
         self._now = 0
         self._position: Array | None = None
 
-    def take(self, recorded: Recorded) -> None:
+    def take(self, recorded: BagMessage) -> None:
         """See :class:`Reader`."""
         self._now = recorded.time
         if recorded.topic in self._commands.topics:

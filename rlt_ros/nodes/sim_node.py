@@ -141,8 +141,8 @@ class SimNode(Node):
         elif state.phase is not before.phase or state.episode != before.episode:
             self._asked = None
             if state.phase is Phase.CRITICAL:
-                self._session.renew_pictures()
-                self._session.watch()
+                self._session.expose_cameras()
+                self._session.start_supervision()
             if self._config.lock_step and not self._waiting:
                 self._go_on()
 
@@ -183,7 +183,7 @@ class SimNode(Node):
             return  # asked again, of a moment that is gone
         lacking = self._on_request_only if goes_on else lock_step
         if lacking and self._pictures_sent != stamp:
-            self._session.renew_pictures()
+            self._session.expose_cameras()
             self._say_pictures()
         self._asked_ahead = self._asked_ahead or goes_on
         if self._actor_acts and not self._episode.eval and not self._session.human_acts:
@@ -232,7 +232,7 @@ class SimNode(Node):
         if self._config.operator == "scripted":
             self._say_human()
         self._say_joints()
-        if self._session.pictures_are_due and not self._on_request_only:
+        if self._session.cameras_due and not self._on_request_only:
             self._say_pictures()
 
     @property
@@ -256,7 +256,7 @@ class SimNode(Node):
 
     def _judge(self) -> bool:
         """Publish the event that the task's rules see, once; whether there was one."""
-        verdict = self._session.verdict(self._episode.phase)
+        verdict = self._session.task_event(self._episode.phase)
         if verdict is None:
             return False
         # The hand-over is a state to act in; success and failure were caused by the command before it.
@@ -334,13 +334,13 @@ def _session(task: str, profile: RobotProfile, config: SimConfig) -> Any:
     except OpenGLMissing as error:
         raise ConfigError(str(error)) from error
     from rlt_ros.sim.scripted_operator import ScriptedOperator
-    from rlt_ros.sim.session import Session
+    from rlt_ros.sim.simulated_robot import SimulatedRobot
     from rlt_ros.sim.station import station
     from rlt_ros.sim.tasks import simulated
     from rlt_ros.sim.workcell import Start, Workcell
 
     workcell = Workcell(simulated(task), station(profile), image_size=config.image_size)
-    return Session(
+    return SimulatedRobot(
         workcell,
         start=Start(config.start),
         camera_every=config.camera_every,

@@ -1,1 +1,1 @@
-"""Rows of the replay from recordings: a second reader of the stream that the graph says, without the graph."""
+"""Replay rows from recordings: the message stream of the graph, read from bags."""

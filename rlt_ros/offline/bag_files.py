@@ -1,8 +1,8 @@
-"""Bags of rosbag2 as one stream of messages: folders or single files, MCAP and SQLite, plain or zstd, whole or cut off.
+"""Bags of rosbag2 as one stream of messages: folders or single files, MCAP and SQLite, plain or zstd, also truncated.
 
-Files are read one after the other in the order of their times, those that overlap together, and each from its
-beginning, so memory stays flat. What cannot be read, or differs from what the metadata claims, is in `Bag.faults`; what
-lies before it is read. Nothing here knows what a message means.
+Files are read one after the other in the order of their times, overlapping ones together, each from its beginning, so
+that memory stays flat. `Bag.faults` lists unreadable parts and differences from the metadata; messages before a damage
+are read. Messages are not interpreted here.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pathlib import Path
 from types import ModuleType
 
 from rlt_ros.offline import mcap_bag, sqlite_bag
-from rlt_ros.offline.bag_folder import find
+from rlt_ros.offline.bag_folder import find_files
 from rlt_ros.offline.bag_metadata import METADATA, Metadata
+from rlt_ros.offline.bag_records import BagMessage, Contents, Topic, merge_contents
 from rlt_ros.offline.errors import BagError
 from rlt_ros.offline.mcap_scan import MAGIC as MCAP_MAGIC
-from rlt_ros.offline.plain_files import SQLITE_MAGIC, ZSTD_MAGIC, first_bytes, plain
-from rlt_ros.offline.recorded import Contents, Recorded, Topic, joined
+from rlt_ros.offline.plain_files import SQLITE_MAGIC, ZSTD_MAGIC, first_bytes, open_plain
 from rlt_ros.rlt.lineage import fingerprint
 
 if sys.version_info >= (3, 14):
@@ -31,46 +31,46 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-_FIRST = 16
-"""Messages that a bag is recognised by."""
+_IDENTITY_MESSAGES = 16
+"""Messages in the fingerprint of a bag."""
 _ENCODING = "cdr"
-"""Serialisation of ROS 2, the only one that is read."""
+"""Serialisation of ROS 2, the only supported one."""
 
 
 @dataclass(frozen=True)
-class _Part:
-    """A file of a bag."""
+class _BagFile:
+    """File of a bag and its contents."""
 
     file: Path
     contents: Contents
 
 
 class Bag:
-    """One bag.
+    """Reader of one bag.
 
     Args:
         path: folder, or a file of one.
-        work: folder for files that must be decompressed or copied as a whole; the system's for such by default.
+        work: folder for files that must be decompressed or copied; the system's temporary folder by default.
 
     Attributes:
         path: as given.
         topics: by name.
-        start, end: when its first and its last message were recorded, ns.
-        faults: sentences about what of it could not be read or is not as it should be; more may come while it is read.
+        start, end: recording times of the first and the last message, ns.
+        faults: sentences about unreadable or inconsistent parts; reading may add more.
 
     Raises:
-        BagError: there is no bag, or nothing of it can be read.
+        BagError: the path is no bag, or nothing of it can be read.
     """
 
     def __init__(self, path: str | Path, *, work: Path | None = None) -> None:
         self.path, self._work = Path(path).expanduser(), work
-        found = find(self.path)
+        found = find_files(self.path)
         self.faults: list[str] = found.faults
-        parts = [_Part(file, self._contents(file)) for file in found.files]
+        parts = [_BagFile(file, self._contents(file)) for file in found.files]
         self._parts = self._without_copies(sorted(parts, key=lambda part: part.contents.start))
-        contents = joined(part.contents for part in self._parts)
+        contents = merge_contents(part.contents for part in self._parts)
         if found.metadata is not None:
-            contents = self._compared(found.metadata, contents)
+            contents = self._compare(found.metadata, contents)
         self.topics = self._readable(contents)
         self.start, self.end = contents.start, contents.end
         if not self.topics:
@@ -79,14 +79,14 @@ class Bag:
 
     @property
     def seconds(self) -> float:
-        """From the first message to the last."""
+        """Time from the first message to the last."""
         return (self.end - self.start) * 1e-9
 
-    def messages(self, topics: Collection[str]) -> Iterator[Recorded]:
-        """Messages of some topics in the order in which they were recorded."""
+    def messages(self, topics: Collection[str]) -> Iterator[BagMessage]:
+        """Messages of some topics in the order of recording."""
         wanted = {topic for topic in topics if topic in self.topics}
         for group in self._groups():
-            files = [self._of_part(part, wanted) for part in group]
+            files = [self._read(part, wanted) for part in group]
             try:
                 yield from files[0] if len(files) == 1 else heapq.merge(*files, key=lambda one: one.time)
             finally:
@@ -94,30 +94,30 @@ class Bag:
                     file.close()
 
     def identity(self) -> str:
-        """Sixteen hex digits that its first messages make, whatever they are stored in."""
-        first = itertools.islice(self.messages(set(self.topics)), _FIRST)
+        """Fingerprint of the first messages, 16 hexadecimal digits, independent of storage."""
+        first = itertools.islice(self.messages(set(self.topics)), _IDENTITY_MESSAGES)
         return fingerprint(b"".join(b"%s %d %s" % (m.topic.encode(), m.time, m.data) for m in first))
 
     # -- contents ----------------------------------------------------------------------------------------------------
 
     def _contents(self, file: Path) -> Contents:
         try:
-            with plain(file, self._work, lambda text: self._fault(file, text)) as path:
+            with open_plain(file, self._work, lambda text: self._fault(file, text)) as path:
                 return _storage(path).contents(path, lambda text: self._fault(file, text))
         except PermissionError as error:
             self._fault(file, f"{error.strerror}; it was not read")
             return Contents()
-        # Of the system, such as a full disk.
+        # Errors of the system, such as a full disk, are no damage of the file.
         except OSError:
             raise
-        # Libraries raise of every kind for damaged files.
+        # Libraries raise many types of errors for damaged files.
         except Exception as error:
             self._fault(file, f"{str(error) or type(error).__name__}; it was not read")
             return Contents()
 
-    def _without_copies(self, parts: list[_Part]) -> list[_Part]:
-        """Files with messages, each once."""
-        kept: list[_Part] = []
+    def _without_copies(self, parts: list[_BagFile]) -> list[_BagFile]:
+        """Files with messages, without copies of another file."""
+        kept: list[_BagFile] = []
         for part in parts:
             if not part.contents.topics:
                 continue
@@ -128,8 +128,8 @@ class Bag:
                 self._fault(part.file, f"it is a copy of {twin.file.name}; it was not read")
         return kept
 
-    def _compared(self, metadata: Metadata, contents: Contents) -> Contents:
-        """The contents, with what the metadata knows better."""
+    def _compare(self, metadata: Metadata, contents: Contents) -> Contents:
+        """Report differences from the metadata, and add its type hashes."""
         if contents.topics:
             for difference in metadata.differences(contents):
                 self._fault(self.path / METADATA, difference)
@@ -150,9 +150,9 @@ class Bag:
 
     # -- messages ----------------------------------------------------------------------------------------------------
 
-    def _groups(self) -> Iterator[list[_Part]]:
-        """Files in the order of their times; those that overlap are together."""
-        group: list[_Part] = []
+    def _groups(self) -> Iterator[list[_BagFile]]:
+        """Groups of overlapping files, in the order of their times."""
+        group: list[_BagFile] = []
         end = 0
         for part in self._parts:
             if group and part.contents.start > end:
@@ -163,21 +163,23 @@ class Bag:
         if group:
             yield group
 
-    def _of_part(self, part: _Part, topics: Collection[str]) -> Generator[Recorded, None, None]:
+    def _read(self, part: _BagFile, topics: Collection[str]) -> Generator[BagMessage, None, None]:
         read: Counter[str] = Counter()
         with (
-            plain(part.file, self._work, lambda text: self._fault(part.file, text)) as path,
+            open_plain(part.file, self._work, lambda text: self._fault(part.file, text)) as path,
             closing(self._source(path, part, topics)) as source,
         ):
             while True:
-                # The reader's errors alone: what is done with a message happens outside.
+                # Only errors of the reader: consumers of a message raise outside.
                 try:
                     message = next(source, None)
                     if message is None:
                         break
-                    message = message._replace(data=_inflated(message.data))
+                    message = message._replace(data=_decompress_message(message.data))
                 except Exception as error:
-                    self._fault(part.file, f"{str(error) or type(error).__name__}; what lies before was read")
+                    self._fault(
+                        part.file, f"{str(error) or type(error).__name__}; messages before it were read"
+                    )
                     break
                 read[message.topic] += 1
                 yield message
@@ -186,7 +188,7 @@ class Bag:
                 self._fault(part.file, f"{read[name]} of its {count} messages of {name} were read")
 
     @staticmethod
-    def _source(path: Path, part: _Part, topics: Collection[str]) -> Generator[Recorded, None, None]:
+    def _source(path: Path, part: _BagFile, topics: Collection[str]) -> Generator[BagMessage, None, None]:
         yield from _storage(path).messages(path, topics, indexed=part.contents.indexed)
 
     def _fault(self, file: Path, text: str) -> None:
@@ -196,7 +198,7 @@ class Bag:
 
 
 def _storage(path: Path) -> ModuleType:
-    """Reader of a file, by its first bytes; by its name where they are of no storage."""
+    """Reader module of a file, by its first bytes, else by its name."""
     first = first_bytes(path, len(SQLITE_MAGIC))
     if first == SQLITE_MAGIC or (".db3" in path.suffixes and not first.startswith(MCAP_MAGIC)):
         return sqlite_bag
@@ -207,6 +209,6 @@ def _is_copy(one: Contents, other: Contents) -> bool:
     return (one.start, one.end, one.counts) == (other.start, other.end, other.counts)
 
 
-def _inflated(data: bytes) -> bytes:
-    """A message that was compressed by itself; one in CDR begins with 0."""
+def _decompress_message(data: bytes) -> bytes:
+    """Decompress a message that was compressed individually; a CDR message begins with 0."""
     return zstd.decompress(data) if data.startswith(ZSTD_MAGIC) else data

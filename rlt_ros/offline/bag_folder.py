@@ -1,4 +1,4 @@
-"""Files of a bag's folder: those that its metadata lists, and those that lie there."""
+"""Files of a bag's folder: those in the metadata and those in the folder."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from rlt_ros.rlt.documents import DocumentError
 
 SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
 _ZSTD = ".zstd"
-_REINDEX = "what is there was read; `ros2 bag reindex` writes a new metadata.yaml"
+_REINDEX = "the files in the folder were read; `ros2 bag reindex` writes a new metadata.yaml"
 
 
 @dataclass
-class Found:
+class BagFiles:
     """Files of a bag.
 
     Attributes:
-        files: to be read.
-        metadata: None where there is none that can be used.
-        faults: sentences about files that are missing, or not listed.
+        files: files to read.
+        metadata: None without a usable one.
+        faults: sentences about missing and unlisted files.
     """
 
     files: list[Path]
@@ -32,18 +32,18 @@ class Found:
     faults: list[str] = field(default_factory=list)
 
 
-def find(path: Path) -> Found:
-    """Files of a bag that is a folder, or a file of one.
+def find_files(path: Path) -> BagFiles:
+    """Find the files of a bag, given its folder or one of its files.
 
     Raises:
-        BagError: there is no bag.
+        BagError: the path is no bag.
     """
     if not path.exists():
         raise BagError(f"there is no bag {path}; check the path")
     if path.is_file():
         if not path.name.endswith(SUFFIXES):
             raise BagError(f"{path} is no bag; give a folder with {METADATA}, or a file *.mcap or *.db3")
-        return Found([path])
+        return BagFiles([path])
     there = sorted(_data_files(path), key=_natural)
     try:
         metadata = read_metadata(path)
@@ -55,17 +55,17 @@ def find(path: Path) -> Found:
             raise BagError(
                 f"{path} is no bag: {METADATA} {why}, and there is no *.mcap or *.db3; check the path"
             ) from None
-        found = Found([], faults=[f"{path / METADATA} {why}; {_REINDEX}"])
+        found = BagFiles([], faults=[f"{path / METADATA} {why}; {_REINDEX}"])
         _add_unlisted(found, there)
         return found
-    found = Found([], metadata)
+    found = BagFiles([], metadata)
     for name in dict.fromkeys(metadata.files):
         _add_listed(found, path / name)
     _add_unlisted(found, there, listed=metadata.files)
     return found
 
 
-def _add_listed(found: Found, file: Path) -> None:
+def _add_listed(found: BagFiles, file: Path) -> None:
     twin = _twin(file)
     if file.is_file():
         found.files.append(file)
@@ -77,8 +77,8 @@ def _add_listed(found: Found, file: Path) -> None:
         found.faults.append(f"{file} is missing; the bag's other files were read")
 
 
-def _add_unlisted(found: Found, there: Collection[Path], listed: Collection[str] | None = None) -> None:
-    """Add the files of a folder that are not listed; of one both compressed and not, the latter: it was first."""
+def _add_unlisted(found: BagFiles, there: Collection[Path], listed: Collection[str] | None = None) -> None:
+    """Add unlisted files of a folder; of a compressed and a plain copy only the plain one, which is the original."""
     for file in sorted(there, key=lambda path: path.name.endswith(_ZSTD)):
         if file in found.files:
             continue
@@ -91,13 +91,13 @@ def _add_unlisted(found: Found, there: Collection[Path], listed: Collection[str]
 
 
 def _twin(file: Path) -> Path:
-    """The same file compressed, or not."""
+    """Compressed counterpart of a plain file, or vice versa."""
     name = file.name
     return file.with_name(name.removesuffix(_ZSTD) if name.endswith(_ZSTD) else name + _ZSTD)
 
 
 def _data_files(folder: Path) -> list[Path]:
-    # Names that begin with a dot are of file managers, and of files on their way.
+    # Hidden files belong to file managers, or are incomplete.
     return [
         path
         for path in folder.iterdir()
@@ -106,5 +106,5 @@ def _data_files(folder: Path) -> list[Path]:
 
 
 def _natural(path: Path) -> list[Any]:
-    """Sorts ``bag_10`` behind ``bag_9``."""
+    """Sort key that puts ``bag_10`` after ``bag_9``."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]

@@ -1,7 +1,7 @@
-"""What is wrong with a recording or with what is said about it."""
+"""Errors of recordings and their labels."""
 
 from __future__ import annotations
 
 
 class BagError(ValueError):
-    """A bag, or a file of labels, that cannot be used. The message names it and the remedy."""
+    """Unusable bag or label file. The message names it and the remedy."""

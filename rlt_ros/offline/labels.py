@@ -1,4 +1,4 @@
-"""What a human says about a recording: where its episodes begin and end, and how they ended."""
+"""Labels of a recording: start, end and outcome of its episodes."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ OUTCOMES: Mapping[str, Ending] = {
     "success": Ending.SUCCESS,
     "failure": Ending.FAILURE,
 }
-"""Word → how an episode ended; ``cut`` would have gone on, and its value is bootstrapped."""
+"""Outcome → ending; ``cut`` means that the episode would have continued, so its value is bootstrapped."""
 
 _KEYS = ("start", "end", "critical", "outcome")
-_ABSOLUTE = 1e8  # s since 1970; no recording is that long
+# s since 1970; no recording is that long.
+_ABSOLUTE = 1e8
 _NS = 1_000_000_000
 
 
 @dataclass(frozen=True)
 class Segment:
-    """One episode of a recording, on the clock that recorded it.
+    """Episode of a recording, on the recording's clock.
 
     Attributes:
-        start, end: ns; the end belongs to it no more.
-        critical: where its critical phase begins, ns.
-        ending: how it ended.
-        name: for messages.
+        start, end: ns; the end is exclusive.
+        critical: start of the critical phase, ns.
+        ending: outcome.
+        name: name in messages.
     """
 
     start: int
@@ -44,26 +45,26 @@ class Segment:
 
     @property
     def reward(self) -> float:
-        """For the last step."""
+        """Reward of the last step."""
         return 1.0 if self.ending is Ending.SUCCESS else 0.0
 
 
-def whole(start: int, end: int, outcome: str) -> Segment:
-    """A recording that is one episode, critical from its beginning."""
+def whole_recording(start: int, end: int, outcome: str) -> Segment:
+    """Segment of a whole recording, critical from its start."""
     return Segment(start, end + 1, start, OUTCOMES[outcome], "the bag")
 
 
 def read_labels(path: str | Path, *, start: int, end: int) -> list[Segment]:
-    """The episodes that a file of labels names, in their order.
+    """Read the episodes of a label file, in the order of their times.
 
     Args:
         path: YAML, a list of entries with ``start`` and ``end`` in seconds from the bag's start or since 1970, and
-            perhaps ``critical``, where the critical phase begins, and ``outcome``: success, failure or cut.
-        start: when the recording began, ns.
-        end: when it ended, ns.
+            optionally ``critical``, the start of the critical phase, and ``outcome``: success, failure or cut.
+        start: start of the recording, ns.
+        end: end of the recording, ns.
 
     Raises:
-        BagError: the file cannot be read, or says what cannot be; the message names file, entry and key.
+        BagError: the file cannot be read, or a value is invalid; the message names file, entry and key.
     """
     try:
         document = read_yaml_file(Path(path).expanduser())

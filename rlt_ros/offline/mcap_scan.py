@@ -1,7 +1,7 @@
-"""Reads an MCAP file from its beginning, without the index that a killed recorder did not write.
+"""Sequential reader of MCAP files, for files without an index, such as those of a killed recorder.
 
-The format is that of https://mcap.dev/spec: records of an opcode, a length and as many bytes; messages lie in chunks.
-What lies before a damage is read, of a chunk that is cut off too.
+Format: https://mcap.dev/spec. A record is an opcode, a length and as many bytes; messages are in chunks. Messages
+before a damage are read, including those of a truncated chunk.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import BinaryIO, NamedTuple
 
 import lz4.frame  # type: ignore[import-untyped]
 
-from rlt_ros.offline.recorded import Topic
+from rlt_ros.offline.bag_records import Topic
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -28,28 +28,28 @@ _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END = 0x02, 0x03, 0x04, 0x05
 
 
 class Damage(Exception):
-    """The file cannot be read further; the message names the place and the reason."""
+    """The rest of the file is unreadable; the message names place and reason."""
 
 
-class Scanned(NamedTuple):
+class ScannedMessage(NamedTuple):
     """Message of a file.
 
     Attributes:
-        channel: its topic, without a count.
-        time: of recording, ns.
+        topic: without a count.
+        time: recording time, ns.
         data: serialised message.
     """
 
-    channel: Topic
+    topic: Topic
     time: int
     data: bytes
 
 
-def scan(path: Path) -> Iterator[Scanned]:
-    """Messages in the order of the file; those of a chunk, and of one that overlaps the next, in the order of time.
+def scan(path: Path) -> Iterator[ScannedMessage]:
+    """Messages in the order of the file; those of a chunk, and of overlapping chunks, in the order of time.
 
     Raises:
-        Damage: after the last message that can be read, where the file does not end as it should.
+        Damage: after the last readable message, if the file does not end properly.
     """
     with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
@@ -62,10 +62,10 @@ class _Scan:
         self._file, self._size = file, size
         self._schemas: dict[int, tuple[str, str]] = {}
         self._channels: dict[int, Topic] = {}
-        # Messages not earlier than the newest chunk's first one: the next chunk may have earlier ones.
-        self._held: list[Scanned] = []
+        # Messages not earlier than the newest chunk's first one: the next chunk may contain earlier ones.
+        self._held: list[ScannedMessage] = []
 
-    def messages(self) -> Iterator[Scanned]:
+    def messages(self) -> Iterator[ScannedMessage]:
         while True:
             place = self._file.tell()
             head = self._file.read(9)
@@ -89,8 +89,8 @@ class _Scan:
                 yield from self._held
                 raise Damage(f"it is cut off in {where}")
 
-    def _in_order(self, found: list[Scanned]) -> Iterator[Scanned]:
-        """Held messages that are earlier than all of ``found``; the rest is held."""
+    def _in_order(self, found: list[ScannedMessage]) -> Iterator[ScannedMessage]:
+        """Release held messages that are earlier than all of ``found``, and hold the rest."""
         if found:
             first = min(message.time for message in found)
             ready = [message for message in self._held if message.time < first]
@@ -98,8 +98,8 @@ class _Scan:
             self._held = sorted([*rest, *found], key=lambda message: message.time)
             yield from ready
 
-    def _record(self, opcode: int, body: bytes) -> list[Scanned]:
-        """Messages of a record; what describes them is noted."""
+    def _record(self, opcode: int, body: bytes) -> list[ScannedMessage]:
+        """Messages of a record; schemas and channels are stored."""
         if opcode == _CHUNK:
             return self._chunk(body)
         if opcode == _MESSAGE:
@@ -115,24 +115,24 @@ class _Scan:
             self._channels[_u16(body)] = Topic(name, kind, 0, definition, encoding=encoding)
         return []
 
-    def _message(self, body: bytes) -> Scanned:
+    def _message(self, body: bytes) -> ScannedMessage:
         number, _, time, _ = struct.unpack_from("<HIQQ", body)
         if number not in self._channels:
             raise ValueError(f"a message is of channel {number}, which is not described before it,")
-        return Scanned(self._channels[number], time, body[22:])
+        return ScannedMessage(self._channels[number], time, body[22:])
 
-    def _chunk(self, body: bytes) -> list[Scanned]:
-        """Messages of a chunk; one that is cut off gives those that are whole."""
+    def _chunk(self, body: bytes) -> list[ScannedMessage]:
+        """Messages of a chunk; complete ones of a truncated chunk."""
         *_, size, crc = struct.unpack_from("<QQQI", body)
         data = BytesIO(body[28:])
         compression = _text(data)
         stored = struct.unpack("<Q", data.read(8))[0]
         records = data.read(stored)
         is_whole = len(records) == stored
-        records = _decompressed(records, compression, is_whole)
+        records = _decompress(records, compression, is_whole)
         if is_whole and (len(records) != size or (crc and zlib.crc32(records) != crc)):
             raise ValueError("a chunk does not match its checksum")
-        found: list[Scanned] = []
+        found: list[ScannedMessage] = []
         place = 0
         while place + 9 <= len(records):
             opcode, length = struct.unpack_from("<BQ", records, place)
@@ -143,8 +143,8 @@ class _Scan:
         return found
 
 
-def _decompressed(data: bytes, compression: str, whole: bool) -> bytes:
-    """Records of a chunk; as many as come out of one that is cut off."""
+def _decompress(data: bytes, compression: str, whole: bool) -> bytes:
+    """Records of a chunk; those of a truncated chunk as far as they can be decompressed."""
     if compression == "zstd":
         return zstd.decompress(data) if whole else zstd.ZstdDecompressor().decompress(data)
     if compression == "lz4":

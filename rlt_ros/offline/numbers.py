@@ -1,8 +1,8 @@
-"""Under which numbers the episodes of a bag are stored, so that none is stored twice and none takes another's place.
+"""Episode numbers of a bag in the replay: no episode is stored twice, and none replaces another.
 
-An episode that the replay has with the same rows, or does not have, keeps its number. Where it has another one of that
-number, from another run, the number gets an offset that the bag's identity makes. So the same bag leads to the same
-numbers whenever it is read, and what is there already is recognised.
+An episode keeps its number if the replay has the same rows, or none, under it. If another run uses the number, it gets
+an offset derived from the bag's identity. The same bag therefore always gets the same numbers, and stored episodes are
+recognised.
 """
 
 from __future__ import annotations
@@ -23,20 +23,19 @@ from rlt_ros.rlt.transition import Window
 
 
 class StoredRows:
-    """Finds the rows of an episode in a replay that grows.
+    """Lookup of an episode's rows in a growing replay.
 
     Args:
-        replay: gives the replay, None while there is none.
+        replay: returns the replay, None before it exists.
     """
 
     def __init__(self, replay: Callable[[], Replay | None]) -> None:
         self._replay, self._seen = replay, 0
-        self._rows: dict[int, list[int]] = defaultdict(
-            list
-        )  # episode → its rows, counted since the file was made
+        # Episode → its absolute rows.
+        self._rows: dict[int, list[int]] = defaultdict(list)
 
     def of(self, episode: int) -> dict[int, Window]:
-        """Step → row, of those that are stored."""
+        """Step → stored row of an episode."""
         replay = self._replay()
         if replay is None:
             return {}
@@ -50,15 +49,15 @@ class StoredRows:
 
 
 class Numbering:
-    """Places the episodes of one robot of a bag.
+    """Assignment of episode numbers for one robot of a bag.
 
     Args:
-        stored: rows that are there.
-        z_type: type in which tokens are stored.
-        source: what tells this bag and robot from all others.
+        stored: stored rows.
+        z_type: type of stored tokens.
+        source: identity of this bag and robot.
 
     Attributes:
-        moved: episodes that did not keep their number.
+        moved: episodes that changed their number.
     """
 
     def __init__(self, stored: StoredRows, z_type: torch.dtype, source: str) -> None:
@@ -66,7 +65,7 @@ class Numbering:
         self.moved = 0
 
     def place(self, windows: list[Window]) -> list[Window]:
-        """The rows of an episode under the number at which they are, or may be, stored."""
+        """Rows of an episode under the number of their storage."""
         episode = windows[0].episode
         for attempt in itertools.count():
             number = episode + self._offset(attempt)
@@ -82,7 +81,7 @@ class Numbering:
         return (1 + int(made[:5], 16)) * LARGEST_EPISODE
 
     def _fits(self, number: int, windows: list[Window]) -> bool:
-        """Return whether nothing is stored under a number, or only what is the same."""
+        """True if the replay has no rows under a number, or the same ones."""
         there = self._stored.of(number)
         if not there:
             return True
@@ -91,7 +90,7 @@ class Numbering:
 
 
 def same_row(stored: Window, made: Window, z_type: torch.dtype) -> bool:
-    """Return whether a row that was stored is the one that was made, whatever their episodes are called."""
+    """True if a stored row equals a new one, apart from the episode's number."""
     for field in dataclasses.fields(Window):
         if field.name != "episode" and not np.array_equal(
             _as_stored(field.name, getattr(stored, field.name), z_type),

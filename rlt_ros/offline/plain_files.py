@@ -1,8 +1,8 @@
-"""Files of a bag as they can be opened: compressed ones decompressed, SQLite files with a journal from a copy.
+"""Readable files of a bag: decompressed ones, and SQLite files merged with their journal.
 
-The recorder that was killed leaves a journal next to an SQLite file: a write-ahead log (``-wal``) with messages that
-are not in the file yet, or a rollback journal (``-journal``) with pages that are half overwritten. SQLite takes it into
-account only where it may write, so both are copied: the files of the user stay as they are.
+A killed recorder leaves a journal next to an SQLite file: a write-ahead log (``-wal``) with messages that are not yet
+in the file, or a rollback journal (``-journal``) of half-overwritten pages. SQLite applies it only to writable files,
+so both are copied and the originals stay unchanged.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from rlt_ros.offline.recorded import Fault
+from rlt_ros.offline.bag_records import Fault
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -29,21 +29,21 @@ ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 _WAL, _JOURNAL = "-wal", "-journal"
 _WAL_HEADER, _FRAME_HEADER = 32, 24
-"""Bytes; a log is a header, then a header and a page per frame."""
+"""Bytes; a log is one header, then a header and a page per frame."""
 _SQLITE_HEADER = 100
 """Bytes."""
 _BLOCK = 2**20
-"""Bytes that are decompressed at a time."""
+"""Bytes per decompression step."""
 
 
 @contextmanager
-def plain(file: Path, work: Path | None, fault: Fault) -> Iterator[Path]:
-    """The file, or one in a temporary folder with all of its messages, for as long as it is read.
+def open_plain(file: Path, work: Path | None, fault: Fault) -> Iterator[Path]:
+    """Path of the file, or of a temporary one with all of its messages, valid inside the context.
 
     Args:
-        file: of a bag; its name does not matter, its first bytes do.
-        work: folder for temporary ones; the system's by default.
-        fault: called with what of it cannot be read.
+        file: file of a bag, identified by its first bytes.
+        work: folder of temporary files; the system's by default.
+        fault: called with each unreadable part.
     """
     journals = [journal for journal in _journals(file) if _size(journal)]
     compressed = first_bytes(file, len(ZSTD_MAGIC)) == ZSTD_MAGIC
@@ -74,7 +74,7 @@ def first_bytes(file: Path, count: int) -> bytes:
 
 
 def _journals(file: Path) -> list[Path]:
-    """Paths next to an SQLite file where its journals would be."""
+    """Possible paths of an SQLite file's journals."""
     if not file.name.endswith(".db3"):
         return []
     return [file.with_name(file.name + end) for end in (_WAL, _JOURNAL)]
@@ -85,32 +85,32 @@ def _size(file: Path) -> int:
 
 
 def _torn_bytes(file: Path) -> int:
-    """Bytes at the end of an SQLite file that are no whole page; SQLite would take zeros for the rest of it."""
+    """Bytes of an incomplete page at the end of an SQLite file, which SQLite would pad with zeros."""
     header = first_bytes(file, _SQLITE_HEADER)
     if len(header) < _SQLITE_HEADER or not header.startswith(SQLITE_MAGIC):
         return 0
     page = struct.unpack_from(">H", header, len(SQLITE_MAGIC))[0]
-    # 1 stands for 65536, which a header has no room for.
+    # 1 means 65536, which does not fit into the field.
     return file.stat().st_size % (2**16 if page == 1 else max(page, 1))
 
 
 def _decompress(file: Path, target: Path, fault: Fault) -> None:
-    """Decompress a file; of one that is cut off or damaged what lies before."""
+    """Decompress a file, or the part before a damage."""
     reader = zstd.ZstdDecompressor()
     with file.open("rb") as source, target.open("wb") as stream:
-        begun = False
+        incomplete = False
         try:
             while data := source.read(_BLOCK):
                 while data:
                     stream.write(reader.decompress(data))
-                    begun, data = not reader.eof, reader.unused_data
+                    incomplete, data = not reader.eof, reader.unused_data
                     # Frames may follow each other.
-                    reader = reader if begun else zstd.ZstdDecompressor()
+                    reader = reader if incomplete else zstd.ZstdDecompressor()
         except zstd.ZstdError as error:
-            fault(f"{error}; what lies before was read")
+            fault(f"{error}; messages before it were read")
             return
-        if begun:
-            fault("it is cut off; what lies before was read")
+        if incomplete:
+            fault("it is cut off; messages before the end were read")
 
 
 def _merge(file: Path, journals: list[Path], fault: Fault) -> None:
@@ -122,21 +122,21 @@ def _merge(file: Path, journals: list[Path], fault: Fault) -> None:
         try:
             _, frames, _ = copy.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         except sqlite3.Error as error:
-            fault(f"{names} next to it cannot be merged ({error}); the messages in it were not read")
+            fault(f"{names} next to it cannot be merged ({error}); its messages were not read")
             return
     lost = ""
     if journals[0].name.endswith(_WAL):
         written = _written_frames(journals[0])
         if frames < written:
             lost = (
-                f"; {max(frames, 0)} of the {written} pages in it could be used: the last write was not finished, or "
-                "it is damaged"
+                f"; {max(frames, 0)} of its {written} pages were usable: the last write is incomplete, or the file is "
+                "damaged"
             )
-    fault(f"its recorder did not finish: {names} next to it was read with it{lost}")
+    fault(f"its recorder did not finish: {names} next to it was merged{lost}")
 
 
 def _written_frames(log: Path) -> int:
-    """Frames of a write-ahead log, of which the last may be cut off; those of a log that it was before do not count."""
+    """Frames of a write-ahead log, including an incomplete last one, without those of earlier uses of the log."""
     with log.open("rb") as stream:
         header = stream.read(_WAL_HEADER)
         if len(header) < _WAL_HEADER:

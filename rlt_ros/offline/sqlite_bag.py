@@ -1,7 +1,7 @@
-"""Files of rosbag2's sqlite3 storage: the tables ``topics`` and ``messages``, and definitions since Iron.
+"""Reader of rosbag2's sqlite3 files: the tables ``topics`` and ``messages``, and definitions since Iron.
 
-The schema is that of rosbag2_storage_sqlite3 (``sqlite_storage.cpp``). A file is opened read-only and as unchanging,
-so nothing next to it is made or read; a file with a journal is read from a copy, see `rlt_ros.offline.plain_files`.
+Schema: rosbag2_storage_sqlite3 (``sqlite_storage.cpp``). A file is opened read-only and immutable, so that SQLite
+neither writes nor reads files next to it; a file with a journal is read from a copy, see `rlt_ros.offline.plain_files`.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from rlt_ros.offline.recorded import Contents, Fault, Recorded, Tally, Topic, by_name
+from rlt_ros.offline.bag_records import BagMessage, Contents, Fault, Tally, Topic, by_name
 
 _WAL_VERSION_AT, _WAL_VERSION = 18, 2
-"""Byte of a file's header that is 2 where its journal is a write-ahead log."""
+"""Byte of a file's header that is 2 if its journal is a write-ahead log."""
 
 
 def contents(path: Path, fault: Fault) -> Contents:
-    """Contents of a file; of a damaged one as far as its rows can be read.
+    """Contents of a file; of a damaged one, as far as rows are readable.
 
     Raises:
-        sqlite3.Error: it has no tables of rosbag2.
+        sqlite3.Error: rosbag2's tables are missing.
     """
     with closing(_open(path)) as file:
         topics = _topics(file)
@@ -31,7 +31,7 @@ def contents(path: Path, fault: Fault) -> Contents:
                 "SELECT topic_id, count(*), min(timestamp), max(timestamp) FROM messages GROUP BY topic_id"
             ).fetchall()
         except sqlite3.Error as error:
-            return _scanned(file, topics, fault, error)
+            return _scan(file, topics, fault, error)
     known = [row for row in rows if row[0] in topics]
     strays = sum(count for number, count, *_ in rows if number not in topics)
     if strays:
@@ -45,11 +45,11 @@ def contents(path: Path, fault: Fault) -> Contents:
     )
 
 
-def messages(path: Path, topics: Collection[str], *, indexed: bool) -> Iterator[Recorded]:
-    """Messages of some topics: in the order of time, or as they are stored where the index is damaged.
+def messages(path: Path, topics: Collection[str], *, indexed: bool) -> Iterator[BagMessage]:
+    """Messages of some topics in the order of time; in the order of storage if the index is damaged.
 
     Raises:
-        sqlite3.Error: after the last row that can be read.
+        sqlite3.Error: after the last readable row.
     """
     order = "ORDER BY timestamp" if indexed else "NOT INDEXED"
     with closing(_open(path)) as file:
@@ -57,15 +57,15 @@ def messages(path: Path, topics: Collection[str], *, indexed: bool) -> Iterator[
         for number, time, data in file.execute(f"SELECT topic_id, timestamp, data FROM messages {order}"):
             topic = wanted.get(number)
             if topic is not None:
-                yield Recorded(topic.name, topic.type, time, bytes(data))
+                yield BagMessage(topic.name, topic.type, time, bytes(data))
 
 
 def _open(path: Path) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
     file = sqlite3.connect(uri, uri=True)
-    # Else SQLite refuses a file that is cut off, with all that lies before. Nothing is written.
+    # Otherwise SQLite refuses a truncated file entirely. Nothing is written.
     file.execute("PRAGMA writable_schema=ON")
-    # Names that are no UTF-8 must not end the reading of all others.
+    # Invalid UTF-8 in a name must not stop the reading.
     file.text_factory = lambda text: text.decode(errors="replace")
     return file
 
@@ -88,10 +88,8 @@ def _topics(file: sqlite3.Connection) -> dict[int, Topic]:
     }
 
 
-def _scanned(
-    file: sqlite3.Connection, topics: dict[int, Topic], fault: Fault, error: sqlite3.Error
-) -> Contents:
-    """Contents of a damaged file, row by row until none can be read."""
+def _scan(file: sqlite3.Connection, topics: dict[int, Topic], fault: Fault, error: sqlite3.Error) -> Contents:
+    """Contents of a damaged file, row by row up to the damage."""
     tally = Tally()
     try:
         for number, time in file.execute("SELECT topic_id, timestamp FROM messages NOT INDEXED"):
@@ -99,7 +97,7 @@ def _scanned(
                 tally.add(topics[number], time)
     except sqlite3.Error as found:
         error = found
-    fault(f"{error}; what lies before was read")
+    fault(f"{error}; messages before it were read")
     return tally.contents()
 
 
@@ -109,6 +107,4 @@ def _log_hint(file: sqlite3.Connection) -> str:
         header = stream.read(_WAL_VERSION_AT + 1)
     if header[_WAL_VERSION_AT:] != bytes([_WAL_VERSION]):
         return ""
-    return (
-        f"; it was recorded with a write-ahead log: copy {Path(name).name}-wal from where it was recorded too"
-    )
+    return f"; it was recorded with a write-ahead log: copy {Path(name).name}-wal from the recording's folder too"

@@ -1,8 +1,8 @@
-"""Computes the RL states of a recorded stream, as the inference computed them live.
+"""RL states of a recorded stream, as computed by the live inference.
 
-The same :class:`~rlt_ros.vla.inference.Inference` gets observations, steps, episodes and requests in the order in which
-they were recorded, with a clock that follows the recording; its chunks are thrown away. Where the arm waited for every
-chunk, the passes of the VLA are the same ones and so are the numbers.
+:class:`~rlt_ros.vla.inference.Inference` receives observations, steps, episodes and requests in the order of recording,
+with a clock that follows the recording; its chunks are discarded. If the arm waited for every chunk, the passes of the
+VLA are the same and so are the numbers.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from rlt_ros.vla.frozen import FrozenEncoder
 from rlt_ros.vla.inference import Inference
 
 Record: TypeAlias = "Observation | StepRecord | EpisodeState | ChunkRequest"
-Made: TypeAlias = "StateRecord | StepRecord | EpisodeState"
+Output: TypeAlias = "StateRecord | StepRecord | EpisodeState"
 
-_AFTER_THE_END = 1e9  # s; nothing is waited for any more
+_AFTER_THE_END = 1e9
+"""s; exceeds all time-outs."""
 
 
 class StateComputer:
-    """Records in; the same steps and episodes out, with states beside them.
+    """Pass steps and episodes through, and add states.
 
     Args:
-        encoder: the frozen half.
+        encoder: VLA and RL token.
         rlt: chunk and stride.
-        config: waiting and ageing.
+        config: time-outs.
         hz: control rate, 1/s.
-        drop: told of everything that is not used: its kind in two or three words, and this one with its values.
+        on_reject: called with kind and detail of everything that is not used.
     """
 
     def __init__(
@@ -42,25 +43,26 @@ class StateComputer:
         rlt: RLTConfig,
         config: InferenceConfig,
         hz: float,
-        drop: Callable[[str, str], None],
+        on_reject: Callable[[str, str], None],
     ) -> None:
-        self._now, self._drop = 0.0, drop
-        self._inference = Inference(encoder, rlt, config, hz, drop, clock=lambda: self._now)
+        self._now, self._on_reject = 0.0, on_reject
+        self._inference = Inference(encoder, rlt, config, hz, on_reject, clock=lambda: self._now)
         self._evaluations: set[int] = set()
         self._reported_fault: str | None = None
 
-    def take(self, now: float, record: Record) -> list[Made]:
-        """Take what was recorded at ``now``, s."""
+    def take(self, now: float, record: Record) -> list[Output]:
+        """Process a record of time ``now``, s."""
         self._now = max(self._now, now)
-        inference, passed = self._inference, list[Made]()
+        inference, passed = self._inference, list[Output]()
         if isinstance(record, Observation):
             inference.observe(record)
         elif isinstance(record, StepRecord):
             inference.add_step(record.episode, record.step, record.stamp)
-            # Whoever proposed it is not who makes the states; it is valid experience all the same.
+            # Another policy may have proposed the command; it is valid experience all the same.
             passed.append(dataclasses.replace(record, lineage=Lineage(), version=0))
         elif isinstance(record, EpisodeState):
-            if record.eval:  # leaves no rows, so its states need not be known
+            # An evaluation leaves no rows, so it needs no states.
+            if record.eval:
                 self._evaluations.add(record.episode)
             else:
                 inference.update_episode(record)
@@ -69,15 +71,15 @@ class StateComputer:
             inference.request(record)
         return [*self._work(), *passed]
 
-    def finish(self) -> list[Made]:
-        """The states that are still owed, as far as they can be computed."""
+    def finish(self) -> list[Output]:
+        """Remaining states, as far as they can be computed."""
         self._now += _AFTER_THE_END
         return self._work()
 
-    def _work(self) -> list[Made]:
-        made: list[Made] = [one for one in self._inference.work() if isinstance(one, StateRecord)]
+    def _work(self) -> list[Output]:
+        made: list[Output] = [one for one in self._inference.work() if isinstance(one, StateRecord)]
         fault = self._inference.token_fault
         if fault and fault != self._reported_fault:
-            self._drop("useless token", fault)
+            self._on_reject("useless token", fault)
         self._reported_fault = fault
         return made

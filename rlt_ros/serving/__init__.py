@@ -1,1 +1,1 @@
-"""A VLA or a trained policy behind a WebSocket, for simulators and robots that ask for actions over one."""
+"""WebSocket servers of a VLA or a trained policy, for simulators and robots."""

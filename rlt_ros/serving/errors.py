@@ -1,7 +1,7 @@
-"""What a peer can ask for that is not answered."""
+"""Errors of requests."""
 
 from __future__ import annotations
 
 
 class RequestError(ValueError):
-    """A message that a session cannot answer; the text goes to the peer."""
+    """Request without a valid answer; the text is sent to the peer."""

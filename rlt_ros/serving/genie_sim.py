@@ -1,9 +1,9 @@
-"""Genie Sim's policy protocol `corobot`: the simulator asks, with plain msgpack, for absolute joint targets.
+"""Genie Sim's policy protocol `corobot`: requests in plain msgpack, answers with absolute joint targets.
 
-From AgibotTech/genie_sim, `benchmark/policy/corobotpolicy.py` and its challenge-inference-protocol page. The
-simulator executes a whole chunk, waits until the arm has settled and asks again, so the arm is at rest when it asks.
-What the policy does not move stays where it was when the episode began: the other arm at the positions of its first
-request, a gripper at its last command.
+Source: AgibotTech/genie_sim, `benchmark/policy/corobotpolicy.py` and its challenge-inference-protocol page. The
+simulator executes a whole chunk, waits until the arm has settled and requests the next, so the arm is at rest at each
+request. Joints outside the policy hold their position at the start of the episode: the other arm that of its first
+request, a gripper its last command.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ ARM_JOINTS = tuple(
 )
 """The G1's arms in the protocol's order: left 7, then right 7."""
 CAMERAS = {"head": "head", "hand_left": "hand_left", "hand_right": "hand_right"}
-"""The VLA's camera → the protocol's."""
+"""The VLA's camera → the protocol's camera."""
 MAX_BYTES = 32 * 2**20
 
 _STATE_RANGE, _LIMIT = 120.0, 0.78
-"""A gripper's state is clip(0.78 - q/0.78, 0, 1)·120 of its joint q, rad, and its action a means q = (1 - a)·0.78."""
+"""State of a gripper: clip(0.78 - q/0.78, 0, 1)·120 of its joint q, rad; an action a means q = (1 - a)·0.78."""
 
 
 class G1Arms:
-    """Which of the G1's fourteen arm joints the policy moves, and where the others stay.
+    """Mapping of the policy's joints to the G1's fourteen arm joints; the others hold.
 
     Args:
-        profile: of the robot.
+        profile: robot profile.
 
     Raises:
-        ConfigError: it moves a joint that the protocol does not know.
+        ConfigError: the profile moves a joint outside the protocol.
     """
 
     def __init__(self, profile: RobotProfile) -> None:
@@ -67,19 +67,19 @@ class G1Arms:
         self._grippers: list[float] | None = None
 
     def begin(self) -> None:
-        """A new episode: hold what its first request shows."""
+        """Start an episode; its first request sets the held positions."""
         self._held = self._grippers = None
 
-    def see(self, arms: Array, grippers: Array) -> Array:
-        """Positions (A,) of the policy's joints, of those of both arms (14,) rad and of the gripper states (2,)."""
+    def select(self, arms: Array, grippers: Array) -> Array:
+        """Positions (A,) of the policy's joints from those of both arms (14,), rad, and the gripper states (2,)."""
         if self._held is None:
             self._held = arms.copy()
             self._grippers = [gripper_action(state) for state in grippers]
         position: Array = arms[self.moved]
         return position
 
-    def whole(self, targets: Array) -> tuple[Array, list[float]]:
-        """Targets (N, 14) rad of both arms of those (N, A) of the policy, and the actions of both grippers."""
+    def expand(self, targets: Array) -> tuple[Array, list[float]]:
+        """Targets (N, 14) rad of both arms from the policy's (N, A), and the actions of both grippers."""
         assert self._held is not None
         assert self._grippers is not None
         arms = np.repeat(self._held[None], len(targets), axis=0)
@@ -88,15 +88,16 @@ class G1Arms:
 
 
 def gripper_action(state: float) -> float:
-    """The action, 0 open to 1 closed, that holds a gripper whose state is ``state``, 0 open to 93.6 closed."""
+    """Action, 0 open to 1 closed, that holds a gripper in ``state``, 0 open to 93.6 closed."""
+    # The state saturates there, so the gripper is open or nearly so.
     if state <= 0.0:
-        return 0.0  # the state is cut off there, so this is open or nearly so
+        return 0.0
     joint = _LIMIT * (_LIMIT - state / _STATE_RANGE)
     return float(np.clip(1.0 - joint / _LIMIT, 0.0, 1.0))
 
 
 class GenieSimSession:
-    """One simulator. Implements `rlt_ros.serving.websocket.Session`."""
+    """PeerSession of one simulator. Implements `rlt_ros.serving.websocket.PeerSession`."""
 
     def __init__(self, policy: ServedPolicy) -> None:
         self._policy, self._arms = policy, G1Arms(policy.profile)
@@ -107,16 +108,16 @@ class GenieSimSession:
             )
         self._episode: Any = None
         self._over = True
-        # Decoding is most of what a request costs, and Pillow lets other threads run meanwhile.
+        # Decoding dominates a request's cost, and Pillow releases the interpreter lock.
         self._decoders = ThreadPoolExecutor(len(policy.cameras), "decoder")
         self.decode_seconds = 0.0
-        """How long the pictures of the last request took."""
+        """Decoding time of the last request's images."""
 
     def greeting(self) -> None:
-        """The simulator speaks first."""
+        """Return None: the simulator sends the first message."""
 
     def answer(self, message: Message) -> bytes:
-        """Joint targets of a request `infer`."""
+        """Joint targets for a request `infer`."""
         try:
             request = unpack(message, limit=MAX_BYTES)
         except WireError as error:
@@ -134,20 +135,20 @@ class GenieSimSession:
             self._arms.begin()
             self._policy.reset()
         self._episode, self._over = params.get("episode_idx"), params.get("episode_done") is True
-        position = self._arms.see(arms, grippers)
+        position = self._arms.select(arms, grippers)
         observation = Observation(_stamp(params), pictures, position, np.zeros_like(position))
-        targets, held = self._arms.whole(self._policy.decide(observation, prompt))
+        targets, held = self._arms.expand(self._policy.decide(observation, prompt))
         return pack({"result": _result(targets, held)})
 
     def refusal(self, reason: str) -> bytes:
-        """An answer without `result`, which the simulator cannot take for one."""
+        """Answer with `error` in place of `result`."""
         return pack({"error": reason})
 
     def pictures(self, images: Mapping[Any, Any]) -> dict[str, NDArray[np.uint8]]:
-        """The VLA's cameras (h, w, 3) of a request's ``images``, decoded side by side.
+        """Decode the VLA's camera images (h, w, 3) of a request's ``images`` in parallel.
 
         Raises:
-            RequestError: one is missing, or is no JPEG.
+            RequestError: an image is missing, or no JPEG.
         """
 
         def decoded(camera: str) -> NDArray[np.uint8]:

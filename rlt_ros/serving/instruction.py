@@ -1,4 +1,4 @@
-"""What a peer tells the VLA to do."""
+"""Instructions in requests."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from typing import Any
 
 from rlt_ros.serving.errors import RequestError
 
-_LONGEST = 2000  # characters; what is refused comes back in the answer and in the log
+MAX_PROMPT_LENGTH = 2000
+"""Characters."""
 
 
 def read_prompt(value: Any) -> str:
-    """The field `prompt` of a message.
+    """Check the field `prompt` of a message.
 
     Raises:
         RequestError: it is no text, empty, or far longer than an instruction.
     """
     if not isinstance(value, str) or not value.strip():
-        raise RequestError("`prompt` is empty; the VLA must be told what to do")
-    if len(value) > _LONGEST:
-        raise RequestError(f"`prompt` has {len(value)} characters; at most {_LONGEST} are taken")
+        raise RequestError("`prompt` is empty; send the VLA's instruction")
+    if len(value) > MAX_PROMPT_LENGTH:
+        raise RequestError(f"`prompt` has {len(value)} characters; the limit is {MAX_PROMPT_LENGTH}")
     return value

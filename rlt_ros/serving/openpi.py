@@ -1,8 +1,7 @@
-"""openpi's protocol from the server's side: for Genie Sim up to 3.0.3, openpi's own client, VLAs with hidden states.
+"""Server of openpi's protocol: for Genie Sim up to 3.0.3, openpi's own client, and VLAs with hidden states.
 
-A greeting with metadata, then an answer with `actions` for every observation; an error is text
-(Physical-Intelligence/openpi, `websocket_policy_server.py`). What else is in it,
-`rlt_ros.vla.backends.openpi_client` says.
+A greeting with metadata, then an answer with `actions` per observation; errors are text
+(Physical-Intelligence/openpi, `websocket_policy_server.py`). Extensions: `rlt_ros.vla.backends.openpi_client`.
 """
 
 from __future__ import annotations
@@ -30,28 +29,30 @@ from rlt_ros.vla.protocol import VLA, ObservationBatch
 from rlt_ros.vla.wire import WireError, pack, unpack
 
 PORT = 8000
-MAX_BYTES = 32 * 2**20  # three raw pictures of 1920 × 1080 are 19 MB
+# Three raw images of 1920 × 1080 are 19 MB.
+MAX_BYTES = 32 * 2**20
 
-_G1_STATE = 16  # 14 arm joints, then 2 grippers, then padding
+# 14 arm joints, then 2 grippers, then padding.
+_G1_STATE = 16
 _ALIASES = {"top_head": "head"}
-"""Genie Sim's name of a camera → ours, where they differ."""
+"""Genie Sim's camera name → ours, for differing names."""
 
 
 class OpenPIPolicySession:
-    """A trained policy. Implements `rlt_ros.serving.websocket.Session`.
+    """PeerSession of a trained policy. Implements `rlt_ros.serving.websocket.PeerSession`.
 
-    A state of as many numbers as the policy has joints is those joints, and the actions are theirs; one of 16 and
-    more is the G1's in Genie Sim (both arms, both grippers), and so are the actions.
+    A state with one number per policy joint contains those joints, and so do the actions. A state of 16 or more numbers
+    is that of the G1 in Genie Sim (both arms, both grippers), and so are the actions.
     """
 
     def __init__(self, policy: ServedPolicy) -> None:
         self._policy = policy
-        # Another robot than the G1 has no place in the layout of Genie Sim.
+        # The layout of Genie Sim exists for the G1 only.
         known = all(joint in ARM_JOINTS for joint in policy.profile.joints)
         self._arms = G1Arms(policy.profile) if known else None
 
     def greeting(self) -> bytes:
-        """What the policy needs."""
+        """Robot, joints, cameras and rate of the policy."""
         return pack(
             {
                 "policy": "rlt_ros",
@@ -80,14 +81,14 @@ class OpenPIPolicySession:
         position = state
         if whole:
             assert self._arms is not None
-            # Here a gripper's state is 20 open to 120 closed, so that 0.78 is missing from it.
+            # The protocol's gripper state is 20 open to 120 closed, without the offset of 0.78.
             grippers = np.clip((state[14:16] - 20) / 100, 0, 1) * 0.78 * 120
-            position = self._arms.see(state[:14], grippers)
+            position = self._arms.select(state[:14], grippers)
         observation = Observation(0, pictures, position, np.zeros_like(position))
         targets = self._policy.decide(observation, prompt)
         if whole:
             assert self._arms is not None
-            arms, held = self._arms.whole(targets)
+            arms, held = self._arms.expand(targets)
             targets = np.concatenate([arms, np.repeat([held], len(arms), axis=0)], axis=1)
         spent = 1e3 * (time.perf_counter() - begun)
         return pack({"actions": targets.astype(np.float32), "server_timing": {"infer_ms": spent}})
@@ -98,7 +99,7 @@ class OpenPIPolicySession:
 
 
 class OpenPIVLASession:
-    """A frozen VLA with its hidden states, for a robot whose own computer is too small for it.
+    """PeerSession of a frozen VLA with hidden states, for a robot without a GPU of its own.
 
     ``images`` are those of the VLA's cameras by name, ``state`` is the joint positions in rad, ``actions`` are
     absolute joint targets (H, A) in rad.
@@ -106,10 +107,11 @@ class OpenPIVLASession:
 
     def __init__(self, vla: VLA) -> None:
         self._vla, self._space = vla, ActionSpace(vla.action_scale.double().numpy())
-        self._lock = threading.Lock()  # back ends keep a pass's hidden states on themselves
+        # Back ends store a pass's hidden states on themselves.
+        self._lock = threading.Lock()
 
     def greeting(self) -> bytes:
-        """Which VLA this is."""
+        """Fingerprint and shapes of the VLA."""
         spec = self._vla.spec
         return pack(
             {
@@ -137,17 +139,17 @@ class OpenPIVLASession:
         images = {camera: torch.from_numpy(pixels.copy())[None] for camera, pixels in pictures.items()}
         try:
             with self._lock:
-                seen = self._vla.act(
+                output = self._vla.act(
                     ObservationBatch(images, proprio, [read_prompt(fields.get("prompt"))]),
                     generator=torch.Generator().manual_seed(seed),
                 )
         except ValueError as error:
             raise RequestError(f"the VLA refuses the observation: {error}") from error
-        targets = self._space.decode(state[None], seen.chunk.double().numpy())[0]
+        targets = self._space.decode(state[None], output.chunk.double().numpy())[0]
         answer: dict[str, Any] = {"actions": targets.astype(np.float32)}
         if fields.get("return_hidden_states") is True:
-            answer[HIDDEN_STATES] = seen.embeddings[0].numpy()
-            answer[HIDDEN_MASK] = seen.mask[0].numpy()
+            answer[HIDDEN_STATES] = output.embeddings[0].numpy()
+            answer[HIDDEN_MASK] = output.mask[0].numpy()
         return pack(answer)
 
     def refusal(self, reason: str) -> str:

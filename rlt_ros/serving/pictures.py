@@ -1,4 +1,4 @@
-"""Pictures as peers send them, as RGB of the size that the VLA takes."""
+"""Images in requests, converted to RGB of the VLA's size."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Pixels = NDArray[np.uint8]
 
 
 def from_file(data: Any, size: tuple[int, int], *, name: str) -> Pixels:
-    """RGB (h, w, 3) of a JPEG or PNG file, resized to ``size``; see `rlt_ros.perception.compressed.decode_file`.
+    """Decode a JPEG or PNG file to RGB (h, w, 3) of ``size``; see `rlt_ros.perception.compressed.decode_file`.
 
     Raises:
-        RequestError: it is neither, cut off, or too large.
+        RequestError: another format, truncated, or too large.
     """
     if not isinstance(data, bytes):
         raise RequestError(f"picture `{name}` is {type(data).__name__}; expected the bytes of a JPEG")
@@ -29,10 +29,10 @@ def from_file(data: Any, size: tuple[int, int], *, name: str) -> Pixels:
 
 
 def from_array(value: Any, size: tuple[int, int], *, name: str) -> Pixels:
-    """RGB (h, w, 3) of an array (h, w, 3) or (3, h, w), uint8 or floating point from 0 to 1, resized to ``size``.
+    """Convert an array (h, w, 3) or (3, h, w), uint8 or floating point from 0 to 1, to RGB (h, w, 3) of ``size``.
 
     Raises:
-        RequestError: it is of another shape or type.
+        RequestError: another shape or type.
     """
     pixels = _array(value, name)
     if pixels.ndim == 4 and len(pixels) == 1:

@@ -1,4 +1,4 @@
-"""The policy of a run, asked for joint targets: VLA, token, actor and the robot's limits, without a simulator."""
+"""Policy of a run as a source of joint targets: VLA, token, actor and the robot's limits, without a simulator."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Serving:
-    """How a policy is served.
+class ServingConfig:
+    """Settings of a served policy.
 
     Attributes:
         acts: `actor` for the trained policy, `vla` for the frozen VLA alone.
-        approach_steps: control steps at the start of an episode in which the VLA acts all the same.
-        hz: rate at which the peer executes steps, 1/s; None for that of the robot profile.
-        seed: of the VLA's noise.
+        approach_steps: control steps at the start of an episode that the VLA acts in.
+        hz: execution rate of the peer, 1/s; None for that of the robot profile.
+        seed: seed of the VLA's noise.
     """
 
     acts: str = "actor"
@@ -45,7 +45,7 @@ class Serving:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be."""
+        """Refuse invalid values."""
         if self.acts not in ("actor", "vla"):
             raise ConfigError(f"`acts` is {self.acts!r}; it must be actor or vla")
         if self.approach_steps < 0 or (self.hz is not None and not 0 < self.hz < 1000):
@@ -55,17 +55,17 @@ class Serving:
 
 
 class ServedPolicy:
-    """Observations in, safe joint targets out. Safe to use from several threads, one episode at a time.
+    """Safe joint targets from observations. Safe to use from several threads, one episode at a time.
 
     Args:
         frozen: VLA and token.
-        profile: of the robot.
+        profile: robot profile.
         rlt: settings of the run.
-        actor: the trained actor; None serves the VLA alone.
-        serving: how.
+        actor: trained actor; None serves the VLA alone.
+        serving: settings.
 
     Raises:
-        ConfigError: VLA, robot and settings do not belong together.
+        ConfigError: VLA, robot and settings do not fit together.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class ServedPolicy:
         profile: RobotProfile,
         rlt: RLTConfig,
         actor: PolicyUpdate | None,
-        serving: Serving,
+        serving: ServingConfig,
     ) -> None:
         require_fit(frozen.vla, profile, chunk=rlt.chunk)
         self.profile, self.serving = profile, serving
@@ -84,17 +84,17 @@ class ServedPolicy:
         self._lock = threading.Lock()
         self._episode = 0
         self.pass_seconds = 0.0
-        """How long the last decision took: VLA, token and actor."""
+        """Duration of the last pass through VLA, token and actor."""
         self.reset()
 
     @property
     def cameras(self) -> tuple[str, ...]:
-        """Cameras that the VLA needs."""
+        """Cameras of the VLA."""
         return self._frozen.spec.cameras
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """Height and width of the pictures that it takes, pixels."""
+        """Height and width of the VLA's images, pixels."""
         return self._frozen.spec.image_size
 
     @property
@@ -103,32 +103,32 @@ class ServedPolicy:
         return self.serving.hz or self.profile.control_hz
 
     def reset(self) -> None:
-        """A new episode begins."""
+        """Start a new episode."""
         with self._lock:
             self._episode += 1
             self._steps = 0
             self._noise = torch.Generator().manual_seed(self.serving.seed + self._episode)
 
     def decide(self, observation: Observation, instruction: str) -> Array:
-        """Joint targets (N, A) rad of the next steps at the peer's rate; the first is a step after the observation.
+        """Joint targets (N, A) rad of the next steps at the peer's rate; the first is one step after the observation.
 
         Raises:
-            RequestError: the VLA cannot take the observation, or nothing finite came of it.
+            RequestError: the VLA refuses the observation, or the result is not finite.
         """
         with self._lock:
             begun = time.perf_counter()
             try:
-                seen = self._frozen.encode([observation], instruction, self._noise)
+                features = self._frozen.encode([observation], instruction, self._noise)
             except ValueError as error:
                 raise RequestError(f"the VLA refuses the observation: {error}") from error
-            state = seen.states([self._steps], [observation], self._rlt.chunk)[0]
+            state = features.states([self._steps], [observation], self._rlt.chunk)[0]
             chunk = state.reference
             if self._actor is not None and self._steps >= self.serving.approach_steps:
                 chunk = sample_chunk(self._actor.actor, state, sigma=0.0, generator=None)
             self.pass_seconds = time.perf_counter() - begun
             targets = self._frozen.action_space.decode(observation.position, chunk.astype(np.float64))
             if not np.isfinite(targets).all():
-                raise RequestError("the policy's actions are not finite; the arm is to hold")
+                raise RequestError("the policy's actions are not finite; hold the arm")
             self._steps += len(targets)
             return resample(
                 observation.position,
@@ -138,7 +138,7 @@ class ServedPolicy:
             )
 
     def _safe(self, position: Array, targets: Array) -> Array:
-        """Targets within the robot's limits, as the executor would have sent them to an arm that follows."""
+        """Targets within the robot's limits, filtered as in the executor, with an arm that follows exactly."""
         self._safety.reset(position)
         safe, measured = [], position
         for target in targets:
@@ -147,46 +147,42 @@ class ServedPolicy:
         return np.stack(safe)
 
 
-def resample(start: Array, targets: Array, hz: float, wanted: float) -> Array:
-    """Targets (N, A) at another rate: the same path over the same time, linear between steps, at least one step.
+def resample(start: Array, targets: Array, hz: float, target_hz: float) -> Array:
+    """Resample targets (N, A): the same path over the same time, linear between steps, at least one step.
 
     Args:
-        start: (A,) where the path begins, at time 0.
+        start: (A,) start of the path, at time 0.
         targets: (C, A), the first one at 1/hz.
-        hz: their rate, 1/s.
-        wanted: the rate of what is returned, 1/s.
+        hz: rate of ``targets``, 1/s.
+        target_hz: rate of the result, 1/s.
     """
-    if hz == wanted:
+    if hz == target_hz:
         return targets
-    count = max(1, round(len(targets) * wanted / hz))
-    given, asked = (
-        np.arange(len(targets) + 1) / hz,
-        np.minimum(np.arange(1, count + 1) / wanted, len(targets) / hz),
-    )
+    count = max(1, round(len(targets) * target_hz / hz))
+    times = np.arange(len(targets) + 1) / hz
+    sampled = np.minimum(np.arange(1, count + 1) / target_hz, len(targets) / hz)
     path = np.vstack([start[None], targets])
-    return np.stack([np.interp(asked, given, path[:, joint]) for joint in range(path.shape[1])], axis=1)
+    return np.stack([np.interp(sampled, times, path[:, joint]) for joint in range(path.shape[1])], axis=1)
 
 
-def open_run(folder: Path, serving: Serving, *, robot: str = "") -> ServedPolicy:
-    """The policy of a run folder.
+def open_run(folder: Path, serving: ServingConfig, *, robot: str = "") -> ServedPolicy:
+    """Load the policy of a run folder.
 
     Args:
-        folder: of the run.
-        serving: how it is served.
+        folder: run folder.
+        serving: settings.
         robot: profile; empty for that of the run.
 
     Raises:
-        StorageError: there is no such run, or its checkpoint is missing or damaged.
-        ConfigError: it does not belong to this robot.
+        StorageError: the folder is no run, or its checkpoint is missing or damaged.
+        ConfigError: the run does not fit this robot.
     """
     try:
         config = read_config(folder, ("task", "rlt"))
     except ConfigError as error:
-        raise StorageError(
-            f"{folder}: is not the folder of a run ({error}); give the folder of one"
-        ) from error
+        raise StorageError(f"{folder}: is no run folder ({error}); give the folder of a run") from error
     task, rlt = config["task"], build(RLTConfig, config["rlt"], origin=str(folder / CONFIG_FILE))
-    # A task of one's own is kept as the path of its file, which has the task's name.
+    # A custom task is stored as the path of its file, which has the task's name.
     robot = robot or config.get("run", {}).get("robot", DEFAULT_ROBOT)
     frozen = load_frozen(config.get("vla", "builtin"), Path(task).stem, robot)
     actor = None

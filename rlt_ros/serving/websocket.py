@@ -1,9 +1,9 @@
-"""One WebSocket server for every protocol here: who may connect, how large a message may be, how an error is reported.
+"""WebSocket server for all protocols: admission, message sizes, and error answers.
 
-A peer that stalls in its handshake, in the middle of a message or afterwards costs one of a few places. It is hung up
-on when it does not answer pings, or when another peer needs the place. Large messages come one at a time
-(`rlt_ros.serving.lane`). Pages in a browser are refused: whatever page
-the user has open could otherwise ask a server on the loopback.
+A peer that stalls in its handshake, in the middle of a message or afterwards occupies one of a few slots. It is
+disconnected if it does not answer pings, or if another peer needs the slot. Large messages are received one at a time
+(`rlt_ros.serving.receive_lock`). Requests of browser pages are refused: any open page could otherwise send requests to
+a server on the loopback.
 """
 
 from __future__ import annotations
@@ -16,55 +16,58 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from rlt_ros.serving.errors import RequestError
-from rlt_ros.serving.lane import Lane, MeteredSocket
-from rlt_ros.serving.places import Place, Places
+from rlt_ros.serving.receive_lock import MeteredSocket, ReceiveLock
+from rlt_ros.serving.slots import ConnectionSlot, ConnectionSlots
 from rlt_ros.vla.access import admits
 
 Message = bytes | str
 
 _LOG = logging.getLogger(__name__)
-_TOO_BIG, _TRY_AGAIN_LATER = 1009, 1013  # RFC 6455's registry of close codes
-_MOST_FRAGMENTS = 1024
-"""Frames of a message. Each costs an object, and one without bytes does not count towards the largest message."""
-_FAREWELL = 1.0  # s that a peer has to answer a close frame
-_LONGEST_REFUSAL = 1000  # characters; what is refused comes back in the answer and in the log
+_TOO_BIG, _TRY_AGAIN_LATER = 1009, 1013
+"""Close codes of RFC 6455's registry."""
+MAX_FRAGMENTS = 1024
+"""Frames per message. Each costs an object, and an empty one does not count towards the largest message."""
+_CLOSE_TIMEOUT = 1.0
+"""s, time-out of a peer's answer to a close frame."""
+MAX_REFUSAL_LENGTH = 1000
+"""Characters of an error in answer and log."""
 
 
-class Session(Protocol):
-    """One connection's side of a protocol."""
+class PeerSession(Protocol):
+    """Server side of a protocol on one connection."""
 
     def greeting(self) -> Message | None:
-        """What is said first; None to wait for the peer."""
+        """First message of the server; None to wait for the peer."""
         ...
 
     def answer(self, message: Message) -> Message:
-        """The answer to a message. Raises `RequestError` for one that cannot be answered."""
+        """Answer a message. Raises `RequestError` for an invalid one."""
         ...
 
     def refusal(self, reason: str) -> Message:
-        """How the protocol says that a message cannot be answered."""
+        """Error answer of the protocol."""
         ...
 
 
 class WebSocketServer:
-    """Serves sessions, a thread a connection, until `close`.
+    """Server of sessions, one thread per connection, until `close`.
 
     Args:
-        session: makes the session of a new connection.
-        host: address to listen on; loopback unless the peer is elsewhere.
+        session: creates the session of a new connection.
+        host: address to listen on; loopback by default.
         port: 0 for any free one.
-        max_bytes: largest message that is taken; a larger one ends the connection.
-        connections: places; a peer beyond them must try later.
-        idle: seconds of silence after which a peer makes room for another that needs its place.
-        access_token: secret that a peer must show; empty lets everyone in.
-        ping: seconds between pings to a silent peer.
-        ping_timeout: seconds after which one that does not answer is hung up on.
-        handshake: seconds in which a peer must have said what it wants.
+        max_bytes: largest accepted message; a larger one ends the connection.
+        connections: slots; further peers must try later.
+        idle: s of silence after which a peer yields its slot to a waiting one.
+        access_token: secret of admitted peers; empty admits all.
+        ping: s between pings to a silent peer.
+        ping_timeout: s after which a peer without an answer is disconnected.
+        handshake: s, time-out of the handshake.
     """
 
     def __init__(
         self,
-        session: Callable[[], Session],
+        session: Callable[[], PeerSession],
         *,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -79,19 +82,19 @@ class WebSocketServer:
         from websockets.protocol import State
         from websockets.sync.server import ServerConnection, serve
 
-        lane = Lane()
+        lock = ReceiveLock()
 
         def metered(connected: socket.socket, protocol: Any, *rest: Any, **options: Any) -> ServerConnection:
             meter: Any = MeteredSocket(
-                connected, lane, max_bytes, lambda: protocol.state in (State.CONNECTING, State.OPEN)
+                connected, lock, max_bytes, lambda: protocol.state in (State.CONNECTING, State.OPEN)
             )
             return ServerConnection(meter, protocol, *rest, **options)
 
         self._session = session
-        self._places = Places(connections, idle=idle, leaving=2 * _FAREWELL)
+        self._slots = ConnectionSlots(connections, idle=idle, leaving=2 * _CLOSE_TIMEOUT)
         self._access_token = access_token
         self.refused = 0
-        """Messages that could not be answered."""
+        """Number of messages with an error answer."""
         self._server = serve(
             self._serve,
             host,
@@ -101,7 +104,7 @@ class WebSocketServer:
             ping_interval=ping,
             ping_timeout=ping_timeout,
             open_timeout=handshake,
-            close_timeout=_FAREWELL,
+            close_timeout=_CLOSE_TIMEOUT,
             origins=[None],
             process_request=self._admit,
             create_connection=cast(Any, metered),
@@ -110,18 +113,18 @@ class WebSocketServer:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Serve in a thread of its own."""
+        """Serve in a background thread."""
         self._thread = threading.Thread(
             target=self._server.serve_forever, name="websocket server", daemon=True
         )
         self._thread.start()
 
     def serve_forever(self) -> None:
-        """Serve in this thread."""
+        """Serve in the calling thread."""
         self._server.serve_forever()
 
     def close(self) -> None:
-        """Stop listening and hang up on everybody."""
+        """Stop listening and disconnect all peers."""
         self._server.shutdown()
         if self._thread is not None:
             self._thread.join()
@@ -135,57 +138,58 @@ class WebSocketServer:
     def _serve(self, connection: Any) -> None:
         from websockets.exceptions import ConnectionClosed
 
+        # It may have disconnected already.
         try:
             peer = connection.remote_address
-        except OSError:  # it is gone already
+        except OSError:
             return
-        place = self._places.take(lambda: connection.close(_TRY_AGAIN_LATER, "silent, and another waits"))
-        if place is None:
+        slot = self._slots.acquire(lambda: connection.close(_TRY_AGAIN_LATER, "silent, and another waits"))
+        if slot is None:
             connection.close(_TRY_AGAIN_LATER, "all places are taken")
             return
         try:
-            self._converse(connection, place)
+            self._converse(connection, slot)
         except ConnectionClosed as closed:
-            _LOG.info("peer %s is gone: %s", peer, closed)
+            _LOG.info("peer %s disconnected: %s", peer, closed)
         finally:
-            connection.socket.settle()
-            self._places.give_back(place)
+            connection.socket.message_answered()
+            self._slots.release(slot)
 
-    def _converse(self, connection: Any, place: Place) -> None:
+    def _converse(self, connection: Any, slot: ConnectionSlot) -> None:
         session = self._session()
         greeting = session.greeting()
         if greeting is not None:
             connection.send(greeting)
-        while (message := _received(connection)) is not None:
-            connection.socket.whole()
-            self._places.busy(place)
+        while (message := _receive(connection)) is not None:
+            connection.socket.message_received()
+            self._slots.mark_busy(slot)
             answer = self._answer(session, message)
-            message = None  # which would stay in memory until the next one has come
-            connection.socket.settle()
-            self._places.silent(place)
+            # Otherwise it would occupy memory until the next message.
+            message = None
+            connection.socket.message_answered()
+            self._slots.mark_silent(slot)
             connection.send(answer)
 
-    def _answer(self, session: Session, message: Message) -> Message:
+    def _answer(self, session: PeerSession, message: Message) -> Message:
         try:
             return session.answer(message)
         except RequestError as error:
-            reason = str(error)[:_LONGEST_REFUSAL]
+            reason = str(error)[:MAX_REFUSAL_LENGTH]
             _LOG.warning("a request was refused: %s", reason)
-        except (
-            Exception
-        ) as error:  # a fault of ours or of the model must not end the peer's episode without a word
+        # A fault of server or model must not end the peer's episode without an answer.
+        except Exception as error:
             reason = f"the server failed on this request ({type(error).__name__}); its log has the details"
             _LOG.exception("a request could not be answered")
         self.refused += 1
         return session.refusal(reason)
 
 
-def _received(connection: Any) -> Message | None:
-    """Receive the next message; None if it came in more than `_MOST_FRAGMENTS` frames, and the peer was hung up on."""
+def _receive(connection: Any) -> Message | None:
+    """Receive the next message; None after disconnecting a peer that sent more than `MAX_FRAGMENTS` frames."""
     parts: list[Any] = []
     for part in connection.recv_streaming():
         parts.append(part)
-        if len(parts) > _MOST_FRAGMENTS:
-            connection.close(_TOO_BIG, f"a message of more than {_MOST_FRAGMENTS} frames")
+        if len(parts) > MAX_FRAGMENTS:
+            connection.close(_TOO_BIG, f"a message of more than {MAX_FRAGMENTS} frames")
             return None
     return parts[0] if len(parts) == 1 else type(parts[0])().join(parts)

@@ -1,4 +1,4 @@
-"""Record the scripted demonstrator: one file an episode, several processes, resumable."""
+"""Recording of scripted demonstrations: one file per episode, several processes, resumable."""
 
 from __future__ import annotations
 
@@ -17,36 +17,38 @@ from rlt_ros.sim.station import station
 from rlt_ros.sim.tasks import TASKS
 from rlt_ros.sim.workcell import HZ, Start, Workcell
 
-IMAGE_STRIDE = 2  # control steps between two pictures
-_LIMIT = 900  # control steps (18 s) after which even a careful human gives up
-_ASTRAY_EVERY = (
-    3  # of so many episodes one begins where a failed attempt ends, so that a policy learns to recover
-)
-_LINGER = 15  # control steps recorded after success, so that a policy learns to stay
+IMAGE_STRIDE = 2
+"""Control steps between two images."""
+EPISODE_STEPS = 900
+"""Control steps, 18 s, after which a demonstration ends without success."""
+ASTRAY_EVERY = 3
+"""One in as many episodes starts at the end of a failed attempt, so that a policy learns to recover."""
+LINGER_STEPS = 15
+"""Control steps recorded after success, so that a policy learns to stay."""
 
 
 def demonstrate(workcell: Workcell, seed: int, *, image_stride: int = IMAGE_STRIDE) -> Demonstration:
-    """One recorded episode of the demonstrator on the conditions of `seed`."""
+    """Record one episode of the demonstrator under the conditions of `seed`."""
     task = workcell.task
-    workcell.reset(seed, Start.ASTRAY if seed % _ASTRAY_EVERY == 0 else Start.APPROACH)
+    workcell.reset(seed, Start.ASTRAY if seed % ASTRAY_EVERY == 0 else Start.APPROACH)
     human = Demonstrator(workcell, seed)
     positions, velocities, commands, privileged, frames, frame_steps = [], [], [], [], [], []
     done_since = None
-    for step in range(_LIMIT):
-        pictured = step % image_stride == 0
-        observation = workcell.observe(images=pictured)
-        sent, meant = human.command()
+    for step in range(EPISODE_STEPS):
+        has_images = step % image_stride == 0
+        observation = workcell.observe(images=has_images)
+        sent, intended = human.command()
         positions.append(observation.position)
         velocities.append(observation.velocity)
-        commands.append(meant)
+        commands.append(intended)
         privileged.append(workcell.relative)
-        if pictured:
+        if has_images:
             frames.append(observation.images)
             frame_steps.append(step)
         mated = workcell.step(sent)
         if mated and done_since is None:
             done_since = step
-        if done_since is not None and step - done_since >= _LINGER:
+        if done_since is not None and step - done_since >= LINGER_STEPS:
             break
     return Demonstration(
         task=task.name,
@@ -72,24 +74,24 @@ def record(
     workers: int = 1,
     progress: Callable[[], None] | None = None,
 ) -> int:
-    """Record the seeds that `folder` lacks, in `workers` processes; returns how many were recorded.
+    """Record the seeds that `folder` lacks, in `workers` processes, and return their number.
 
-    `robot` is a profile with a section `simulation`. `progress` is called once a recorded demonstration. An interrupted
-    recording goes on where it stopped.
+    `robot` is a profile with a section `simulation`. `progress` is called once per demonstration. An interrupted
+    recording resumes.
     """
-    owed = [seed for seed in seeds if not (folder / file_name(task, seed)).exists()]
+    missing = [seed for seed in seeds if not (folder / file_name(task, seed)).exists()]
     # Spawned, because an OpenGL context does not survive a fork.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        for _ in pool.map(partial(_record_one, task, folder, robot), owed):
+        for _ in pool.map(partial(_record_one, task, folder, robot), missing):
             if progress:
                 progress()
-    return len(owed)
+    return len(missing)
 
 
 @cache
 def _workcell(task: str, robot: str | Path) -> Workcell:
-    """One workcell a process, task and robot: building it costs more than an episode."""
+    """Workcell per process, task and robot: building one costs more than an episode."""
     return Workcell(TASKS[task], station(load_profile(robot)))
 
 

@@ -1,11 +1,10 @@
-"""Finds an OpenGL backend that really draws, before MuJoCo is imported.
+"""Selection of a working OpenGL backend before MuJoCo is imported.
 
-MuJoCo picks its backend from ``MUJOCO_GL`` once, when it is imported, and a wrong choice fails late and
-obscurely. `ensure_opengl` tries the off-screen backends in a child process, on a picture of 2×2 pixels, and
-stores the first that works in ``MUJOCO_GL``. That variable is also the cache: it is inherited by child
-processes, and whoever sets it has chosen for themselves.
+MuJoCo reads its backend from ``MUJOCO_GL`` once, on import, and a wrong choice fails late and obscurely.
+`ensure_opengl` tries the off-screen backends in a child process, on an image of 2×2 pixels, and stores the first
+working one in ``MUJOCO_GL``. Child processes inherit the variable, and a user's setting takes precedence.
 
-``python -m rlt_ros.sim.opengl`` prints the backend, or what to install, and exits with 1.
+``python -m rlt_ros.sim.opengl`` prints the backend, or the packages to install, and exits with 1.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ import sys
 from rlt_ros.interruption import exit_silently_on_interrupt
 
 BACKENDS = ("egl", "osmesa")
-"""In the order of preference: EGL uses a GPU where there is one, OSMesa is software that needs no EGL."""
+"""In the order of preference: EGL uses a GPU if available, OSMesa is software without EGL."""
 
 INSTALL_COMMAND = "sudo apt-get install -y libegl1 libgl1 libgl1-mesa-dri libosmesa6"
 
-# Building a context is not enough: a broken driver often creates one and then draws nothing.
+# Creating a context is not enough: a broken driver often creates one and then draws nothing.
 _PROBE = """
 import mujoco
 model = mujoco.MjModel.from_xml_string(
@@ -37,14 +36,14 @@ assert renderer.render().any(), "the picture stayed black"
 
 
 class OpenGLMissing(RuntimeError):
-    """No off-screen OpenGL backend draws on this machine; the message holds the one command that helps."""
+    """No off-screen OpenGL backend works; the message contains the remedy as one command."""
 
 
 def ensure_opengl() -> str:
-    """Set ``MUJOCO_GL`` to a backend that works and return it. Call before the first ``import mujoco``.
+    """Set ``MUJOCO_GL`` to a working backend and return it. Call before the first ``import mujoco``.
 
     Raises:
-        OpenGLMissing: neither EGL nor OSMesa can draw, or MuJoCo itself is not installed.
+        OpenGLMissing: neither EGL nor OSMesa works, or MuJoCo is not installed.
     """
     chosen = os.environ.get("MUJOCO_GL")
     if chosen:
@@ -62,15 +61,16 @@ def ensure_opengl() -> str:
 
 
 def probe(backend: str) -> str | None:
-    """Draw a picture with ``backend`` in a child process; None when that worked, else the error."""
-    # In a child: MuJoCo's choice of a backend is final for a process, and a broken driver may crash it.
+    """Draw an image with ``backend`` in a child process; None on success, else the error."""
+    # In a child: MuJoCo's backend is final for a process, and a broken driver may crash it.
     result = subprocess.run(
         [sys.executable, "-c", _PROBE],
         env={**os.environ, "MUJOCO_GL": backend},
         capture_output=True,
         text=True,
         check=False,
-        start_new_session=True,  # Ctrl-C is for this process, which would take the child's end for a broken driver
+        # Ctrl-C must only reach this process, which would take the child's end for a broken driver.
+        start_new_session=True,
     )
     if result.returncode == 0:
         return None
@@ -82,12 +82,12 @@ def _explain(failures: dict[str, str]) -> str:
     tried = "; ".join(f"{backend}: {failure}" for backend, failure in failures.items())
     return (
         "MuJoCo cannot draw without a screen on this machine. "
-        f"Install what it needs with: {INSTALL_COMMAND}  (tried {tried})"
+        f"Install the missing packages with: {INSTALL_COMMAND}  (tried {tried})"
     )
 
 
 def main() -> int:
-    """Print the backend that works (0), or the command that installs one (1); a set ``MUJOCO_GL`` counts."""
+    """Print the working backend (0), or the command that installs one (1); a set ``MUJOCO_GL`` is tried alone."""
     exit_silently_on_interrupt()
     chosen = os.environ.get("MUJOCO_GL")
     if chosen:

@@ -1,4 +1,4 @@
-"""Camera pictures of a MuJoCo scene, antialiased, without a display."""
+"""Antialiased camera images of a MuJoCo scene, without a display."""
 
 from __future__ import annotations
 
@@ -11,25 +11,28 @@ from numpy.typing import NDArray
 
 from rlt_ros.sim.opengl import OpenGLMissing
 
-# Rendered at twice the size and averaged: an edge's sub-pixel position then shows in the grey levels, which
-# multisampling would give too, at five times the cost on a software renderer.
+# Rendered at twice the size and averaged: the grey levels then show an edge's sub-pixel position. Multisampling would
+# too, at five times the cost on a software renderer.
 _OVERSAMPLING = 2
 
-# Distance m, azimuth and elevation in degrees: from the robot's front left, where the arms of all simulated robots are
-# in the picture and none stands before the fixture; and near enough to see contacts of millimetres.
+# Distance m, azimuth and elevation in degrees: from the robot's front left, with the arms of all simulated robots in
+# view, none in front of the fixture, and close enough to show contacts of millimetres.
 _ARM_VIEW, _CLOSE_VIEW = (0.65, 150.0, -20.0), (0.20, 150.0, -25.0)
-_ARM_LIFT = np.array([0.0, 0.0, 0.08])  # m above the fixture that the wide view aims at
-_INSET = 3  # the close-up is this much smaller than the picture
-_FRAME, _FRAME_GREY = 3, 235  # pixels and brightness of the line around it
+# m, centre of the wide view above the fixture.
+_ARM_LIFT = np.array([0.0, 0.0, 0.08])
+# Factor by which the close-up is smaller than the image.
+_INSET = 3
+# Width in pixels and brightness of the line around it.
+_FRAME, _FRAME_GREY = 3, 235
 
 
 class CameraRig:
-    """The robot's cameras, and a spectator's, on one OpenGL context.
+    """The robot's cameras and a spectator's camera, on one OpenGL context.
 
     Args:
-        model: the workcell's model.
-        cameras: names of those of the robot.
-        size: side of the square pictures, pixels.
+        model: model of the workcell.
+        cameras: names of the robot's cameras.
+        size: side of the square images, pixels.
     """
 
     def __init__(self, model: mujoco.MjModel, cameras: Sequence[str], size: int) -> None:
@@ -45,12 +48,12 @@ class CameraRig:
 
     def render(self, data: mujoco.MjData) -> dict[str, NDArray[np.uint8]]:
         """Camera name → (size, size, 3) uint8 RGB."""
-        return {name: self._picture(data, name) for name in self._cameras}
+        return {name: self._render(data, name) for name in self._cameras}
 
     def spectate(
         self, data: mujoco.MjData, target: NDArray[np.float64], width: int, height: int
     ) -> NDArray[np.uint8]:
-        """View (height, width, 3) of arm and fixture from the front, with a close-up of `target` (m) in a corner."""
+        """View (height, width, 3) of arm and fixture from the front, with a close-up of `target`, m, in a corner."""
         if self._spectator is None:
             self._spectator = mujoco.Renderer(self._model, height, width)
         picture = self._view(data, target + _ARM_LIFT, _ARM_VIEW)
@@ -76,7 +79,7 @@ class CameraRig:
         if self._spectator is not None:
             self._spectator.close()
 
-    def _picture(self, data: mujoco.MjData, camera: str) -> NDArray[np.uint8]:
+    def _render(self, data: mujoco.MjData, camera: str) -> NDArray[np.uint8]:
         self._renderer.update_scene(data, camera=camera)
         fine = self._renderer.render().astype(np.uint16)
         pairs = fine[0::2, 0::2] + fine[1::2, 0::2] + fine[0::2, 1::2] + fine[1::2, 1::2]

@@ -1,4 +1,4 @@
-"""The simulated workcell as one MuJoCo model: a robot, a bench with a task's fixture, cameras and light."""
+"""MuJoCo model of the workcell: a robot, a bench with a task's fixture, cameras and light."""
 
 from __future__ import annotations
 
@@ -16,39 +16,42 @@ from rlt_ros.sim.urdf_source import load_spec
 
 Array = NDArray[np.float64]
 
-TIMESTEP = 0.002  # s; contact with 0.6 mm of play is stable at 2 ms with 4 ms contact time constants
+# s; contact with 0.6 mm of play is stable at 2 ms with 4 ms contact time constants.
+TIMESTEP = 0.002
 
 # Position servos of the arm, for joints of at least that effort in the URDF, N·m: stiffness N·m/rad, damping N·m·s/rad,
-# Coulomb friction N·m. Tip stiffness comes out near 1.5 kN/m and static error near 0.3 mrad, in the range of geared
+# Coulomb friction N·m. Tip stiffness is near 1.5 kN/m and static error near 0.3 mrad, in the range of geared
 # collaborative arms.
 _SERVOS = ((35.0, (1500.0, 60.0, 0.4)), (0.0, (500.0, 14.0, 0.12)))
-_HOLD = (8000.0, 800.0, 0.0)  # lift, waist, head, grippers and other arms stand still
-_ARMATURE = 0.05  # kg·m², reflected rotor inertia
+# Lift, waist, head, grippers and other arms are still.
+_HOLD = (8000.0, 800.0, 0.0)
+# kg·m², reflected rotor inertia.
+_ARMATURE = 0.05
 
 
 @dataclass(frozen=True)
-class Nominal:
-    """Poses (4, 4) in the base frame around which an episode is drawn: the tool centre's when mated and the face's."""
+class NominalPoses:
+    """Poses (4, 4) in the base frame, before randomisation: mated tool centre and face."""
 
     tool: Array
     face: Array
 
 
-def nominal(arm: Kinematics, robot: Station, task: Task) -> Nominal:
-    """Where fixture and tool are when nothing is randomised and the tool is mated."""
+def nominal_poses(arm: Kinematics, robot: Station, task: Task) -> NominalPoses:
+    """Poses of fixture and mated tool before randomisation."""
     tool = arm.forward(robot.at_fixture)
-    return Nominal(tool, tool @ mate_in_tool(task))
+    return NominalPoses(tool, tool @ mate_in_tool(task))
 
 
 def mate_in_tool(task: Task) -> Array:
-    """Pose (4, 4) of the mate frame in the tool frame, z against the tool's z so that mated frames are equal."""
+    """Pose (4, 4) of the mate frame in the tool frame; z opposes the tool's z, so that mated frames are equal."""
     frame = np.diag([1.0, -1.0, -1.0, 1.0])
     frame[2, 3] = task.mate_height
     return frame
 
 
 def build(task: Task, robot: Station) -> mujoco.MjModel:
-    """Model of the workcell for `task`. The fixture is a mocap body named `fixture`."""
+    """Build the model of the workcell for `task`. The fixture is a mocap body named `fixture`."""
     spec = load_spec(robot.urdf)
     spec.option.timestep = TIMESTEP
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
@@ -69,15 +72,16 @@ def build(task: Task, robot: Station) -> mujoco.MjModel:
 
 
 def _stand(fixture: mujoco.MjsBody) -> None:
-    """The block that carries a fixture; for show only."""
+    """Add the block under a fixture, without contact."""
     solids.box(fixture, (-0.060, -0.050, -0.060), (0.060, 0.050, -0.022), (0.45, 0.46, 0.48, 1), 0, "stand")
 
 
 def _servos(spec: mujoco.MjSpec, robot: Station) -> None:
     for body in spec.bodies:
-        body.gravcomp = 1.0  # the robot's own controller compensates gravity
+        # The robot's own controller compensates gravity.
+        body.gravcomp = 1.0
     for geom in list(spec.geoms):
-        # The URDF names every shape twice, as visual and as collision; contact is between tool and fixture alone.
+        # The URDF lists every shape as visual and as collision; only tool and fixture make contact.
         if geom.contype:
             spec.delete(geom)
     for equality in list(spec.equalities):
@@ -101,14 +105,14 @@ def _servos(spec: mujoco.MjSpec, robot: Station) -> None:
 def _cameras(spec: mujoco.MjSpec, robot: Station) -> None:
     for name, camera in robot.cameras.items():
         position, aim = np.array(camera.position), np.array(camera.aim)
-        # What is fixed to the root of a URDF is fixed to MuJoCo's world where the root has no mass.
+        # Links fixed to the root of a URDF belong to MuJoCo's world if the root has no mass.
         link = spec.body(camera.link) or spec.worldbody
         axes = _axes((aim - position).tolist(), list(camera.up))
         link.add_camera(name=name, pos=position.tolist(), xyaxes=axes, fovy=camera.fovy)
 
 
 def _axes(forward: list[float], up: list[float]) -> list[float]:
-    """MuJoCo camera axes (x right, y up) for a camera that looks along `forward`."""
+    """MuJoCo camera axes (x right, y up) for the view direction `forward`."""
     z = -np.array(forward) / np.linalg.norm(forward)
     x = np.cross(up, z)
     x /= np.linalg.norm(x)

@@ -1,4 +1,4 @@
-"""Shapes of plugs, sockets and tables: small helpers that add MuJoCo geoms to a body."""
+"""MuJoCo geoms of plugs, sockets and tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 RGBA = Sequence[float]
 
-# Collision groups: parts of the tool touch parts of the world, and nothing else touches anything.
+# Collision groups: parts of the tool collide with parts of the world, and nothing else collides.
 TOOL, WORLD = 1, 2
 
 # Contact of hard plastic and metal: stiff (time constant 4 ms), critically damped, dry friction 0.25.
@@ -24,7 +24,7 @@ _CONTACT = {
 def box(
     body: mujoco.MjsBody, low: Sequence[float], high: Sequence[float], rgba: RGBA, group: int, name: str = ""
 ) -> None:
-    """Axis-aligned box between the corners `low` and `high` (m, body frame); group 0 is for show only."""
+    """Axis-aligned box between the corners `low` and `high` (m, body frame); group 0 has no contact."""
     corners = np.array([low, high], dtype=float)
     _add(
         body,
@@ -62,13 +62,13 @@ def plate_with_holes(
     rgba: RGBA,
     name: str = "",
 ) -> None:
-    """Plate with its face in z = 0, `depth` thick, with rectangular holes through it.
+    """Plate with its face at z = 0, `depth` thick, with rectangular through holes.
 
     Args:
         half_size: half extents of the face in x and y, metres.
-        holes: (x centre, y centre, half x, half y) of each; holes may not overlap.
+        holes: (x centre, y centre, half x, half y) of each, without overlap.
 
-    The solid part is cut into boxes on the grid that the holes' edges span.
+    The solid part is divided into boxes on the grid of the holes' edges.
     """
     xs = sorted({-half_size[0], half_size[0], *(x + s * w for x, _, w, _ in holes for s in (-1, 1))})
     ys = sorted({-half_size[1], half_size[1], *(y + s * h for _, y, _, h in holes for s in (-1, 1))})
@@ -102,7 +102,7 @@ def _add(
     name: str = "",
 ) -> None:
     geom = body.add_geom(type=shape, size=list(size), pos=list(position), rgba=list(rgba), mass=0.0005)
-    # `name` marks a colour family for randomisation; MuJoCo wants unique names, so the geom's id completes it.
+    # `name` marks a colour family for randomisation; the geom's number makes it unique, as MuJoCo requires.
     if name:
         geom.name = f"{name}/{len(body.geoms)}"
     geom.contype = TOOL if group == TOOL else 0

@@ -1,4 +1,4 @@
-"""The robot of a workcell, from its profile: which arm holds the tool, where it works, and who looks on."""
+"""Robot of a workcell, from its profile: arm, tool, bench and cameras."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ HZ = 50.0
 
 @dataclass(frozen=True)
 class Station:
-    """A robot at its bench.
+    """Robot at its bench.
 
     Attributes:
-        urdf: its URDF.
+        urdf: path of its URDF.
         base: root link.
-        arm: joints of the arm that holds the tool, in the policy's order.
-        tool_link: what the tool is fixed to; its z points out of the hand.
-        posture: rad or m, of joints outside the arm; those not named stand at 0.
-        at_fixture: (A,) rad, arm posture with the tool mated.
-        bench: (3,) m in the base, middle of the bench's board.
+        arm: joints of the arm with the tool, in the policy's order.
+        tool_link: link of the tool; its z points out of the hand.
+        posture: rad or m, of joints outside the arm; others are at 0.
+        at_fixture: (A,) rad, arm posture with the mated tool.
+        bench: (3,) m in the base frame, middle of the bench's board.
         cameras: by the names of the VLA.
-        gripper: joint that commands may name beside the arm's; None where the arm's commands have none.
+        gripper: gripper joint in commands; None if the arm's commands have none.
         mirrors: joint → its multiple of the gripper's position.
     """
 
@@ -56,22 +56,22 @@ class Station:
 
 
 def station(profile: RobotProfile) -> Station:
-    """The robot of a profile at its bench.
+    """Robot of a profile at its bench.
 
     Raises:
-        ConfigError: the profile does not say how, or its robot has several drivers.
+        ConfigError: the profile has no simulation, another control rate, or several drivers.
     """
     simulation = profile.simulation
     if simulation is None:
         raise ConfigError(
-            f"profile {profile.name} has no `simulation`: the simulator cannot stand in for this robot"
+            f"profile {profile.name} has no `simulation`, so it cannot be simulated; add one, or use the robot itself"
         )
     if profile.control_hz != HZ:
         raise ConfigError(
             f"profile {profile.name}: `control_hz` is {profile.control_hz:g}; the simulator has {HZ:g}"
         )
     if len(profile.drivers) != 1:
-        raise ConfigError(f"profile {profile.name} has `parts`; the simulator stands in for one arm")
+        raise ConfigError(f"profile {profile.name} has `parts`; the simulator supports one driver")
     joint = profile.gripper.joint if profile.gripper is not None and profile.gripper.type == "joint" else None
     return Station(
         urdf=profile.urdf_path,
@@ -89,12 +89,12 @@ def station(profile: RobotProfile) -> Station:
 
 @cache
 def agibot_g1() -> Station:
-    """The AgiBot G1 of Genie Sim."""
+    """AgiBot G1 of Genie Sim."""
     return station(load_profile(DEFAULT_ROBOT))
 
 
 def _mirrors(urdf: Path, joint: str) -> dict[str, float]:
-    """Joints that the URDF has follow ``joint``, and their multiples of it."""
+    """Joints that mimic ``joint`` in the URDF, and their multiples of it."""
     followers = {}
     for other in ElementTree.parse(urdf).getroot().findall("joint"):
         mimic = other.find("mimic")

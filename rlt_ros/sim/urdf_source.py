@@ -1,8 +1,8 @@
 """MuJoCo specification of a robot's URDF, as drivers publish it.
 
-A URDF with a `<mujoco>` element was prepared for MuJoCo and is loaded as it is. Any other is adapted: links that are
-fixed to each other stay links, collision shapes and meshes go (`package://` cannot be resolved without ROS, and contact
-is between tool and fixture alone), and a link without any other shape is drawn as a rod to each of its joints.
+A URDF with a `<mujoco>` element was prepared for MuJoCo and is loaded unchanged. Any other is adapted: fixed links
+stay separate, collision shapes and meshes are removed (`package://` cannot be resolved without ROS, and only tool and
+fixture make contact), and a link without another shape is drawn as a rod to each of its joints.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-_ROD_RADIUS = 0.025  # m
-_SHORTEST_ROD = 0.02  # m
-_LEAST_MASS = 1e-3  # kg; a moving link needs some, and URDFs leave frames and small links without
-_LEAST_INERTIA = 1e-6  # kg·m²
+# m.
+_ROD_RADIUS = 0.025
+_MIN_ROD_LENGTH = 0.02
+# kg and kg·m²; MuJoCo requires them of a moving link, and URDFs omit them for frames and small links.
+_MIN_MASS = 1e-3
+_MIN_INERTIA = 1e-6
 _GREY = (0.72, 0.73, 0.75, 1.0)
 
 
@@ -34,13 +36,13 @@ def load_spec(urdf: Path) -> mujoco.MjSpec:
         spec = mujoco.MjSpec.from_string(ElementTree.tostring(root, encoding="unicode"))
     except ValueError as error:
         raise ValueError(f"{urdf}: MuJoCo cannot load it: {error}") from error
-    spec.compiler.boundmass, spec.compiler.boundinertia = _LEAST_MASS, _LEAST_INERTIA
+    spec.compiler.boundmass, spec.compiler.boundinertia = _MIN_MASS, _MIN_INERTIA
     _draw_rods(spec, bare)
     return spec
 
 
 def _strip_shapes(root: ElementTree.Element) -> set[str]:
-    """Prepare a URDF for MuJoCo in place; return the links that had a shape and lost it."""
+    """Prepare a URDF for MuJoCo in place; return the links that lost all shapes."""
     element = ElementTree.SubElement(root, "mujoco")
     ElementTree.SubElement(element, "compiler", discardvisual="false", fusestatic="false")
     bare = set()
@@ -59,7 +61,7 @@ def _draw_rods(spec: mujoco.MjSpec, bare: set[str]) -> None:
         if body.parent is None or body.parent.name not in bare:
             continue
         end = np.asarray(body.pos, dtype=np.float64)
-        if np.linalg.norm(end) < _SHORTEST_ROD:
+        if np.linalg.norm(end) < _MIN_ROD_LENGTH:
             continue
         body.parent.add_geom(
             type=mujoco.mjtGeom.mjGEOM_CAPSULE,

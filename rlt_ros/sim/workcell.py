@@ -1,7 +1,7 @@
-"""The simulated robot at work on one task: reset, observe, step. Deterministic for a seed.
+"""Simulated workcell of one task: reset, observe, step. Deterministic for a seed.
 
-The tool's pose relative to the fixture (`relative`) is the simulator's own knowledge. The scripted demonstrator, the
-reward and the hand-over rule may look at it; no policy does.
+The tool's pose relative to the fixture (`relative`) is privileged. The scripted demonstrator, the reward and the
+hand-over rule use it; policies do not.
 """
 
 from __future__ import annotations
@@ -23,23 +23,28 @@ from rlt_ros.sim.tasks import Task
 Array = NDArray[np.float64]
 
 _SUBSTEPS = round(1.0 / (HZ * scene.TIMESTEP))
-_POSITION_NOISE = 1e-4  # rad, resolution of a 16-bit encoder behind a gear
-_VELOCITY_NOISE = 5e-3  # rad/s, of a differentiated encoder
-_START_HEIGHT = 0.075  # m between the tool's tip and the nominal face at the start of an episode
-_CRITICAL_HEIGHT = 0.022  # m, the same for a start right before the critical phase
-_ASTRAY_HEIGHT = (0.002, 0.014)  # m, the same where a failed attempt leaves the tool
-_ASTRAY_SHIFT = 0.025  # m, greatest sideways distance from the socket there
-_ASTRAY_TURN = np.deg2rad(10.0)  # greatest turn against the socket there
+# rad, resolution of a 16-bit encoder behind a gear.
+_POSITION_NOISE = 1e-4
+# rad/s, of a differentiated encoder.
+_VELOCITY_NOISE = 5e-3
+# m between the tool's tip and the nominal face at the start of an episode.
+_START_HEIGHT = 0.075
+# m, the same for a start at the critical phase.
+_CRITICAL_HEIGHT = 0.022
+# After a failed attempt: m, the same; m, largest sideways distance from the socket; rad, largest turn against it.
+_ASTRAY_HEIGHT = (0.002, 0.014)
+_ASTRAY_SHIFT = 0.025
+_ASTRAY_TURN = np.deg2rad(10.0)
 _COLOUR_JITTER = 0.12
 _LIGHT_JITTER = 0.35
 
 
 class Start(Enum):
-    """Where an episode begins.
+    """Start of an episode.
 
-    APPROACH: at the usual place, which knows nothing of where the socket is.
-    CRITICAL: right before the precise part, above the socket wherever that is.
-    ASTRAY: just over the face, aside and turned, where a failed attempt leaves the tool.
+    APPROACH: nominal pose, independent of the socket's.
+    CRITICAL: start of the critical phase, above the socket.
+    ASTRAY: end of a failed attempt, close to the face, sideways and turned.
     """
 
     APPROACH = "approach"
@@ -49,25 +54,25 @@ class Start(Enum):
 
 @dataclass(frozen=True)
 class Conditions:
-    """What was drawn for one episode: fixture pose and start pose of the tool in the base frame."""
+    """Random conditions of one episode: fixture pose and start pose of the tool in the base frame."""
 
     face: Array
     start: Array
 
 
 class Workcell:
-    """A simulated robot whose arm holds a task's tool, at 50 Hz joint-position control.
+    """Simulated robot with a task's tool in its hand, under 50 Hz joint-position control.
 
     Args:
         task: the precision task.
-        robot: which robot; None for the AgiBot G1 and its right arm.
-        image_size: side of the square camera pictures, pixels.
+        robot: robot at its bench; None for the AgiBot G1 and its right arm.
+        image_size: side of the square camera images, pixels.
     """
 
     def __init__(self, task: Task, robot: Station | None = None, *, image_size: int = 64) -> None:
         self.task, self.robot = task, robot or agibot_g1()
         self.kinematics: Kinematics = self.robot.kinematics()
-        self._nominal = scene.nominal(self.kinematics, self.robot, task)
+        self._nominal = scene.nominal_poses(self.kinematics, self.robot, task)
         self._mate_in_tool = scene.mate_in_tool(task)
         self._model = scene.build(task, self.robot)
         self._data = mujoco.MjData(self._model)
@@ -86,9 +91,9 @@ class Workcell:
         self.conditions = self.reset(0)
 
     def reset(self, seed: int, start_at: Start = Start.APPROACH) -> Conditions:
-        """Draw an episode's conditions from `seed` and put the robot at rest at its start pose."""
+        """Sample an episode's conditions from `seed` and put the robot at rest at its start pose."""
         self._rng = np.random.default_rng([seed, 0x5EED])
-        conditions, start = self._draw_reachable(start_at)
+        conditions, start = self._sample_reachable(start_at)
         mujoco.mj_resetData(self._model, self._data)
         for name, value in {**self.robot.posture, **dict(zip(self.robot.arm, start, strict=True))}.items():
             self._data.joint(name).qpos = value
@@ -102,7 +107,7 @@ class Workcell:
         return conditions
 
     def observe(self, *, images: bool = True) -> Observation:
-        """The robot's sensors now; without `images` only the joint state."""
+        """Current sensor readings; without `images` only the joint state."""
         noise = self._rng.normal(size=(2, len(self.robot.arm)))
         return Observation(
             stamp=round(self._step / HZ * 1e9),
@@ -112,7 +117,7 @@ class Workcell:
         )
 
     def step(self, command: Array) -> bool:
-        """Servo towards the joint target `command` (A,) rad for one control period; True once the tool is mated.
+        """Move towards the joint target `command` (A,) rad for one control period; True once the tool is mated.
 
         Raises:
             ValueError: the command has a wrong shape or is not finite.
@@ -128,9 +133,9 @@ class Workcell:
         return self._mated_steps >= self.task.hold_steps
 
     def grip(self, angle: float) -> None:
-        """Move the gripper's joint towards `angle` rad, those that mirror it alike, from the next step until a reset.
+        """Move the gripper's joint and its mirrors towards `angle` rad, from the next step until a reset.
 
-        Nothing touches the fingers: the tool is fixed to the hand, and stays in it when they open.
+        The fingers make no contact: the tool is fixed to the hand, and stays in it when they open.
         """
         assert self.robot.gripper is not None
         low, high = self._model.joint(self.robot.gripper).range
@@ -145,7 +150,7 @@ class Workcell:
         return self._data.qpos[self._qpos].copy()
 
     def all_joints(self) -> tuple[Array, Array]:
-        """True positions (J,) rad or m and velocities (J,) of the whole robot's joints, as `joint_names` has them."""
+        """True positions (J,) rad or m and velocities (J,) of all joints, in the order of `joint_names`."""
         model, data = self._model, self._data
         return data.qpos[model.jnt_qposadr], data.qvel[model.jnt_dofadr]
 
@@ -159,16 +164,16 @@ class Workcell:
 
     @property
     def critical(self) -> bool:
-        """Return whether the tip has come so near to the socket that the precise part begins. Privileged."""
+        """True if the tip is close enough to the socket for the critical phase. Privileged."""
         return self.task.critical(self.relative)
 
     @property
     def distance(self) -> float:
-        """From the tool's tip to the socket, m. Privileged."""
+        """Distance from the tool's tip to the socket, m. Privileged."""
         return float(np.linalg.norm(self.relative[:3] - [0.0, 0.0, self.task.reach]))
 
     def picture(self, width: int, height: int) -> NDArray[np.uint8]:
-        """A spectator's view (height, width, 3) of the workcell."""
+        """Spectator's view (height, width, 3) of the workcell."""
         return self._rig.spectate(self._data, self.conditions.face[:3, 3], width, height)
 
     def close(self) -> None:
@@ -181,16 +186,16 @@ class Workcell:
         pose[:3, 3] = self._data.xpos[self._tool]
         return pose
 
-    def _draw_reachable(self, start_at: Start) -> tuple[Conditions, Array]:
-        """Conditions, and joint positions (A,) rad of their start pose; what the arm cannot reach is drawn again."""
+    def _sample_reachable(self, start_at: Start) -> tuple[Conditions, Array]:
+        """Conditions, and joint positions (A,) rad of their start pose; unreachable ones are sampled again."""
         while True:
-            conditions = self._draw(start_at)
+            conditions = self._sample(start_at)
             try:
                 return conditions, self.kinematics.inverse(conditions.start, self.robot.at_fixture)
             except KinematicsError:
                 continue
 
-    def _draw(self, start_at: Start) -> Conditions:
+    def _sample(self, start_at: Start) -> Conditions:
         ranges, rng = self.task.randomisation, self._rng
         face = self._nominal.face.copy()
         face[:3, 3] += face[:3, :3] @ (rng.uniform(-1, 1, 3) * ranges.fixture_shift)
@@ -210,7 +215,7 @@ class Workcell:
         return Conditions(face, start)
 
     def _paint(self) -> None:
-        """Vary colours and light, so that a picture of the socket never looks quite the same twice."""
+        """Vary colours and light, so that no two images of the socket are equal."""
         rng, model = self._rng, self._model
         tint = 1.0 + rng.uniform(-_COLOUR_JITTER, _COLOUR_JITTER, size=(model.ngeom, 3))
         model.geom_rgba[:, :3] = np.clip(self._colours[:, :3] * tint, 0.0, 1.0)

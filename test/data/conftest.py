@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from rlt_ros.data import synthetic
-from rlt_ros.data.synthetic import LAYOUTS, Recipe
+from rlt_ros.experiments.bench import synthetic_data
+from rlt_ros.experiments.bench.synthetic_data import LAYOUTS, SyntheticSpec
 
-RECIPE = Recipe()
+SPEC = SyntheticSpec()
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +18,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Layout → an unpacked data set; not to be changed."""
     home = tmp_path_factory.mktemp("layouts")
     for layout in LAYOUTS:
-        synthetic.write(home / layout, layout, RECIPE)
+        synthetic_data.write(home / layout, layout, SPEC)
     return {layout: home / layout for layout in LAYOUTS}
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rlt_ros.data.episode import Episode
+from rlt_ros.data.episode import RecordedEpisode
 from rlt_ros.data.source import open_source
 from rlt_ros.data.video import encode_video
 
@@ -32,7 +32,7 @@ def motion(width: int = 3, rows: int = ROWS) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Foreign:
-    """A v2.1 data set of one episode, in which everything can be said otherwise."""
+    """Data set v2.1 of one episode with adjustable contents."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -74,8 +74,8 @@ class Foreign:
         encode_video(video, frames, fps=self.video_fps, codec="h264")
         return self.home
 
-    def read(self, **options: Any) -> tuple[Episode, list[float], dict[str, int]]:
-        """The episode, the grey values of its pictures, and what was noted."""
+    def read(self, **options: Any) -> tuple[RecordedEpisode, list[float], dict[str, int]]:
+        """Read the episode, the grey values of its pictures, and its notes."""
         source = open_source([self.home if (self.home / "meta").exists() else self.write()], **options)
         pictures: list[float] = []
         found = []

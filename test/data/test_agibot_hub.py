@@ -15,7 +15,7 @@ import pytest
 from rlt_ros.data.agibot import ARM_JOINTS, HANDS_LEFT_OUT
 from rlt_ros.data.grippers import GripperScale
 from rlt_ros.data.source import open_source
-from rlt_ros.data.synthetic import Recipe, truth
+from rlt_ros.experiments.bench.synthetic_data import SyntheticSpec, truth
 
 RANGE = "648642-648644"
 
@@ -39,10 +39,10 @@ def assert_whole(path: Path, work: Path) -> None:
     source = open_source([path], work=work)
     assert source.layout == "agibot_world"
     seen = {episode.name: episode for episode in source.episodes() if list(episode.frames([0]))}
-    assert len(seen) == Recipe().episodes and not len(source.skips) and not source.container.damage
+    assert len(seen) == SyntheticSpec().episodes and not len(source.skips) and not source.container.damage
     for index, name in enumerate(source.names):
         np.testing.assert_allclose(
-            seen[name].position[:, :14], truth(index, Recipe().rows).position, atol=1e-6
+            seen[name].position[:, :14], truth(index, SyntheticSpec().rows).position, atol=1e-6
         )
 
 
@@ -111,7 +111,7 @@ def test_arms_with_dexterous_hands_are_used_without_them(folder: Path) -> None:
     for index, episode in enumerate(source.episodes()):
         assert episode.joints == ARM_JOINTS
         assert list(episode.cameras) == ["head", "hand_right", "hand_left_fisheye_color"]
-        expected = truth(index, Recipe().rows)
+        expected = truth(index, SyntheticSpec().rows)
         np.testing.assert_allclose(episode.position, expected.position, atol=1e-6)
         np.testing.assert_allclose(episode.command, expected.command, atol=1e-6)
     assert len(source.skips) == 0
@@ -125,7 +125,7 @@ def test_an_arm_that_was_never_commanded_goes_where_it_went(folder: Path) -> Non
     changed(folder, "action/joint/index", lambda values, _: values[:0])
     source = open_source([folder])
     for index, episode in enumerate(source.episodes()):
-        position = truth(index, Recipe().rows).position
+        position = truth(index, SyntheticSpec().rows).position
         np.testing.assert_allclose(episode.command[:-1, :14], position[1:], atol=1e-6)
     assert source.notes.counts == {"has no arm commands; each row's is the next row's position": 3}
 
@@ -167,7 +167,7 @@ def test_scales_are_of_all_episodes_and_not_of_glitches(folder: Path) -> None:
 
 
 def test_wider_values_revise_the_scales_and_are_noted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlt_ros.data.source._SURVEYED", 2)
+    monkeypatch.setattr("rlt_ros.data.source.MAX_SURVEYED", 2)
     changed(
         folder,
         "state/effector/position",
@@ -175,14 +175,15 @@ def test_wider_values_revise_the_scales_and_are_noted(folder: Path, monkeypatch:
     )
     source = open_source([folder])
     first, second, third = (episode.position[:, 14:] for episode in source.episodes())
-    assert first.max() == 1  # of what was surveyed, the first and the last
+    # The first and the last surveyed episode.
+    assert first.max() == 1
     assert second.max() == 1 and third.max() == pytest.approx(0.5, abs=1e-6)
     (example,) = source.notes.examples
     assert "327/648643: has wider gripper values" in example and "35 to 77.5 became 35 to 120" in example
 
 
 def test_gripper_values_of_another_unit_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlt_ros.data.source._SURVEYED", 2)
+    monkeypatch.setattr("rlt_ros.data.source.MAX_SURVEYED", 2)
     changed(folder, "state/effector/position", lambda values, number: values * (1000 if number == 1 else 1))
     source = open_source([folder])
     assert [episode.name for episode in source.episodes()] == ["327/648642", "327/648644"]
@@ -209,7 +210,7 @@ def test_raw_episodes_with_dexterous_hands_are_used_without_them(copied: Callabl
         with h5py.File(file, "r+") as arrays:
             for path in [
                 f"{row}/{kind}/{side}_effector/position"
-                for row in range(Recipe().rows)
+                for row in range(SyntheticSpec().rows)
                 for kind in ("state", "action")
                 for side in ("left", "right")
             ]:
@@ -218,7 +219,7 @@ def test_raw_episodes_with_dexterous_hands_are_used_without_them(copied: Callabl
     source = open_source([folder])
     for index, episode in enumerate(source.episodes()):
         assert episode.joints == ARM_JOINTS
-        np.testing.assert_allclose(episode.position, truth(index, Recipe().rows).position, atol=1e-6)
+        np.testing.assert_allclose(episode.position, truth(index, SyntheticSpec().rows).position, atol=1e-6)
     assert len(source.skips) == 0 and source.notes.counts == {HANDS_LEFT_OUT: 3}
 
 
@@ -233,5 +234,5 @@ def test_lerobot_sets_with_dexterous_hands_are_used_without_them(copied: Callabl
     source = open_source([folder])
     for index, episode in enumerate(source.episodes()):
         assert episode.joints == ARM_JOINTS
-        np.testing.assert_allclose(episode.position, truth(index, Recipe().rows).position, atol=1e-6)
+        np.testing.assert_allclose(episode.position, truth(index, SyntheticSpec().rows).position, atol=1e-6)
     assert len(source.skips) == 0 and source.notes.counts[HANDS_LEFT_OUT] == 3

@@ -1,4 +1,4 @@
-"""Split archives as streams: what comes out, and what hostile or damaged ones do."""
+"""Split archives as streams: contents, hostile archives, and damages."""
 
 from __future__ import annotations
 
@@ -208,7 +208,8 @@ def test_a_bomb_is_not_inflated_to_its_end(tmp_path: Path, monkeypatch: pytest.M
 def test_a_bomb_of_many_members_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inflate, "RATIO_WINDOW", 1 << 23)
     data = tar_bytes({"zeros": bytes(40 << 20)})
-    step = 1 << 22  # below the window
+    # Below the window
+    step = 1 << 22
     zipped = b"".join(gzip.compress(data[start : start + step], 9) for start in range(0, len(data), step))
     with pytest.raises(OversizeError, match="no recording does that"):
         read_all(parts_of(tmp_path, zipped, [7777]))
@@ -219,7 +220,7 @@ def test_descriptions_that_would_fill_the_disk_are_refused(
 ) -> None:
     monkeypatch.setattr(archive_module, "MAX_DESCRIPTIONS", 1000)
     data = tar_bytes({f"meta/{index}.json": bytes(300) for index in range(4)})
-    with pytest.raises(OversizeError, match="descriptions have more than 1000 bytes"):
+    with pytest.raises(OversizeError, match="descriptions exceed 1000 bytes"):
         Archives(group_parts(parts_of(tmp_path, gzip.compress(data), [999])), tmp_path / "work")
 
 

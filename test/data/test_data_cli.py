@@ -18,9 +18,9 @@ from rlt_ros.data.agibot import ARM_JOINTS
 from rlt_ros.data.convert import to_lerobot
 from rlt_ros.data.download import GENIE_SIM
 from rlt_ros.data.lerobot_files import VERSIONS
-from rlt_ros.data.synthetic import pack
 from rlt_ros.data.video import CODECS
 from rlt_ros.experiments.bench import data as bench
+from rlt_ros.experiments.bench.synthetic_data import pack
 
 sys.path.append(str(Path(__file__).parents[1]))
 from tiny_vla import INSTRUCTION, write_tiny_vla

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from rlt_ros.data.agibot import ARM_JOINTS
-from rlt_ros.data.embeddings import Choice, EmbeddingFolder, Shard, embed
+from rlt_ros.data.embeddings import EmbeddingFolder, EmbeddingSpec, Shard, embed
 from rlt_ros.data.errors import DataError, EmptyResultError, EpisodeError
 from rlt_ros.data.source import open_source
-from rlt_ros.data.synthetic import Recipe, pack
 from rlt_ros.data.video import encode_video
+from rlt_ros.experiments.bench.synthetic_data import SyntheticSpec, pack
 from rlt_ros.experiments.token_from_data import EpisodeEmbeddings
 from rlt_ros.experiments.token_from_data import run as train_token
 from rlt_ros.rlt.parameters import ConfigError
@@ -27,9 +27,9 @@ from rlt_ros.vla.weights import INDEX, VLA_FILE
 sys.path.append(str(Path(__file__).parents[1]))
 from tiny_vla import INSTRUCTION, write_tiny_vla
 
-RECIPE = Recipe()
+RECIPE = SyntheticSpec()
 RIGHT_ARM = ARM_JOINTS[7:]
-CHOICE = Choice(every=5, joints=RIGHT_ARM, instruction=INSTRUCTION)
+SPEC = EmbeddingSpec(every=5, joints=RIGHT_ARM, instruction=INSTRUCTION)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_a_shard_holds_what_the_vla_says_of_the_chosen_rows(
     vla: BuiltinVLA, folders: dict[str, Path], tmp_path: Path
 ) -> None:
     source = open_source([folders["lerobot_v2"]])
-    folder = EmbeddingFolder(tmp_path, vla, CHOICE, source.container.origin)
+    folder = EmbeddingFolder(tmp_path, vla, SPEC, source.container.origin)
     result = embed(source, folder, source.names)
     assert (result["episodes"], result["new_observations"]) == (3, 9)
     episode = list(source.episodes())[1].select(RIGHT_ARM)
@@ -67,7 +67,7 @@ def test_embedding_goes_on_where_it_was_stopped(
     last = parts[-1].read_bytes()
     parts[-1].unlink()
     source = open_source(parts[:-1], work=tmp_path / "w")
-    folder = EmbeddingFolder(tmp_path / "e", vla, CHOICE, source.container.origin)
+    folder = EmbeddingFolder(tmp_path / "e", vla, SPEC, source.container.origin)
     first = embed(source, folder, source.names)
     assert "missing" in first["damage"] and 0 < first["episodes"] < 3
     kept = {path: path.stat().st_mtime_ns for path in folder.path.iterdir()}
@@ -78,34 +78,35 @@ def test_embedding_goes_on_where_it_was_stopped(
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     source = open_source(parts, work=tmp_path / "w")
     assert embed(source, folder, source.names)["new_observations"] == 0
-    assert source.container.passes == 0  # nothing was read for it
+    # Nothing was read for it
+    assert source.container.passes == 0
 
 
 def test_another_vla_or_choice_never_meets_these_embeddings(vla: BuiltinVLA, tmp_path: Path) -> None:
     write_tiny_vla(tmp_path / "other", seed=1)
     other = BuiltinVLA.load(tmp_path / "other" / VLA_FILE)
     folders = {
-        EmbeddingFolder(tmp_path, model, choice, origin).path
+        EmbeddingFolder(tmp_path, model, spec, origin).path
         for model in (vla, other)
-        for choice in (CHOICE, Choice(every=4, joints=RIGHT_ARM))
+        for spec in (SPEC, EmbeddingSpec(every=4, joints=RIGHT_ARM))
         for origin in ("one", "two")
     }
     assert len(folders) == 8
 
 
 @pytest.mark.parametrize(
-    ("choice", "reason"),
+    ("spec", "reason"),
     [
-        (Choice(), "cannot be shown to the VLA"),
-        (Choice(joints=("elbow",)), "lacks the joints elbow"),
-        (Choice(joints=RIGHT_ARM, cameras={"head": "roof"}), "lacks the cameras roof"),
+        (EmbeddingSpec(), "is refused by the VLA"),
+        (EmbeddingSpec(joints=("elbow",)), "lacks the joints elbow"),
+        (EmbeddingSpec(joints=RIGHT_ARM, cameras={"head": "roof"}), "lacks the cameras roof"),
     ],
 )
 def test_when_nothing_fits_the_vla_the_first_reasons_are_told(
-    vla: BuiltinVLA, folders: dict[str, Path], tmp_path: Path, choice: Choice, reason: str
+    vla: BuiltinVLA, folders: dict[str, Path], tmp_path: Path, spec: EmbeddingSpec, reason: str
 ) -> None:
     source = open_source([folders["lerobot_v2"]])
-    folder = EmbeddingFolder(tmp_path, vla, choice, source.container.origin)
+    folder = EmbeddingFolder(tmp_path, vla, spec, source.container.origin)
     with pytest.raises(EmptyResultError, match=f"no episode could be embedded: 3 × {reason}"):
         embed(source, folder, source.names)
     assert len(source.skips) == 3
@@ -120,7 +121,7 @@ def test_an_episode_that_changed_is_embedded_again_and_its_token_is_another(
 
     def make() -> tuple[dict[str, object], list[Shard]]:
         source = open_source([home])
-        folder = EmbeddingFolder(tmp_path / "e", vla, CHOICE, source.container.origin)
+        folder = EmbeddingFolder(tmp_path / "e", vla, SPEC, source.container.origin)
         return embed(source, folder, source.names), folder.shards()
 
     _, before = make()
@@ -143,7 +144,7 @@ def test_a_token_of_data_that_changed_is_not_taken_for_the_new_one(
 
     def make() -> dict[str, object]:
         return train_token(
-            tmp_path / "out", open_source([home]), vla, task="block", choice=CHOICE, overrides=TOKEN
+            tmp_path / "out", open_source([home]), vla, task="block", spec=SPEC, overrides=TOKEN
         )
 
     assert make() == make()
@@ -158,7 +159,7 @@ def test_a_damaged_file_is_named_with_its_remedy(
     vla: BuiltinVLA, folders: dict[str, Path], tmp_path: Path
 ) -> None:
     source = open_source([folders["lerobot_v2"]])
-    folder = EmbeddingFolder(tmp_path, vla, CHOICE, source.container.origin)
+    folder = EmbeddingFolder(tmp_path, vla, SPEC, source.container.origin)
     embed(source, folder, source.names[:1])
     (file,) = folder.path.glob("*.npy")
     file.write_bytes(file.read_bytes()[:-10])
@@ -170,7 +171,7 @@ def test_batches_and_sweeps_cross_the_borders_of_episodes(
     vla: BuiltinVLA, folders: dict[str, Path], tmp_path: Path
 ) -> None:
     source = open_source([folders["lerobot_v2"]])
-    folder = EmbeddingFolder(tmp_path, vla, CHOICE, source.container.origin)
+    folder = EmbeddingFolder(tmp_path, vla, SPEC, source.container.origin)
     embed(source, folder, source.names)
     shards = folder.shards()
     embeddings = EpisodeEmbeddings(vla, shards)
@@ -200,14 +201,15 @@ def test_a_token_is_trained_from_data_and_loads_with_its_vla(
 ) -> None:
     def make(out: Path, wanted: str = "") -> dict[str, object]:
         source = open_source([folders["lerobot_v3"]])
-        return train_token(out, source, vla, task="block", wanted=wanted, choice=CHOICE, overrides=TOKEN)
+        return train_token(out, source, vla, task="block", wanted=wanted, spec=SPEC, overrides=TOKEN)
 
     result = make(tmp_path / "one")
     loaded, token = load_builtin("block", tmp_path / "one")
     assert (loaded.fingerprint, token.z_dim) == (vla.fingerprint, 8)
     assert result["fingerprint"] == token.fingerprint
     assert result["observations"] == 9
-    assert make(tmp_path / "one") == result  # finished work is read back
+    # Finished work is read back.
+    assert make(tmp_path / "one") == result
     assert make(tmp_path / "two")["fingerprint"] == token.fingerprint
     with pytest.raises(ConfigError, match="of other episodes or parameters"):
         make(tmp_path / "one", "0-1")
@@ -223,7 +225,7 @@ def test_a_token_from_data_joins_the_tokens_of_a_weights_folder(
 
     def make(task: str) -> dict[str, object]:
         source = open_source([folders["lerobot_v3"]])
-        return train_token(tmp_path, source, vla, task=task, choice=CHOICE, overrides=TOKEN)
+        return train_token(tmp_path, source, vla, task=task, spec=SPEC, overrides=TOKEN)
 
     result = make("block")
     index = json.loads((tmp_path / INDEX).read_text())
@@ -243,7 +245,7 @@ def test_a_weights_folder_of_another_vla_is_left_alone(
     write_tiny_vla(tmp_path, seed=1)
     source = open_source([folders["lerobot_v3"]])
     with pytest.raises(ConfigError, match="is another VLA"):
-        train_token(tmp_path, source, vla, task="block", choice=CHOICE, overrides=TOKEN)
+        train_token(tmp_path, source, vla, task="block", spec=SPEC, overrides=TOKEN)
 
 
 @pytest.mark.parametrize(

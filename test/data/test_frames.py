@@ -20,7 +20,8 @@ from synthetic import CAMERAS, demonstration, demonstrations
 def test_a_frame_pairs_image_state_and_command_of_the_same_step() -> None:
     demos = demonstrations(2)
     frames = Frames(demos, CAMERAS)
-    index = len(demos[0].image_steps) + 4  # fifth frame of the second demonstration
+    # Fifth frame of the second demonstration.
+    index = len(demos[0].image_steps) + 4
     step = demos[1].image_steps[4]
     batch = frames.observations(torch.tensor([index]))
     assert np.array_equal(batch.images["head"][0].numpy(), demos[1].images["head"][4])

@@ -10,16 +10,23 @@ import h5py
 import numpy as np
 import pytest
 
-from rlt_ros.data.episode import Episode
+from rlt_ros.data.episode import RecordedEpisode
 from rlt_ros.data.errors import DataError
 from rlt_ros.data.source import DataSource, open_source
-from rlt_ros.data.synthetic import INSTRUCTION, LAYOUTS, Recipe, brightness, pack, truth
+from rlt_ros.experiments.bench.synthetic_data import (
+    INSTRUCTION,
+    LAYOUTS,
+    SyntheticSpec,
+    brightness,
+    pack,
+    truth,
+)
 
 ODD = (997, 1501, 4099)
-RECIPE = Recipe()
+RECIPE = SyntheticSpec()
 
 
-def check(source: DataSource, episode: Episode) -> None:
+def check(source: DataSource, episode: RecordedEpisode) -> None:
     index = source.names.index(episode.name)
     expected = truth(index, RECIPE.rows)
     assert np.allclose(episode.position[:, :14], expected.position, atol=1e-6)
@@ -91,7 +98,8 @@ def test_only_chosen_episodes_are_taken_and_the_reading_stops_after_them(
     source = open_source(parts, work=tmp_path / "work")
     chosen = source.selected("0")
     source.gripper_scales()
-    parts[-1].unlink()  # whoever reads to the end fails
+    # Reading to the end fails.
+    parts[-1].unlink()
     assert [episode.name for episode in source.episodes(chosen)] == ["1000"]
 
 
@@ -199,7 +207,7 @@ def test_joint_files_that_lead_into_other_files_are_refused(copied: Callable[[st
     paths[2].write_bytes(paths[2].read_bytes()[:500])
     found = reasons(open_source([folder]))
     assert found["has a link at state/joint/position that leads elsewhere"] == 1
-    assert found["has values at timestamp that lie in another file"] == 1
+    assert found["has values at timestamp that are stored in another file"] == 1
     assert sum(found.values()) == 3
 
 
@@ -232,7 +240,8 @@ def test_archives_in_several_folders_must_be_chosen(folders: dict[str, Path], tm
 def test_the_measured_range_and_not_the_layout_decides_the_gripper(copied: Callable[[str], Path]) -> None:
     folder = copied("agibot_world")
     for path in folder.rglob("*.h5"):
-        with h5py.File(path, "r+") as file:  # radians that fall as the gripper closes
+        # Radians that fall as the gripper closes.
+        with h5py.File(path, "r+") as file:
             grip = file["action/effector/position"][...]
             file["state/effector/position"][...] = 0.78 * (1 - grip)
     source = open_source([folder])

@@ -16,23 +16,23 @@ import pytest
 from rlt_ros.data import lerobot_files
 from rlt_ros.data.convert import to_demonstrations, to_lerobot
 from rlt_ros.data.demonstrations import load_folder, save
-from rlt_ros.data.episode import Episode
+from rlt_ros.data.episode import RecordedEpisode
 from rlt_ros.data.errors import DataError, EpisodeError
 from rlt_ros.data.lerobot import fill
 from rlt_ros.data.lerobot_writer import LeRobotWriter
 from rlt_ros.data.remux import copy_rows
 from rlt_ros.data.source import DataSource, open_source
-from rlt_ros.data.synthetic import Recipe, pack
 from rlt_ros.data.video import ArrayCamera, VideoCamera
+from rlt_ros.experiments.bench.synthetic_data import SyntheticSpec, pack
 
-RECIPE = Recipe()
+RECIPE = SyntheticSpec()
 
 
 def convert(source: DataSource, out: Path, version: str = "v3.0", **options: object) -> dict[str, object]:
     return to_lerobot(source, out, names=source.selected(), version=version, codec="h264", **options)  # type: ignore[arg-type]
 
 
-def assert_same(one: Episode, other: Episode, *, tolerance: int = 0) -> None:
+def assert_same(one: RecordedEpisode, other: RecordedEpisode, *, tolerance: int = 0) -> None:
     assert (one.joints, one.hz, one.instruction, one.success) == (
         other.joints,
         other.hz,
@@ -113,11 +113,12 @@ def test_a_stopped_conversion_goes_on_and_a_finished_one_is_not_touched(
     source = open_source([folders["lerobot_v2"]])
     writer = LeRobotWriter(tmp_path / "out", codec="h264", source=source.container.origin)
     writer.add(next(source.episodes()), source.fingerprint("episode_000000"))
-    (tmp_path / "out/.pieces/part").mkdir()  # the episode during which it was killed
+    # The episode during which it was killed.
+    (tmp_path / "out/.pieces/part").mkdir()
     result = convert(open_source([folders["lerobot_v2"]]), tmp_path / "out")
     assert (result["episodes"], result["kept_from_before"]) == (3, 1)
     assert not (tmp_path / "out/.pieces").exists()
-    with pytest.raises(DataError, match="holds a finished data set"):
+    with pytest.raises(DataError, match="contains a finished data set"):
         convert(source, tmp_path / "out")
 
 
@@ -169,7 +170,8 @@ def test_a_part_that_arrives_later_shifts_no_demonstration(folders: dict[str, Pa
     some = open_source(parts[: len(parts) // 2], work=tmp_path / "some")
     whole = open_source(parts, work=tmp_path / "whole")
     assert 0 < len(some.names) < len(whole.names)
-    assert whole.names.index(some.names[0]) != 0  # the one that is there first is not the first in the end
+    # The one that is there first is not the first in the end.
+    assert whole.names.index(some.names[0]) != 0
     early, later = tmp_path / "early", tmp_path / "later"
     to_demonstrations(some, early, names=some.names, size=(16, 24))
     result = to_demonstrations(whole, early, names=whole.names, size=(16, 24))
@@ -221,7 +223,7 @@ def test_episodes_that_cannot_be_used_are_counted_with_their_reason(copied: Call
     assert list(source.episodes()) == []
     assert source.skips.counts == {
         "has NaN or infinite values in position": 1,
-        "has another number of rows than its data set says": 1,
+        "has another number of rows than its data set describes": 1,
         "lacks the columns action": 1,
     }
 
@@ -256,7 +258,8 @@ def test_episodes_without_a_task_are_counted_and_the_others_read(
         entries = [json.loads(line) for line in path.read_text().splitlines()]
         entries[1]["tasks"] = []
         path.write_text("\n".join(map(json.dumps, entries)))
-        (folder / "meta/tasks.jsonl").unlink()  # otherwise the rows name their task by its index
+        # Otherwise the rows name their task by its index.
+        (folder / "meta/tasks.jsonl").unlink()
     else:
         path = folder / "meta/episodes/chunk-000/file-000.parquet"
         rows = pq.read_table(path).to_pylist()
@@ -345,9 +348,9 @@ def test_a_path_template_that_leads_out_finds_nothing(copied: Callable[[str], Pa
     assert source.names == [] and source.skips.counts == {"lacks its table": 3}
 
 
-def episode(names: tuple[str, ...] = ("a", "b"), rows: int = 5) -> Episode:
+def episode(names: tuple[str, ...] = ("a", "b"), rows: int = 5) -> RecordedEpisode:
     values = np.random.default_rng(0).normal(size=(3, rows, len(names))).astype(np.float32)
-    return Episode(
+    return RecordedEpisode(
         name="one",
         task="t",
         instruction="do it",
@@ -387,7 +390,7 @@ def test_a_joint_that_its_driver_wraps_is_read_without_a_seam(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"hz": 12.5}, "counts whole ones"),
+        ({"hz": 12.5}, "needs a whole number"),
         ({"cameras": {}}, "no camera"),
     ],
 )

@@ -68,7 +68,7 @@ def test_depth_is_known_by_its_marker(foreign: Foreign, feature: Mapping[str, An
     foreign.features = {"observation.images.range": {"dtype": "video", "shape": [*SIZE, 3], **feature}}
     episode, _, notes = foreign.read()
     assert list(episode.cameras) == ["front"]
-    assert notes == {"has depth pictures, which are left out": 1}
+    assert notes == {"has depth images, which are left out": 1}
 
 
 def png(picture: np.ndarray, form: str) -> bytes:
@@ -91,7 +91,7 @@ def test_pictures_of_16_bits_in_a_table_are_depth_and_of_8_bits_are_not(foreign:
     foreign.columns = {key: [{"bytes": data, "path": None}] * ROWS for key, data in values.items()}
     episode, _, notes = foreign.read()
     assert set(episode.cameras) == {"front", "side"}
-    assert notes == {"has depth pictures, which are left out": 1}
+    assert notes == {"has depth images, which are left out": 1}
 
 
 def test_states_and_actions_under_other_keys_are_named_by_options(

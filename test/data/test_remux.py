@@ -13,7 +13,7 @@ import pytest
 
 from rlt_ros.data import lerobot_files
 from rlt_ros.data.convert import to_lerobot
-from rlt_ros.data.episode import Episode
+from rlt_ros.data.episode import RecordedEpisode
 from rlt_ros.data.lerobot_writer import LeRobotWriter
 from rlt_ros.data.remux import coding, copy_rows, groups, join
 from rlt_ros.data.source import open_source
@@ -107,9 +107,9 @@ def test_a_stretch_of_another_rate_is_not_copied(tmp_path: Path) -> None:
     )
 
 
-def episode(number: int, video: Path, rows: int) -> Episode:
+def episode(number: int, video: Path, rows: int) -> RecordedEpisode:
     values = np.random.default_rng(number).normal(size=(3, rows, 2)).astype(np.float32)
-    return Episode(
+    return RecordedEpisode(
         name=f"episode_{number}",
         task="t",
         instruction="do it",
@@ -145,7 +145,7 @@ def test_a_set_of_many_encoders_becomes_files_that_can_be_decoded(tmp_path: Path
 def test_files_that_cannot_be_decoded_together_stay_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The decoder has the last word, should the headers not say all."""
+    """The decoder decides, since headers may not show all differences."""
     monkeypatch.setattr(lerobot_files, "groups", lambda paths, **_: [list(paths)])
     writer = LeRobotWriter(tmp_path / "out", codec="h264")
     for number, kind in enumerate(["b frames", "no b frames"]):
@@ -197,5 +197,5 @@ def test_a_conversion_that_was_stopped_gives_the_same_bytes(
 def test_a_conversion_is_not_continued_with_other_options(folders: dict[str, Path], tmp_path: Path) -> None:
     source = open_source([folders["lerobot_v2"]])
     LeRobotWriter(tmp_path, codec="h264", source=source.container.origin).add(next(source.episodes()))
-    with pytest.raises(ValueError, match="was begun here with codec 'h264', not 'hevc'; repeat"):
+    with pytest.raises(ValueError, match="contains a conversion with codec 'h264', not 'hevc'; repeat"):
         to_lerobot(source, tmp_path, names=source.names, codec="hevc")

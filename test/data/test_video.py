@@ -1,4 +1,4 @@
-"""Pictures in and out of files: every codec, and files that are not what they seem."""
+"""Images in and out of files: every codec, and misleading files."""
 
 from __future__ import annotations
 
@@ -148,7 +148,8 @@ def test_every_row_has_the_nearest_picture(frames: list[int], rows: list[int]) -
 
 def test_a_video_that_is_cut_off_is_an_error(tmp_path: Path) -> None:
     path = film(tmp_path / "a.mp4")
-    path.write_bytes(path.read_bytes()[:-300])  # the index of an MP4 file is at its end
+    # The index of an MP4 file is at its end.
+    path.write_bytes(path.read_bytes()[:-300])
     with pytest.raises(EpisodeError, match="cannot be"):
         list(VideoCamera(path, fps=FPS, rows=ROWS).frames(range(ROWS)))
 

@@ -16,7 +16,8 @@ from rlt_ros.middleware.messages import type_name
 from rlt_ros.nodes.conversions import write_episode, write_state, write_step
 from rlt_ros.rlt.stream import StateRecord, StepRecord
 
-START = 1_700_000_000_000_000_000  # ns
+# ns
+START = 1_700_000_000_000_000_000
 MCAP, SQLITE = StoragePlugin.MCAP, StoragePlugin.SQLITE3
 PLAIN, MESSAGE, FILE, STORAGE = (
     CompressionMode.NONE,

@@ -96,7 +96,7 @@ def test_times_are_those_of_the_files_where_metadata_gives_only_the_last(tmp_pat
     assert (bag.start, bag.seconds) == (START, pytest.approx(0.895))
     assert times(bag) == expected()
     (fault,) = bag.faults
-    assert "it gives 0.295 s from 1700000000.600, its files hold 0.895 s from 1700000000.000" in fault
+    assert "it gives 0.295 s from 1700000000.600, its files contain 0.895 s from 1700000000.000" in fault
 
 
 def test_the_order_is_that_of_times_whatever_the_files_are_called(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_files_that_overlap_are_merged(tmp_path: Path) -> None:
     bag = Bag(folder)
     assert times(bag) == expected(1)
     assert any("other.mcap is not in metadata.yaml; it was read too" in fault for fault in bag.faults)
-    assert any("it counts 0 messages of /b, its files hold 30" in fault for fault in bag.faults)
+    assert any("it counts 0 messages of /b, its files contain 30" in fault for fault in bag.faults)
 
 
 def test_counts_of_zero_do_not_hide_messages(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_counts_of_zero_do_not_hide_messages(tmp_path: Path) -> None:
     bag = Bag(folder)
     assert times(bag) == expected()
     (fault,) = bag.faults
-    assert "it counts 0 messages of /a, its files hold 90; 0 messages of /b, its files hold 90" in fault
+    assert "it counts 0 messages of /a, its files contain 90; 0 messages of /b, its files contain 90" in fault
 
 
 @pytest.mark.parametrize("plain_as", ["listed compressed", "named compressed", "both"])
@@ -159,7 +159,7 @@ def test_a_file_that_is_listed_and_not_there_is_named_with_what_is_lost(tmp_path
     bag = Bag(folder)
     assert len(times(bag)) == 4 * FIRST
     missing, lost = bag.faults
-    assert "bag_1.db3 is missing" in missing and "it counts 90 messages of /a, its files hold 60" in lost
+    assert "bag_1.db3 is missing" in missing and "it counts 90 messages of /a, its files contain 60" in lost
 
 
 def test_a_copy_of_a_file_is_not_read_twice(tmp_path: Path) -> None:
@@ -191,7 +191,8 @@ def bag_with_log(tmp_path: Path) -> tuple[Path, Path]:
         insert = "INSERT INTO messages (topic_id, timestamp, data) VALUES (?, ?, ?)"
         writer.executemany(insert, rows[start : start + 10])
         writer.execute("COMMIT")
-    for path in list(folder.iterdir()):  # a copy while it is open, as a kill leaves it
+    # A copy while it is open, as a kill leaves it.
+    for path in list(folder.iterdir()):
         shutil.copyfile(path, tmp_path / path.name)
     writer.close()
     shutil.rmtree(folder)
@@ -208,7 +209,7 @@ def test_messages_in_a_write_ahead_log_are_read_and_no_file_changes(tmp_path: Pa
     bag = Bag(folder / "bag_0.db3" if single else folder, work=tmp_path / "work")
     assert times(bag) == expected()
     assert digests(folder) == before and not list((tmp_path / "work").iterdir())
-    assert any("bag_0.db3-wal next to it was read with it" in fault for fault in bag.faults)
+    assert any("bag_0.db3-wal next to it was merged" in fault for fault in bag.faults)
 
 
 def test_a_write_ahead_log_that_is_damaged_is_named(tmp_path: Path) -> None:
@@ -220,7 +221,7 @@ def test_a_write_ahead_log_that_is_damaged_is_named(tmp_path: Path) -> None:
     log.write_bytes(bytes(log.stat().st_size))
     bag = Bag(folder)
     assert times(bag) == expected(1)
-    assert any("pages in it could be used" in fault for fault in bag.faults)
+    assert any("pages were usable" in fault for fault in bag.faults)
 
 
 def test_a_file_whose_tables_are_in_a_lost_log_says_so(tmp_path: Path) -> None:
@@ -228,7 +229,7 @@ def test_a_file_whose_tables_are_in_a_lost_log_says_so(tmp_path: Path) -> None:
     writer = sqlite3.connect(path)
     writer.execute("PRAGMA journal_mode=WAL")
     writer.close()
-    with pytest.raises(BagError, match=r"copy bag\.db3-wal from where it was recorded too"):
+    with pytest.raises(BagError, match=r"copy bag\.db3-wal from the recording.s folder too"):
         Bag(path)
 
 
@@ -298,7 +299,8 @@ def test_what_is_read_is_compared_with_what_the_index_counts(tmp_path: Path) -> 
     path = write_mcap(tmp_path / "bag.mcap", list(range(60)), chunk_size=3000)
     bag = Bag(path)
     data = bytearray(path.read_bytes())
-    data[data.rindex(b"\x28\xb5\x2f\xfd") + 40] ^= 0xFF  # within the last chunk
+    # Within the last chunk
+    data[data.rindex(b"\x28\xb5\x2f\xfd") + 40] ^= 0xFF
     path.write_bytes(data)
     found = times(bag)
     assert 0 < len(found) < 60

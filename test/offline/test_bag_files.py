@@ -42,7 +42,8 @@ def test_what_ros_recorded_is_read(name: str, tmp_path: Path) -> None:
         assert_whole(bag)
         assert bag.faults == []
     assert whole.identity() == alone.identity()
-    assert not list((tmp_path / "work").glob("*"))  # what was decompressed is gone
+    # Decompressed files are removed.
+    assert not list((tmp_path / "work").glob("*"))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -63,11 +64,11 @@ def test_a_file_that_is_cut_off_is_an_error_or_said(name: str, share: float, tmp
     try:
         bag = Bag(folder, work=tmp_path)
     except BagError as error:
-        # The tables, the only chunk or the only block of a small file lie in what was cut off.
+        # The tables, the only chunk or the only block of a small file are in the missing part.
         assert (share < 0.9 or name == "bag_sqlite3_zstd") and str(file) in str(error)
         return
     found = list(bag.messages(set(COUNTS)))
-    said = any(str(file) in fault and "what lies before was read" in fault for fault in bag.faults)
+    said = any(str(file) in fault and "messages before" in fault for fault in bag.faults)
     differs = any("it counts" in fault for fault in bag.faults)
     assert (said and (differs or len(found) == 93)) or len(found) == 93
     whole = list(Bag(GOLDEN / name).messages(set(COUNTS)))

@@ -1,4 +1,4 @@
-"""States that the VLA makes of what was recorded: those that it made live, and those of robots of others."""
+"""States from recordings: equal to the live ones, and states of third-party robots."""
 
 from __future__ import annotations
 
@@ -120,7 +120,8 @@ def test_a_robot_alone_becomes_an_episode(tmp_path: Path, weights: Path, other: 
     assert found[-1].outcome is Outcome.SUCCESS and all(row.human[: row.valid].all() for row in found)
     scale = np.linspace(0.01, 0.04, 7)
     for row in found[:10]:
-        seen = 40 * (20 * row.step // 40)  # ms of the observation before the step
+        # ms of the observation before the step.
+        seen = 40 * (20 * row.step // 40)
         np.testing.assert_allclose(row.proprio[:7], joints_at(seen), atol=1e-6)
         np.testing.assert_allclose(
             row.action[1] * scale + joints_at(seen), joints_at(20 * row.step + 40), atol=1e-5
@@ -137,12 +138,13 @@ def test_pictures_may_be_files_and_velocities_left_out(tmp_path: Path, weights: 
     bag = write_bag(tmp_path / "bag", robot_alone(profile, velocities=False))
     report, found = take(tmp_path / "out", bag, str(other), weights, outcome="success")
     assert (report["episodes"], report["successes"]) == (1, 1)
-    # The first picture comes with the first joint state, whose velocity nobody can know: the second begins the rows.
+    # The first picture comes with the first joint state, whose velocity is unknown: the second begins the rows.
     assert [row.step for row in found] == list(range(2, 100, 2))
     assert {kind: one["count"] for kind, one in report["skipped"].items()} == {"incomplete observation": 1}
     assert found[-1].outcome is Outcome.SUCCESS
     for row in found:
-        seen = 40 * (20 * row.step // 40)  # ms of the observation before the step
+        # ms of the observation before the step.
+        seen = 40 * (20 * row.step // 40)
         np.testing.assert_allclose(row.proprio[:7], joints_at(seen), atol=1e-6)
         np.testing.assert_allclose(
             row.proprio[7:], (joints_at(seen) - joints_at(seen - 20)) / 0.02, atol=1e-6
@@ -262,7 +264,7 @@ def test_pictures_are_read_in_the_encoding_they_were_recorded_in(
     tmp_path: Path, weights: Path, other: Path, encoding: str
 ) -> None:
     def grey(messages: Iterator[tuple[str, int, Any]], encoding: str, padding: int) -> Iterator[Any]:
-        """The same grey pictures, whatever their encoding and the padding of their rows."""
+        """The same grey images in any encoding and with padded rows."""
         for topic, when, message in messages:
             if hasattr(message, "encoding"):
                 height, width = message.height, message.width

@@ -1,4 +1,4 @@
-"""Rows of the states in a bag: those of the live stream, once, whatever the bag is stored in and what was there."""
+"""Rows of a bag's states: equal to those of the live stream, stored once, for every storage and existing replay."""
 
 from __future__ import annotations
 

@@ -15,13 +15,15 @@ from rlt_ros.perception import Observation
 from rlt_ros.rlt.stream import ChunkRequest, Ending, EpisodeState, Phase, StepRecord
 from rlt_ros.rlt.transition import Source
 
-PERIOD, JOINT_PERIOD = 20_000_000, 10_000_000  # ns
-AHEAD = 5_000_000_000  # ns by which the recording's clock is ahead of the robot's
+# ns
+PERIOD, JOINT_PERIOD = 20_000_000, 10_000_000
+# ns by which the recording's clock is ahead of the robot's.
+AHEAD = 5_000_000_000
 EVER = Segment(0, 10**19, 0, Ending.SUCCESS, "the bag")
 
 
 class Recording:
-    """Plays a robot whose joint k stands at t + k and is told to go to t + 10 + k, t in ms."""
+    """Robot whose joint k is at t + k and is commanded to t + 10 + k, t in ms."""
 
     def __init__(self, *segments: Segment, stamped: bool = True) -> None:
         self.dropped: list[tuple[str, str]] = []
@@ -32,11 +34,11 @@ class Recording:
             [[0], [1]],
             segments or (EVER,),
             SamplingConfig(),
-            sight=100_000_000,
+            max_observation_age=100_000_000,
             source=Source.HUMAN,
             task="t",
             instruction="i",
-            drop=lambda kind, reason: self.dropped.append((kind, reason)),
+            on_reject=lambda kind, reason: self.dropped.append((kind, reason)),
         )
 
     def plays(
@@ -125,7 +127,8 @@ def test_a_gap_cuts_and_the_last_part_has_the_outcome() -> None:
 def test_commands_that_stop_before_the_recording_does_take_no_outcome_away() -> None:
     made = Recording().plays(100, 300).plays(300, 3000, commands=False).ends()
     ((_, ending, steps),) = made.endings
-    assert ending is Ending.SUCCESS and 10 <= steps <= 36  # the last command holds for half a second
+    # The last command holds for half a second.
+    assert ending is Ending.SUCCESS and 10 <= steps <= 36
 
 
 def test_a_clock_that_is_set_back_cuts_and_is_counted() -> None:

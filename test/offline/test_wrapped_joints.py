@@ -12,7 +12,7 @@ from bags import _cdr
 from rlt_ros.middleware.messages import JointState, message_type
 from rlt_ros.nodes.bag_messages import RecordedCommands, RecordedSensors
 from rlt_ros.nodes.conversions import to_duration, to_header
-from rlt_ros.offline.bag_files import Recorded
+from rlt_ros.offline.bag_files import BagMessage
 from rlt_ros.offline.stamps import Stamps
 from rlt_ros.perception.synchroniser import SyncConfig
 from rlt_ros.robots.profile import load_profile
@@ -26,13 +26,13 @@ def wrap(position: Any) -> Any:
     return (np.asarray(position) + np.pi) % (2 * np.pi) - np.pi
 
 
-def state(step: int, position: Any) -> Recorded:
+def state(step: int, position: Any) -> BagMessage:
     message = JointState(
         header=to_header(step * 20 * MS),
         name=list(KINOVA.joints),
         position=array("d", [float(value) for value in position]),
     )
-    return Recorded("/joint_states", "sensor_msgs/msg/JointState", step * 20 * MS, _cdr(message))
+    return BagMessage("/joint_states", "sensor_msgs/msg/JointState", step * 20 * MS, _cdr(message))
 
 
 def reader(dropped: Counter[str], *, jumps: bool = True) -> RecordedSensors:
@@ -82,7 +82,7 @@ def test_commands_go_on_from_where_the_arm_is() -> None:
         ],
     )
     topic = "/joint_trajectory_controller/joint_trajectory"
-    recorded = Recorded(topic, "trajectory_msgs/msg/JointTrajectory", 0, _cdr(message))
+    recorded = BagMessage(topic, "trajectory_msgs/msg/JointTrajectory", 0, _cdr(message))
     _, _, targets = RecordedCommands(KINOVA, "", Stamps()).take(recorded, at)
     np.testing.assert_allclose(targets[:, :6], np.tile(HOME[:6], (len(targets), 1)), atol=1e-9)
     np.testing.assert_allclose(targets[:3, 6], [3.14, 3.15, 3.15 + 0.15 / 8], atol=1e-9)

@@ -1,4 +1,4 @@
-"""One run, opened once, and a server for it."""
+"""Server of a run, opened once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from policy_of_a_run import write_run
 
 from rlt_ros.serving.genie_sim import GenieSimSession
-from rlt_ros.serving.policy import ServedPolicy, Serving, open_run
+from rlt_ros.serving.policy import ServedPolicy, ServingConfig, open_run
 from rlt_ros.serving.websocket import WebSocketServer
 
 
@@ -20,7 +20,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def policy(run: Path) -> ServedPolicy:
-    return open_run(run, Serving())
+    return open_run(run, ServingConfig())
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def jpeg(height: int, width: int, seed: int) -> bytes:
 
 
 class Simulator:
-    """One robot that goes exactly where it is told."""
+    """Robot that executes commands exactly."""
 
     def __init__(self, address: str) -> None:
         # The options of the simulator's own client.
@@ -60,7 +60,7 @@ class Simulator:
         }
 
     def request(self, episode: int, *, done: bool = False, **params: Any) -> dict[str, Any]:
-        """What it asks."""
+        """Next request."""
         self.time += 33_333_333
         return {
             "method": "infer",

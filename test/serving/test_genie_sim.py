@@ -31,7 +31,7 @@ def simulator(server: WebSocketServer) -> Iterator[Simulator]:
 
 
 def _lists(value: object) -> bool:
-    """Whether a value is made of plain lists and numbers, as the simulator wants it."""
+    """True for plain lists and numbers, which the simulator requires."""
     if isinstance(value, list):
         return all(_lists(item) for item in value)
     return type(value) is float
@@ -47,21 +47,26 @@ def test_a_whole_episode(simulator: Simulator, policy: ServedPolicy) -> None:
         left, right = np.array(result["left_arm"]["values"]), np.array(result["right_arm"]["values"])
         assert left.shape == right.shape == (CHUNK, 7)
         assert all(_lists(result[arm]["values"]) for arm in ("left_arm", "right_arm"))
-        np.testing.assert_array_equal(left, np.tile(ARMS[:7], (CHUNK, 1)))  # the policy moves the right arm
+        # The policy moves the right arm.
+        np.testing.assert_array_equal(left, np.tile(ARMS[:7], (CHUNK, 1)))
         assert (right >= limits.lower).all()
         assert (right <= limits.upper).all()
         steps = np.diff(np.vstack([before[None, RIGHT], right]), axis=0)
         assert (np.abs(steps) <= limits.velocity / policy.profile.control_hz + 1e-9).all()
-        assert np.abs(steps).max() > 1e-4  # it does move
-        assert result["left_effector"] == [[pytest.approx(1.0)]] * CHUNK  # closed stays closed
-        assert result["right_effector"] == [[0.0]] * CHUNK  # open stays open
+        # It does move
+        assert np.abs(steps).max() > 1e-4
+        # Closed stays closed
+        assert result["left_effector"] == [[pytest.approx(1.0)]] * CHUNK
+        # Open stays open
+        assert result["right_effector"] == [[0.0]] * CHUNK
 
 
 def test_a_new_episode_holds_what_it_begins_with(simulator: Simulator) -> None:
     simulator.step(0)
     simulator.arms = ARMS + 0.05
     simulator.grippers = np.array([0.0, 93.6])
-    held = simulator.step(0)  # the same episode: the left arm goes on standing where it stood
+    # The same episode: the left arm goes on standing where it stood.
+    held = simulator.step(0)
     np.testing.assert_allclose(held["left_arm"]["values"][0], ARMS[:7])
     assert held["right_effector"][0] == [0.0]
     simulator.arms = ARMS + 0.05
@@ -78,8 +83,10 @@ def test_an_episode_that_is_repeated_under_the_same_number_begins_anew(simulator
 
 @pytest.mark.parametrize("joint", [0.0, 0.2, 0.4, 0.6])
 def test_the_gripper_action_holds_the_joint_where_it_is(joint: float) -> None:
-    state = float(np.clip(0.78 - joint / 0.78, 0, 1)) * 120  # the simulator's formula of the state
-    assert (1 - gripper_action(state)) * 0.78 == pytest.approx(joint)  # and that of the action
+    # The simulator's formula of the state.
+    state = float(np.clip(0.78 - joint / 0.78, 0, 1)) * 120
+    # And that of the action
+    assert (1 - gripper_action(state)) * 0.78 == pytest.approx(joint)
 
 
 def test_an_open_gripper_stays_open() -> None:
@@ -151,7 +158,8 @@ def test_requests_that_cannot_be_answered_say_why_and_the_next_one_is_answered(
 
 def test_a_picture_that_claims_to_be_enormous_is_not_decoded(simulator: Simulator) -> None:
     data = bytearray(jpeg(64, 64, 0))
-    start = data.index(b"\xff\xc0") + 5  # the frame header: height and width
+    # The frame header: height and width.
+    start = data.index(b"\xff\xc0") + 5
     data[start : start + 4] = b"\xff\xff\xff\xff"
     answer = simulator.ask(_with(simulator, bytes(data), "params", "images", "head", "image_data"))
     assert "claims 65535×65535 pixels" in answer["error"]
@@ -177,10 +185,12 @@ def test_a_peer_that_stalls_in_a_frame_is_hung_up_on_and_holds_up_nobody(policy:
                 b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
             )
             assert peer.recv(1000).startswith(b"HTTP/1.1 101")
-            peer.sendall(b"\x82\xff\x00\x00\x00\x00\x00\x01\x00\x00abcd" + b"x" * 100)  # 64 kB are promised
+            # 64 kB are promised
+            peer.sendall(b"\x82\xff\x00\x00\x00\x00\x00\x01\x00\x00abcd" + b"x" * 100)
             peer.settimeout(60)
             while peer.recv(1000):
-                pass  # pings, then the end
+                # Pings, then the end
+                pass
         simulator = Simulator(f"ws://127.0.0.1:{server.port}")
         assert "result" in simulator.ask(simulator.request(0))
         simulator.close()

@@ -1,4 +1,4 @@
-"""Peers that send what no client sends: each gets one sentence, and the next peer is served."""
+"""Hostile peers: each gets one sentence, and the next peer is served."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from rlt_ros.perception.pictures import MOST_SIDE, PictureError
 from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.serving.errors import RequestError
 from rlt_ros.serving.pictures import from_array
-from rlt_ros.serving.places import Places
+from rlt_ros.serving.slots import ConnectionSlots
 from rlt_ros.serving.vectors import read_vector
 from rlt_ros.serving.websocket import WebSocketServer
 from rlt_ros.vla.access import access_headers, read_access_token
@@ -253,24 +253,26 @@ def test_a_file_that_holds_no_secret_is_refused(
 
 def test_places_are_never_more_than_there_are() -> None:
     now = 0.0
-    places = Places(2, idle=10.0, leaving=0.0, clock=lambda: now)
+    slots = ConnectionSlots(2, idle=10.0, leaving=0.0, clock=lambda: now)
     left: list[str] = []
-    first = places.take(lambda: left.append("first"))
-    second = places.take(lambda: left.append("second"))
+    first = slots.acquire(lambda: left.append("first"))
+    second = slots.acquire(lambda: left.append("second"))
     assert first is not None
     assert second is not None
     now = 9.0
-    assert places.take(lambda: None) is None
-    places.silent(first)
-    places.busy(second)
+    assert slots.acquire(lambda: None) is None
+    slots.mark_silent(first)
+    slots.mark_busy(second)
     now = 18.0
-    assert places.take(lambda: None) is None  # one spoke 9 s ago, the other waits for an answer
+    # One spoke 9 s ago, the other waits for an answer.
+    assert slots.acquire(lambda: None) is None
     assert left == []
     now = 19.0
-    assert places.take(lambda: None) is None  # it was hung up on, and has not left yet
+    # It was hung up on, and has not left yet.
+    assert slots.acquire(lambda: None) is None
     assert left == ["first"]
-    places.give_back(first)
-    assert places.take(lambda: None) is not None
+    slots.release(first)
+    assert slots.acquire(lambda: None) is not None
 
 
 def _png(width: int, height: int) -> bytes:

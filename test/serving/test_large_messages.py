@@ -14,8 +14,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from rlt_ros.serving import lane as lanes
-from rlt_ros.serving.lane import SMALL, Lane, MeteredSocket
+from rlt_ros.serving import receive_lock
+from rlt_ros.serving.receive_lock import SMALL, MeteredSocket, ReceiveLock
 from rlt_ros.serving.websocket import WebSocketServer
 
 PEERS = 4
@@ -23,7 +23,7 @@ LARGE = SMALL + 2**20
 
 
 class Length:
-    """A session that answers with the length of what came, and counts the large messages that it has at once."""
+    """Session that answers with the message's length, and counts simultaneous large messages."""
 
     def __init__(self) -> None:
         self.now = self.most = 0
@@ -108,7 +108,7 @@ def test_a_message_that_is_too_large_is_refused_at_once_and_leaves_the_lane() ->
 def test_a_peer_that_stops_in_a_large_message_makes_room_for_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(lanes, "PATIENCE", 0.1)
+    monkeypatch.setattr(receive_lock, "PATIENCE", 0.1)
     with serving() as (server, _), contextlib.closing(half_a_message(server)) as slow:
         with client(server) as peer:
             peer.send(b"x" * 1000)
@@ -122,17 +122,17 @@ def test_a_peer_that_stops_in_a_large_message_makes_room_for_the_next(
 
 
 def test_a_peer_whose_answer_takes_long_keeps_the_lane() -> None:
-    lane = Lane(patience=0.0)
+    lock = ReceiveLock(patience=0.0)
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        first, second = (MeteredSocket(one, lane, 2**30, lambda: True) for one in (ours, theirs))
-        lane.enter(first)
-        first.whole()
-        waiter = threading.Thread(target=lane.enter, args=[second])
+        first, second = (MeteredSocket(one, lock, 2**30, lambda: True) for one in (ours, theirs))
+        lock.acquire(first)
+        first.message_received()
+        waiter = threading.Thread(target=lock.acquire, args=[second])
         waiter.start()
         assert not first.closed
-        first.settle()
+        first.message_answered()
         waiter.join()
         assert not first.closed
-        lane.enter(first)
+        lock.acquire(first)
         assert second.closed

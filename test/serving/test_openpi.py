@@ -50,7 +50,8 @@ def test_the_greeting_says_what_the_policy_needs(client: ClientConnection, polic
 def test_genie_sims_layout_has_both_arms_and_grippers(client: ClientConnection) -> None:
     client.recv(timeout=60)
     state = np.zeros(32, np.float32)
-    state[:14], state[14:16] = ARMS, (20, 120)  # 20 is open, 120 is closed
+    # 20 is open, 120 is closed
+    state[:14], state[14:16] = ARMS, (20, 120)
     observation = {
         "state": state,
         "images": _pictures("top_head", "hand_left", "hand_right"),

@@ -17,7 +17,7 @@ from rlt_ros.perception import Observation
 from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.rlt.storage import StorageError
 from rlt_ros.serving.errors import RequestError
-from rlt_ros.serving.policy import Serving, open_run, resample
+from rlt_ros.serving.policy import ServingConfig, open_run, resample
 
 
 def _observation(position: np.ndarray = ARMS[7:]) -> Observation:
@@ -29,7 +29,11 @@ def _observation(position: np.ndarray = ARMS[7:]) -> Observation:
 def test_the_actor_acts_after_the_approach(run: Path) -> None:
     vla, actor, both = (
         open_run(run, serving)
-        for serving in (Serving(acts="vla"), Serving(acts="actor"), Serving(acts="actor", approach_steps=10))
+        for serving in (
+            ServingConfig(acts="vla"),
+            ServingConfig(acts="actor"),
+            ServingConfig(acts="actor", approach_steps=10),
+        )
     )
     first, second = (
         [policy.decide(_observation(), INSTRUCTION) for _ in range(2)] for policy in (vla, actor)
@@ -41,9 +45,12 @@ def test_the_actor_acts_after_the_approach(run: Path) -> None:
 
 
 def test_it_is_as_fast_as_the_peer_executes(run: Path) -> None:
-    fast, slow = (open_run(run, Serving(hz=hz)).decide(_observation(), INSTRUCTION) for hz in (None, 30.0))
+    fast, slow = (
+        open_run(run, ServingConfig(hz=hz)).decide(_observation(), INSTRUCTION) for hz in (None, 30.0)
+    )
     assert len(fast) == 10
-    assert len(slow) == 6  # 0.2 s
+    # 0.2 s
+    assert len(slow) == 6
     np.testing.assert_allclose(slow[-1], fast[-1])
 
 
@@ -51,7 +58,9 @@ def test_a_picture_of_another_size_is_refused_by_name(run: Path) -> None:
     whole = _observation()
     small = {camera: image[:4] for camera, image in whole.images.items()}
     with pytest.raises(RequestError, match="resize it"):
-        open_run(run, Serving()).decide(Observation(0, small, whole.position, whole.velocity), INSTRUCTION)
+        open_run(run, ServingConfig()).decide(
+            Observation(0, small, whole.position, whole.velocity), INSTRUCTION
+        )
 
 
 @settings(max_examples=40)
@@ -70,18 +79,18 @@ def test_another_rate_has_the_same_path(count: int, hz: float, wanted: float, se
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, run: Path) -> None:
-    with pytest.raises(StorageError, match="give the folder of one"):
-        open_run(tmp_path, Serving())
+    with pytest.raises(StorageError, match="give the folder of a run"):
+        open_run(tmp_path, ServingConfig())
     (tmp_path / "config.json").write_text((run / "config.json").read_text())
     with pytest.raises(StorageError, match=r"learner\.safetensors"):
-        open_run(tmp_path, Serving())
-    assert open_run(tmp_path, Serving(acts="vla")).decide(_observation(), INSTRUCTION).shape == (10, 7)
+        open_run(tmp_path, ServingConfig())
+    assert open_run(tmp_path, ServingConfig(acts="vla")).decide(_observation(), INSTRUCTION).shape == (10, 7)
 
 
 @pytest.mark.parametrize("fields", [{"acts": "human"}, {"approach_steps": -1}, {"hz": 0.0}])
 def test_what_cannot_be_served_is_refused(fields: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
-        Serving(**fields)  # type: ignore[arg-type]
+        ServingConfig(**fields)  # type: ignore[arg-type]
 
 
 def test_a_vla_alone_speaks_openpi_only(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,7 +42,8 @@ def test_a_run_is_served_until_interrupted(run: Path) -> None:
             output, _ = process.communicate(timeout=120)
         finally:
             process.kill()
-    assert np.array(result["right_arm"]["values"]).shape == (6, 7)  # 0.2 s at Genie Sim's rate
+    # 0.2 s at Genie Sim's rate
+    assert np.array(result["right_arm"]["values"]).shape == (6, 7)
     assert "only `infer`" in refused["error"]
     assert process.returncode == 0
     assert json.loads(output.splitlines()[-1])["refused"] == 1

@@ -1,4 +1,4 @@
-"""A peer's JPEG becomes, nearly to the level, what the perception node would make of the whole picture."""
+"""A peer's JPEG is decoded to nearly the same levels as in the perception node."""
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ def test_a_picture_that_claims_too_much_is_not_decoded() -> None:
     Image.new("L", (8, 8)).save(file, "JPEG")
     data = bytearray(file.getvalue())
     frame = data.index(b"\xff\xc0")
-    data[frame + 5 : frame + 9] = b"\xff\xff\xff\xff"  # height and width
+    # Height and width
+    data[frame + 5 : frame + 9] = b"\xff\xff\xff\xff"
     with pytest.raises(RequestError, match=r"`head` cannot be read: it claims"):
         from_file(bytes(data), (64, 64), name="head")

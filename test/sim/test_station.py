@@ -1,4 +1,4 @@
-"""Every robot whose profile says how can stand at the simulated bench, and do the work there."""
+"""Every robot with a simulation profile works at the simulated bench."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One small VLA, trained once, for all tests of this folder."""
+"""Small VLA, trained once for all tests of this folder."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ RLT = RLTConfig(
 
 @dataclass(frozen=True)
 class Learned:
-    """What came of it: losses of stage 1 at the beginning and the end, and those of each online update."""
+    """Losses of stage 1 at the beginning and the end, and of each online update."""
 
     reconstruction_before: float
     reconstruction_after: float

@@ -1,4 +1,4 @@
-"""An inference with its surroundings: what it sees, is asked and told, and actors for it."""
+"""Inference with a simulated environment: observations, requests, episodes, and actors."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from rlt_ros.vla.config import InferenceConfig
 from rlt_ros.vla.frozen import VLAFeatures
 from rlt_ros.vla.inference import Inference
 
-PERIOD = 20_000_000  # ns
+# ns
+PERIOD = 20_000_000
 CHUNK, HORIZON, STRIDE, JOINTS, Z = 4, 6, 2, 3, 5
 SHAPES = Shapes(z_dim=Z, proprio_dim=2 * JOINTS, chunk=CHUNK, action_dim=JOINTS)
 CONFIG = RLTConfig(chunk=CHUNK, stride=STRIDE, hidden=(8,), sigma=0.1)
 
 
-class Eyes:
-    """A frozen half that says what it was shown: the token is the stamp, the chunk noise."""
+class StampEncoder:
+    """Encoder whose token is the observation's stamp; the chunk is noise."""
 
     action_space = ActionSpace(np.array([0.1, 0.2, 0.3]))
     z_dim = Z
@@ -36,7 +37,8 @@ class Eyes:
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
         self.blind = False
-        self.meanwhile: Callable[[], None] | None = None  # what another thread does during a pass
+        # What another thread does during a pass.
+        self.meanwhile: Callable[[], None] | None = None
 
     def encode(
         self, observations: Sequence[Observation], instruction: str, generator: torch.Generator
@@ -51,14 +53,14 @@ class Eyes:
 
 
 class Robot:
-    """An inference, and what it is told. Step k is commanded at k periods."""
+    """Inference and its inputs. Step k is commanded at k periods."""
 
     def __init__(self, **options: float) -> None:
         self.now = 0.0
-        self.eyes = Eyes()
+        self.encoder = StampEncoder()
         self.dropped: list[tuple[str, str]] = []
         self.inference = Inference(
-            self.eyes,
+            self.encoder,
             CONFIG,
             InferenceConfig(**options),  # type: ignore[arg-type]
             1e9 / PERIOD,
@@ -115,7 +117,7 @@ def actor(version: int = 1, *, offset: float = 5.0) -> PolicyUpdate:
     with torch.no_grad():
         made.body.biases[-1].fill_(offset)
     return PolicyUpdate(
-        made.requires_grad_(False), version, dataclasses.replace(Eyes.lineage, actor=f"a{version}")
+        made.requires_grad_(False), version, dataclasses.replace(StampEncoder.lineage, actor=f"a{version}")
     )
 
 

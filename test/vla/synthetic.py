@@ -22,7 +22,7 @@ def demonstration(
     cameras: tuple[str, ...] = CAMERAS,
     joints: int = 2,
 ) -> Demonstration:
-    """The first two joints approach the square, or a point on one side of it, as the instruction says."""
+    """The first two joints approach the square, or a point on one side of it, according to the instruction."""
     random = np.random.default_rng([seed, len(task)])
     square = random.uniform(-0.2, 0.2, 2)
     goal = np.zeros(joints)
@@ -34,7 +34,8 @@ def demonstration(
         command[step] = position[step] + 0.12 * (goal - position[step])
         if step + 1 < steps:
             position[step + 1] = command[step]
-    velocity = np.zeros_like(position)  # it would give the target away
+    # It would give the target away.
+    velocity = np.zeros_like(position)
     image_steps = np.arange(0, steps, 2, dtype=np.int32)
     relative = square - position[:, :2]
     colours = random.uniform(40, 215, (2, 3))

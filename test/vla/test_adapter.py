@@ -1,4 +1,4 @@
-"""Adapters of foreign VLAs: what they say, as arithmetic, and what they may not say."""
+"""Adapters of external VLAs: arithmetic and invalid values."""
 
 from __future__ import annotations
 
@@ -63,9 +63,8 @@ def test_either_kind_of_statistics_is_undone(tmp_path: Path, statistics: dict[st
     proprio = torch.tensor([[3.0, -2.0, 0.0, 0.0]])
     torch.testing.assert_close(vectors.state(proprio)[:, :2], torch.tensor([[1.0, -1.0]]))
     chunk = vectors.chunk(torch.tensor([[[1.0, -1.0, 0, 0, 0, 0]]]), proprio)
-    torch.testing.assert_close(
-        chunk, torch.zeros(1, 1, 2), atol=1e-5, rtol=0
-    )  # the target is where the arm is
+    # The target is where the arm is.
+    torch.testing.assert_close(chunk, torch.zeros(1, 1, 2), atol=1e-5, rtol=0)
 
 
 @settings(max_examples=30)
@@ -166,7 +165,8 @@ def test_a_name_that_means_nothing_is_refused(name: str, message: str) -> None:
 def test_a_library_that_is_not_installed_is_named_with_the_extra_that_brings_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "lerobot.configs.policies", None)  # as if it were not there
+    # As if it were not there
+    monkeypatch.setitem(sys.modules, "lerobot.configs.policies", None)
     monkeypatch.setitem(sys.modules, "lerobot", None)
     _adapter(tmp_path)
     (tmp_path / "config.json").write_text('{"type": "smolvla"}')

@@ -1,4 +1,4 @@
-"""The trained built-in VLA: what it learnt, determinism, files."""
+"""Trained built-in VLA: accuracy, determinism, files."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ def test_the_instruction_alone_chooses_the_side(trained: Trained) -> None:
         for side, text in INSTRUCTIONS.items()
     }
     apart = (ends["right"].chunk - ends["left"].chunk)[:, -1, 0] * trained.vla.action_scale[0]
-    assert 0.08 < float(apart.mean()) < 0.24  # the sides are 0.24 rad apart; a chunk covers most of the way
+    # The sides are 0.24 rad apart; a chunk covers most of the way.
+    assert 0.08 < float(apart.mean()) < 0.24
 
 
 def probe_error(vla: BuiltinVLA, trained: Trained) -> float:

@@ -1,4 +1,4 @@
-"""Do VLA, robot and task belong together? Each thing that may not is told, with what to do."""
+"""Fit of VLA, robot and task: every misfit is reported with a remedy."""
 
 from __future__ import annotations
 

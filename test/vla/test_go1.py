@@ -24,7 +24,7 @@ from rlt_ros.vla.loading import load_vla
 
 
 def _json_numpy(value: np.ndarray) -> dict[str, Any]:
-    """As the json_numpy package writes an array."""
+    """Array in the form of the json_numpy package."""
     return {
         "__numpy__": base64.b64encode(value.tobytes()).decode(),
         "dtype": np.lib.format.dtype_to_descr(value.dtype),

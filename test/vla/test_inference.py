@@ -1,11 +1,11 @@
-"""Requests, observations and steps in; chunks and states out: what belongs together, and what is waited for."""
+"""Chunks and states from requests, observations and steps: matching and waiting."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from inference_robot import CHUNK, HORIZON, JOINTS, PERIOD, Eyes, Robot, actor, chunks, states
+from inference_robot import CHUNK, HORIZON, JOINTS, PERIOD, Robot, StampEncoder, actor, chunks, states
 
 from rlt_ros.perception import Observation
 from rlt_ros.rlt.stream import Ending, Phase, StateRecord
@@ -22,13 +22,13 @@ def test_in_the_approach_the_vla_acts_and_no_state_is_made() -> None:
     (chunk,) = chunks(output)
     assert states(output) == [] and chunk.source is Source.VLA and chunk.version == 0
     np.testing.assert_array_equal(chunk.action, chunk.reference)
-    assert chunk.lineage == Eyes.lineage and chunk.step == 0 and chunk.stamp == 0
+    assert chunk.lineage == StampEncoder.lineage and chunk.step == 0 and chunk.stamp == 0
 
 
 def test_frames_inside_a_chunk_and_the_one_at_its_border_go_through_the_vla_together() -> None:
     robot = Robot()
     output = robot.runs(chunks=3, start=8)
-    assert robot.eyes.batches == [[8], [10, 12], [14, 16]]
+    assert robot.encoder.batches == [[8], [10, 12], [14, 16]]
     assert states(output) == [8, 10, 12, 14, 16]
     assert [chunk.step for chunk in chunks(output)] == [8, 12, 16]
     assert [chunk.chunk for chunk in chunks(output)] == [1, 2, 3]
@@ -37,7 +37,8 @@ def test_frames_inside_a_chunk_and_the_one_at_its_border_go_through_the_vla_toge
 def test_numbers_are_those_of_one_process_with_the_same_seed() -> None:
     robot = Robot()
     output = [record for record in robot.runs(chunks=2) if isinstance(record, StateRecord)]
-    noise = torch.Generator().manual_seed(7)  # one generator for all passes, in the order of `Rollout`
+    # One generator for all passes, in the order of `Rollout`.
+    noise = torch.Generator().manual_seed(7)
     expected = torch.cat([torch.randn(n, HORIZON, JOINTS, generator=noise) for n in (1, 2)])[:, :CHUNK]
     np.testing.assert_array_equal([record.state.reference for record in output], expected.numpy())
     np.testing.assert_array_equal(output[1].state.anchor, np.full(JOINTS, 0.02, np.float32))
@@ -91,9 +92,8 @@ def test_after_its_patience_a_request_is_answered_with_what_is_there() -> None:
     assert robot.inference.work() == []
     robot.now = 0.6
     output = robot.inference.work()
-    assert (
-        states(output) == [4] and chunks(output)[0].stamp == 3 * PERIOD
-    )  # the newest, and step 2 is left out
+    # The newest, and step 2 is left out.
+    assert states(output) == [4] and chunks(output)[0].stamp == 3 * PERIOD
     assert [kind for kind, _ in robot.dropped] == ["state left out"]
 
 
@@ -124,7 +124,7 @@ def test_a_request_that_is_sent_again_gets_the_same_chunk() -> None:
     robot.episode(Phase.CRITICAL)
     robot.sees(0)
     first, again = chunks(robot.asks(0)), robot.asks(0)
-    assert again == first and robot.eyes.batches == [[0]]
+    assert again == first and robot.encoder.batches == [[0]]
 
 
 def test_a_hand_over_at_a_step_that_has_a_chunk_asks_anew() -> None:
@@ -138,7 +138,7 @@ def test_a_hand_over_at_a_step_that_has_a_chunk_asks_anew() -> None:
 
 def test_a_token_that_is_the_same_everywhere_is_neither_acted_on_nor_stored() -> None:
     robot = Robot()
-    robot.eyes.blind = True
+    robot.encoder.blind = True
     robot.inference.accept(actor())
     output = robot.runs(chunks=6)
     assert chunks(output)[0].source is Source.ACTOR and chunks(output)[-1].source is Source.VLA
@@ -157,7 +157,8 @@ def test_a_terminal_owes_the_states_before_it(ending: Ending) -> None:
 def test_a_cut_episode_owes_the_state_after_its_last_step_too(ending: Ending) -> None:
     robot = Robot()
     robot.runs(chunks=2)
-    assert robot.done(8, ending) == [] and robot.inference.busy  # what is seen there has not come
+    # Its observation has not arrived.
+    assert robot.done(8, ending) == [] and robot.inference.busy
     robot.sees(8)
     assert states(robot.inference.work()) == [6, 8]
 
@@ -177,7 +178,8 @@ def test_an_end_waits_for_the_picture_before_its_last_window() -> None:
     robot.sees(0)
     robot.asks(0)
     robot.executes(0, 1, 2)
-    assert robot.done(3) == [] and robot.inference.busy  # the picture at step 2 is on its way
+    # The picture at step 2 is on its way.
+    assert robot.done(3) == [] and robot.inference.busy
     robot.sees(2)
     output = robot.inference.work()
     assert states(output) == [2] and output[0].stamp == 2 * PERIOD
@@ -202,7 +204,8 @@ def test_an_inference_that_joined_in_the_middle_makes_the_states_that_it_can() -
     robot.asks(20)
     robot.executes(20, 21, 22)
     robot.sees(22)
-    assert robot.done(23) == []  # steps are counted from where the critical phase began
+    # Steps are counted from where the critical phase began.
+    assert robot.done(23) == []
     robot.now = 0.6
     assert states(robot.inference.work()) == [22] and not robot.dropped
 
@@ -226,7 +229,8 @@ def test_states_at_steps_between_windows_are_not_published() -> None:
     robot.runs(chunks=1)
     robot.executes(4)
     robot.sees(4, 5)
-    output = robot.asks(5)  # a human let go in the middle of a chunk
+    # A human let go in the middle of a chunk.
+    output = robot.asks(5)
     assert states(output) == [2, 4] and chunks(output)[0].step == 5
 
 
@@ -257,7 +261,7 @@ def test_what_the_vla_refuses_is_not_answered() -> None:
     def refuse(*_: object) -> VLAFeatures:
         raise ValueError("no known word")
 
-    robot.eyes.encode = refuse  # type: ignore[method-assign]
+    robot.encoder.encode = refuse  # type: ignore[method-assign]
     assert robot.runs(chunks=1) == []
     assert robot.dropped == [("refused by the VLA", "step 0 of episode 1: no known word")]
 

@@ -1,4 +1,4 @@
-"""Who acts in a chunk: the VLA, an actor, or one that came while the chunk was made or waited."""
+"""Source of a chunk: the VLA, an actor, or an actor that arrived while the chunk was computed or waited."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def test_the_actor_acts_in_the_critical_phase_and_explores_from_the_seed() -> No
         one.inference.accept(actor(3))
     (chunk, _), other = chunks(robot.runs()), chunks(again.runs())
     assert chunk.source is Source.ACTOR and chunk.version == 3 and chunk.lineage.actor == "a3"
-    assert float(np.abs(chunk.action - 5.0).max()) > 0.01  # explored
+    # Explored
+    assert float(np.abs(chunk.action - 5.0).max()) > 0.01
     np.testing.assert_array_equal(chunk.action, other[0].action)
 
 
@@ -24,7 +25,7 @@ def test_an_evaluation_uses_the_mean_action_and_makes_no_states_between_borders(
     robot = Robot()
     robot.inference.accept(actor())
     output = robot.runs(eval=True)
-    assert robot.eyes.batches == [[0], [4]] and states(output) == [0, 4]
+    assert robot.encoder.batches == [[0], [4]] and states(output) == [0, 4]
     first, second = chunks(output)
     np.testing.assert_allclose(first.action, second.action, atol=0.3)
     np.testing.assert_allclose(first.action, 5.0, atol=0.2)
@@ -43,7 +44,7 @@ def test_a_new_actor_acts_from_the_next_chunk_on() -> None:
 def test_an_actor_that_comes_during_the_pass_acts_in_that_chunk() -> None:
     robot = Robot()
     robot.inference.accept(actor(1))
-    robot.eyes.meanwhile = lambda: robot.inference.accept(actor(2, offset=9.0))
+    robot.encoder.meanwhile = lambda: robot.inference.accept(actor(2, offset=9.0))
     (chunk,) = chunks(robot.runs(chunks=1))
     assert chunk.version == 2 and chunk.lineage.actor == "a2"
     np.testing.assert_allclose(chunk.action, 9.0, atol=0.5)
@@ -59,10 +60,12 @@ def test_an_actor_that_comes_after_the_choice_takes_the_place_of_a_chunk_that_ha
     assert again.chunk > first.chunk and (again.step, again.stamp) == (first.step, first.stamp)
     np.testing.assert_array_equal(again.reference, first.reference)
     np.testing.assert_allclose(again.action, 9.0, atol=0.5)
-    assert robot.eyes.batches == [[0]]  # from the same pass
+    # From the same pass
+    assert robot.encoder.batches == [[0]]
     assert chunks(robot.asks(0, overlap=True)) == [again]
     robot.executes(0)
-    assert robot.inference.accept(actor(3)) is None  # it has begun
+    # It has begun
+    assert robot.inference.accept(actor(3)) is None
 
 
 @pytest.mark.parametrize("case", ["the arm waits", "approach", "over", "not finite"])
@@ -77,7 +80,8 @@ def test_a_chunk_is_not_chosen_anew_where_the_new_actor_has_no_say(case: str) ->
         robot.done(0)
     assert robot.inference.accept(actor(2, offset=np.nan if case == "not finite" else 5.0)) is None
     if case != "over":
-        assert chunks(robot.asks(0, phase)) == first  # who asks again is told the same
+        # A repeated request gets the same reply.
+        assert chunks(robot.asks(0, phase)) == first
 
 
 def test_without_an_actor_the_vla_acts() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from inference_robot import HORIZON, JOINTS, PERIOD, Eyes, Robot, chunks, states
+from inference_robot import HORIZON, JOINTS, PERIOD, Robot, StampEncoder, chunks, states
 
 from rlt_ros.rlt.stream import ActionChunk, Ending, Phase, StateRecord
 from rlt_ros.robots.action_space import ActionSpace
@@ -22,10 +22,12 @@ def test_where_the_arm_does_not_wait_the_chunk_comes_first_and_states_later() ->
     output = robot.asks(4, at=2, overlap=True)
     assert [chunk.stamp for chunk in chunks(output)] == [2 * PERIOD] and states(output) == []
     robot.executes(2, 3, 4)
-    assert states(robot.inference.work()) == [0, 2]  # what was seen at step 4 has not come
+    # The observation of step 4 has not arrived.
+    assert states(robot.inference.work()) == [0, 2]
     robot.sees(4, 6)
     robot.executes(5, 6)
-    assert robot.inference.work() == []  # the next request is near, and shall not wait
+    # The next request is near, and shall not wait.
+    assert robot.inference.work() == []
     assert states(robot.asks(8, at=6, overlap=True)) == []
     assert states(robot.inference.work()) == [4, 6]
 
@@ -36,7 +38,8 @@ def test_the_picture_is_of_the_moment_that_the_chunk_was_asked_for_at() -> None:
     robot.sees(0)
     robot.asks(0, overlap=True)
     robot.executes(*range(3))
-    robot.sees(1)  # new enough, but were it taken, pictures would be of another age in every chunk
+    # New enough, but were it taken, pictures would be of another age in every chunk.
+    robot.sees(1)
     assert robot.asks(4, at=2, overlap=True) == []
     robot.executes(3)
     robot.sees(3)
@@ -62,7 +65,7 @@ def moving(*, last: int, until: int, expected: float = 0.9) -> tuple[Robot, Acti
 
 def plan(chunk: ActionChunk) -> np.ndarray:
     """Joint targets (C, A) rad of the VLA."""
-    return Eyes.action_space.decode(chunk.anchor.astype(float), chunk.reference.astype(float))
+    return StampEncoder.action_space.decode(chunk.anchor.astype(float), chunk.reference.astype(float))
 
 
 def records(output: list[Output]) -> dict[int, StateRecord]:
@@ -79,9 +82,8 @@ def test_a_chunk_begins_where_the_arm_will_be_and_follows_the_plan_from_what_was
     np.testing.assert_allclose(chunk.anchor, expected, rtol=1e-6)
     noise = torch.Generator().manual_seed(7)
     _, proposed = (torch.randn(1, HORIZON, JOINTS, generator=noise)[0].numpy() for _ in range(2))
-    targets = (
-        0.01 * last + proposed[rows] * Eyes.action_space.scale
-    )  # a plan that ends too early stays at its end
+    # A plan that ends too early stays at its end.
+    targets = 0.01 * last + proposed[rows] * StampEncoder.action_space.scale
     np.testing.assert_allclose(plan(chunk), targets, atol=1e-5)
 
 
@@ -93,9 +95,8 @@ def test_states_are_as_far_ahead_of_what_was_seen_as_their_chunk() -> None:
     for step, record in made.items():
         np.testing.assert_allclose(record.state.anchor, 0.01 * step, rtol=1e-6)
         np.testing.assert_allclose(record.state.proprio[:JOINTS], 0.01 * step, rtol=1e-6)
-        velocity = (
-            0.0 if step < 4 else 0.01 / (PERIOD * 1e-9)
-        )  # measured there, the mean since what was seen here
+        # Measured there; the mean since the observation here.
+        velocity = 0.0 if step < 4 else 0.01 / (PERIOD * 1e-9)
         np.testing.assert_allclose(record.state.proprio[JOINTS:], velocity, rtol=1e-5)
         assert record.state.z[0] == record.stamp / PERIOD
     border = made[4].state
@@ -106,7 +107,8 @@ def test_an_arm_that_waits_for_its_chunk_sees_what_is() -> None:
     robot, _ = moving(last=2, until=9)
     robot.inference.work()
     robot.sees(9)
-    (chunk,) = chunks(robot.asks(9, overlap=True))  # nothing was planned any more
+    # After the end of the plan.
+    (chunk,) = chunks(robot.asks(9, overlap=True))
     np.testing.assert_allclose(chunk.anchor, 0.09, rtol=1e-6)
     robot.executes(9, 10, 11, 12)
     robot.sees(10, 11, 12)
@@ -131,7 +133,7 @@ def test_an_expected_position_has_all_joints() -> None:
 @pytest.mark.parametrize("turns", [(0, 0, 0), (1, 0, -2)])
 def test_what_is_expected_in_another_turn_is_the_same_place(turns: tuple[int, ...]) -> None:
     robot = Robot()
-    robot.eyes.action_space = ActionSpace(Eyes.action_space.scale, np.array([True, False, True]))
+    robot.encoder.action_space = ActionSpace(StampEncoder.action_space.scale, np.array([True, False, True]))
     robot.episode(Phase.CRITICAL)
     robot.sees(0)
     robot.asks(0, overlap=True)

@@ -35,9 +35,8 @@ def test_brightness_contrast_and_tint_leave_no_trace() -> None:
     image = torch.randint(60, 120, (1, 16, 16, 3)).float()
     lit = 2 * image + torch.tensor([0.0, 5.0, 10.0])
     plain, other = standardise(image.to(torch.uint8)), standardise(lit.to(torch.uint8))
-    assert (
-        plain - other
-    ).abs().max() < 0.35  # the guard against amplifying noise leaves a tenth of the contrast
+    # The guard against amplifying noise leaves a tenth of the contrast.
+    assert (plain - other).abs().max() < 0.35
     assert torch.corrcoef(torch.stack([plain.flatten(), other.flatten()]))[0, 1] > 0.9999
 
 
@@ -50,7 +49,8 @@ def test_stem_tokens_come_row_by_row() -> None:
     stem = ConvStem(4, 8)
     image = torch.zeros(1, 3, 64, 96)
     blank = stem(image)
-    image[:, :, 40, 72] = 5.0  # row 2 and column 4 of a grid of 4 by 6
+    # Row 2 and column 4 of a grid of 4 by 6.
+    image[:, :, 40, 72] = 5.0
     changed = (stem(image) - blank).abs().sum(dim=-1)[0]
     assert blank.shape == (1, 24, 8)
     assert int(changed.argmax()) == 2 * 6 + 4

@@ -149,16 +149,16 @@ def test_other_weights_of_the_same_shape_are_noticed_after_a_break(frozen: Froze
                 vla.act(tiny_observations(), generator=generator)
     with pytest.raises(VLAUnavailableError, match=r"broke|no VLA server answers"):
         vla.act(tiny_observations(), generator=generator)
-    with serving(frozen.vla, port=server.port):  # the first one again
+    # The first one again
+    with serving(frozen.vla, port=server.port):
         vla.act(tiny_observations(), generator=generator)
 
 
 @pytest.mark.parametrize(("factor", "same"), [(1.0, True), (1.02, True), (1.2, False)])
 def test_a_server_that_says_nothing_of_itself_is_known_by_its_embeddings(factor: float, same: bool) -> None:
     replies: list[Any] = [_good(), VLAUnavailableError("gone")]
-    again = _good(
-        actions=np.full((HORIZON, JOINTS), 0.1), hidden_states=np.full((6, 4), factor)
-    )  # noise is another
+    # Noise is another
+    again = _good(actions=np.full((HORIZON, JOINTS), 0.1), hidden_states=np.full((6, 4), factor))
     replies += [again, again]
 
     def ask(*_: object) -> Any:
@@ -251,7 +251,8 @@ def test_a_late_answer_does_not_answer_the_next_question() -> None:
         if connection not in connections:
             connections.append(connection)
         state = unpack(message, limit=2**24)["state"]
-        if state[0] < 0:  # the one that is left without an answer
+        # The one that is left without an answer.
+        if state[0] < 0:
             asked.release()
             return
         connection.send(pack(_good(actions=np.full((HORIZON, JOINTS), state[0]))))
@@ -265,9 +266,8 @@ def test_a_late_answer_does_not_answer_the_next_question() -> None:
             vla.act(dataclasses.replace(observations, proprio=stalled), generator=torch.Generator())
         assert asked.acquire(timeout=10)
         seen = vla.act(dataclasses.replace(observations, proprio=fine), generator=torch.Generator())
-    assert float(seen.chunk[0, 0, 0]) == pytest.approx(
-        0.0, abs=1e-4
-    )  # the target 2.0 is where joint 0 stands
+    # The target 2.0 is where joint 0 stands.
+    assert float(seen.chunk[0, 0, 0]) == pytest.approx(0.0, abs=1e-4)
     assert len(connections) == 2
 
 

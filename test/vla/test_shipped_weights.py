@@ -1,4 +1,4 @@
-"""Weights that ship: one folder a robot, and `builtin` means those of the robot at hand."""
+"""Shipped weights: one folder per robot; `builtin` selects those of the current robot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""pi0 of transformers: what is taken from it is what its own forward pass has at that place."""
+"""pi0 of transformers: embeddings and chunk equal those of its own forward pass."""
 
 from __future__ import annotations
 
@@ -56,12 +56,11 @@ def _row(observations: ObservationBatch, row: int) -> ObservationBatch:
 
 
 def _library_inputs(pi0: TransformersPI0, row: ObservationBatch) -> dict[str, torch.Tensor]:
-    """One observation as the library's processor makes it, written down here by its rules and not by ours."""
+    """Observation as from the library's processor, by its rules rather than ours."""
     pixels = []
     for camera in CAMERAS:
-        picture = torch.full(
-            (3, SIDE, SIDE), -1.0
-        )  # 20×28 has the model's width: bars above and below, black
+        # 20×28 has the model's width: bars above and below, black.
+        picture = torch.full((3, SIDE, SIDE), -1.0)
         picture[:, 4:24] = row.images[camera][0].permute(2, 0, 1).float() / 127.5 - 1
         pixels.append(picture)
     tokenizer = pi0._tokenizer
@@ -110,9 +109,8 @@ def test_embeddings_are_the_last_layer_of_the_librarys_own_pass_at_the_places_of
     pictures = inputs["input_ids"][0] == pi0.model.config.vlm_config.image_token_id
     last = layers.hidden_states[-1][0, pictures]
     torch.testing.assert_close(seen.embeddings[row], last, atol=2e-5, rtol=1e-4)
-    assert (
-        seen.embeddings[row] - prefix[0, pictures]
-    ).abs().mean() > 0.1  # not what goes into the first layer
+    # Not what goes into the first layer.
+    assert (seen.embeddings[row] - prefix[0, pictures]).abs().mean() > 0.1
     assert (seen.embeddings[row] - layers.hidden_states[-2][0, pictures]).abs().mean() > 0.1
 
 
@@ -123,9 +121,8 @@ def test_the_chunk_is_the_librarys_own_sample_in_policy_units(pi0: TransformersP
     state = torch.zeros(1, 16)
     state[:, :JOINTS] = (observations.proprio[:, :JOINTS] - 0.1) / 0.5
     actions = pi0.model.sample_actions(state=state, noise=noise, **_library_inputs(pi0, observations))
-    expected = (
-        actions[..., :JOINTS] * 0.05 / 0.02
-    )  # the adapter's standard deviation and scale; relative actions
+    # The adapter's standard deviation and scale; relative actions.
+    expected = actions[..., :JOINTS] * 0.05 / 0.02
     torch.testing.assert_close(seen.chunk, expected, atol=2e-4, rtol=1e-3)
 
 

@@ -25,7 +25,8 @@ def _declare_operators() -> None:
     _KEPT.append(library)
 
 
-_KEPT: list[object] = []  # operators are gone with the library that declares them
+# Operators are gone with the library that declares them.
+_KEPT: list[object] = []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -67,11 +67,13 @@ def _library_inputs(kind: str, batch: ObservationBatch, row: int) -> list[Any]:
         - 1
         for camera in CAMERAS
     ]
-    pictures.append(-torch.ones(1, 3, SIDE, SIDE))  # the camera that the adapter does not name
+    # The camera that the adapter does not name.
+    pictures.append(-torch.ones(1, 3, SIDE, SIDE))
     there = [torch.ones(1, dtype=torch.bool)] * len(CAMERAS) + [torch.zeros(1, dtype=torch.bool)]
     state = (batch.proprio[row, :JOINTS] - MEAN) / STD
     words = batch.instructions[row].split()
-    if kind == "pi05":  # says the state in words: one of 256 steps between the percentiles, or -1 below them
+    # Says the state in words: one of 256 steps between the percentiles, or -1 below them.
+    if kind == "pi05":
         steps = torch.floor((state + 1) * 128).clamp(-1, 255).int().tolist()
         words = ["Task", *words, "State", *map(str, steps), "\n", "Action"]
     else:
@@ -112,7 +114,8 @@ def test_embeddings_are_the_last_layer_of_the_librarys_own_pass_at_the_places_of
             position_ids=torch.cumsum(padding, dim=1) - 1,
             output_hidden_states=True,
         ).hidden_states
-    pictures = slice(0, PER_IMAGE * len(CAMERAS))  # they stand first, before the one that is not there
+    # They stand first, before the one that is not there.
+    pictures = slice(0, PER_IMAGE * len(CAMERAS))
     assert torch.equal(seen.mask[row], padding[0, pictures])
     assert not padding[0, PER_IMAGE * len(CAMERAS) : PER_IMAGE * (len(CAMERAS) + 1)].any()
     assert len(layers) == LAYERS + 1
@@ -127,7 +130,8 @@ def test_the_chunk_is_the_librarys_own_sample_in_policy_units(vla: LeRobotVLA, k
     noise = torch.randn(3, CHUNK, 8, generator=torch.Generator().manual_seed(7))
     with torch.no_grad():
         actions = vla.policy.model.sample_actions(*_library_inputs(kind, batch, 2), noise=noise[2:])
-    expected = actions[..., :JOINTS] * ACTION / ADAPTER["action_scale"][0]  # relative actions
+    # Relative actions
+    expected = actions[..., :JOINTS] * ACTION / ADAPTER["action_scale"][0]
     torch.testing.assert_close(seen.chunk[2:], expected, atol=2e-3, rtol=1e-3)
 
 

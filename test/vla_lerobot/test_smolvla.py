@@ -78,7 +78,8 @@ def test_embeddings_are_the_last_layer_of_the_librarys_own_pass_at_the_places_of
     seen = smolvla.act(batch, generator=torch.Generator().manual_seed(1))
     model = smolvla.policy.model
     parameters = signature(type(model.vlm_with_expert).forward).parameters
-    fill = {"fill_kv_cache": True} if "fill_kv_cache" in parameters else {}  # of 0.4.4 alone
+    # Of 0.4.4 alone
+    fill = {"fill_kv_cache": True} if "fill_kv_cache" in parameters else {}
     with torch.no_grad():
         prefix, padding, attention = model.embed_prefix(
             *_library_inputs(smolvla, batch, row)[:4],
@@ -92,7 +93,8 @@ def test_embeddings_are_the_last_layer_of_the_librarys_own_pass_at_the_places_of
             use_cache=True,
             **fill,
         )
-    pictures = slice(0, PER_IMAGE * len(CAMERAS))  # pictures stand first
+    # Pictures stand first
+    pictures = slice(0, PER_IMAGE * len(CAMERAS))
     torch.testing.assert_close(seen.embeddings[row], last[0, pictures], atol=2e-4, rtol=1e-3)
     # Not what goes into the first layer; two layers of small random weights change it by a tenth.
     assert (seen.embeddings[row] - prefix[0, pictures]).abs().mean() > 0.02
@@ -104,7 +106,8 @@ def test_the_chunk_is_the_librarys_own_sample_in_policy_units(smolvla: LeRobotVL
     noise = torch.randn(3, CHUNK, 8, generator=torch.Generator().manual_seed(7))
     with torch.no_grad():
         actions = smolvla.policy.model.sample_actions(*_library_inputs(smolvla, batch, 2), noise=noise[2:])
-    expected = actions[..., :JOINTS] * 0.05 / 0.02  # standard deviation and scale; relative actions
+    # Standard deviation and scale; relative actions.
+    expected = actions[..., :JOINTS] * 0.05 / 0.02
     torch.testing.assert_close(seen.chunk[2:], expected, atol=2e-3, rtol=1e-2)
 
 

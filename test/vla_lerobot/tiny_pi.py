@@ -21,9 +21,12 @@ from tiny_policy import ADAPTER, CHUNK, JOINTS, WORDS, features
 KINDS = ("pi0", "pi05")
 SIDE, PATCH, WIDTH, LAYERS = 28, 14, 32, 2
 PER_IMAGE = (SIDE // PATCH) ** 2
-ABSENT = "belly"  # a camera of the policy that the adapter does not name
-MEAN, STD = 0.1, 0.5  # of the state; its first and last percentiles are MEAN ± STD
-ACTION = 0.05  # standard deviation, and last percentile
+# A camera of the policy that the adapter does not name.
+ABSENT = "belly"
+# Of the state; its first and last percentiles are MEAN ± STD.
+MEAN, STD = 0.1, 0.5
+# Standard deviation, and last percentile.
+ACTION = 0.05
 NAMES = (
     "<pad>",
     "<bos>",
@@ -103,7 +106,8 @@ def write_tiny_pi(kind: str, folder: Path, **settings: Any) -> Path:
     with small_sizes(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         policy = get_policy_class(kind)(config)
-        for value in policy.parameters():  # the library's own first numbers leave some layers without effect
+        # The library's own first numbers leave some layers without effect.
+        for value in policy.parameters():
             torch.nn.init.normal_(value, std=0.2)
     state = {
         "mean": torch.full((JOINTS,), MEAN),

@@ -9,7 +9,8 @@ import yaml
 from tiny_policy import ADAPTER, CHUNK, JOINTS, WORDS, features
 
 SIDE, PATCH, WIDTH = 32, 8, 32
-PER_IMAGE = (SIDE // PATCH) ** 2 // 4  # the connector makes one token of 2×2
+# The connector makes one token of 2×2.
+PER_IMAGE = (SIDE // PATCH) ** 2 // 4
 
 
 def write_tiny_smolvla(folder: Path) -> Path:
@@ -41,7 +42,8 @@ def write_tiny_smolvla(folder: Path) -> Path:
         "action": {"mean": torch.zeros(JOINTS), "std": torch.full((JOINTS,), 0.05)},
     }
     before, after = make_pre_post_processors(config, dataset_stats=statistics)
-    config.load_vlm_weights = True  # as when it was fine-tuned; the backbone's folder has none
+    # As when it was fine-tuned; the backbone's folder has none.
+    config.load_vlm_weights = True
     policy.save_pretrained(folder)
     before.save_pretrained(folder)
     after.save_pretrained(folder)

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from rlt_ros.data.source import DataSource, open_source
-from rlt_ros.data.synthetic import LAYOUTS, Recipe, pack, truth, write
+from rlt_ros.experiments.bench.synthetic_data import LAYOUTS, SyntheticSpec, pack, truth, write
 
 # Rows per episode; enough images for videos of some MB.
 ROWS = 30
@@ -104,7 +104,7 @@ def _measure(home: Path, layout: str, megabytes: float, rounds: int) -> dict[str
 
 def _make(home: Path, layout: str, megabytes: float) -> list[Path]:
     """Write an archive of about this size, in parts."""
-    one = Recipe(episodes=1, rows=ROWS, size=SIZE, noise=True)
+    one = SyntheticSpec(episodes=1, rows=ROWS, size=SIZE, noise=True)
     write(home / "one", layout, one)
     each = sum(path.stat().st_size for path in (home / "one").rglob("*") if path.is_file()) / 1e6
     episodes = max(2, round(megabytes / each))

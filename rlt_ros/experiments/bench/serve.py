@@ -30,8 +30,8 @@ from rlt_ros.rlt.config import RLTConfig, Shapes
 from rlt_ros.rlt.learner import Learner
 from rlt_ros.robots.profile import DEFAULT_ROBOT, load_profile
 from rlt_ros.serving.genie_sim import CAMERAS, MAX_BYTES, GenieSimSession
-from rlt_ros.serving.policy import ServedPolicy, Serving
-from rlt_ros.serving.websocket import Message, Session, WebSocketServer
+from rlt_ros.serving.policy import ServedPolicy, ServingConfig
+from rlt_ros.serving.websocket import Message, PeerSession, WebSocketServer
 from rlt_ros.vla.loading import BUILTIN, load_frozen
 from rlt_ros.vla.wire import pack, unpack
 
@@ -50,7 +50,7 @@ Times = NDArray[np.float64]
 
 
 class _Timed(GenieSimSession):
-    """Session that records the duration of each request, ms."""
+    """PeerSession that records the duration of each request, ms."""
 
     def __init__(self, policy: ServedPolicy, passes: list[float], decodes: list[float]) -> None:
         super().__init__(policy)
@@ -65,7 +65,7 @@ class _Timed(GenieSimSession):
 
 
 class _ImmediateSession:
-    """Session with a constant answer of usual size."""
+    """PeerSession with a constant answer of usual size."""
 
     def __init__(self) -> None:
         rows = [[0.0] * 7] * 10
@@ -134,7 +134,7 @@ def _policy() -> ServedPolicy:
     actor = import_actor(
         export_actor(Learner(rlt, shapes), lineage=frozen.lineage), shapes=shapes, lineage=frozen.lineage
     )
-    return ServedPolicy(frozen, load_profile(DEFAULT_ROBOT), rlt, actor, Serving())
+    return ServedPolicy(frozen, load_profile(DEFAULT_ROBOT), rlt, actor, ServingConfig())
 
 
 def _episode(policy: ServedPolicy, requests: int) -> dict[str, Times]:
@@ -156,7 +156,7 @@ def _episode(policy: ServedPolicy, requests: int) -> dict[str, Times]:
     }
 
 
-def _ask(session: Callable[[], Session], requests: int) -> Times:
+def _ask(session: Callable[[], PeerSession], requests: int) -> Times:
     """Round trips (requests,) of a client in its own process, ms."""
     server = WebSocketServer(session)
     server.start()

@@ -1,4 +1,4 @@
-"""The precision tasks of the simulator."""
+"""Precision tasks of the simulator."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["TASKS", "Charger", "Ethernet", "Screw", "Task", "simulated"]
 
 
 def simulated(name: str) -> Task:
-    """The simulator's task of a name.
+    """Task of a name.
 
     Raises:
-        ConfigError: it has no scene for it.
+        ConfigError: the simulator has no scene for it.
     """
     if name not in TASKS:
         raise ConfigError(
-            f"task `{name}`: the simulator has scenes for {', '.join(TASKS)} only; take one of these names (a task "
-            "file of your own may have it, too), or do without the simulator (`sim` false)"
+            f"task `{name}`: the simulator has scenes for {', '.join(TASKS)} only; use one of these names (your own "
+            "task file may have it, too), or run without the simulator (`sim` false)"
         )
     return TASKS[name]

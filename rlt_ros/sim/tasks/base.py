@@ -1,4 +1,4 @@
-"""What a precision task is: a tool in the gripper, a fixture on the bench, and when they count as mated."""
+"""Precision task: a tool in the gripper, a fixture on the bench, and the condition for being mated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Randomisation:
-    """Ranges of one episode's conditions; each is uniform in ± the value.
+    """Ranges of an episode's conditions, uniform in ± the value.
 
     Attributes:
         fixture_shift: along the bench's x, y and z axes, metres.
@@ -32,17 +32,22 @@ class Randomisation:
 
 
 class Task(ABC):
-    """A precision task. Frames: `mate` sits on the tool, `face` on the fixture (z out of the face); mated means equal
-    origins and opposite z axes.
+    """Precision task. Frames: `mate` on the tool, `face` on the fixture (z out of the face); mated means equal origins
+    and opposite z axes.
 
     Class attributes:
-        name: as on the command line.
-        instruction: the words that the VLA gets.
-        reach: distance from the tool's leading tip to the mate frame, metres; the tip touches the face at this height.
-        seat: greatest height of the mate frame over the face that counts as mated, metres.
-        lateral: greatest sideways distance that counts as mated, metres.
-        clearance: play between tool and fixture on each side, metres.
-        mate_height: distance from the tool centre to the mate frame, along the tool, metres.
+        name: name on the command line.
+        instruction: instruction for the VLA.
+        reach: distance from the tool's leading tip to the mate frame, m; the tip touches the face at this height.
+        seat: largest height of the mate frame over the face that counts as mated, m.
+        lateral: largest sideways distance that counts as mated, m.
+        clearance: play between tool and fixture on each side, m.
+        mate_height: distance from the tool centre to the mate frame, along the tool, m.
+        hold_steps: control steps in the mated pose until success, 0.1 s at 50 Hz, so that a bounce does not count.
+        critical_distance: distance from tip to socket at which the critical phase begins, m.
+        critical_limit: control steps of the critical phase, 4 s.
+        approach_limit: control steps of the approach, 4 s.
+        lost_distance: distance from tip to socket at which an operator would end the attempt, m.
     """
 
     name: str
@@ -53,25 +58,25 @@ class Task(ABC):
     clearance: float
     mate_height: float
     randomisation = Randomisation()
-    hold_steps = 5  # 0.1 s at 50 Hz without leaving the mated pose, so that a bounce does not count
-    critical_distance = 0.030  # m from tip to socket at which the precise part begins
-    critical_limit = 200  # control steps (4 s) for the critical phase
-    approach_limit = 200  # control steps (4 s) for the way there
-    lost_distance = 0.10  # m from tip to socket; further away an operator would end the attempt
+    hold_steps = 5
+    critical_distance = 0.030
+    critical_limit = 200
+    approach_limit = 200
+    lost_distance = 0.10
 
     @abstractmethod
     def add_tool(self, tool: mujoco.MjsBody) -> None:
-        """Add the geoms that the gripper holds; z of `tool` points out of the gripper, origin at the tool centre."""
+        """Add the tool's geoms; z of `tool` points out of the gripper, its origin is the tool centre."""
 
     @abstractmethod
     def add_fixture(self, fixture: mujoco.MjsBody) -> None:
-        """Add the geoms of the fixture; origin in the face, z out of it."""
+        """Add the fixture's geoms; its origin is in the face, z points out of it."""
 
     def mated(self, relative: Array) -> bool:
-        """Return whether the mate frame at `relative` in the face frame (x, y, height m; rotation vector) is mated."""
+        """True if the mate frame at `relative` in the face frame (x, y, height m; rotation vector) is mated."""
         sideways = float(np.hypot(relative[0], relative[1]))
         return bool(relative[2] < self.seat and sideways < self.lateral)
 
     def critical(self, relative: Array) -> bool:
-        """Return whether the tip is so near to the socket that the precise part begins."""
+        """True if the tip is close enough to the socket for the critical phase."""
         return bool(np.linalg.norm(relative[:3] - [0.0, 0.0, self.reach]) < self.critical_distance)

@@ -7,8 +7,10 @@ import mujoco
 from rlt_ros.sim import solids
 from rlt_ros.sim.tasks.base import Task
 
-_PITCH = 0.0095  # m, half the distance of the pins' centres (EN 50075: 19 mm apart, here at the tips)
-_RADIUS = 0.0022  # m
+# m, half the distance of the pins' centres (EN 50075: 19 mm apart, here at the tips).
+_PITCH = 0.0095
+# m.
+_RADIUS = 0.0022
 _METAL, _PLUG, _STRIP, _HOLE, _SWITCH = (
     (0.75, 0.72, 0.55, 1),
     (0.15, 0.15, 0.17, 1),
@@ -28,7 +30,7 @@ class Charger(Task):
     mate_height = 0.025
 
     def add_tool(self, tool: mujoco.MjsBody) -> None:
-        """A plug's body between the fingers and its two pins."""
+        """Add the plug's body between the fingers and its two pins."""
         solids.box(
             tool, (-0.0135, -0.007, -0.012), (0.0135, 0.007, self.mate_height), _PLUG, solids.TOOL, "plug"
         )
@@ -37,10 +39,11 @@ class Charger(Task):
             solids.pin(tool, x, 0.0, bottom, top, _RADIUS, _METAL, solids.TOOL)
 
     def add_fixture(self, fixture: mujoco.MjsBody) -> None:
-        """A strip with one pair of holes, dark inside, and a red switch to one side."""
+        """Add a strip with one pair of holes, dark inside, and a red switch next to them."""
         half = _RADIUS + self.clearance
         holes = [(x, 0.0, half, half) for x in (-_PITCH, _PITCH)]
         solids.plate_with_holes(fixture, (0.050, 0.024), holes, 0.019, _STRIP, "fixture")
-        for x, _, _, _ in holes:  # the dark of a deep hole, for show: MuJoCo casts no light into or out of it
+        # The dark of a deep hole, without contact: MuJoCo renders no shadow inside.
+        for x, _, _, _ in holes:
             solids.box(fixture, (x - half, -half, -0.001), (x + half, half, 0.0002), _HOLE, 0)
         solids.box(fixture, (0.030, -0.008, 0.0), (0.042, 0.008, 0.003), _SWITCH, 0)

@@ -7,11 +7,13 @@ import mujoco
 from rlt_ros.sim import solids
 from rlt_ros.sim.tasks.base import Task
 
-# Modular plug (IEC 60603-7 proportions), metres: half width, half height, and the latch that keys it.
+# Modular plug (IEC 60603-7 proportions), m: half width, half height, and the keying latch.
 _HALF_X, _HALF_Y = 0.00585, 0.0033
 _LATCH_X, _LATCH_Y = 0.0016, 0.0018
-_EDGE = 0.0012  # radius of the plug's rounded edges
-_BEZEL = 0.004  # depth of the recess in front of the port
+# m, radius of the plug's rounded edges.
+_EDGE = 0.0012
+# m, depth of the recess in front of the port.
+_BEZEL = 0.004
 _CLEAR, _BOOT, _PANEL, _INSIDE, _FRAME, _LED = (
     (0.75, 0.80, 0.85, 1),
     (0.10, 0.25, 0.60, 1),
@@ -32,7 +34,7 @@ class Ethernet(Task):
     mate_height = 0.022
 
     def add_tool(self, tool: mujoco.MjsBody) -> None:
-        """A boot between the fingers and the plug: a core, four rounded edges and the latch."""
+        """Add a boot between the fingers and the plug: a core, four rounded edges and the latch."""
         low, high = self.mate_height - 0.006, self.mate_height + self.reach
         solids.box(
             tool,
@@ -54,14 +56,15 @@ class Ethernet(Task):
         )
 
     def add_fixture(self, fixture: mujoco.MjsBody) -> None:
-        """A panel with a bezel around the port, the port with its key way, and a light."""
+        """Add a panel with a bezel around the port, the port with its key way, and a light."""
         play = self.clearance
         port = (0.0, 0.0, _HALF_X + play, _HALF_Y + play)
-        # The fixture's y axis runs against the tool's, so the latch finds its key way below the port.
+        # The fixture's y axis opposes the tool's, so the key way is below the port.
         key = (0.0, -(_HALF_Y + play + _LATCH_Y / 2), _LATCH_X + play, _LATCH_Y / 2)
         depth = self.reach + 0.002
         solids.plate_with_holes(fixture, (0.034, 0.026), [port, key], depth, _PANEL, "fixture")
-        for x, y, half_x, half_y in (port, key):  # the dark of a deep port, for show
+        # The dark of a deep port, without contact.
+        for x, y, half_x, half_y in (port, key):
             solids.box(
                 fixture, (x - half_x, y - half_y, -0.001), (x + half_x, y + half_y, 0.0002), _INSIDE, 0
             )

@@ -1,4 +1,4 @@
-"""Task `screw`: the blade of a driver onto a slotted screw head, and into its slot."""
+"""Task `screw`: the blade of a driver into the slot of a screw head."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import mujoco
 from rlt_ros.sim import solids
 from rlt_ros.sim.tasks.base import Task
 
-_BLADE = 0.0008  # m, half the blade's thickness
-_SPAN = 0.0022  # m, half the distance of the blade's two edges
-_DEPTH = 0.0045  # m, of the slot
+# m: half the blade's thickness, half the distance of its two edges, and depth of the slot.
+_BLADE = 0.0008
+_SPAN = 0.0022
+_DEPTH = 0.0045
 _STEEL, _HANDLE, _HEAD, _SLOT, _PLATE = (
     (0.70, 0.70, 0.72, 1),
     (0.85, 0.45, 0.05, 1),
@@ -31,7 +32,7 @@ class Screw(Task):
     lateral = 0.0016
 
     def add_tool(self, tool: mujoco.MjsBody) -> None:
-        """A handle between the fingers, a shaft, and a blade with rounded edges."""
+        """Add a handle between the fingers, a shaft, and a blade with rounded edges."""
         tip = self.mate_height + self.reach
         solids.cylinder(tool, 0.0, 0.0, -0.020, 0.014, 0.006, _HANDLE, 0)
         solids.cylinder(tool, 0.0, 0.0, 0.014, tip - 0.006, 0.0022, _STEEL, 0)
@@ -40,11 +41,12 @@ class Screw(Task):
             solids.pin(tool, x, 0.0, tip - 0.008, tip, _BLADE, _STEEL, solids.TOOL)
 
     def add_fixture(self, fixture: mujoco.MjsBody) -> None:
-        """A plate and, standing 4.5 mm out of it, a square-cut head around the slot."""
+        """Add a plate and, 4.5 mm above it, a square head around the slot."""
         slot = (0.0, 0.0, _SPAN + _BLADE + self.clearance, _BLADE + self.clearance)
         solids.plate_with_holes(fixture, (0.007, 0.007), [slot], _DEPTH, _HEAD)
         solids.box(fixture, (-0.004, -0.002, -_DEPTH - 0.001), (0.004, 0.002, -_DEPTH), _SLOT, solids.WORLD)
-        _, _, half_x, half_y = slot  # the dark of the slot, for show
+        # The dark of the slot, without contact.
+        _, _, half_x, half_y = slot
         solids.box(fixture, (-half_x, -half_y, -0.001), (half_x, half_y, 0.0002), _SLOT, 0)
         solids.box(
             fixture,

@@ -1,4 +1,4 @@
-"""Records of a bag: its messages, topics, and the contents of one of its files."""
+"""Records of a bag: messages, topics, and the contents of a file."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 Fault = Callable[[str], None]
-"""Called with a sentence about what cannot be read, or is not as it should be."""
+"""Called with a sentence about an unreadable or inconsistent part."""
 
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic of a bag.
+    """Topic of a bag.
 
     Attributes:
         name: absolute.
-        type: of its messages, e.g. ``sensor_msgs/msg/Image``.
+        type: message type, e.g. ``sensor_msgs/msg/Image``.
         count: messages.
-        definition: of the type, as far as the bag has it.
-        digest: REP-2016 hash of the type, as far as the bag has it.
-        encoding: serialisation of its messages.
+        definition: definition of the type; empty if the bag has none.
+        digest: REP-2016 hash of the type; empty if the bag has none.
+        encoding: serialisation of the messages.
     """
 
     name: str
@@ -31,13 +31,13 @@ class Topic:
     encoding: str = "cdr"
 
 
-class Recorded(NamedTuple):
+class BagMessage(NamedTuple):
     """Message of a bag.
 
     Attributes:
         topic: absolute name.
-        type: of the message.
-        time: of recording, ns.
+        type: message type.
+        time: recording time, ns.
         data: serialised message.
     """
 
@@ -55,7 +55,7 @@ class Contents:
         topics: by name; only those with messages.
         start: time of the first message, ns.
         end: time of the last message, ns.
-        indexed: messages can be read by the file's index, which gives them in the order of time.
+        indexed: the file's index gives all messages in the order of time.
     """
 
     topics: Mapping[str, Topic] = field(default_factory=dict)
@@ -70,14 +70,14 @@ class Contents:
 
 
 class Tally:
-    """Counts messages that are read one by one."""
+    """Contents of a file, counted message by message."""
 
     def __init__(self) -> None:
         self._topics: dict[tuple[str, str], Topic] = {}
         self._start, self._end = 0, 0
 
     def add(self, topic: Topic, time: int) -> None:
-        """Count one message of a topic, recorded at ``time`` ns; its own count is not used."""
+        """Count one message of a topic, recorded at ``time`` ns; the topic's own count is ignored."""
         self._start = min(self._start, time) if self._topics else time
         self._end = max(self._end, time)
         key = topic.name, topic.type
@@ -85,12 +85,12 @@ class Tally:
         self._topics[key] = replace(known or topic, count=known.count + 1 if known else 1)
 
     def contents(self) -> Contents:
-        """Contents of a file without an index."""
+        """Return the contents of a file without an index."""
         return Contents(by_name(self._topics.values()), self._start, self._end, indexed=False)
 
 
 def by_name(topics: Iterable[Topic]) -> dict[str, Topic]:
-    """Topics with messages by name; the counts of one that occurs several times are added."""
+    """Topics with messages by name; counts of equal names are added."""
     found: dict[str, Topic] = {}
     for topic in topics:
         if topic.count:
@@ -99,8 +99,8 @@ def by_name(topics: Iterable[Topic]) -> dict[str, Topic]:
     return found
 
 
-def joined(parts: Iterable[Contents]) -> Contents:
-    """Contents of several files together."""
+def merge_contents(parts: Iterable[Contents]) -> Contents:
+    """Merge the contents of several files."""
     parts = [part for part in parts if part.topics]
     return Contents(
         by_name(topic for part in parts for topic in part.topics.values()),

@@ -1,4 +1,4 @@
-"""Demonstrations that this package recorded, as episodes with one picture a row."""
+"""Reader of this package's demonstrations as episodes with one image per row."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import numpy as np
 
 from rlt_ros.data.container import Container, EpisodeRef, Files, Hints
 from rlt_ros.data.demonstrations import Demonstration, DemonstrationError, load
-from rlt_ros.data.episode import Camera, Episode
+from rlt_ros.data.episode import Camera, RecordedEpisode
 from rlt_ros.data.errors import EpisodeError, Skips
 from rlt_ros.data.grippers import GripperScales, GripperValues
 from rlt_ros.data.video import ArrayCamera
 
 
-class Recorded:
-    """All demonstrations in a container.
+class DemonstrationReader:
+    """Reader of all demonstrations in a container.
 
     Args:
-        container: where the files are.
-        hints: names of the joints, which the files do not hold.
+        container: files of the data set.
+        hints: names of the joints, which the files do not contain.
     """
 
     layout = "demonstrations"
@@ -34,14 +34,14 @@ class Recorded:
         ]
 
     def survey(self, ref: EpisodeRef) -> tuple[str, ...]:
-        """No gripper is among the joints."""
+        """Return no file: the joints include no gripper."""
         return ()
 
     def grippers(self, ref: EpisodeRef, files: Files) -> GripperValues:
-        """Never asked for; see `survey`."""
+        """Raise `EpisodeError`; never called, see `survey`."""
         raise EpisodeError("has no grippers")
 
-    def load(self, ref: EpisodeRef, files: Files, scales: GripperScales | None) -> Episode:
+    def load(self, ref: EpisodeRef, files: Files, scales: GripperScales | None) -> RecordedEpisode:
         """Read an episode."""
         try:
             demonstration = load(files.path(ref.needs[0]))
@@ -50,13 +50,13 @@ class Recorded:
         return episode_of(demonstration, ref.name, self._joints)
 
 
-def episode_of(demonstration: Demonstration, name: str, joints: tuple[str, ...] = ()) -> Episode:
-    """An episode of the control steps at which pictures were taken.
+def episode_of(demonstration: Demonstration, name: str, joints: tuple[str, ...] = ()) -> RecordedEpisode:
+    """Episode of the control steps with images.
 
-    The command of a row is the last one before the next picture: where the arm was to be when that was taken.
+    The command of a row is the last one before the next image.
 
     Raises:
-        EpisodeError: pictures were taken at uneven steps, or the joints do not fit.
+        EpisodeError: the control steps of images are uneven, or the number of joints differs.
     """
     steps = demonstration.image_steps
     strides = np.unique(np.diff(steps)) if len(steps) > 1 else np.array([1])
@@ -69,7 +69,7 @@ def episode_of(demonstration: Demonstration, name: str, joints: tuple[str, ...] 
     cameras: dict[str, Camera] = {
         camera: ArrayCamera(pictures) for camera, pictures in demonstration.images.items()
     }
-    return Episode(
+    return RecordedEpisode(
         name=name,
         task=demonstration.task,
         instruction=demonstration.instruction,

@@ -1,7 +1,7 @@
-"""Made-up data sets in every published layout, packed and split as they are published. For measuring and for tests.
+"""Synthetic data sets in every published layout, packed and split like the originals, for benchmarks and tests.
 
-Real recordings may not be passed on (their licence is non-commercial, share-alike). What is made here has their paths,
-fields and conventions, and a truth that a reader's result can be held against.
+Real recordings may not be redistributed (their licence is non-commercial, share-alike). These have their paths, fields
+and conventions, and a known truth.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ FPS = 30
 INSTRUCTION = "Pick up the block of the named colour"
 _COLOURS = {"top_head": "head_color", "hand_left": "hand_left_color", "hand_right": "hand_right_color"}
 _START_NS = 1_700_000_000_000_000_000
-_MILLIMETRES = (35.0, 120.0)  # gripper state open and closed, as AgiBot World has it
-_STATE = {  # of genie_sim's converter for the G2, 159 elements
+# Gripper state of AgiBot World, open and closed.
+_MILLIMETRES = (35.0, 120.0)
+# Of genie_sim's converter for the G2, 159 elements.
+_STATE = {
     "state/left_effector/position": [0],
     "state/right_effector/position": [1],
     "state/end/wrench": [],
@@ -44,21 +46,21 @@ STATE_WIDTH, ACTION_WIDTH = 159, 40
 
 
 @dataclass(frozen=True)
-class Recipe:
+class SyntheticSpec:
     """Size of a data set."""
 
     episodes: int = 3
     rows: int = 12
     size: tuple[int, int] = (32, 48)
-    """Height and width of pictures, even."""
+    """Height and width of images, even."""
     codec: str = "h264"
     noise: bool = False
-    """Pictures of noise, which no codec makes small; one video then serves all episodes."""
+    """Images of noise, which no codec compresses; one video then serves all episodes."""
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What an episode really did."""
+    """True motion of an episode."""
 
     position: NDArray[np.float32]
     """(T, 14) rad."""
@@ -69,60 +71,60 @@ class Truth:
 
 
 def truth(episode: int, rows: int) -> Truth:
-    """The motion of an episode: smooth, of its own, with grippers that close and open."""
+    """Smooth motion, different for each episode, with grippers that close and open."""
     time = np.arange(rows)[:, None] / FPS
     joints = np.arange(14)[None, :]
     position = 0.4 * np.sin(time * (1 + 0.1 * joints) + episode)
     later = 0.4 * np.sin((time + 1 / FPS) * (1 + 0.1 * joints) + episode)
     phase = np.arange(rows)[:, None] * 2 * np.pi / max(rows - 1, 1) + np.array([0.0, 1.0])
     grip = 0.5 - 0.5 * np.cos(phase)
-    # Every gripper reaches both ends, as every recording of a grasp does.
+    # Every gripper reaches both ends, as in every recorded grasp.
     grip = (grip - grip.min(axis=0)) / (grip.max(axis=0) - grip.min(axis=0))
     return Truth(position.astype(np.float32), later.astype(np.float32), grip.astype(np.float32))
 
 
-def pictures(episode: int, camera: int, recipe: Recipe) -> list[Picture]:
-    """Pictures whose brightness says which episode, camera and row they are of."""
-    height, width = recipe.size
-    if recipe.noise:
+def pictures(episode: int, camera: int, spec: SyntheticSpec) -> list[Picture]:
+    """Images whose brightness identifies episode, camera and row."""
+    height, width = spec.size
+    if spec.noise:
         random = np.random.default_rng([camera])
-        return [random.integers(0, 256, (height, width, 3), np.uint8) for _ in range(recipe.rows)]
+        return [random.integers(0, 256, (height, width, 3), np.uint8) for _ in range(spec.rows)]
     return [
-        np.full((height, width, 3), brightness(episode, camera, row), np.uint8) for row in range(recipe.rows)
+        np.full((height, width, 3), brightness(episode, camera, row), np.uint8) for row in range(spec.rows)
     ]
 
 
 def brightness(episode: int, camera: int, row: int) -> int:
-    """Grey value of all pixels of a picture."""
+    """Grey value of all pixels of an image."""
     return 20 + (37 * episode + 71 * camera + 11 * row) % 200
 
 
-def write(folder: Path, layout: str, recipe: Recipe) -> None:
+def write(folder: Path, layout: str, spec: SyntheticSpec) -> None:
     """Write an unpacked data set of a layout into ``folder``."""
     {
         "lerobot_v2": _lerobot_v2,
         "lerobot_v3": _lerobot_v3,
         "raw": _raw,
         "agibot_world": _agibot_world,
-    }[layout](folder, recipe)
+    }[layout](folder, spec)
 
 
 def pack(
     folder: Path, archive: Path, part_bytes: Sequence[int], *, order: Sequence[Path] | None = None
 ) -> list[Path]:
-    """Pack a folder as ``archive`` (….tar.gz) and cut it into parts; returns their paths.
+    """Pack a folder as ``archive`` (….tar.gz) and cut it into parts; return their paths.
 
     Args:
-        folder: what to pack.
-        archive: path that the archive would have in one piece.
+        folder: packed folder.
+        archive: path of the archive in one piece.
         part_bytes: sizes of the parts, repeated to the end.
-        order: files in the order in which they are packed; left out, sorted.
+        order: files in the order of packing; sorted by default.
     """
     files = order if order is not None else sorted(path for path in folder.rglob("*") if path.is_file())
     archive.parent.mkdir(parents=True, exist_ok=True)
     with _Splitter(archive, part_bytes) as splitter:
         out = cast(BinaryIO, splitter)
-        # A compression level above 1 would cost minutes and save nothing: videos do not shrink.
+        # A higher compression level would cost minutes and save nothing: videos do not shrink.
         with (
             gzip.GzipFile(fileobj=out, mode="wb", compresslevel=1, filename="", mtime=0) as zipped,
             tarfile.open(fileobj=zipped, mode="w|") as tar,
@@ -133,7 +135,7 @@ def pack(
 
 
 class _Splitter(io.RawIOBase):
-    """Writes a stream into numbered parts."""
+    """Stream that writes numbered parts."""
 
     def __init__(self, archive: Path, part_bytes: Sequence[int]) -> None:
         self._archive, self._sizes = archive, list(part_bytes)
@@ -169,19 +171,19 @@ class _Splitter(io.RawIOBase):
 
 
 def _vectors(episode: int, rows: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """State (T, 159) and action (T, 40); what no field describes is filled with numbers that must not be read."""
-    what = truth(episode, rows)
+    """State (T, 159) and action (T, 40); elements outside the fields have values that must not be read."""
+    motion = truth(episode, rows)
     state = np.full((rows, STATE_WIDTH), 777.0, np.float32)
     action = np.full((rows, ACTION_WIDTH), 777.0, np.float32)
-    state[:, _STATE["state/joint/position"]] = what.position
-    state[:, _STATE["state/joint/velocity"]] = np.gradient(what.position, 1 / FPS, axis=0)
-    state[:, :2] = what.grip * 120.0
-    action[:, _ACTION["action/joint/position"]] = what.command
-    action[:, :2] = what.grip
+    state[:, _STATE["state/joint/position"]] = motion.position
+    state[:, _STATE["state/joint/velocity"]] = np.gradient(motion.position, 1 / FPS, axis=0)
+    state[:, :2] = motion.grip * 120.0
+    action[:, _ACTION["action/joint/position"]] = motion.command
+    action[:, :2] = motion.grip
     return state, action
 
 
-def _info(version: str, recipe: Recipe, episodes: int) -> dict[str, Any]:
+def _info(version: str, spec: SyntheticSpec, episodes: int) -> dict[str, Any]:
     def described(fields: dict[str, list[int]]) -> dict[str, Any]:
         return {
             name: {"description": "", "dimensions": len(indices), "indices": indices}
@@ -191,9 +193,9 @@ def _info(version: str, recipe: Recipe, episodes: int) -> dict[str, Any]:
     features: dict[str, Any] = {
         f"observation.images.{camera}": {
             "dtype": "video",
-            "shape": [*recipe.size, 3],
+            "shape": [*spec.size, 3],
             "names": ["height", "width", "channel"],
-            "video_info": {"video.fps": float(FPS), "video.codec": recipe.codec, "video.is_depth_map": False},
+            "video_info": {"video.fps": float(FPS), "video.codec": spec.codec, "video.is_depth_map": False},
         }
         for camera in _COLOURS
     }
@@ -213,7 +215,7 @@ def _info(version: str, recipe: Recipe, episodes: int) -> dict[str, Any]:
         "codebase_version": version,
         "robot_type": "g1",
         "total_episodes": episodes,
-        "total_frames": episodes * recipe.rows,
+        "total_frames": episodes * spec.rows,
         "chunks_size": 1000,
         "fps": FPS,
         "splits": {"train": f"0:{episodes}"},
@@ -228,128 +230,126 @@ def _info(version: str, recipe: Recipe, episodes: int) -> dict[str, Any]:
     }
 
 
-def _table(episode: int, recipe: Recipe) -> Any:
+def _table(episode: int, spec: SyntheticSpec) -> Any:
     import pyarrow as pa
 
-    state, action = _vectors(episode, recipe.rows)
-    rows = np.arange(recipe.rows)
+    state, action = _vectors(episode, spec.rows)
+    rows = np.arange(spec.rows)
     return pa.table(
         {
             "observation.state": pa.FixedSizeListArray.from_arrays(pa.array(state.reshape(-1)), STATE_WIDTH),
             "action": pa.FixedSizeListArray.from_arrays(pa.array(action.reshape(-1)), ACTION_WIDTH),
-            "episode_index": pa.array(np.full(recipe.rows, episode)),
+            "episode_index": pa.array(np.full(spec.rows, episode)),
             "frame_index": pa.array(rows),
-            "index": pa.array(rows + episode * recipe.rows),
-            "task_index": pa.array(np.zeros(recipe.rows, np.int64)),
+            "index": pa.array(rows + episode * spec.rows),
+            "task_index": pa.array(np.zeros(spec.rows, np.int64)),
             "timestamp": pa.array((rows / FPS).astype(np.float32)),
         }
     )
 
 
-def _videos(paths: Sequence[Path], camera: int, recipe: Recipe) -> None:
-    """The video of a camera for every episode."""
+def _videos(paths: Sequence[Path], camera: int, spec: SyntheticSpec) -> None:
+    """Write the video of a camera for every episode."""
     for episode, path in enumerate(paths):
         path.parent.mkdir(parents=True, exist_ok=True)
-        if recipe.noise and episode > 0:
+        if spec.noise and episode > 0:
             path.write_bytes(paths[0].read_bytes())
         else:
-            encode_video(path, pictures(episode, camera, recipe), fps=FPS, codec=recipe.codec)
+            encode_video(path, pictures(episode, camera, spec), fps=FPS, codec=spec.codec)
 
 
-def _lerobot_v2(folder: Path, recipe: Recipe) -> None:
+def _lerobot_v2(folder: Path, spec: SyntheticSpec) -> None:
     import pyarrow.parquet as pq
 
-    info = _info("v2.1", recipe, recipe.episodes)
+    info = _info("v2.1", spec, spec.episodes)
     info["data_path"] = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
     info["video_path"] = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
     _json(folder / "meta/info.json", info)
     entries = [
-        {"episode_index": i, "tasks": ["pick_block_color"], "length": recipe.rows}
-        for i in range(recipe.episodes)
+        {"episode_index": i, "tasks": ["pick_block_color"], "length": spec.rows} for i in range(spec.episodes)
     ]
     _lines(folder / "meta/episodes.jsonl", entries)
     _lines(folder / "meta/tasks.jsonl", [{"task_index": 0, "task": "pick_block_color"}])
-    for episode in range(recipe.episodes):
+    for episode in range(spec.episodes):
         path = folder / f"data/chunk-000/episode_{episode:06d}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(_table(episode, recipe), path)
+        pq.write_table(_table(episode, spec), path)
     for number, camera in enumerate(_COLOURS):
         home = folder / f"videos/chunk-000/observation.images.{camera}"
-        _videos([home / f"episode_{episode:06d}.mp4" for episode in range(recipe.episodes)], number, recipe)
+        _videos([home / f"episode_{episode:06d}.mp4" for episode in range(spec.episodes)], number, spec)
 
 
-def _lerobot_v3(folder: Path, recipe: Recipe) -> None:
+def _lerobot_v3(folder: Path, spec: SyntheticSpec) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    info = _info("v3.0", recipe, recipe.episodes)
+    info = _info("v3.0", spec, spec.episodes)
     info["data_path"] = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
     info["video_path"] = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
     _json(folder / "meta/info.json", info)
-    tables = [_table(episode, recipe) for episode in range(recipe.episodes)]
+    tables = [_table(episode, spec) for episode in range(spec.episodes)]
     path = folder / "data/chunk-000/file-000.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.concat_tables(tables), path)
     rows: list[dict[str, Any]] = []
-    for episode in range(recipe.episodes):
-        rows.append({"episode_index": episode, "tasks": ["pick_block_color"], "length": recipe.rows})
+    for episode in range(spec.episodes):
+        rows.append({"episode_index": episode, "tasks": ["pick_block_color"], "length": spec.rows})
         rows[-1] |= {"data/chunk_index": 0, "data/file_index": 0}
         for camera in _COLOURS:
             key = f"videos/observation.images.{camera}"
             rows[-1] |= {f"{key}/chunk_index": 0, f"{key}/file_index": 0}
-            rows[-1] |= {f"{key}/from_timestamp": episode * recipe.rows / FPS}
-            rows[-1] |= {f"{key}/to_timestamp": (episode + 1) * recipe.rows / FPS}
+            rows[-1] |= {f"{key}/from_timestamp": episode * spec.rows / FPS}
+            rows[-1] |= {f"{key}/to_timestamp": (episode + 1) * spec.rows / FPS}
     path = folder / "meta/episodes/chunk-000/file-000.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows), path)
     for number, camera in enumerate(_COLOURS):
         path = folder / f"videos/observation.images.{camera}/chunk-000/file-000.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
-        if recipe.noise:  # the same in every episode, so encoding one is enough
+        # Noise is the same in every episode, so encoding one is enough.
+        if spec.noise:
             one = path.with_name("one.mp4")
-            encode_video(one, pictures(0, number, recipe), fps=FPS, codec=recipe.codec)
-            join(path, [one] * recipe.episodes, fps=FPS)
+            encode_video(one, pictures(0, number, spec), fps=FPS, codec=spec.codec)
+            join(path, [one] * spec.episodes, fps=FPS)
             one.unlink()
             continue
-        every = (
-            picture for episode in range(recipe.episodes) for picture in pictures(episode, number, recipe)
-        )
-        encode_video(path, every, fps=FPS, codec=recipe.codec)
+        every = (picture for episode in range(spec.episodes) for picture in pictures(episode, number, spec))
+        encode_video(path, every, fps=FPS, codec=spec.codec)
 
 
-def _raw(folder: Path, recipe: Recipe) -> None:
+def _raw(folder: Path, spec: SyntheticSpec) -> None:
     import h5py
 
     jpegs: dict[int, list[bytes]] = {}
-    for episode in range(recipe.episodes):
+    for episode in range(spec.episodes):
         home = folder / f"{1000 + episode}"
         home.mkdir(parents=True, exist_ok=True)
-        what = truth(episode, recipe.rows)
+        motion = truth(episode, spec.rows)
         with h5py.File(home / "aligned_joints.h5", "w") as file:
-            for row in range(recipe.rows):
+            for row in range(spec.rows):
                 frame = file.create_group(str(row))
                 frame["main_timestamp"] = np.uint64(_START_NS + row * 1_000_000_000 // FPS)
-                frame["state/joint/position"] = what.position[row]
-                frame["action/joint/position"] = what.command[row]
+                frame["state/joint/position"] = motion.position[row]
+                frame["action/joint/position"] = motion.command[row]
                 for side, name in enumerate(("left_effector", "right_effector")):
-                    frame[f"state/{name}/position"] = what.grip[row, side : side + 1] * 120.0
-                    frame[f"action/{name}/position"] = what.grip[row, side : side + 1]
+                    frame[f"state/{name}/position"] = motion.grip[row, side : side + 1] * 120.0
+                    frame[f"action/{name}/position"] = motion.grip[row, side : side + 1]
         _json(home / "data_info.json", {"task_name": "pick_block_color", "english_task_name": INSTRUCTION})
         _json(home / "meta_info.json", {"robot_type": "A2D", "version": "v0.0.2"})
         for number, colour in enumerate(_COLOURS.values()):
-            if episode == 0 or not recipe.noise:
-                jpegs[number] = [encode_picture(picture) for picture in pictures(episode, number, recipe)]
+            if episode == 0 or not spec.noise:
+                jpegs[number] = [encode_picture(picture) for picture in pictures(episode, number, spec)]
             for row, data in enumerate(jpegs[number]):
                 path = home / f"camera/{row}/{colour}.jpg"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(data)
 
 
-def _agibot_world(folder: Path, recipe: Recipe) -> None:
+def _agibot_world(folder: Path, spec: SyntheticSpec) -> None:
     import h5py
 
     task = "327"
-    names = [str(648642 + episode) for episode in range(recipe.episodes)]
+    names = [str(648642 + episode) for episode in range(spec.episodes)]
     _json(
         folder / f"task_info/task_{task}.json",
         [
@@ -359,20 +359,18 @@ def _agibot_world(folder: Path, recipe: Recipe) -> None:
     )
     low, high = _MILLIMETRES
     for episode, name in enumerate(names):
-        what = truth(episode, recipe.rows)
+        motion = truth(episode, spec.rows)
         path = folder / f"proprio_stats/{task}/{name}/proprio_stats.h5"
         path.parent.mkdir(parents=True, exist_ok=True)
         with h5py.File(path, "w") as file:
-            file["timestamp"] = _START_NS + np.arange(recipe.rows) * 1_000_000_000 // FPS
-            file["state/joint/position"] = what.position
-            file["state/effector/position"] = low + what.grip * (high - low)
-            file["action/joint/position"] = what.command
-            file["action/joint/index"] = np.arange(recipe.rows)
-            file["action/effector/position"] = what.grip
+            file["timestamp"] = _START_NS + np.arange(spec.rows) * 1_000_000_000 // FPS
+            file["state/joint/position"] = motion.position
+            file["state/effector/position"] = low + motion.grip * (high - low)
+            file["action/joint/position"] = motion.command
+            file["action/joint/index"] = np.arange(spec.rows)
+            file["action/effector/position"] = motion.grip
     for number, colour in enumerate(_COLOURS.values()):
-        _videos(
-            [folder / f"observations/{task}/{name}/videos/{colour}.mp4" for name in names], number, recipe
-        )
+        _videos([folder / f"observations/{task}/{name}/videos/{colour}.mp4" for name in names], number, spec)
 
 
 def _json(path: Path, content: Any) -> None:

@@ -1,7 +1,6 @@
-"""The workcell as a robot that is simply there: its clock, its sensors, the newest command, and a judge of its task.
+"""Simulated robot at run time: clock, sensors, newest command, and the events of its task.
 
-It counts control steps over all episodes, so that its time never jumps back. It knows no topics; `sim_node` puts it
-behind those of the robot's profile.
+It counts control steps over all episodes, so that its time never decreases. Topics belong to `sim_node`.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from rlt_ros.sim.workcell import HZ, Start, Workcell
 Array = NDArray[np.float64]
 
 PERIOD = round(1e9 / HZ)
-"""Nanoseconds of a control step."""
+"""Control period, ns."""
 
 
-class Verdict(enum.Enum):
-    """What the task's own rules say about the step just done."""
+class TaskEvent(enum.Enum):
+    """Event by the task's own rules, after a step."""
 
     HAND_OVER = "the tip is near the socket"
     SUCCESS = "the tool is mated"
@@ -32,12 +31,12 @@ class Verdict(enum.Enum):
 
 
 @dataclass(frozen=True)
-class JointSample:
-    """All joints at one moment.
+class SimulatedJoints:
+    """State of all joints at one time.
 
     Attributes:
         stamp: ns of simulated time.
-        position: (J,) rad or m, those of the arm with an encoder's noise.
+        position: (J,) rad or m, with an encoder's noise for the arm.
         velocity: (J,) rad/s or m/s.
     """
 
@@ -46,14 +45,14 @@ class JointSample:
     velocity: Array
 
 
-class Session:
-    """A robot that works on one task, episode after episode.
+class SimulatedRobot:
+    """Robot that executes one task, episode after episode.
 
     Args:
-        workcell: the simulated robot.
-        start: where episodes begin.
-        camera_every: control steps between two pictures of all cameras.
-        operator: who takes over where the actor gets stuck; None for nobody.
+        workcell: simulated workcell.
+        start: start pose of episodes.
+        camera_every: control steps between two images of all cameras.
+        operator: operator that takes over from a stuck actor; None for none.
     """
 
     def __init__(
@@ -68,54 +67,55 @@ class Session:
         self.joint_names = workcell.joint_names
         self._arm = np.array([self.joint_names.index(name) for name in workcell.robot.arm])
         self._place = {name: i for i, name in enumerate(workcell.robot.arm)}
-        self._step, self.stamp = 1, PERIOD  # a stamp of 0 means "none" in messages
+        # A stamp of 0 means "none" in messages.
+        self._step, self.stamp = 1, PERIOD
         self._camera_step = self._step
         self._seed = 0
-        self._mated = self._watched = False
+        self._mated = self._supervised = False
         self._target = workcell.position
-        self._sample: JointSample | None = None
+        self._sample: SimulatedJoints | None = None
         self.command_stamp = self.stamp
         """Stamp of the newest command."""
 
     def reset(self, seed: int) -> None:
-        """A new episode under the conditions of ``seed``; the arm is at rest."""
+        """Start a new episode under the conditions of ``seed``; the arm is at rest."""
         self._workcell.reset(seed, self._start)
-        self._seed, self._mated, self._watched = seed, False, False
+        self._seed, self._mated, self._supervised = seed, False, False
         self._target = self._workcell.position
         self._tick()
         self.command_stamp = self.stamp
-        self.renew_pictures()
+        self.expose_cameras()
 
-    def joints(self) -> JointSample:
-        """The joint state now; the same however often it is asked for."""
+    def joints(self) -> SimulatedJoints:
+        """Current joint state; repeated calls in a step return the same noise."""
         if self._sample is None:
             position, velocity = self._workcell.all_joints()
-            seen = self._workcell.observe(images=False)
-            position[self._arm], velocity[self._arm] = seen.position, seen.velocity
-            self._sample = JointSample(self.stamp, position, velocity)
+            observed = self._workcell.observe(images=False)
+            position[self._arm], velocity[self._arm] = observed.position, observed.velocity
+            self._sample = SimulatedJoints(self.stamp, position, velocity)
         return self._sample
 
     def pictures(self) -> Mapping[str, NDArray[np.uint8]]:
-        """Camera → (h, w, 3) uint8 RGB, now."""
+        """Current images: camera → (h, w, 3) uint8 RGB."""
         return self._workcell.observe().images
 
     @property
-    def pictures_are_due(self) -> bool:
-        """Return whether the cameras expose at this step."""
+    def cameras_due(self) -> bool:
+        """True if the cameras expose at this step."""
         return (self._step - self._camera_step) % self._every == 0
 
-    def renew_pictures(self) -> None:
-        """Let the cameras expose at this step, and from here on at their pace."""
+    def expose_cameras(self) -> None:
+        """Make the cameras expose at this step, and periodically from here on."""
         self._camera_step = self._step
 
     def command(self, names: Sequence[str], positions: Array, stamp: int) -> list[str]:
-        """Take joint targets rad by name, the gripper's among them; joints that are not named keep theirs.
+        """Set joint targets, rad, by name, including the gripper's; other joints keep theirs.
 
         Returns:
-            The names of joints that cannot be commanded here.
+            Names of joints that cannot be commanded.
 
         Raises:
-            ValueError: a target is missing or not finite; nothing is changed.
+            ValueError: a target is missing or not finite; nothing changes.
         """
         if len(names) != len(positions):
             raise ValueError(f"command has {len(positions)} positions for {len(names)} names")
@@ -134,40 +134,40 @@ class Session:
         return foreign
 
     def step(self) -> None:
-        """Servo towards the newest command for one control period."""
+        """Move towards the newest command for one control period."""
         self._mated = self._workcell.step(self._target)
         self._tick()
-        if self._watched and self._operator:
-            self._operator.watch()
+        if self._supervised and self._operator:
+            self._operator.observe_step()
 
-    def verdict(self, phase: Phase) -> Verdict | None:
-        """What the task's rules say in this phase of the episode."""
+    def task_event(self, phase: Phase) -> TaskEvent | None:
+        """Event of the task in this phase of the episode."""
         if phase is Phase.APPROACH and self._workcell.critical:
-            return Verdict.HAND_OVER
+            return TaskEvent.HAND_OVER
         if phase is not Phase.CRITICAL:
             return None
         if self._mated:
-            return Verdict.SUCCESS
-        return Verdict.FAILURE if self._workcell.distance > self._workcell.task.lost_distance else None
+            return TaskEvent.SUCCESS
+        return TaskEvent.FAILURE if self._workcell.distance > self._workcell.task.lost_distance else None
 
-    def watch(self) -> None:
-        """The operator, if there is one, begins to watch the policy's work."""
+    def start_supervision(self) -> None:
+        """Make the operator supervise the policy, if there is one."""
         if self._operator:
             self._operator.begin(self._seed)
-            self._watched = True
+            self._supervised = True
 
     @property
     def human_acts(self) -> bool:
-        """Return whether the operator has taken over."""
-        return bool(self._watched and self._operator and self._operator.acts)
+        """True while the operator acts."""
+        return bool(self._supervised and self._operator and self._operator.acts)
 
     def help_if_stuck(self) -> None:
-        """The policy is about to decide anew: the operator takes over if it gets on no more."""
-        if self._watched and self._operator:
-            self._operator.decide()
+        """Make the operator take over without recent progress; call before the policy's next decision."""
+        if self._supervised and self._operator:
+            self._operator.take_over_if_stuck()
 
     def human_command(self) -> Array | None:
-        """Joint target (A,) rad of the operator for this step, asked for once a step; None while the policy acts."""
+        """Joint target (A,) rad of the operator for this step, once per step; None while the policy acts."""
         return self._operator.command() if self._operator and self.human_acts else None
 
     def close(self) -> None:
