@@ -1,1 +1,1 @@
-"""The command line ``rlt-ros``: one module a sub-command, each with ``add_parser(subparsers)``."""
+"""Command line ``rlt-ros``: one module per sub-command, each with ``add_parser(subparsers)``."""

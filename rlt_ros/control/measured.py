@@ -43,7 +43,7 @@ class MeasuredJoints:
         self._rejected_stamp = 0
 
     def reject(self, stamp: int) -> None:
-        """Note a joint state of ROS time `stamp`, ns, that was rejected."""
+        """Record a joint state of ROS time `stamp`, ns, that was rejected."""
         self.rejected, self._rejected_stamp = True, stamp
 
     def check(self, stamp: int, positions: Array) -> None:

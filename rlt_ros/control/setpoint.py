@@ -84,7 +84,7 @@ class Setpoint:
 
     @property
     def position(self) -> Array:
-        """The setpoint (J,) rad."""
+        """Setpoint (J,) rad."""
         last = self._safety.last
         assert last is not None, "setpoint used before begin()"
         return last

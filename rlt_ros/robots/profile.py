@@ -339,7 +339,7 @@ class RobotProfile:
         return value
 
     def _per_joint(self, name: str) -> Array | None:
-        """A limit as (A,), or None."""
+        """Limit as (A,), or None."""
         values = getattr(self.safety, name)
         if values is None:
             return None

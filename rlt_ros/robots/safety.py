@@ -175,7 +175,7 @@ class SafetyFilter:
 
     @property
     def last(self) -> Array | None:
-        """The last command (A,) rad; None before `reset`."""
+        """Last command (A,) rad; None before `reset`."""
         return None if self._last is None else self._last.copy()
 
     @property

@@ -1,4 +1,4 @@
-"""A robot's URDF as a model of Pinocchio, with every joint as one number."""
+"""URDF as a model of Pinocchio, with one number per joint."""
 
 from __future__ import annotations
 

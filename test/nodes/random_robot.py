@@ -153,12 +153,12 @@ class RandomRobot:
     def _step(self) -> None:
         self.steps += 1
         if self._rng.random() < (0.05 if self._chance.circuit else 0.01):
-            self._driver.push()
-        self._driver.powered = not self._chance.circuit
+            self._driver.arm.push()
+        self._driver.arm.powered = not self._chance.circuit
         for report in self._driver.step():
             self._publish(report)
-        self._places.append((time.monotonic(), self._driver.position))
-        self._remote.measured = self._driver.position[: self._profile.dim]
+        self._places.append((time.monotonic(), self._driver.arm.position))
+        self._remote.measured = self._driver.arm.position[: self._profile.dim]
         now = time.monotonic_ns()
         for request in self._remote.requests:
             self._chance.accept_request(request, now)
@@ -195,14 +195,14 @@ class RandomRobot:
         target = self._target[own].copy()
         self.commands += part is self._profile.drivers[-1]
         if not np.isnan(self._target).any():
-            self._driver.setpoint = self._target.copy()
+            self._driver.arm.setpoint = self._target.copy()
         near = any(
             (distance(target, place[own], self._joints.continuous[own]) <= self._lead[own] + 1e-5).all()
             for then, place in self._places
             if now - then < LATENCY
         )
         if not near:
-            away = np.abs(target - self._driver.position[own]).max()
+            away = np.abs(target - self._driver.arm.position[own]).max()
             self.violations.append(f"{away:.3f} rad from the arm")
         if part.command.topic in self._sent:
             then, before = self._sent[part.command.topic]

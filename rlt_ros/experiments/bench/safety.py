@@ -6,8 +6,7 @@ is checked against docs/explanation/commands.md.
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -16,52 +15,17 @@ from numpy.typing import NDArray
 from rlt_ros.control.config import BLOCK, OVERLAP, ControlConfig
 from rlt_ros.control.controller import Controller
 from rlt_ros.control.records import Command, InputRefused
+from rlt_ros.experiments.bench.command_audit import Audit, CommandAuditor
 from rlt_ros.experiments.bench.faulty_driver import FaultyDriver, Report
 from rlt_ros.experiments.bench.random_graph import RandomGraph
-from rlt_ros.robots.commands import CommandWriter, Record, Trajectory, read_command
+from rlt_ros.robots.commands import CommandWriter, read_command
 from rlt_ros.robots.joint_tracking import JointStateRejected, JointTracker
 from rlt_ros.robots.profile import RobotProfile, load_profile, profile_names
-from rlt_ros.robots.turns import distance
 
 Array = NDArray[np.float64]
 
-# Share of a limit by which rounding may exceed it; periods are rounded to a nanosecond.
-_ROUNDING = 1e-6
-# rad; greatest distance of a true joint state from the arm.
-_MAX_ERROR = 0.1
-# Number of kept true positions.
-_HISTORY = 20
-# ns; a command must be near a position of the arm in this time: the time-out of joint states and a period.
-_MAX_AGE = 100_000_000
 # Control steps of a random run.
 _RUN_STEPS = 2000
-# Number of violations in words.
-_MAX_EXAMPLES = 20
-
-
-@dataclass
-class Audit:
-    """Figures of all checked commands.
-
-    Attributes:
-        commands: number of sent commands.
-        lead: greatest distance of a command from the measured arm, in units of the lead.
-        speed: greatest speed from one command to the next, in units of the limit.
-        violations: number of broken rules.
-        examples: first violations, one sentence each.
-    """
-
-    commands: int = 0
-    lead: float = 0.0
-    speed: float = 0.0
-    violations: int = 0
-    examples: list[str] = field(default_factory=list)
-
-    def break_rule(self, text: str) -> None:
-        """Record a violation."""
-        self.violations += 1
-        if len(self.examples) < _MAX_EXAMPLES:
-            self.examples.append(text)
 
 
 class Arm:
@@ -74,15 +38,15 @@ class Arm:
     """
 
     def __init__(self, profile: RobotProfile, rng: np.random.Generator, audit: Audit) -> None:
-        self._profile, self._rng, self._audit = profile, rng, audit
+        self._profile, self._rng = profile, rng
         kinematics = profile.kinematics()
-        self._limits = profile.limits(kinematics)
+        limits = profile.limits(kinematics)
         self._joints = profile.tracked_joints
         self._period = round(1e9 / profile.control_hz)
         config = ControlConfig(boundary=str(rng.choice([BLOCK, OVERLAP])))
         self.controller = Controller(
             config,
-            self._limits,
+            limits,
             profile.control_hz,
             kinematics,
             profile.gripper,
@@ -92,18 +56,9 @@ class Arm:
         self._writers = [CommandWriter(part, 1.0 / profile.control_hz) for part in profile.drivers]
         self.driver = FaultyDriver(self._joints, 1.0 / profile.control_hz, rng)
         self.graph = RandomGraph(self.controller, rng)
-        every = self._limits.with_held(len(profile.held))
-        self._lead, self._speed = every.lead, every.velocity
-        self._lower, self._upper = every.lower, every.upper
+        limits = dataclasses.replace(limits.with_held(len(profile.held)), continuous=self._joints.continuous)
+        self._auditor = CommandAuditor(limits, self.driver, self.graph, audit)
         self._now = 10**12
-        self._accepted: Array | None = None
-        # Steady time, ns, and true positions of the arm.
-        self._true: deque[tuple[int, Array]] = deque(maxlen=_HISTORY)
-        # Policy or human began to act on a wrong position, or the driver is frozen.
-        self._deceived = False
-        self._sent: tuple[int, Array] | None = None
-        # (J,) rad, greatest distance of arm or command outside the limits since the newest command.
-        self._excess = np.zeros(self._joints.dim)
 
     def run(self, steps: int) -> None:
         """Check a number of control steps."""
@@ -112,10 +67,10 @@ class Arm:
             self._disturb()
             for report in self.driver.step():
                 self._sense(report)
-            self._true.append((self._now, self.driver.position))
+            self._auditor.record_position(self._now)
             starts = self.graph.starts
             takes_over = self.graph.step(self._now, self.driver.clock)
-            self._update_deceived(began=self.graph.starts > starts)
+            self._auditor.update_deceived(began=self.graph.starts > starts)
             if takes_over:
                 self._now += int(self._rng.integers(0, self._period))
                 self._send(self.controller.preempt(self._now, self.driver.clock))
@@ -125,23 +80,11 @@ class Arm:
                 self.graph.accept_request(result.request, self._now)
             self._send(result.command)
 
-    def _update_deceived(self, *, began: bool) -> None:
-        """Record whether the true position can be known: motion may begin on a persistent wrong one."""
-        accepted, true = self._accepted, self.driver.position
-        apart = accepted is None or bool((self._distance(accepted, true) > _MAX_ERROR).any())
-        if self.driver.is_frozen or (began and (apart or self.driver.lies)):
-            self._deceived = True
-        elif not self.driver.lies and not apart:
-            self._deceived = False
-
-    def _distance(self, first: Array, second: Array) -> Array:
-        return distance(first, second, self._joints.continuous)
-
     def _disturb(self) -> None:
         rng = self._rng
         if rng.random() < (0.05 if self.graph.circuit else 0.01):
-            self.driver.push()
-        self.driver.powered = not self.graph.circuit
+            self.driver.arm.push()
+        self.driver.arm.powered = not self.graph.circuit
         if rng.random() < 0.0005:
             self.driver.set_clock_back()
         if rng.random() < 0.0003:
@@ -149,7 +92,7 @@ class Arm:
             # Commanding pauses, and other nodes may move the arm.
             self._now += 10**9
             self.controller.begin()
-            self._sent = None
+            self._auditor.forget()
 
     def _sense(self, report: Report) -> None:
         controller = self.controller
@@ -163,10 +106,9 @@ class Arm:
             return
         except InputRefused:
             return
-        self._accepted = state.positions
         if state.relocated:
             self.graph.acts = False
-        self._update_excess(state.positions)
+        self._auditor.accept(state.positions)
 
     def _send(self, command: Command | None) -> None:
         """Write a command like the node, and check the messages of its drivers."""
@@ -179,57 +121,11 @@ class Arm:
                 writer.rest()
             held = command.held[[self._profile.held.index(joint) for joint in part.held]]
             record = writer.write(own, held)
-            self._check_velocities(record, part.scale)
+            self._auditor.check_velocities(record, part.scale)
             for joint, value in zip(*read_command(part, record), strict=True):
                 target[self._joints.names.index(joint)] = value
-        self._check(target)
-        self.driver.setpoint = target
-
-    def _check(self, target: Array) -> None:
-        audit, accepted = self._audit, self._accepted
-        audit.commands += 1
-        if accepted is None or not np.isfinite(target).all():
-            audit.break_rule(f"{target} was commanded to an arm at {accepted}")
-            return
-        self._check_lead(target, accepted, "measured")
-        if self.driver.binding is not None:
-            self._check_lead(target, self.driver.binding, "true")
-        elif not self._deceived and not any(
-            (self._distance(target, true) <= self._lead * (1.0 + _ROUNDING)).all()
-            for then, true in self._true
-            if self._now - then <= _MAX_AGE
-        ):
-            audit.break_rule("a wrong position of the driver was commanded")
-        if not self.graph.acts and not (self.graph.button or self.graph.circuit) and self._sent is None:
-            audit.break_rule("a command was sent before policy or human acted")
-        if self._sent is not None:
-            then, before = self._sent
-            speed = float((np.abs(target - before) / self._speed).max()) / ((self._now - then) * 1e-9)
-            audit.speed = max(audit.speed, speed)
-            if speed > 1.0 + _ROUNDING:
-                audit.break_rule(f"{speed:.4f} of the speed limit")
-        excess = np.maximum(self._lower - target, target - self._upper)
-        if (excess > np.maximum(self._excess, 0.0) + _ROUNDING).any():
-            audit.break_rule(f"{excess.max():.4f} rad outside the limits")
-        self._sent, self._excess = (self._now, target), excess
-        self._update_excess(accepted)
-
-    def _check_lead(self, target: Array, position: Array, kind: str) -> None:
-        lead = float((self._distance(target, position) / self._lead).max())
-        self._audit.lead = max(self._audit.lead, lead)
-        if lead > 1.0 + _ROUNDING:
-            self._audit.break_rule(f"{lead:.4f} of the lead from the {kind} arm")
-
-    def _check_velocities(self, record: Record, scale: float) -> None:
-        if not isinstance(record, Trajectory):
-            return
-        fastest = max(float(np.abs(point.velocities).max()) * scale for point in record.points)
-        if fastest > float(self._speed.max()) * (1.0 + _ROUNDING):
-            self._audit.break_rule(f"a trajectory passes a point at {fastest:.3f} rad/s")
-
-    def _update_excess(self, position: Array) -> None:
-        excess = np.maximum(self._lower - position, position - self._upper)
-        self._excess = np.maximum(self._excess, excess)
+        self._auditor.check(target, self._now)
+        self.driver.arm.setpoint = target
 
 
 def check(profile: RobotProfile, steps: int, seed: int = 0) -> Audit:
