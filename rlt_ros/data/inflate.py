@@ -10,7 +10,7 @@ from rlt_ros.data.parts import Archive, PartReader
 
 # Compressed bytes per read.
 _READ = 1 << 18
-# Inflated bytes per step, whatever the ratio.
+# Inflated bytes per step, for any ratio.
 _INFLATE = 1 << 22
 # zlib's window bits for gzip with checksum verification.
 _GZIP = 31

@@ -184,7 +184,7 @@ def _compare_images(subject: str, values: Tensor, *, centred: bool = False) -> F
         subject,
         f"spread {spread:.2g}, cosine {cosine:.4f}",
         f"over {PROBE_IMAGES} different images",
-        "the same whatever the cameras show; check weights, cameras and the layer that they are taken from"
+        "the same for all camera images; check weights, cameras and the layer that they are taken from"
         if dead
         else "",
     )

@@ -45,16 +45,10 @@ class StateQuery:
 
 
 class ObservationBuffer:
-    """Newest observations in the order of their stamps.
-
-    Attributes:
-        unordered: dropped observations that were not newer than the newest.
-        jumps: number of times that the clock was set back; each one clears the buffer.
-    """
+    """Newest observations in the order of their stamps; a clock that is set back clears them."""
 
     def __init__(self) -> None:
         self._entries: deque[TimedObservation] = deque(maxlen=BUFFERED_OBSERVATIONS)
-        self.unordered = self.jumps = 0
 
     def add(self, observation: Observation, arrived: float) -> bool:
         """Append an observation; False if it is not newer than the newest."""
@@ -62,9 +56,7 @@ class ObservationBuffer:
             behind = self._entries[-1].observation.stamp - observation.stamp
             if behind > CLOCK_RESET_NS:
                 self._entries.clear()
-                self.jumps += 1
             elif behind >= 0:
-                self.unordered += 1
                 return False
         self._entries.append(TimedObservation(observation, arrived))
         return True

@@ -99,7 +99,7 @@ def test_embeddings_that_do_not_see_are_told(frozen: FrozenVLA, robot: RobotProf
     spec = frozen.spec
     row = torch.randn(1, spec.tokens, spec.embed_dim, generator=torch.Generator().manual_seed(0))
     wrong = _wrong(run_probe(Altered(frozen, embeddings=row.repeat(4, 1, 1)), robot, INSTRUCTION))
-    assert "whatever the cameras show" in wrong["embeddings"]
+    assert "the same for all camera images" in wrong["embeddings"]
     broken = torch.full_like(row, torch.nan).repeat(4, 1, 1)
     wrong = _wrong(run_probe(Altered(frozen, embeddings=broken), robot, INSTRUCTION))
     assert "weights and precision" in wrong["embeddings"]
@@ -120,7 +120,7 @@ def test_a_dead_token_is_told(frozen: FrozenVLA, robot: RobotProfile) -> None:
     wrong = _wrong(
         run_probe(frozen.vla, robot, INSTRUCTION, lambda embeddings, _: torch.ones(len(embeddings), 8))
     )
-    assert "whatever the cameras show" in wrong["RL token"]
+    assert "the same for all camera images" in wrong["RL token"]
 
 
 def test_actions_far_from_the_arm_are_told(frozen: FrozenVLA, robot: RobotProfile) -> None:

@@ -1,4 +1,4 @@
-"""These run where lerobot can be imported: `make test-lerobot` makes such an environment."""
+"""Tests with lerobot installed; `make test-lerobot` creates such an environment."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def vla(checkpoint: Path) -> LeRobotVLA:
 
 
 def _library_inputs(kind: str, batch: ObservationBatch, row: int) -> list[Any]:
-    """One observation as the library's processor makes it, written down by its rules and not by ours."""
+    """Observation as from the library's processor, by its rules rather than ours."""
     from torch.nn.functional import interpolate
 
     pictures = [

@@ -34,7 +34,7 @@ def smolvla(checkpoint: Path) -> LeRobotVLA:
 
 
 def _library_inputs(smolvla: LeRobotVLA, batch: ObservationBatch, row: int) -> tuple[Any, ...]:
-    """One observation as the library's processor makes it, written down by its rules and not by ours."""
+    """Observation as from the library's processor, by its rules rather than ours."""
     from torch.nn.functional import interpolate
 
     pictures = [

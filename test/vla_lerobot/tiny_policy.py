@@ -1,4 +1,4 @@
-"""What the tiny policies have in common: joints, cameras, words, the adapter, and observations for them."""
+"""Common parts of the tiny policies: joints, cameras, words, adapter, and observations."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def with_adapter(checkpoint: Path, folder: Path, **changes: Any) -> str:
 
 
 def assert_nearly_the_same(exact: VLA, rough: VLA) -> None:
-    """What they say differs, and not much.
+    """Check that the outputs differ, but only slightly.
 
     Rounding is not all: in half precision, transformers 4 numbers the patches of a picture otherwise.
     """

@@ -75,7 +75,7 @@ class LeRobotVLA(ExternalVLA):
         self._fingerprint = identity(_weights(policy, before, after), _architecture(config), adapter)
         self._device = choose_device(adapter)
         # The others are built in the adapter's precision, see `_configure`. SmolVLA feeds its projections float32,
-        # whatever its language model and expert compute in.
+        # independent of the precision of language model and expert.
         if not hasattr(config, "dtype"):
             getattr(policy.float().model, POLICIES[config.type]).to(getattr(torch, adapter.dtype))
         self.policy = policy.to(self._device).requires_grad_(False).eval()
