@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in long work that can be continued: polled where nothing is half done, never a traceback."""
+"""Ctrl-C and SIGTERM in resumable long work: polled at safe points, without traceback."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
-    """Work was stopped on request; the message says how far it was."""
+    """Work was stopped on request; the message contains the progress."""
 
 
 class StopRequest:
-    """Signals as a request that :meth:`poll` answers; a second signal ends the process at once."""
+    """Stop request by signals, raised by :meth:`poll`; a second signal ends the process at once."""
 
     def __init__(self) -> None:
         self.count = 0
 
     def poll(self) -> None:
-        """Raise :class:`Interrupted` if the process was asked to stop."""
+        """Raise :class:`Interrupted` after a stop request."""
         if self.count:
             raise Interrupted
 
@@ -43,7 +43,7 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_on_request() -> Iterator[StopRequest]:
-    """Take SIGINT and SIGTERM as a :class:`StopRequest` while the block runs."""
+    """Handle SIGINT and SIGTERM as a :class:`StopRequest` inside the block."""
     request = StopRequest()
     with _handled_by(request._handle):
         yield request
@@ -51,19 +51,19 @@ def stop_on_request() -> Iterator[StopRequest]:
 
 @contextlib.contextmanager
 def raise_on_request() -> Iterator[None]:
-    """Have SIGINT and SIGTERM raise KeyboardInterrupt while the block runs, except where it handles them itself."""
+    """Raise KeyboardInterrupt on SIGINT and SIGTERM inside the block, unless the block handles them."""
     with _handled_by(signal.default_int_handler):
         yield
 
 
 def exit_silently_on_interrupt() -> None:
-    """From here on, SIGINT ends the process at once: for times at which there is nothing to clean up."""
+    """End the process at once on SIGINT from now on, while there is nothing to clean up."""
     if _in_main_thread():
         signal.signal(signal.SIGINT, _exit)
 
 
 def raise_on_interrupt() -> None:
-    """From here on, SIGINT raises KeyboardInterrupt, Python's default."""
+    """Raise KeyboardInterrupt on SIGINT from now on, Python's default."""
     if _in_main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

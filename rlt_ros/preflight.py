@@ -1,7 +1,7 @@
 """Checks of a launch's arguments before any node starts: for ``rlt-ros launch``, ``rlt-ros train`` and launch files.
 
-Launch files run on the system's Python, so this needs the standard library and PyYAML alone; robot profiles are checked
-in depth only where NumPy can be imported. Nothing is written, loaded or connected.
+Launch files run on the system's Python, so this needs the standard library and PyYAML alone; robot profiles are fully
+checked only where NumPy can be imported. The checks write, load and connect nothing.
 """
 
 from __future__ import annotations
@@ -28,24 +28,26 @@ from rlt_ros.vla.address import parse_address
 from rlt_ros.vla.weights import require_weights
 
 WRITING_MODES = frozenset({"train", "collect", "offline"})
-"""Modes that write into the folder of the run, which therefore is theirs alone while they run."""
+"""Modes that write into the folder of the run and therefore lock it."""
 
 MOST_SEEDS = EVALUATION_SEED // SEEDS_PER_RUN
-"""Seeds of a run are below this: above lie those of evaluation episodes."""
+"""Exclusive upper bound of a run's seeds; larger ones are those of evaluation episodes."""
 
-_ACTING_MODES = frozenset({"train", "collect", "deploy"})  # the VLA acts, with the RL token of the task
+_ACTING_MODES = frozenset({"train", "collect", "deploy"})
+"""Modes in which the VLA acts, with the RL token of the task."""
 _ROBOT_MODES = _ACTING_MODES | {"sim"}
 _ROS_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*$")
-_HIGHEST_DOMAIN = 232  # of the UDP port mapping of DDSI-RTPS 2.3, section 9.6.1
+_MAX_DOMAIN = 232
+"""Largest domain of the UDP port mapping, DDSI-RTPS 2.3, section 9.6.1."""
 
 
 def check_arguments(mode: str, arguments: Arguments, *, one_process: bool = False) -> None:
-    """Check everything about a launch that can be known before a node starts.
+    """Check the arguments of a launch before any node starts.
 
     Args:
-        mode: of `rlt_ros.bringup.MODES`.
-        arguments: of the launch.
-        one_process: the run is one of ``rlt-ros train``, whose settings it checks itself.
+        mode: mode, one of `rlt_ros.bringup.MODES`.
+        arguments: arguments of the launch.
+        one_process: True for a run of ``rlt-ros train``, which checks its settings itself.
 
     Raises:
         ConfigError, StorageError: the first fault, in one sentence with thing, value and remedy.
@@ -73,7 +75,7 @@ def check_arguments(mode: str, arguments: Arguments, *, one_process: bool = Fals
 
 
 def _check_parameter_file(mode: str, arguments: Arguments) -> None:
-    """Shape, names and values of the ROS parameter file of a launch."""
+    """Check structure, names and values of a launch's ROS parameter file."""
     path = Path(arguments.params_file).expanduser()
     assignments = read_parameters(path)
     with contextlib.suppress(ModuleNotFoundError):  # as for the robot
@@ -84,14 +86,14 @@ def _check_parameter_file(mode: str, arguments: Arguments) -> None:
 
 def _check_domain() -> None:
     domain = os.environ.get("ROS_DOMAIN_ID", "").strip() or "0"
-    if not domain.isdecimal() or int(domain) > _HIGHEST_DOMAIN:
-        raise ConfigError(f"ROS_DOMAIN_ID is `{domain}`; it must be 0 to {_HIGHEST_DOMAIN}")
+    if not domain.isdecimal() or int(domain) > _MAX_DOMAIN:
+        raise ConfigError(f"ROS_DOMAIN_ID is `{domain}`; it must be 0 to {_MAX_DOMAIN}")
 
 
 def _check_robot(mode: str, arguments: Arguments) -> None:
-    """Profile of the robot, and its simulation where it is simulated."""
+    """Check the profile of the robot, and of its simulation."""
     require_yaml_file("robots", "robot", arguments.robot)
-    # Launch files run where NumPy or Pinocchio may be missing; there, the nodes alone check what is skipped here.
+    # Launch files may run without NumPy or Pinocchio; then only the nodes make these checks.
     with contextlib.suppress(ModuleNotFoundError):
         from rlt_ros.robots.profile import load_profile
 
@@ -106,7 +108,7 @@ def _check_task(mode: str, arguments: Arguments) -> None:
     task = load_task(arguments.task)
     if arguments.sim and mode in _ROBOT_MODES and task.name not in SCENES:
         raise ConfigError(
-            f"task `{task.name}`: the simulator has scenes for {', '.join(SCENES)} only; take one of these, or give "
+            f"task `{task.name}`: the simulator has scenes for {', '.join(SCENES)} only; use one of these, or give "
             "`sim` false for a real robot"
         )
 
@@ -115,7 +117,7 @@ def _check_namespaces(arguments: Arguments) -> None:
     for name in arguments.namespaces:
         if name and not _ROS_NAME.match(name):
             raise ConfigError(
-                f"namespace is `{arguments.namespace}`; a ROS name has letters, digits and _, and begins with no digit"
+                f"namespace is `{arguments.namespace}`; use letters, digits and _, with no digit first"
             )
 
 
@@ -127,8 +129,7 @@ def _check_budget(arguments: Arguments) -> None:
         )
     if not arguments.robot_minutes and arguments.eval_episodes:
         raise ConfigError(
-            "robot_minutes is 0, which trains without end, and no evaluation could follow; give minutes, or "
-            "eval_episodes 0 too"
+            "robot_minutes is 0, which trains without end and without an evaluation; give minutes, or eval_episodes 0"
         )
 
 
@@ -139,9 +140,9 @@ def _check_bags(arguments: Arguments) -> None:
 
 
 def _check_out(mode: str, arguments: Arguments) -> None:
-    """Folder of the run: a writable folder, or where one can be made, that no other process uses."""
+    """Check that the folder of the run is writable or can be created, and is not in use."""
     if not arguments.out.strip():
-        raise ConfigError("out is empty; name the folder of the run")
+        raise ConfigError("out is empty; give the folder of the run")
     folder = Path(arguments.out).expanduser()
     if mode == "deploy":
         for name in (CONFIG_FILE, CHECKPOINT_FILE):
@@ -155,13 +156,13 @@ def _check_out(mode: str, arguments: Arguments) -> None:
     if not nearest.is_dir():
         raise ConfigError(f"out `{folder}`: {nearest} is a file, not a folder; choose another path")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise ConfigError(f"out `{folder}`: {nearest} is not writable here; choose another folder")
+        raise ConfigError(f"out `{folder}`: {nearest} is not writable; choose another folder")
     if mode in WRITING_MODES:
         require_free(folder)
 
 
 def _check_same_run(arguments: Arguments, one_process: bool) -> None:
-    """A run that is continued keeps robot, task, VLA, seed and the method's settings."""
+    """Check that a continued run keeps robot, task, VLA, seed and the method's settings."""
     folder = Path(arguments.out).expanduser()
     if not (folder / CONFIG_FILE).is_file():
         return
@@ -192,12 +193,12 @@ def _check_same_run(arguments: Arguments, one_process: bool) -> None:
     if different := [name for name in method if there["rlt"].get(name) != method[name]]:
         raise ConfigError(
             f"out `{folder}` holds a run with other settings ({', '.join(f'rlt.{name}' for name in different)}); "
-            "choose another folder, or give the params_file that it began with"
+            "choose another folder, or give the params_file with which it was started"
         )
 
 
 def _method(arguments: Arguments) -> RLTConfig:
-    """Settings of the method as the learner will have them."""
+    """Settings of the method for the learner node."""
     if not arguments.params_file:
         return RLTConfig()
     path = Path(arguments.params_file).expanduser()

@@ -1,7 +1,7 @@
-"""Id of a run of the graph: made once by the launcher, passed to each node, carried by every message of this package.
+"""Id of a run of the graph: created by the launcher, passed to each node, part of every message of this package.
 
-It names the host and the process of the launcher, so that a message of another run shows where it comes from. Standard
-library and PyYAML alone: launch files import it.
+It contains host and process of the launcher, so that a message of another run is traceable. Standard library and PyYAML
+alone: launch files import it.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from pathlib import Path
 from rlt_ros.rlt.journal import Journal
 
 RUNS_FILE = "runs.jsonl"
-"""Runs of the graph that wrote into a folder, one JSON object a line."""
+"""Runs of the graph that wrote into a folder, one JSON object per line."""
 
 PREDECESSOR = "RLT_ROS_PREDECESSOR"
-"""Environment variable in which a launcher names the ended process that a node replaces."""
+"""Environment variable with the ended process that a restarted node replaces."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9.]+")
 
 
 def new_run_id() -> str:
-    """A new id: host, pid of this process and UTC time, e.g. ``lab3-4711-20261129T060842``."""
+    """Create an id from host, pid of this process and UTC time, e.g. ``lab3-4711-20261129T060842``."""
     host = _UNSAFE.sub("_", socket.gethostname())
     return f"{host}-{os.getpid()}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
 
 
 def note_run(folder: Path, run_id: str, mode: str) -> None:
-    """Append a run to the record of a run folder, which is made if missing.
+    """Append a run to the record of a run folder; creates a missing folder.
 
     Raises:
         OSError: the folder cannot be written to.
@@ -47,7 +47,7 @@ def note_run(folder: Path, run_id: str, mode: str) -> None:
 
 
 def local_discovery(environment: Mapping[str, str]) -> dict[str, str]:
-    """Variables that keep the discovery of a simulated graph on this host; none where the environment says otherwise.
+    """Variables that limit the discovery of a simulated graph to this host; none if the environment sets one of them.
 
     ``ROS_AUTOMATIC_DISCOVERY_RANGE`` is read since Iron, ``ROS_LOCALHOST_ONLY`` by Humble.
     """

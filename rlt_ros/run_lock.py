@@ -1,7 +1,7 @@
 """Lock on the folder of a run: one graph or trainer writes there at a time.
 
-The kernel releases the lock (flock) when its process ends, however it ends, so that no stale lock stops the next start.
-Whoever takes it removes the unfinished files of processes that were killed.
+The kernel releases the lock (flock) at every end of its process, so that no stale lock prevents the next start. Taking
+it removes unfinished files of killed processes.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class RunLock:
     """Lock on a folder, held until :meth:`release` or the end of the process.
 
     Args:
-        folder: of the run; made if missing.
+        folder: folder of the run, created if missing.
 
     Raises:
-        ConfigError: another process holds it, or the folder cannot be written to.
+        ConfigError: another process holds the lock, or the folder cannot be written to.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -44,7 +44,8 @@ class RunLock:
             os.close(self._file)
             raise ConfigError(_in_use(folder, holder)) from None
         os.ftruncate(self._file, 0)
-        with contextlib.suppress(OSError):  # a full disk, whose first real file is the one to be named
+        # On a full disk the error of the first real file is the useful one.
+        with contextlib.suppress(OSError):
             os.pwrite(self._file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
         sweep(folder)
 
@@ -56,10 +57,10 @@ class RunLock:
 
 
 def require_free(folder: Path) -> None:
-    """Check without a trace that no process holds the lock on ``folder``.
+    """Check, without writing, that no process holds the lock on ``folder``.
 
     Raises:
-        ConfigError: one does; the message contains its pid and host.
+        ConfigError: a process holds it; the message contains its pid and host.
     """
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), (folder / LOCK_FILE).open("rb") as file:
         try:

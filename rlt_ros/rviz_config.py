@@ -1,7 +1,7 @@
-"""RViz's configuration for one robot, made from `config/rviz/rlt.rviz` when the graph is launched.
+"""Configuration of RViz for one robot, made from `config/rviz/rlt.rviz` at launch.
 
-Fixed frame, prefix of the frames and the frame that the view follows differ between robots and namespaces. Launch files
-run this on the system's Python, so it needs the standard library and PyYAML alone.
+Fixed frame, prefix of the frames and target frame of the view differ between robots and namespaces. Launch files run
+this on the system's Python, so it needs the standard library and PyYAML alone.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ def rviz_config(robot: str, namespace: str) -> str:
 
     Args:
         robot: name of a profile, or the path of one.
-        namespace: of the robot, without slashes at the ends; empty for the root.
+        namespace: namespace of the robot, without slashes at the ends; empty for the root.
 
     Raises:
-        ConfigError: there is no such profile.
+        ConfigError: the profile does not exist.
     """
     values = read_profile_values(robot)
     prefix = f"{namespace}/" if namespace else ""
@@ -43,6 +43,6 @@ def rviz_config(robot: str, namespace: str) -> str:
 
 
 def rviz_file(text: str) -> Path:
-    """Path for a configuration: one per user and content, so that graphs next to each other do not share one."""
+    """Path of a configuration, unique per user and content, so that graphs on one host do not share one."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     return cache / "rlt_ros" / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.rviz"

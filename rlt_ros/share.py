@@ -1,4 +1,4 @@
-"""Where the files are that are no Python: messages, robot profiles, parameter files, views."""
+"""Paths of data files: messages, robot profiles, parameter files, views."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def shipped(folder: str) -> list[str]:
 
 
 def yaml_file(folder: str, name_or_path: str | Path) -> Path | None:
-    """The file with a name in ``config/<folder>``, None if there is none; or the path of a file of one's own."""
+    """File with a name in ``config/<folder>``, or None; or the given path of a YAML file."""
     path = Path(name_or_path).expanduser()
     if path.suffix in (".yaml", ".yml"):
         return path
@@ -24,7 +24,7 @@ def yaml_file(folder: str, name_or_path: str | Path) -> Path | None:
 
 
 def require_yaml_file(folder: str, kind: str, name_or_path: str | Path) -> Path:
-    """The file of a name in ``config/<folder>``, or of a path.
+    """File with a name in ``config/<folder>``, or with a path.
 
     Raises:
         ConfigError: the name is unknown; the message contains the closest one.

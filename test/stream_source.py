@@ -8,7 +8,7 @@ import numpy as np
 
 from rlt_ros.rlt.config import Shapes
 from rlt_ros.rlt.lineage import Lineage
-from rlt_ros.rlt.stream import Ending, EpisodeState, Phase, StateRecord, StepRecord
+from rlt_ros.rlt.stream import EpisodeOutcome, EpisodeState, Phase, StateRecord, StepRecord
 from rlt_ros.rlt.transition import RLState, Source, Window, lineage_id
 from rlt_ros.rlt.windows import WindowBuilder
 from rlt_ros.robots.action_space import ActionSpace
@@ -42,7 +42,7 @@ def stream(
     *,
     steps: int = 15,
     start: int = 3,
-    ending: Ending = Ending.SUCCESS,
+    outcome: EpisodeOutcome = EpisodeOutcome.SUCCESS,
     lineage: Lineage = LINEAGE,
     discarded: bool = False,
     evaluation: bool = False,
@@ -55,7 +55,7 @@ def stream(
         return rng.normal(size=shape).astype(np.float32)
 
     wanted = list(range(start, stop, STRIDE))
-    if not ending.terminated:
+    if not outcome.terminated:
         wanted.append(stop)
     states = [
         StateRecord(
@@ -88,10 +88,10 @@ def stream(
     end = EpisodeState(
         episode=episode,
         phase=Phase.DONE,
-        ending=ending,
+        outcome=outcome,
         discarded=discarded,
         eval=evaluation,
-        reward=1.0 if ending is Ending.SUCCESS else 0.0,
+        reward=1.0 if outcome is EpisodeOutcome.SUCCESS else 0.0,
         steps=steps,
         stamp=stop * PERIOD,
     )
@@ -118,4 +118,4 @@ def rows(made: Stream, *, offset: int = 0) -> list[Window]:
             windows += builder.add_state(record.state)
         elif isinstance(record, StepRecord) and record.step >= start:
             windows += builder.add_step(record.executed)
-    return windows + builder.finish(terminated=end.ending.terminated, reward=end.reward, final_state=final)
+    return windows + builder.finish(terminated=end.outcome.terminated, reward=end.reward, final_state=final)

@@ -72,7 +72,10 @@ def _settings() -> str:
         "# Settings\n\n",
         "Set them by `--set SECTION.KEY=VALUE`, or in a ROS parameter file with `--config FILE`.\n",
     ]
-    for command, settings in (("train", run_config.Settings), ("pretrain", pretrain.Settings)):
+    for command, settings in (
+        ("train", run_config.TrainingSettings),
+        ("pretrain", pretrain.PretrainSettings),
+    ):
         for section, kind in typing.get_type_hints(settings).items():
             summary = (kind.__doc__ or "").strip().splitlines()[0]
             parts += [f"\n## `{section}` of rlt-ros {command}\n\n", f"{summary}\n\n"]

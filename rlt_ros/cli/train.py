@@ -74,12 +74,12 @@ of a finished one.""",
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Train, or continue training, and return the summary of the run."""
-    from rlt_ros.experiments.run_config import run_settings, settings
+    from rlt_ros.experiments.run_config import build_settings, config_document
 
     overrides = read_overrides(args.config, args.set)
     if args.robot:
         overrides.setdefault("run", {})["robot"] = args.robot
-    chosen = settings(overrides, origin="training settings")
+    chosen = build_settings(overrides, origin="training settings")
     vla = args.weights or BUILTIN
     arguments = Arguments(
         robot=chosen.run.robot,
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         eval_episodes=args.eval_episodes,
     )
     check_arguments("train", arguments, one_process=True)
-    require_same_config(args.out, run_settings(args.task, args.seed, vla, chosen))
+    require_same_config(args.out, config_document(args.task, args.seed, vla, chosen))
     lock = RunLock(args.out)
     try:
         done = finished_summary(args.out, args.robot_minutes, args.eval_episodes)

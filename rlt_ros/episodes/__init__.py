@@ -1,3 +1,3 @@
-"""Episodes: what is done when, from reset over approach and critical phase to the label, and what has been done."""
+"""Episodes: plan, state machine (reset, approach, critical phase, label) and log."""
 
 from __future__ import annotations

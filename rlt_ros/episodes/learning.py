@@ -1,8 +1,7 @@
-"""How far replay and learner are behind the robot, and whether the next episode should wait for them.
+"""Learning progress: backlog of replay and learner, and the reasons to delay the next episode.
 
-A simulator is faster than a learner that owes updates to every row, so it would outrun it, and the same robot minutes
-would teach less. Nobody collects more of what the VLA does once the learner is about to make its first actor, and an
-evaluation waits until everything is learned.
+A simulator collects rows faster than a learner pays its updates, so without a delay the same robot minutes would teach
+less. Training also waits while the learner makes its first actor, and an evaluation waits for the whole backlog.
 """
 
 from __future__ import annotations
@@ -16,19 +15,19 @@ from rlt_ros.rlt.parameters import check, parameter
 
 @dataclass(frozen=True)
 class WaitConfig:
-    """What the next episode waits for."""
+    """Conditions for the next episode."""
 
     max_debt: int = parameter(
         600,
-        help="Updates owed by the learner at which the next training episode waits; 0 never waits.",
+        help="Update debt from which the next training episode waits for the learner; 0 never waits.",
         unit="updates",
         low=0,
-        source="what an episode of 200 steps adds: the learner is one behind at most, and never idle",
+        source="ours; the updates of a 200-step episode, so the learner is one episode behind at most and never idle",
     )
     replay_patience: float = parameter(
         30.0,
-        help="How long an evaluation, and the end of the plan, wait for the replay to store the newest episode; a "
-        "broken one never comes.",
+        help="Time-out for storing the newest episode in the replay, before an evaluation or the end of the plan; a "
+        "damaged episode is never stored.",
         unit="s",
         low=0.0,
     )
@@ -45,36 +44,37 @@ class _Learner(NamedTuple):
 
 
 class LearningProgress:
-    """What replay and learner have said last. Without a learner nobody waits.
+    """Latest status of replay and learner. Without a learner no episode waits.
 
     Args:
-        config: what is waited for.
+        config: conditions for the next episode.
     """
 
     def __init__(self, config: WaitConfig) -> None:
         self._config = config
         self._learner: _Learner | None = None
         self._replay: tuple[int, int] | None = None
-        self._missed: tuple[int, float] | None = None  # episode that is not stored, and since when
+        # Episode that is not stored, and steady time of its first check.
+        self._missed: tuple[int, float] | None = None
 
-    def learner(self, *, owed: float, busy: bool, rows: int, version: int) -> None:
-        """What the learner owes, whether it is at it, how many rows it has seen, and its newest actor (0: none)."""
+    def learner_status(self, *, owed: float, busy: bool, rows: int, version: int) -> None:
+        """Set the learner's update debt, activity, number of counted rows and actor version (0: none)."""
         self._learner = _Learner(owed, busy, rows, version)
 
-    def replay(self, *, rows: int, newest: int) -> None:
-        """The replay holds rows, the newest of episode ``newest``."""
+    def replay_status(self, *, rows: int, newest: int) -> None:
+        """Set the number of rows in the replay and the id of its newest episode."""
         self._replay = (rows, newest)
 
-    def obstacle(self, kind: Kind, *, newest: int, now: float) -> str:
-        """Why an episode of ``kind`` should not begin yet, in words; empty if it may.
+    def block_reason(self, kind: Kind, *, newest: int, now: float) -> str:
+        """Reason to delay an episode of ``kind``; empty for none.
 
         Args:
-            kind: what it is for.
-            newest: id of the newest episode that has rows.
+            kind: purpose of the episode.
+            newest: id of the newest episode with rows.
             now: steady time, s.
         """
         if kind is Kind.EVAL_RLT:
-            return self.unlearned(newest=newest, now=now)
+            return self.backlog(newest=newest, now=now)
         if kind.evaluates or self._learner is None or not self._config.max_debt:
             return ""
         learner = self._learner
@@ -82,32 +82,32 @@ class LearningProgress:
             return f"the first actor: {learner.owed:.0f} updates are owed"
         return f"the learner owes {learner.owed:.0f} updates" if learner.owed >= self._config.max_debt else ""
 
-    def unlearned(self, *, newest: int, now: float) -> str:
-        """What was not learned from yet, in words; empty if nothing, or if nobody learns."""
+    def backlog(self, *, newest: int, now: float) -> str:
+        """Description of rows and updates that learning has not processed; empty for none, or without a learner."""
         if self._replay is None or self._learner is None:
             return ""
-        if unstored := self.unstored(newest=newest, now=now):
-            return unstored
+        if missing := self.missing_episode(newest=newest, now=now):
+            return missing
         (rows, _), learner = self._replay, self._learner
         if learner.rows < rows:
-            return f"the learner has seen {learner.rows} of {rows} rows"
+            return f"the learner has counted {learner.rows} of {rows} rows"
         return f"the learner owes {learner.owed:.0f} updates" if learner.busy else ""
 
-    def unstored(self, *, newest: int, now: float) -> str:
-        """Name the episode that the replay does not have yet; empty if it has all, and after `replay_patience`.
+    def missing_episode(self, *, newest: int, now: float) -> str:
+        """Description of an episode that the replay lacks; empty for none, and after `replay_patience`.
 
         Args:
-            newest: id of the newest episode that has rows.
+            newest: id of the newest episode with rows.
             now: steady time, s.
         """
         _, stored = self._replay or (0, 0)
         return (
             f"episode {newest} is not in the replay"
-            if stored < newest and not self._is_given_up(newest, now)
+            if stored < newest and not self._is_overdue(newest, now)
             else ""
         )
 
-    def _is_given_up(self, newest: int, now: float) -> bool:
+    def _is_overdue(self, newest: int, now: float) -> bool:
         if self._missed is None or self._missed[0] != newest:
             self._missed = newest, now
         return now - self._missed[1] > self._config.replay_patience

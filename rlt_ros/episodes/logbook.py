@@ -1,8 +1,7 @@
-"""What a run has done, on the disk as soon as it is done, and so what comes next.
+"""Log of a run's episodes, written at once, and the next episode of the plan.
 
-``episodes.jsonl`` has one line a finished episode, in the form that the report reads; ``begun.jsonl`` one line for each
-that was begun, so that no id is used twice, whatever killed the node. Rows of an episode that was cut that way are then
-never taken for those of another.
+``episodes.jsonl`` has one line per finished episode, for the report; ``begun.jsonl`` has one line per started episode,
+so that no id is used twice after a kill. Rows of an interrupted episode can then not be mistaken for another's.
 """
 
 from __future__ import annotations
@@ -16,25 +15,29 @@ from rlt_ros.episodes.narration import TITLES, Goal
 from rlt_ros.episodes.plan import EVALUATION_SEED, SEEDS_PER_RUN, Kind, Stage
 from rlt_ros.episodes.tasks import TaskProfile
 from rlt_ros.rlt.journal import Journal, require_lines
-from rlt_ros.rlt.run_folder import EPISODE_KEYS, EPISODES_FILE, TRAINING_PHASES, episode_line, of_phase
-from rlt_ros.rlt.stream import Ending
-
-NO_APPROACH = "no_approach"
-
+from rlt_ros.rlt.run_folder import (
+    EPISODE_KEYS,
+    EPISODES_FILE,
+    NO_APPROACH,
+    TRAINING_PHASES,
+    episode_line,
+    of_phase,
+)
+from rlt_ros.rlt.stream import EpisodeOutcome
 
 _DEMONSTRATION_KEYS = {key: EPISODE_KEYS[key] for key in ("episode", "phase", "steps")}
 """Keys of the lines of others, which are counted alone."""
 
 
 class Logbook:
-    """The episodes of a run.
+    """Episodes of a run.
 
     Args:
-        folder: of the run; what lies there is continued.
-        plan: what is to be done.
-        task: what the robot is told.
-        seed: of the run.
-        hz: control steps a second.
+        folder: folder of the run; an existing log is continued.
+        plan: stages of the run.
+        task: task of all episodes.
+        seed: seed of the run.
+        hz: control rate, 1/s.
     """
 
     def __init__(
@@ -49,29 +52,29 @@ class Logbook:
             self._journal.path,
         )
         self._begun = Journal(folder / "begun.jsonl", {"episode": int})
-        self._again: Assignment | None = None
+        self._repeated: Assignment | None = None
         finished = {record["episode"] for record in self._journal.records}
         begun = [record["episode"] for record in self._begun.records]
         self.interrupted: int | None = begun[-1] if begun and begun[-1] not in finished else None
-        """Episode that was running when the node before this one ended; None if none was."""
+        """Episode that was running when the previous node ended, or None."""
 
     @property
     def stage(self) -> Stage | None:
-        """The first stage that is not done; None when all are."""
+        """First unfinished stage, or None."""
         return next((stage for stage in self._plan if not self._is_done(stage)), None)
 
     @property
     def robot_minutes(self) -> float:
-        """Robot time in the critical phase that training has used, minutes."""
+        """Robot time of training in the critical phase, min."""
         return sum(record["steps"] for record in self._trained()) / self._hz / 60.0
 
     @property
     def newest_stored(self) -> int:
-        """Id of the newest episode that may have rows; 0 without one."""
+        """Id of the newest episode with rows; 0 without one."""
         return max((record["episode"] for record in self._trained() if record["steps"]), default=0)
 
     def failed_approaches(self) -> int:
-        """How many training episodes in a row, up to the newest, never came to the critical phase."""
+        """Number of newest consecutive training episodes that did not reach the critical phase."""
         trained = self._trained()
         return next(
             (i for i, record in enumerate(reversed(trained)) if record["end"] != NO_APPROACH), len(trained)
@@ -96,18 +99,18 @@ class Logbook:
         return self._journal.records
 
     def next(self, *, above: int = 0) -> Assignment | None:
-        """The next episode, on the disk as begun; None when the plan is done.
+        """Record the next episode as started and return it; None when the plan is done.
 
         Args:
-            above: an id that others have seen already.
+            above: largest id already used elsewhere.
         """
         stage = self.stage
         if stage is None:
             return None
-        # The demonstrator's episodes are not the graph's: their numbers are seeds.
+        # The numbers of the demonstrator's episodes are seeds, not ids.
         noted = [record for record in self._journal.records if record["phase"] != "demo"]
         ids = [record["episode"] for record in (*self._begun.records, *noted)]
-        again, self._again = self._again, None
+        again, self._repeated = self._repeated, None
         seed = again.seed if again and again.kind is stage.kind else self._next_seed(stage.kind)
         assignment = Assignment(
             episode=max([*ids, above], default=0) + 1,
@@ -122,12 +125,12 @@ class Logbook:
         return assignment
 
     def note(self, done: FinishedEpisode) -> dict[str, Any] | None:
-        """Add a finished episode; returns its line, or None where nothing is to be told of it.
+        """Record a finished episode; returns its line, or None for one that is not recorded.
 
-        What was withdrawn is not told, nor an evaluation that was aborted: it says nothing about the policy.
+        Withdrawn episodes and aborted evaluations are not recorded: they do not measure the policy.
         """
-        self._again = done.assignment if done.repeat else None
-        kind, aborted = done.assignment.kind, done.ending is Ending.ABORTED
+        self._repeated = done.assignment if done.repeat else None
+        kind, aborted = done.assignment.kind, done.outcome is EpisodeOutcome.ABORTED
         if done.repeat or (aborted and (kind.evaluates or not done.steps)):
             return None
         if kind.evaluates:
@@ -137,8 +140,8 @@ class Logbook:
         line = episode_line(
             episode=done.assignment.episode,
             phase=phase,
-            success=done.ending is Ending.SUCCESS,
-            end=done.ending.name.lower() if done.critical or aborted else NO_APPROACH,
+            success=done.outcome is EpisodeOutcome.SUCCESS,
+            end=done.end,
             steps=done.steps,
             human_share=done.human_share,
             robot_minutes=self.robot_minutes + minutes,

@@ -1,4 +1,4 @@
-"""Lines that a run reports while it goes: phase k of n, each episode next to the VLA's figures, a summary per phase."""
+"""Progress lines of a run: phase k of n, each episode next to the VLA's figures, a summary per phase."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from rlt_ros.rlt.run_folder import TRAINING_PHASES, of_phase, unaided
 Record = Mapping[str, Any]
 """One line of ``episodes.jsonl``."""
 
-ROLLING = 20  # episodes of the rolling figures
+ROLLING = 20
+"""Episodes in rolling figures."""
 
 TITLES = {
     "eval_base": "evaluation of the frozen VLA",
@@ -22,7 +23,7 @@ TITLES = {
     "warmup": "collection by the frozen VLA",
     "eval_rlt": "evaluation of the policy",
 }
-"""Kind of a phase → its name for a person."""
+"""Kind of a phase → its name in progress lines."""
 
 _ACTORS = {
     "eval_base": "VLA",
@@ -46,8 +47,8 @@ class Goal:
 
     Attributes:
         kind: key of `TITLES`.
-        episodes: number of episodes; None where minutes decide, or without end.
-        minutes: robot time in the critical phase; None where episodes decide, or without end.
+        episodes: number of episodes; None if minutes are given, or without end.
+        minutes: min of robot time in the critical phase; None if episodes are given, or without end.
     """
 
     kind: str
@@ -55,13 +56,13 @@ class Goal:
     minutes: float | None = None
 
     def records(self, records: Sequence[Record]) -> list[Record]:
-        """The episodes that count towards it."""
+        """Episodes of this phase."""
         if self.kind in ("train", "warmup"):
             return [record for record in records if record["phase"] in TRAINING_PHASES]
         return of_phase(records, self.kind)
 
     def done(self, records: Sequence[Record]) -> float:
-        """Episodes or robot minutes that are done."""
+        """Number of finished episodes or robot minutes."""
         mine = self.records(records)
         if self.minutes is None:
             return float(len(mine))
@@ -69,11 +70,11 @@ class Goal:
 
     @property
     def amount(self) -> float | None:
-        """Episodes or robot minutes that are wanted; None without end."""
+        """Required episodes or robot minutes; None without end."""
         return self.minutes if self.minutes is not None else self.episodes
 
     def progress(self, records: Sequence[Record]) -> str:
-        """Describe the share of the plan that is done."""
+        """Describe the finished share of the phase."""
         done = self.done(records)
         if self.minutes is not None:
             return f"{done:.1f} of {self.minutes:g} robot minutes"
@@ -81,12 +82,12 @@ class Goal:
 
 
 class Narrator:
-    """Lines about a run.
+    """Progress lines of a run.
 
     Args:
         goals: its phases in order.
-        records: lines of ``episodes.jsonl`` up to now.
-        clock: seconds, for the time that is left.
+        records: lines of ``episodes.jsonl`` until now.
+        clock: steady clock, s, for the remaining time.
     """
 
     def __init__(
@@ -97,14 +98,14 @@ class Narrator:
         self._restart(records)
 
     def opening(self, records: Sequence[Record]) -> str:
-        """Line about the phase that goes on now; the last one once all are done."""
+        """Line about the current phase, or about the end of the last one."""
         if self._index is None:
             return "all phases are done"
         goal = self._goals[self._index]
         return f"phase {self._index + 1} of {len(self._goals)}: {TITLES[goal.kind]}, {goal.progress(records)}"
 
     def after(self, records: Sequence[Record], reason: str = "") -> list[str]:
-        """Lines after the newest of ``records`` was added: the episode, and what begins or ends with it."""
+        """Lines after the newest of ``records`` was added: the episode, and a phase that ends or begins with it."""
         record = records[-1]
         why = f" ({reason})" if reason else ""
         parts = [f"episode {record['episode']}: {outcome(record)}{why}", figures(records, record["phase"])]
@@ -127,7 +128,7 @@ class Narrator:
         return None
 
     def _restart(self, records: Sequence[Record]) -> None:
-        """Measure the time that is left from here."""
+        """Restart the estimate of the remaining time."""
         self._since = self._clock()
         self._before = 0.0 if self._index is None else self._goals[self._index].done(records)
 
@@ -152,7 +153,7 @@ class Narrator:
 
 
 def outcome(record: Record) -> str:
-    """Describe the outcome of an episode; one that the operator finished is a failure of the policy."""
+    """Describe the outcome of an episode; human help makes it a failure of the policy."""
     steps = f" after {record['steps']} steps" if record["steps"] else ""
     if record["human_share"]:
         how = "finished" if record["success"] else "not finished either"
@@ -178,5 +179,5 @@ def rate(records: Sequence[Record]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time for a person: below two minutes in seconds."""
+    """Text of a duration in s: seconds below two minutes, else minutes."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -1,4 +1,4 @@
-"""What a run shall do, in words (``train:9min``), and which episode comes next, given what has been done."""
+"""Plan of a run: stages such as ``train:9min``."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from enum import Enum
 from rlt_ros.rlt.parameters import ConfigError
 
 EVALUATION_SEED = 900_000_000
-"""First seed of evaluation episodes, the same for every policy that is compared; those of training are below."""
+"""First seed of evaluation episodes, common to all compared policies; training seeds are smaller."""
 
 SEEDS_PER_RUN = 1_000_000
 """Training episode n of run s has the seed s times this plus n."""
 
 FAILED_APPROACHES = 10
-"""In a row: after so many the VLA is no start to learn from, and a run gives up."""
+"""Consecutive failed approaches after which a run stops, because the VLA is no base for learning."""
 
 HELPED_FACTOR = 2
-"""On the step limit of the critical phase, once a human has taken over, who shall have time to finish."""
+"""Factor on the step limit of the critical phase after a human's take-over, as time to finish."""
 
 _STAGE = re.compile(r"^(?P<kind>\w+):(?P<amount>\d+(\.\d+)?(e[+-]?\d+)?)(?P<minutes>min)?$")
 
 
 class Kind(Enum):
-    """What episodes are for."""
+    """Purpose of an episode."""
 
     EVAL_BASE = "eval_base"
     TRAIN = "train"
@@ -34,7 +34,7 @@ class Kind(Enum):
 
     @property
     def evaluates(self) -> bool:
-        """Mean action, nothing is stored, and always the same conditions."""
+        """True for an evaluation: mean action, no rows, and always the same conditions."""
         return self in (Kind.EVAL_BASE, Kind.EVAL_RLT)
 
 
@@ -43,9 +43,9 @@ class Stage:
     """Episodes of one kind.
 
     Attributes:
-        kind: what they are for.
-        episodes: how many; None where minutes say it, or without end.
-        minutes: of robot time in the critical phase; None where episodes say it, or without end.
+        kind: purpose of the episodes.
+        episodes: number of episodes; None if minutes are given, or without end.
+        minutes: min of robot time in the critical phase; None if episodes are given, or without end.
     """
 
     kind: Kind
@@ -59,21 +59,23 @@ class Stage:
 
 
 def parse_plan(texts: Sequence[str]) -> tuple[Stage, ...]:
-    """Stages from texts like ``eval_base:10``, ``train:9min`` and, without end, ``eval_rlt:0``.
+    """Parse stages such as ``eval_base:10``, ``train:9min`` and, without end, ``eval_rlt:0``.
 
     Raises:
-        ConfigError: a text is no stage, a kind stands there twice, or something follows what has no end.
+        ConfigError: a text is no stage, a kind is repeated, or a stage follows one without end.
     """
     stages = [_stage(text) for text in texts]
     if not stages:
-        raise ConfigError("`plan` is empty; say for instance train:9min")
+        raise ConfigError("`plan` is empty; give for instance train:9min")
     kinds = [stage.kind for stage in stages]
     for kind in kinds:
         if kinds.count(kind) > 1:
-            raise ConfigError(f"`plan` has {kind.value} twice; put it together")
+            raise ConfigError(f"`plan` has {kind.value} twice; merge the two")
     for stage in stages[:-1]:
         if stage.episodes is None and stage.minutes is None:
-            raise ConfigError(f"`plan` has {stage}, which has no end, before its last place")
+            raise ConfigError(
+                f"`plan` has {stage}, a stage without end, before its last one; move it to the end"
+            )
     return tuple(stages)
 
 
@@ -82,16 +84,16 @@ def _stage(text: str) -> Stage:
     kinds = {kind.value: kind for kind in Kind}
     if match is None or match["kind"] not in kinds:
         raise ConfigError(
-            f"`plan` has `{text}`; a stage is KIND:EPISODES or KIND:MINUTESmin, 0 for without end, where KIND is "
+            f"`plan` has `{text}`; a stage is KIND:EPISODES or KIND:MINUTESmin, 0 for no end; KIND is one of "
             f"{', '.join(kinds)}"
         )
     kind, amount = kinds[match["kind"]], float(match["amount"])
     if match["minutes"]:
         if kind.evaluates:
             raise ConfigError(
-                f"`plan` has `{text}`; an evaluation is told its episodes, like {kind.value}:10"
+                f"`plan` has `{text}`; give an evaluation a number of episodes, like {kind.value}:10"
             )
         return Stage(kind, minutes=amount) if amount else Stage(kind)
     if amount != int(amount):
-        raise ConfigError(f"`plan` has `{text}`; there are whole episodes only")
+        raise ConfigError(f"`plan` has `{text}`; give a whole number of episodes")
     return Stage(kind, episodes=int(amount)) if amount else Stage(kind)

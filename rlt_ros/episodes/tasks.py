@@ -1,4 +1,4 @@
-"""What a robot is told about a task: instruction and step limits, from one YAML file a task in ``config/tasks/``."""
+"""Task profiles: instruction and step limits, one YAML file per task in ``config/tasks/``."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from rlt_ros.share import require_yaml_file, shipped
 
 @dataclasses.dataclass(frozen=True)
 class TaskProfile:
-    """One task."""
+    """Task of an episode."""
 
-    name: str = parameter(dataclasses.MISSING, help="Name of the task; the same as the file's.")
-    instruction: str = parameter(dataclasses.MISSING, help="What the VLA is told.")
+    name: str = parameter(dataclasses.MISSING, help="Name of the task, equal to the file's.")
+    instruction: str = parameter(dataclasses.MISSING, help="Instruction for the VLA.")
     approach_steps: int = parameter(
-        200, help="Control steps in which the VLA must bring the tool near.", unit="steps", low=1
+        200, help="Largest number of control steps of the VLA's approach.", unit="steps", low=1
     )
     critical_steps: int = parameter(
-        200, help="Control steps of the critical phase after which it is cut.", unit="steps", low=1
+        200, help="Largest number of control steps of the critical phase.", unit="steps", low=1
     )
 
     def __post_init__(self) -> None:
         check(self)
         if not self.instruction.strip():
-            raise ConfigError("`instruction` is empty; tell the VLA what to do")
+            raise ConfigError("`instruction` is empty; give the VLA an instruction")
 
 
 def task_names() -> list[str]:
-    """Names of the tasks that are shipped."""
+    """Names of the included tasks."""
     return shipped("tasks")
 
 
 def load_task(name_or_path: str | Path) -> TaskProfile:
-    """The task with a name in ``config/tasks/``, or in a file of one's own (``….yaml``).
+    """Load a task by its name in ``config/tasks/`` or by the path of a file (``….yaml``).
 
     Raises:
-        ConfigError: there is none, or what it says cannot be; the message names file, key and what is allowed.
+        ConfigError: the file is missing or invalid; the message names file, key and allowed values.
     """
     path = require_yaml_file("tasks", "task", name_or_path)
     task = build(TaskProfile, read_yaml(path), origin=str(path))

@@ -1,8 +1,8 @@
-"""Charts as inline SVG: lines, bands, levels, histograms and intervals, and nothing else.
+"""Charts as inline SVG: curves, bands, levels, histograms and intervals.
 
-Colours come from the page's style sheet: an element has the class of what it shows (``base``, ``demo``,
-``rlt``, ``plain``) and the sheet sets its colour for light and dark alike. Sizes are in the chart's own
-units; a chart is drawn for a column of about `WIDTH` (or `SMALL`) pixels and scales with it.
+The page's style sheet sets the colours, for light and dark mode, by the class of an element (``base``, ``demo``,
+``rlt``, ``plain``). Sizes are in the chart's own units; a chart is made for a column of about `WIDTH` (or `SMALL`)
+pixels and scales with it.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ FloatArray = npt.NDArray[np.float64]
 
 WIDTH, HEIGHT = 440.0, 250.0
 SMALL = (290.0, 180.0)
-"""Width and height of a chart of which three stand side by side."""
+"""Width and height of a chart, for three per row."""
 
 LEFT, TOP, BOTTOM = 44.0, 12.0, 36.0
 LABEL_SPACE, NO_LABEL_SPACE = 58.0, 10.0
-"""At the right edge, where there are labels and where there are none."""
+"""Margin at the right edge with and without labels."""
 
 LABEL_GAP = 15.0
-"""Least distance of two labels at the right edge, so that they never overlap."""
+"""Smallest distance of two labels at the right edge, so that they never overlap."""
 
-MOST_POINTS = 400
-"""Of a line: more cannot be told apart at this size and would only make the page heavy."""
+MAX_POINTS = 400
+"""Points of a curve; more are not visible at this size and only enlarge the page."""
 
 
 @dataclass(frozen=True)
-class Line:
-    """A curve through ``x, y: (N,)``; NaN in ``y`` interrupts it. ``band`` is ``(low, high)`` around it."""
+class Curve:
+    """Curve through ``x, y: (N,)``; NaN in ``y`` interrupts it. ``band`` is ``(low, high)`` around it."""
 
     x: FloatArray
     y: FloatArray
@@ -43,12 +43,12 @@ class Line:
     band: tuple[FloatArray, FloatArray] | None = None
     thin: bool = False
     steps: bool = False
-    """Draw as stairs: the value holds until the next point."""
+    """Draw as a step function: the value holds until the next point."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """A horizontal line over the whole width."""
+    """Horizontal line over the whole width."""
 
     y: float
     style: str
@@ -57,7 +57,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Mark:
-    """A dot with whiskers from ``low`` to ``high``."""
+    """Dot with whiskers from ``low`` to ``high``."""
 
     x: float
     y: float
@@ -69,7 +69,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Span:
-    """A shaded stretch of the x axis."""
+    """Shaded interval of the x axis."""
 
     start: float
     end: float
@@ -78,7 +78,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Distribution:
-    """A row of `histogram_rows`: ``values: (N,)`` and a remark on what is not among them."""
+    """Row of `histogram_rows`: ``values: (N,)`` and a remark on values that it excludes."""
 
     values: FloatArray
     style: str
@@ -88,7 +88,7 @@ class Distribution:
 
 @dataclass(frozen=True)
 class _Scale:
-    """Data → drawing, on one axis."""
+    """Map from data to drawing, on one axis."""
 
     low: float
     high: float
@@ -100,7 +100,7 @@ class _Scale:
 
 
 def plot(
-    lines: Sequence[Line],
+    lines: Sequence[Curve],
     *,
     x_label: str,
     description: str,
@@ -112,9 +112,9 @@ def plot(
     unit: str = "",
     size: tuple[float, float] = (WIDTH, HEIGHT),
 ) -> str:
-    """A chart with one x and one y axis, its labels at the right edge beside what they name.
+    """Draw a chart with one x and one y axis, with labels at the right edge.
 
-    ``y_range`` fixes the y axis; without it the data does, from 0 on where ``from_zero``.
+    ``y_range`` sets the y axis; by default it follows the data, from 0 if ``from_zero``.
     """
     lines = [_thinned(line) for line in lines]
     width, height = size
@@ -134,7 +134,7 @@ def plot(
 
 
 def histogram_rows(rows: Sequence[Distribution], *, x_label: str, description: str, bins: int = 36) -> str:
-    """One histogram below the other on a common x axis, each scaled to its own highest bar, median marked."""
+    """Draw histograms one below the other on a common x axis, each scaled to its highest bar, with the median."""
     row_height, gap = 52.0, 26.0
     bottom = TOP + len(rows) * (row_height + gap)
     height = bottom + BOTTOM
@@ -152,7 +152,7 @@ def histogram_rows(rows: Sequence[Distribution], *, x_label: str, description: s
 
 
 def interval(value: float, low: float, high: float, *, end: float, style: str, description: str) -> str:
-    """A small dot with whiskers on a track from 0 to ``end``, for a table cell."""
+    """Draw a small dot with whiskers on a track from 0 to ``end``, for a table cell."""
     width, middle = 150.0, 8.0
     x = _Scale(0.0, end, 4.0, width - 4.0)
     return _svg(
@@ -186,7 +186,7 @@ def format_number(value: float) -> str:
     return f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
 
 
-def _x_limits(lines: Sequence[Line], marks: Sequence[Mark]) -> tuple[float, float]:
+def _x_limits(lines: Sequence[Curve], marks: Sequence[Mark]) -> tuple[float, float]:
     values = [float(x) for line in lines if len(line.x) for x in line.x[[0, -1]]]
     values += [mark.x for mark in marks]
     low, high = min(0.0, *values), max(values)
@@ -194,7 +194,7 @@ def _x_limits(lines: Sequence[Line], marks: Sequence[Mark]) -> tuple[float, floa
 
 
 def _y_limits(
-    lines: Sequence[Line], levels: Sequence[Level], marks: Sequence[Mark], from_zero: bool
+    lines: Sequence[Curve], levels: Sequence[Level], marks: Sequence[Mark], from_zero: bool
 ) -> tuple[float, float]:
     values = [line.y for line in lines]
     values += [bound for line in lines if line.band for bound in line.band]
@@ -209,20 +209,20 @@ def _y_limits(
     return (low if from_zero else low - room), high + room
 
 
-def _thinned(line: Line) -> Line:
-    """The same line with at most `MOST_POINTS` points: means of neighbours, first and last kept exactly."""
-    if len(line.x) <= MOST_POINTS or line.steps:
+def _thinned(line: Curve) -> Curve:
+    """Reduce a curve to `MAX_POINTS` points: means of neighbours, with exact first and last points."""
+    if len(line.x) <= MAX_POINTS or line.steps:
         return line
-    pieces = np.array_split(np.arange(1, len(line.x) - 1), MOST_POINTS - 2)
+    pieces = np.array_split(np.arange(1, len(line.x) - 1), MAX_POINTS - 2)
 
     def means(values: FloatArray) -> FloatArray:
         return np.array([values[0], *(values[piece].mean() for piece in pieces), values[-1]])
 
     band = None if line.band is None else (means(line.band[0]), means(line.band[1]))
-    return Line(means(line.x), means(line.y), line.style, line.label, band, line.thin)
+    return Curve(means(line.x), means(line.y), line.style, line.label, band, line.thin)
 
 
-def _curve(line: Line, x: _Scale, y: _Scale) -> str:
+def _curve(line: Curve, x: _Scale, y: _Scale) -> str:
     parts = [f'<g class="{line.style}">']
     if line.band is not None:
         low, high = line.band
@@ -286,7 +286,7 @@ def _level(level: Level, x: _Scale, y: _Scale) -> str:
 
 
 def _edge_labels(
-    lines: Sequence[Line], levels: Sequence[Level], marks: Sequence[Mark], x: _Scale, y: _Scale
+    lines: Sequence[Curve], levels: Sequence[Level], marks: Sequence[Mark], x: _Scale, y: _Scale
 ) -> list[str]:
     wanted = [(y(level.y), level.label, level.style) for level in levels]
     wanted += [(y(mark.y), mark.label, mark.style) for mark in marks]
@@ -303,7 +303,7 @@ def _edge_labels(
 
 
 def spread(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Sorted ``heights`` moved apart to at least ``gap``, inside ``low``..``high`` where there is room."""
+    """Move sorted ``heights`` apart to at least ``gap``, inside ``low``..``high`` where possible."""
     placed: list[float] = []
     for height in heights:
         placed.append(max(height, placed[-1] + gap) if placed else max(height, low))

@@ -1,4 +1,4 @@
-"""What a finished run comes to: summary, films, report. The same whether it ran in one process or over the graph."""
+"""Conclusion of a finished run, in one process or over the graph: summary, films, report."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 import rlt_ros
-from rlt_ros.experiments.evaluation import demonstrations, evaluation_seeds, outcome
+from rlt_ros.experiments.evaluation import demonstrations, evaluation_seeds, success_stats
 from rlt_ros.experiments.films import Play, film_starts
 from rlt_ros.experiments.policy import LoadedPolicy, open_policy
 from rlt_ros.experiments.report import write_report
-from rlt_ros.experiments.rollout import End, Episode, Rollout
+from rlt_ros.experiments.rollout import EpisodeResult, Rollout
 from rlt_ros.experiments.statistics import takeover_dip
 from rlt_ros.rlt.checkpoint import PolicyUpdate
 from rlt_ros.rlt.journal import Journal
@@ -34,25 +34,26 @@ from rlt_ros.rlt.storage import replacing
 from rlt_ros.sim.workcell import Workcell
 
 Record = Mapping[str, Any]
-"""One line of ``episodes.jsonl``."""
+"""Line of ``episodes.jsonl``."""
 
 
 def conclude(
     run_dir: Path, *, robot_minutes: float, stopwatch: Stopwatch, poll: Callable[[], None] = lambda: None
 ) -> dict[str, Any]:
-    """Conclude a run that the graph has made: the demonstrator for comparison, films, summary and report.
+    """Conclude a run of the graph: demonstrator for comparison, films, summary and report.
 
     Args:
         run_dir: folder of the run.
-        robot_minutes: that it was asked to spend.
-        stopwatch: of the run.
-        poll: called where the work can be stopped; may raise.
+        robot_minutes: min, its budget.
+        stopwatch: wall time of the run.
+        poll: called at interruptible points; may raise.
 
     Raises:
         StorageError: the learner's checkpoint is damaged.
     """
     poll()
-    policy = open_policy(run_dir, trained=False)  # minutes may not have been enough to end the warm-up
+    # The budget may have been too small to end the warm-up.
+    policy = open_policy(run_dir, trained=False)
     journal = Journal(run_dir / EPISODES_FILE, EPISODE_KEYS)
     try:
         return _conclude(run_dir, policy, journal, robot_minutes, stopwatch, poll)
@@ -94,7 +95,7 @@ def _conclude(
 
 
 def keep_summary(run_dir: Path, summary: Mapping[str, Any]) -> None:
-    """Write ``summary.json`` and the report that shows it."""
+    """Write ``summary.json`` and the report."""
     with replacing(run_dir / SUMMARY_FILE) as file:
         file.write_text(json.dumps(summary, indent=1))
     write_report(run_dir)
@@ -112,20 +113,20 @@ def summarise_run(
     wall_seconds: float,
     lineage: Lineage,
 ) -> dict[str, Any]:
-    """What ``summary.json`` holds.
+    """Content of ``summary.json``.
 
     Args:
-        records: lines of ``episodes.jsonl``; `base`, `demo` and `rlt` come from those of the evaluations.
+        records: lines of ``episodes.jsonl``; `base`, `demo` and `rlt` summarise the evaluations.
         task: name of the task.
         robot: profile of the robot.
-        seed: of the run.
-        robot_minutes_asked: budget of critical-phase robot time.
-        rolling: episodes of the rolling success rate that the dip is measured in.
+        seed: seed of the run.
+        robot_minutes_asked: min, budget of critical-phase robot time.
+        rolling: episodes of the rolling success rate in which the dip is measured.
         updates: critic updates made.
-        wall_seconds: that the run took.
-        lineage: of the frozen parts.
+        wall_seconds: s, wall time of the run.
+        lineage: lineage of the frozen parts.
     """
-    base, demo, rlt = (outcome(recorded(records, phase)) for phase in ("eval_base", "demo", "eval_rlt"))
+    base, demo, rlt = (success_stats(recorded(records, phase)) for phase in ("eval_base", "demo", "eval_rlt"))
     trained = training(records)
     online = [unaided(record) for record in trained if record["phase"] == "online"]
     return {
@@ -171,26 +172,26 @@ def films(
     film_starts(run_dir / VIDEO_FOLDER, workcell, policies, evaluation_seeds(count), poll)
 
 
-def episode_record(phase: str, episode: Episode, number: int, robot_minutes: float) -> dict[str, Any]:
-    """A line of ``episodes.jsonl``."""
+def episode_record(phase: str, episode: EpisodeResult, number: int, robot_minutes: float) -> dict[str, Any]:
+    """Line of ``episodes.jsonl``."""
     return episode_line(
         episode=number,
         phase=phase,
         success=episode.success,
-        end=episode.end.value,
+        end=episode.end,
         steps=episode.steps,
         human_share=episode.human_share,
         robot_minutes=robot_minutes,
     )
 
 
-def recorded(records: Sequence[Record], phase: str) -> list[Episode]:
-    """The episodes of a phase that count."""
-    return [Episode(End(r["end"]), r["steps"], r["human_share"]) for r in of_phase(records, phase)]
+def recorded(records: Sequence[Record], phase: str) -> list[EpisodeResult]:
+    """Results of a phase's counted episodes."""
+    return [EpisodeResult(r["end"], r["steps"], r["human_share"]) for r in of_phase(records, phase)]
 
 
 def training(records: Sequence[Record]) -> list[Record]:
-    """The training episodes: base policy and actor."""
+    """Training episodes of base policy and actor."""
     return [record for record in records if record["phase"] in TRAINING_PHASES]
 
 

@@ -1,4 +1,4 @@
-"""Curves of a run for TensorBoard, which end before the run does where the disk is full."""
+"""Curves of a run for TensorBoard, which end early on a full disk."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ logger = logging.getLogger(__name__)
 
 
 class Curves:
-    """Scalars over steps. The first error of the disk is logged once, and ends the curves but not the run.
+    """Scalars over steps. A disk error is logged once and ends the curves, not the run.
 
     Args:
-        folder: of the event files.
+        folder: folder of the event files.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -38,7 +38,7 @@ class Curves:
         self._writer = SummaryWriter(str(self._folder))
 
     def _attempt(self, action: Callable[[], None]) -> None:
-        # The library writes in a thread of its own: an error appears at a later call, each time it is called.
+        # The library writes in another thread: an error is raised by every later call.
         try:
             action()
         except OSError as error:

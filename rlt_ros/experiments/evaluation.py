@@ -1,4 +1,4 @@
-"""How good a policy is: the same evaluation episodes for the frozen VLA, the demonstrator and the trained policy."""
+"""Evaluation of the frozen VLA, the demonstrator and the trained policy on the same episodes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import numpy as np
 
 from rlt_ros.episodes.plan import EVALUATION_SEED
 from rlt_ros.experiments.policy import open_policy
-from rlt_ros.experiments.rollout import End, Episode, Rollout, Sight
-from rlt_ros.experiments.statistics import Outcome, as_long_as_a_timeout, summarise
+from rlt_ros.experiments.rollout import EpisodeResult, Rollout, Sight
+from rlt_ros.experiments.statistics import SuccessStats, as_long_as_a_timeout, summarise
 from rlt_ros.perception import Observation
 from rlt_ros.rlt.checkpoint import PolicyUpdate
+from rlt_ros.rlt.stream import EpisodeOutcome
 from rlt_ros.sim.demonstrator import Demonstrator
 from rlt_ros.sim.workcell import Start, Workcell
 
 
 def evaluation_seeds(count: int, first: int | None = None) -> range:
-    """Seeds of the evaluation episodes, the same for everyone who is compared."""
+    """Seeds of the evaluation episodes, common to all compared policies."""
     start = EVALUATION_SEED if first is None else first
     return range(start, start + count)
 
@@ -32,14 +33,14 @@ def rollouts(
     *,
     sight: Sight | None = None,
     watch: Callable[[], None] | None = None,
-) -> Iterator[Episode]:
-    """One evaluation episode per seed, by the frozen VLA without `policy`; ``watch`` is called after every step."""
+) -> Iterator[EpisodeResult]:
+    """Run one evaluation episode per seed, by the frozen VLA without `policy`; ``watch`` is called after every step."""
     for seed in seeds:
         yield rollout.run(seed, policy, sight=sight, watch=watch)
 
 
-def demonstrations(workcell: Workcell, seeds: Sequence[int], start: Start) -> Iterator[Episode]:
-    """The scripted demonstrator on the same conditions; its critical phase is counted like everyone's."""
+def demonstrations(workcell: Workcell, seeds: Sequence[int], start: Start) -> Iterator[EpisodeResult]:
+    """Run the scripted demonstrator under the same conditions, with the same count of the critical phase."""
     for seed in seeds:
         workcell.reset(seed, start)
         human = Demonstrator(workcell, seed)
@@ -49,24 +50,25 @@ def demonstrations(workcell: Workcell, seeds: Sequence[int], start: Start) -> It
         while not mated and steps < workcell.task.critical_limit:
             mated = workcell.step(human.command()[0])
             steps += 1
-        yield Episode(End.SUCCESS if mated else End.TIMEOUT, steps)
+        end = EpisodeOutcome.SUCCESS if mated else EpisodeOutcome.TIMEOUT
+        yield EpisodeResult(end.word, steps)
 
 
-def outcome(episodes: Sequence[Episode]) -> Outcome:
+def success_stats(episodes: Sequence[EpisodeResult]) -> SuccessStats:
     """Success, median steps and throughput with intervals.
 
-    An approach that never reached the critical phase counts as a failure that lasted as long as a time-out would.
+    An approach that did not reach the critical phase counts as a failure with the duration of a time-out.
     """
     return summarise([e.success for e in episodes], as_long_as_a_timeout([e.steps for e in episodes]))
 
 
 def blank(observation: Observation) -> Observation:
-    """The same observation with grey pictures: what remains is proprioception."""
+    """Replace the pictures by grey ones, so that only proprioception remains."""
     return replace(observation, images={k: np.full_like(v, 128) for k, v in observation.images.items()})
 
 
 class Swapped:
-    """Shows the pictures that the previous episode saw at the same moment, so the socket seems to be elsewhere."""
+    """Replacement of pictures by the previous episode's at the same step, which show the socket elsewhere."""
 
     def __init__(self) -> None:
         self._before: list[Mapping[str, Any]] = []
@@ -74,7 +76,7 @@ class Swapped:
         self._last_stamp = -1
 
     def __call__(self, observation: Observation) -> Observation:
-        """The observation with the other episode's pictures; grey ones in the very first episode."""
+        """Replace the pictures; grey ones in the first episode."""
         if self._now and observation.stamp <= self._last_stamp:
             self._before, self._now = self._now, []
         self._last_stamp = observation.stamp
@@ -99,13 +101,13 @@ def evaluate(
 
     Args:
         run_dir: folder of the run.
-        episodes: how many.
+        episodes: number of episodes.
         policy: `rlt`, `base` or `demo`.
-        images: `true`, `blank` or `swapped`: what the policy sees in the critical phase.
-        seed: of the first episode; None takes the evaluation episodes that every run uses.
+        images: `true`, `blank` or `swapped`: the policy's pictures in the critical phase.
+        seed: seed of the first episode; None for the common evaluation episodes.
 
     Returns:
-        The outcome's figures with `policy`, `images` and `task`.
+        Success statistics with `policy`, `images` and `task`.
     """
     loaded = open_policy(run_dir)
     seeds = evaluation_seeds(episodes, seed)
@@ -116,4 +118,9 @@ def evaluate(
         actor = None if policy == "base" else loaded.update
         done = list(rollouts(loaded.rollout, actor, seeds, sight=sight))
     loaded.workcell.close()
-    return {**outcome(done).as_dict(), "policy": policy, "images": images, "task": loaded.workcell.task.name}
+    return {
+        **success_stats(done).as_dict(),
+        "policy": policy,
+        "images": images,
+        "task": loaded.workcell.task.name,
+    }

@@ -1,4 +1,4 @@
-"""Films for the report: two policies side by side from the same start, captioned, padded to the same length."""
+"""Films for the report: two policies next to each other from the same start, captioned, of the same length."""
 
 from __future__ import annotations
 
@@ -14,36 +14,45 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from rlt_ros.experiments.rollout import End, Episode
+from rlt_ros.experiments.rollout import EpisodeResult
+from rlt_ros.rlt.run_folder import NO_APPROACH
 from rlt_ros.rlt.storage import replacing
+from rlt_ros.rlt.stream import EpisodeOutcome
 from rlt_ros.sim.workcell import HZ, Workcell
 
 INDEX = "films.json"
 
 Picture = NDArray[np.uint8]
-Play = Callable[[int, Callable[[], None]], Episode]
-"""Runs the episode of a seed and calls the given function after every control step."""
+Play = Callable[[int, Callable[[], None]], EpisodeResult]
+"""play(seed, watch): run the episode of a seed and call ``watch`` after every control step."""
 
-_SIZE = (480, 360)  # pixels of one side
-_BAR = 56  # pixels of the caption above the pictures: below, a player's controls would hide it
-_EVERY = 2  # control steps per picture: 25 pictures per second in real time
-_PAUSE = 25  # pictures for which the end is held: 1 s
+_SIZE = (480, 360)
+"""Width and height of one policy's picture, pixels."""
+_CAPTION_HEIGHT = 56
+"""Pixels above the pictures; below, a player's controls would hide the caption."""
+_STEPS_PER_PICTURE = 2
+"""Control steps per picture: 25 pictures per second in real time."""
+_END_PICTURES = 25
+"""Repetitions of the last picture, 1 s."""
 _WORDS = {
-    End.SUCCESS: "success",
-    End.FAILURE: "failure",
-    End.TIMEOUT: "out of time",
-    End.NO_APPROACH: "did not come near",
+    EpisodeOutcome.SUCCESS.word: "success",
+    EpisodeOutcome.FAILURE.word: "failure",
+    EpisodeOutcome.TIMEOUT.word: "out of time",
+    NO_APPROACH: "critical phase not reached",
 }
-_GOOD, _BAD, _NEUTRAL = (110, 220, 140), (250, 130, 110), (225, 228, 232)  # RGB of captions
+"""Word of an outcome → caption."""
+
+_GOOD, _BAD, _NEUTRAL = (110, 220, 140), (250, 130, 110), (225, 228, 232)
+"""Colours of captions, RGB."""
 
 
 @dataclass(frozen=True)
 class Shot:
-    """One policy's episode: its pictures and how it ended."""
+    """Pictures and outcome of one policy's episode."""
 
     name: str
     pictures: Sequence[Picture]
-    end: End
+    end: str
     steps: int
 
     @property
@@ -59,14 +68,14 @@ def film_starts(
     seeds: Sequence[int],
     poll: Callable[[], None] = lambda: None,
 ) -> None:
-    """Film the policies side by side, one H.264 file per start, and list the films in `INDEX`.
+    """Film the policies next to each other, one H.264 file per start, and list the films in `INDEX`.
 
     Args:
-        folder: of the films; those that an earlier call left are replaced.
+        folder: folder of the films; those of an earlier call are replaced.
         workcell: simulated robot.
-        policies: name for the caption → how its episode is played.
-        seeds: of the starts; none make no film.
-        poll: called after every control step; may raise, which leaves the index as it was.
+        policies: name in the caption → function that runs the policy's episode.
+        seeds: seeds of the starts; an empty sequence makes no film.
+        poll: called after every control step; if it raises, the index stays unchanged.
 
     Raises:
         StorageError: the disk is full; the message names the file.
@@ -91,7 +100,7 @@ def _shoot(workcell: Workcell, name: str, play: Play, seed: int, poll: Callable[
     def watch() -> None:
         nonlocal count
         poll()
-        if count % _EVERY == 0:
+        if count % _STEPS_PER_PICTURE == 0:
             pictures.append(workcell.picture(*_SIZE))
         count += 1
 
@@ -101,22 +110,22 @@ def _shoot(workcell: Workcell, name: str, play: Play, seed: int, poll: Callable[
 
 
 def _side_by_side(shots: Sequence[Shot], title: str) -> Iterator[Picture]:
-    """Pictures of all shots next to each other; one that is over keeps its last."""
+    """Pictures of all shots next to each other; a finished one repeats its last."""
     longest = max(len(shot.pictures) for shot in shots)
-    for index in range(longest + _PAUSE):
+    for index in range(longest + _END_PICTURES):
         yield np.hstack([_captioned(shot, index, title) for shot in shots])
 
 
 def _captioned(shot: Shot, index: int, title: str) -> Picture:
     last = len(shot.pictures) - 1
     over = index >= last
-    seconds = min(index, last) * _EVERY / HZ
+    seconds = min(index, last) * _STEPS_PER_PICTURE / HZ
     width, height = _SIZE
-    picture = Image.new("RGB", (width, height + _BAR), (24, 27, 31))
-    picture.paste(Image.fromarray(shot.pictures[min(index, last)]), (0, _BAR))
+    picture = Image.new("RGB", (width, height + _CAPTION_HEIGHT), (24, 27, 31))
+    picture.paste(Image.fromarray(shot.pictures[min(index, last)]), (0, _CAPTION_HEIGHT))
     draw = ImageDraw.Draw(picture)
     draw.text((14, 6), f"{shot.name} · {title}", font=ImageFont.load_default(size=17), fill=_NEUTRAL)
-    colour = (_GOOD if shot.end is End.SUCCESS else _BAD) if over else _NEUTRAL
+    colour = (_GOOD if shot.end == EpisodeOutcome.SUCCESS.word else _BAD) if over else _NEUTRAL
     text = f"{shot.outcome}{' in the critical phase' if shot.steps else ''}" if over else f"{seconds:.1f} s"
     draw.text((14, 29), text, font=ImageFont.load_default(size=17), fill=colour)
     return np.asarray(picture)
@@ -131,8 +140,8 @@ def _encode(path: Path, pictures: Iterator[Picture]) -> None:
         for picture in pictures:
             if stream is None:
                 options = {"crf": "28", "preset": "veryfast"}
-                stream = container.add_stream("libx264", rate=round(HZ / _EVERY), options=options)
+                stream = container.add_stream("libx264", rate=round(HZ / _STEPS_PER_PICTURE), options=options)
                 stream.height, stream.width, stream.pix_fmt = *picture.shape[:2], "yuv420p"
-                stream.time_base = Fraction(_EVERY, round(HZ))
+                stream.time_base = Fraction(_STEPS_PER_PICTURE, round(HZ))
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())

@@ -1,4 +1,4 @@
-"""The headline table of a report: success, steps and throughput of each policy with their intervals."""
+"""Main table of a report: success, steps and throughput of each policy with intervals."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rlt_ros.experiments import charts, page
 
 
 class Measured(NamedTuple):
-    """A figure and its 95 % interval; None where there is nothing to measure."""
+    """Figure and its 95 % interval; None if not measurable."""
 
     value: float | None
     bounds: tuple[float, float] | None
@@ -19,7 +19,7 @@ class _Column(NamedTuple):
     title: str
     shown: Callable[[float], str]
     scale: float
-    """What the bounds are multiplied with to be shown."""
+    """Factor on the displayed bounds."""
 
 
 COLUMNS = {
@@ -32,7 +32,7 @@ COLUMNS = {
 def outcome_table(
     measured: Mapping[str, Mapping[str, Measured]], counts: Mapping[str, int], count_title: str
 ) -> str:
-    """A row for each policy of ``measured`` (policy → key of `COLUMNS` → figure), its count in the end."""
+    """Table with one row per policy of ``measured`` (policy → key of `COLUMNS` → figure), with its count last."""
     ends = {key: _end([row[key] for row in measured.values()]) for key in COLUMNS}
     ends["success_rate"] = 1.0
     rows = [

@@ -1,4 +1,4 @@
-"""The frame of a report: one HTML file with its style inside and no address of anything outside."""
+"""Frame of a report: one HTML file with its style and without external resources."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _PAGE = """<!doctype html>
 
 
 def write_page(path: Path, title: str, sections: Iterable[str]) -> Path:
-    """Write the page in one step: a reader sees the old page or the new one, never half of it.
+    """Write the page atomically.
 
     Raises:
         StorageError: the disk is full, or the folder cannot be written to; the old page is untouched.
@@ -48,7 +48,7 @@ def write_page(path: Path, title: str, sections: Iterable[str]) -> Path:
 
 
 def header(eyebrow: str, title: str, lead: str) -> str:
-    """The top of the page; ``lead`` is HTML."""
+    """Top of the page; ``lead`` is HTML."""
     return (
         f'<header><p class="eyebrow">{escape(eyebrow)}</p><h1>{escape(title)}</h1>'
         f'<p class="lead">{lead}</p></header>'
@@ -56,12 +56,12 @@ def header(eyebrow: str, title: str, lead: str) -> str:
 
 
 def section(title: str, text: str, *content: str) -> str:
-    """A section with an introduction; ``text`` and ``content`` are HTML."""
+    """Section with an introduction; ``text`` and ``content`` are HTML."""
     return f"<section><h2>{escape(title)}</h2><p>{text}</p>{''.join(content)}</section>"
 
 
 def tiles(items: Sequence[tuple[str, str, str]]) -> str:
-    """Big figures: ``(value, name, remark)``."""
+    """Large figures: ``(value, name, remark)``."""
     cells = "".join(
         f'<div class="tile"><p class="value">{escape(value)}</p><p class="name">{escape(name)}</p>'
         f'<p class="remark">{escape(remark)}</p></div>'
@@ -71,18 +71,18 @@ def tiles(items: Sequence[tuple[str, str, str]]) -> str:
 
 
 def grid(*figures: str, small: bool = False) -> str:
-    """Figures side by side where there is room: two, or three ``small`` ones."""
+    """Row of two figures, or of three ``small`` ones, where the page is wide enough."""
     return f'<div class="{"grid small" if small else "grid"}">{"".join(figures)}</div>'
 
 
 def figure(content: str, title: str, text: str = "") -> str:
-    """A chart (SVG) or film with its title above and an explanation below."""
+    """Chart (SVG) or film with a title and an explanation."""
     note = f"<small>{escape(text)}</small>" if text else ""
     return f"<figure><figcaption>{escape(title)}{note}</figcaption>{content}</figure>"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; the cells are HTML, the first of a row names it."""
+    """Table with HTML cells; the first of a row is its name."""
     head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
     body = "".join(
         f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
@@ -92,12 +92,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def policy_name(policy: str) -> str:
-    """The policy's name with its colour before it, as HTML."""
+    """Name of a policy with its colour, as HTML."""
     return f'<span class="key {policy}"></span>{NAMES[policy]}'
 
 
 def facts(mapping: Mapping[str, Any]) -> str:
-    """Names and values, e.g. versions, as a list of definitions."""
+    """Definition list of names and values, e.g. versions."""
     items = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value_text(value))}</dd></div>"
         for name, value in mapping.items()
@@ -106,7 +106,7 @@ def facts(mapping: Mapping[str, Any]) -> str:
 
 
 def settings(config: Mapping[str, Any]) -> str:
-    """Every setting, a folded table a section."""
+    """Settings, one folded table per section."""
     plain = {key: value for key, value in config.items() if not isinstance(value, Mapping)}
     groups = {key: value for key, value in config.items() if isinstance(value, Mapping)}
     if plain:
@@ -118,7 +118,7 @@ def settings(config: Mapping[str, Any]) -> str:
 
 
 def value_text(value: Any) -> str:
-    """A setting as it would stand in a YAML file."""
+    """Text of a setting as in a YAML file."""
     if isinstance(value, str):
         return value
     if isinstance(value, float):
@@ -127,7 +127,7 @@ def value_text(value: Any) -> str:
 
 
 def percent(rate: float) -> str:
-    """A rate 0..1 as a whole percentage; 99.6 % is not 100 %."""
+    """Rate 0..1 as a whole percentage, with a decimal where rounding would give 0 or 100 %."""
     rounded = round(100 * rate)
     if (rounded == 100 and rate < 1) or (rounded == 0 and rate > 0):
         return f"{100 * rate:.1f} %"
@@ -135,15 +135,15 @@ def percent(rate: float) -> str:
 
 
 def times(ratio: float | None) -> str:
-    """A ratio, e.g. ``5.2×``; a dash where the base has nothing to compare with."""
+    """Ratio, e.g. ``5.2×``; a dash without a base value."""
     return "–" if ratio is None or not math.isfinite(ratio) else f"{ratio:.1f}×"
 
 
 def points(share: float | None) -> str:
-    """A difference of rates 0..1 in percentage points; what was not measured is said so."""
+    """Difference of rates 0..1 in percentage points; ``not measured`` for None."""
     return "not measured" if share is None else f"{100 * share:.0f} points"
 
 
 def whole(value: float | None) -> str:
-    """A count or a median of steps; a dash where there is none."""
+    """Count or median of steps; a dash for None."""
     return "–" if value is None else f"{value:,.0f}"

@@ -1,4 +1,4 @@
-"""The policy of a run, opened from its folder and ready to act in the simulator."""
+"""Policy of a run, loaded from its folder for use in the simulator."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlt_ros.experiments.rollout import Rollout
-from rlt_ros.experiments.run_config import RunConfig, settings
+from rlt_ros.experiments.run_config import TrainingConfig, build_settings
 from rlt_ros.rlt.checkpoint import PolicyUpdate, load_learner
 from rlt_ros.rlt.learner import Learner
 from rlt_ros.rlt.lineage import Lineage
@@ -20,40 +20,42 @@ from rlt_ros.vla.loading import load_frozen
 
 @dataclass
 class LoadedPolicy:
-    """A run's policy, ready to act."""
+    """Policy of a run with its simulated robot."""
 
     workcell: Workcell
     rollout: Rollout
     learner: Learner
     start: Start
-    run: RunConfig
+    run: TrainingConfig
     seed: int
     lineage: Lineage
 
     @property
     def update(self) -> PolicyUpdate:
-        """The learner's actor, ready to act."""
+        """Actor of the learner."""
         return live_policy(self.learner, self.lineage)
 
 
 def live_policy(learner: Learner, lineage: Lineage) -> PolicyUpdate:
-    """The actor that a learner is training; it changes with the next update."""
+    """Actor of a running learner; it changes with every update."""
     return PolicyUpdate(learner.actor, learner.actor_steps, lineage)
 
 
 def open_policy(run_dir: Path, *, trained: bool = True) -> LoadedPolicy:
-    """The policy of a run, as its last checkpoint has it.
+    """Load the policy of a run's latest checkpoint.
 
     Args:
         run_dir: folder of the run.
-        trained: require a checkpoint; otherwise a run that has learned nothing yet is opened too.
+        trained: True to require a checkpoint; otherwise an untrained run is loaded too.
 
     Raises:
-        StorageError: there is no checkpoint, or it is damaged.
-        ConfigError: the run was not done in the simulator, which has no scene for its task.
+        StorageError: the checkpoint is missing or damaged.
+        ConfigError: the simulator has no scene for the run's task.
     """
     config = read_config(run_dir, ("rlt", "run", "vla", "task", "seed"))
-    chosen = settings({name: config[name] for name in ("rlt", "run")}, origin=str(run_dir / CONFIG_FILE))
+    chosen = build_settings(
+        {name: config[name] for name in ("rlt", "run")}, origin=str(run_dir / CONFIG_FILE)
+    )
     profile = load_profile(chosen.run.robot)
     frozen = load_frozen(config["vla"], config["task"], chosen.run.robot, profile.continuous)
     workcell = Workcell(simulated(config["task"]), station(profile))

@@ -1,7 +1,7 @@
-"""From nothing to weights: record demonstrations, train the built-in VLA, train an RL token for every task.
+"""Pretraining: record demonstrations, train the built-in VLA, train an RL token per task.
 
-Every stage leaves a finished file behind and training leaves checkpoints, so the same call goes on wherever
-it was stopped. ``out`` becomes a weights folder as `rlt_ros.vla.builtin.load_builtin` reads it:
+Every stage writes its result and training writes checkpoints, so the same call continues an interrupted one. ``out``
+becomes a weights folder for `rlt_ros.vla.builtin.load_builtin`:
 
     demonstrations/<task>/*.safetensors   vla.safetensors   token_<task>.safetensors   pretrain.json
 """
@@ -37,7 +37,7 @@ from rlt_ros.vla.builtin import BuiltinVLA, VLAConfig, VLATrainingConfig
 from rlt_ros.vla.weights import INDEX, VLA_FILE, checksum, read_index, token_file
 
 Recorder = Callable[[str, "range", Path, int, Callable[[], None]], None]
-"""Records the seeds of a task that a folder lacks, in some processes, and calls back once a demonstration."""
+"""Function that records missing seeds of a task in several processes, with a callback per demonstration."""
 
 _SETTINGS = "settings.json"
 _WORK = "work"
@@ -45,19 +45,18 @@ _WORK = "work"
 
 @dataclasses.dataclass(frozen=True)
 class PretrainConfig:
-    """What is recorded, and for which tasks."""
+    """Demonstrations of a pretraining run."""
 
     robot: str = parameter(
         DEFAULT_ROBOT,
-        help="Robot that demonstrates, simulated: the VLA moves this one and no other. A profile with a section "
-        "`simulation`.",
+        help="Simulated robot of the demonstrations and of the VLA: a profile with a section `simulation`.",
     )
     tasks: tuple[str, ...] = parameter(("charger", "ethernet", "screw"), help="Tasks to learn.")
-    demonstrations: int = parameter(250, help="Demonstrations a task.", low=2)
+    demonstrations: int = parameter(250, help="Demonstrations per task.", low=2)
     first_seed: int = parameter(1000, help="Seed of the first demonstration; evaluation uses others.", low=0)
-    held_out: int = parameter(10, help="Every n-th demonstration measures and does not train.", low=2)
-    cameras: tuple[str, ...] = parameter((), help="Cameras the VLA sees; none given, all of the robot.")
-    workers: int = parameter(0, help="Recording processes; 0 means one a core.", low=0)
+    held_out: int = parameter(10, help="Share 1/n of the demonstrations that is held out for tests.", low=2)
+    cameras: tuple[str, ...] = parameter((), help="Cameras of the VLA; empty for all of the robot.")
+    workers: int = parameter(0, help="Recording processes; 0 means one per core.", low=0)
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -65,8 +64,8 @@ class PretrainConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
-    """All parameters of a pretraining run, by section of the command line and of parameter files."""
+class PretrainSettings:
+    """Parameters of a pretraining run, by section of the command line and of parameter files."""
 
     pretrain: PretrainConfig = dataclasses.field(default_factory=PretrainConfig)
     vla: VLAConfig = dataclasses.field(default_factory=VLAConfig)
@@ -82,17 +81,17 @@ def run(
     recorder: Recorder | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
-    """Make a weights folder; go on where an earlier call stopped; return the index that lies in it.
+    """Make a weights folder, or continue an earlier call; returns its index.
 
     Args:
         out: the folder.
-        seed: of weights, batches and noise.
-        overrides: section → key → value, sections as in `Settings`.
-        recorder: where demonstrations come from; the simulator's scripted demonstrator by default.
-        console: where progress is shown; standard error by default.
+        seed: seed of weights, batches and noise.
+        overrides: section → key → value, sections as in `PretrainSettings`.
+        recorder: source of demonstrations; the simulator's scripted demonstrator by default.
+        console: output of progress; standard error by default.
 
     Raises:
-        ConfigError: a parameter is unknown or out of range, or ``out`` was begun with other ones.
+        ConfigError: a parameter is unknown or out of range, or ``out`` was started with other ones.
     """
     settings = _settings(out, seed, overrides or {})
     if (out / INDEX).exists():
@@ -126,28 +125,28 @@ def run(
     return index
 
 
-def _settings(out: Path, seed: int, overrides: Mapping[str, Mapping[str, Any]]) -> Settings:
-    """Parameters of this run, which must be those that ``out`` was begun with."""
+def _settings(out: Path, seed: int, overrides: Mapping[str, Mapping[str, Any]]) -> PretrainSettings:
+    """Build the parameters of this run, which must be those with which ``out`` was started."""
     merged = {section: dict(values) for section, values in overrides.items()}
     for section in ("vla_training", "token"):
         merged.setdefault(section, {}).setdefault("seed", seed)
-    settings = build(Settings, merged, origin="pretrain")
+    settings = build(PretrainSettings, merged, origin="pretrain")
     if settings.token.vla_weight > 0:
         raise ConfigError(
-            "pretrain: token.vla_weight is above 0, which would make another VLA for every task; "
-            "train one token with rlt_ros.experiments.token_training.LearningVLA for that"
+            "pretrain: token.vla_weight is above 0, which would change the VLA for every task; set it to 0, or "
+            "train one token with rlt_ros.experiments.token_training.LearningVLA"
         )
     if not settings.pretrain.cameras:
         cameras = tuple(load_profile(settings.pretrain.robot).cameras)
         settings = dataclasses.replace(
             settings, pretrain=dataclasses.replace(settings.pretrain, cameras=cameras)
         )
-    # The number of processes changes no result, so it may change between calls.
+    # The number of processes does not change the result and may differ between calls.
     fixed = dataclasses.replace(settings, pretrain=dataclasses.replace(settings.pretrain, workers=0))
     text = json.dumps(dataclasses.asdict(fixed), sort_keys=True)
     file = out / _SETTINGS
     if file.exists() and file.read_text(encoding="utf-8") != text:
-        raise ConfigError(f"{out}: was begun with other parameters ({file}); use those, or another --out")
+        raise ConfigError(f"{out}: was started with other parameters ({file}); use those, or another --out")
     out.mkdir(parents=True, exist_ok=True)
     with replacing(file) as part:
         part.write_text(text, encoding="utf-8")
@@ -173,18 +172,18 @@ def _simulate(
 
 
 def _frames(out: Path, config: PretrainConfig) -> tuple[Frames, Frames]:
-    """Frames to train on and frames to measure on, of all tasks."""
+    """Frames of all tasks for training and held-out ones for tests."""
     demonstrations = [d for d in load_folder(out / "demonstrations") if d.task in config.tasks]
     seen, unseen = split(demonstrations, config.held_out)
     if not unseen:
         raise ConfigError(
-            f"pretrain: held_out {config.held_out} keeps none of {config.demonstrations} "
+            f"pretrain: held_out {config.held_out} holds out none of {config.demonstrations} "
             "demonstrations; lower it"
         )
     return Frames(seen, config.cameras), Frames(unseen, config.cameras)
 
 
-def _train_vla(out: Path, settings: Settings, frames: Frames, console: Console) -> BuiltinVLA:
+def _train_vla(out: Path, settings: PretrainSettings, frames: Frames, console: Console) -> BuiltinVLA:
     path, checkpoint = out / VLA_FILE, out / _WORK / "vla_training.safetensors"
     if path.exists():
         return BuiltinVLA.load(path)
@@ -200,9 +199,15 @@ def _train_vla(out: Path, settings: Settings, frames: Frames, console: Console) 
 
 
 def _train_token(
-    out: Path, settings: Settings, vla: BuiltinVLA, task: str, seen: Frames, unseen: Frames, console: Console
+    out: Path,
+    settings: PretrainSettings,
+    vla: BuiltinVLA,
+    task: str,
+    seen: Frames,
+    unseen: Frames,
+    console: Console,
 ) -> dict[str, Any]:
-    """Token file, fingerprint and diagnostics of a task; finished work is read back."""
+    """Train a task's token; returns fingerprint and diagnostics, also of an earlier call."""
     path, report = out / token_file(task), out / _WORK / f"token_{task}.json"
     if path.exists() and report.exists():
         finished = read_json_object(report)

@@ -1,6 +1,4 @@
-"""What the VLA predicts and what its embeddings and tokens carry, measured on episodes that training never
-saw.
-"""
+"""Diagnostics of a VLA's predictions, embeddings and tokens on held-out episodes."""
 
 from __future__ import annotations
 
@@ -16,8 +14,10 @@ from rlt_ros.rlt.token_readouts import Readout
 from rlt_ros.vla.protocol import VLA
 
 _BATCH = 32
-_NEAR_M = 0.03  # the critical phase: within 3 cm of the target
-_PROBE_FRAMES = 6000  # enough for a ridge regression on a few hundred features
+_NEAR_DISTANCE = 0.03
+"""m, distance to the target in the critical phase."""
+_MAX_PROBE_FRAMES = 6000
+"""Enough frames for a ridge regression on a few hundred features."""
 
 
 def describe_frames(frames: Frames) -> dict[str, int]:
@@ -34,8 +34,8 @@ def describe_frames(frames: Frames) -> dict[str, int]:
 def action_error(vla: VLA, frames: Frames, *, limit: int, chunk: int, seed: int = 0) -> dict[str, float]:
     """Root-mean-square error of sampled chunks in policy units, over the first C and over all H steps.
 
-    ``hold`` is the error of not moving at all. A sample of a policy that hesitates cannot match the
-    demonstration's hesitation, so the error does not go to zero.
+    ``hold`` is the error of standing still. Hesitations of samples and demonstrations differ, so the error does not
+    reach zero.
     """
     generator = torch.Generator().manual_seed(seed)
     rows = _spread(len(frames), limit)
@@ -56,9 +56,9 @@ def token_report(
 ) -> dict[str, dict[str, float]]:
     """Diagnostics of a token and of alternative ``readouts`` of the same embeddings.
 
-    ``probe_*`` appear where the recordings hold simulator truth whose first three numbers are the target's
-    position in the tool's frame: the root-mean-square error in mm of a linear read-out of its two lateral
-    coordinates near the target, fitted on ``seen`` episodes and tested on ``unseen`` ones.
+    ``probe_*``, for recordings with simulator truth whose first three numbers are the target's position in the tool's
+    frame, are the root-mean-square errors in mm of a linear read-out of its two lateral coordinates near the target,
+    fitted on ``seen`` episodes and tested on ``unseen`` ones.
     """
     features, truths = {}, {}
     for part, frames in (("seen", seen), ("unseen", unseen)):
@@ -95,14 +95,12 @@ def _reconstruction(autoencoder: TokenAutoencoder, embeddings: Tensor, mask: Ten
 
 
 def _near(frames: Frames) -> Tensor:
-    """Frames near the target where the recordings tell, otherwise all; thinned out evenly to a bounded
-    number.
-    """
+    """Rows near the target, or all without simulator truth, evenly reduced to `_MAX_PROBE_FRAMES`."""
     rows = torch.arange(len(frames))
     if frames.demonstrations[0].privileged is not None:
-        near = rows[frames.privileged(rows)[:, :3].norm(dim=1) < _NEAR_M]
+        near = rows[frames.privileged(rows)[:, :3].norm(dim=1) < _NEAR_DISTANCE]
         rows = near if len(near) > 1 else rows
-    return rows[_spread(len(rows), _PROBE_FRAMES)]
+    return rows[_spread(len(rows), _MAX_PROBE_FRAMES)]
 
 
 def _spread(count: int, limit: int) -> Tensor:

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 @contextmanager
 def bar(console: Console, title: str, total: int) -> Iterator[Callable[[int, str], None]]:
-    """A progress bar; the yielded function advances it by a number and sets the text at its end."""
+    """Show a progress bar; the yielded function advances it by a number and sets the text at its end."""
     columns = (
         TextColumn("{task.description:<20}"),
         BarColumn(),
@@ -28,7 +28,7 @@ def bar(console: Console, title: str, total: int) -> Iterator[Callable[[int, str
 def steps(
     console: Console, title: str, total: int, done: int
 ) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
-    """A progress bar for training steps with the losses beside it."""
+    """Show a progress bar of training steps with the losses."""
     with bar(console, title, total) as advance:
         advance(done, "")
         shown = done

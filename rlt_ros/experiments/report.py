@@ -1,4 +1,4 @@
-"""One self-contained HTML page about a run: what was learned, how fast, and from which settings."""
+"""Report of a run, one self-contained HTML page: outcomes, learning curves, settings."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from rlt_ros.experiments.outcome_table import Measured, outcome_table
 from rlt_ros.experiments.run_files import (
     EVALUATION_PHASE,
     Episodes,
+    FinishedRun,
     FloatArray,
-    Run,
     read_run,
 )
 from rlt_ros.experiments.statistics import CONTROL_HZ, rolling_median_steps, rolling_success
 from rlt_ros.rlt.run_folder import POLICIES, TRAINING_PHASES
 
 WINDOW = 20
-"""Episodes that a point of the learning curve looks back over."""
+"""Episodes in a point of the learning curve."""
 
 _METRICS = {
     "q": ("Mean Q", "of the batch; rises towards the discounted reward of a success"),
     "critic_loss": ("Critic loss", "squared TD error of both critics"),
-    "td_target": ("TD target", "what Q is pulled to"),
+    "td_target": ("TD target", "regression target of Q"),
     "actor_loss": ("Actor loss", "β‖a − ã‖² − Q"),
     "bc": ("Distance from the reference", "‖a − ã‖², summed over the chunk"),
-    "beta": ("β", "weight of staying near the reference"),
+    "beta": ("β", "weight of the distance from the reference"),
     "departure": ("Departure", "of the mean action from the reference, policy units"),
-    "q_action_sensitivity": ("Sensitivity of Q to actions", "near 0 the critics cannot tell actions apart"),
+    "q_action_sensitivity": ("Sensitivity of Q to actions", "near 0, Q does not depend on the action"),
     "q_spread": ("Spread of Q", "over the states of a batch"),
     "disagreement": ("Disagreement", "mean distance of the two critics"),
     "td_error": ("TD error", "mean distance of Q from its target"),
-    "actor_q": ("Q of the actor's chunk", "what the critics expect of the mean action"),
-    "critic_grad_norm": ("Gradient norm of the critics", "before it is clipped"),
-    "actor_grad_norm": ("Gradient norm of the actor", "before it is clipped"),
-    "utd_debt": ("Update debt", "updates owed to the data; bounded where the learner keeps up"),
-    "damaged_rows": ("Damaged rows", "of the replay, found when sampled and left out; 0 on a sound disk"),
+    "actor_q": ("Q of the actor's chunk", "value of the mean action"),
+    "critic_grad_norm": ("Gradient norm of the critics", "before clipping"),
+    "actor_grad_norm": ("Gradient norm of the actor", "before clipping"),
+    "utd_debt": ("Update debt", "updates owed to the data; bounded if the learner is fast enough"),
+    "damaged_rows": ("Damaged rows", "of the replay, excluded from sampling; 0 on a sound disk"),
 }
-"""Curves of the learner that come first, with title and explanation; others follow under their own names."""
+"""First curves of the learner, with title and explanation; others follow with their names."""
 
 _NOT_A_CURVE = {"robot_minutes", "updates", "wall_seconds", "episode", "step", "time"}
 
@@ -55,7 +55,7 @@ def write_report(run_dir: Path) -> Path:
     """Write ``run_dir/report.html`` and return its path.
 
     Raises:
-        RunError: the run is not finished, or a file of it cannot be read.
+        RunError: the run is not finished, or one of its files cannot be read.
     """
     run = read_run(run_dir)
     sections = [
@@ -72,11 +72,11 @@ def write_report(run_dir: Path) -> Path:
     )
 
 
-def _header(run: Run) -> str:
+def _header(run: FinishedRun) -> str:
     summary = run.summary
     base, rlt = summary["base"], summary["rlt"]
     lead = (
-        "Driven by the frozen VLA alone, the arm succeeds in "
+        "With the frozen VLA alone, the arm succeeds in "
         f"<b>{page.percent(base['success_rate'])}</b> of its attempts. "
         f"After <b>{summary['robot_minutes']:.1f} minutes</b> of robot time in the critical phase, RL on top "
         f"of the same VLA succeeds in <b class='rlt'>{page.percent(rlt['success_rate'])}</b>."
@@ -107,10 +107,10 @@ def _header(run: Run) -> str:
 
 
 def _help(summary: Mapping[str, Any]) -> str:
-    """Share of the practice that an operator commanded; evaluations are without help."""
+    """Operator's share of training; evaluations are without help."""
     if not summary.get("updates", 1):
         return (
-            " The warm-up was not over in that time, so the VLA acted everywhere; give it more robot minutes."
+            " The warm-up did not end in that time, so the VLA acted in all episodes; use more robot minutes."
         )
     share = summary.get("human_share")
     if share is None:
@@ -118,8 +118,8 @@ def _help(summary: Mapping[str, Any]) -> str:
     return f" An operator commanded {page.percent(share)} of that time; the evaluation is without help."
 
 
-def _eyebrow(run: Run) -> str:
-    """Robot, whether it is simulated, and seed; a run of an earlier version has its robot in the settings alone."""
+def _eyebrow(run: FinishedRun) -> str:
+    """Robot (simulated or real) and seed; runs of earlier versions have the robot only in the settings."""
     settings = run.config.get("run")
     robot = (
         run.summary.get("robot") or (settings.get("robot") if isinstance(settings, dict) else "") or "robot"
@@ -128,7 +128,7 @@ def _eyebrow(run: Run) -> str:
     return f"RL Token · {simulated}{robot} · seed {run.summary['seed']}"
 
 
-def _films(run: Run) -> str:
+def _films(run: FinishedRun) -> str:
     if not run.films:
         return ""
     films = [
@@ -139,8 +139,8 @@ def _films(run: Run) -> str:
     ]
     return page.section(
         "Before and after",
-        "The frozen VLA on the left, the same VLA with what was learned on the right: the same start, at the speed of "
-        "the robot. One that is over keeps its last picture. Times are those of the critical phase.",
+        "Left: the frozen VLA. Right: the trained policy on the same VLA. Both have the same start and run at the "
+        "robot's speed; a finished episode shows its last picture. Times are those of the critical phase.",
         f'<div class="films">{"".join(films)}</div>',
     )
 
@@ -150,7 +150,7 @@ def _film(path: Path) -> str:
     return f'<video autoplay loop muted playsinline controls src="data:video/mp4;base64,{data}"></video>'
 
 
-def _outcomes(run: Run) -> str:
+def _outcomes(run: FinishedRun) -> str:
     intervals = {
         "success_rate": "success_ci",
         "median_steps": "median_steps_ci",
@@ -171,7 +171,7 @@ def _outcomes(run: Run) -> str:
     )
 
 
-def _learning(run: Run) -> str:
+def _learning(run: FinishedRun) -> str:
     episodes = run.episodes(*TRAINING_PHASES)
     if not len(episodes.success):
         return ""
@@ -196,7 +196,7 @@ def _learning(run: Run) -> str:
 
     rate, steps_taken = learning_curve(episodes)
     success = charts.plot(
-        [charts.Line(minutes, 100 * rate, "rlt")],
+        [charts.Curve(minutes, 100 * rate, "rlt")],
         levels=levels("success_rate", 100.0),
         marks=mark("success_rate", "success_ci", 100.0),
         spans=spans,
@@ -206,7 +206,7 @@ def _learning(run: Run) -> str:
         description="Success rate against robot minutes",
     )
     steps = charts.plot(
-        [charts.Line(minutes, steps_taken, "rlt")],
+        [charts.Curve(minutes, steps_taken, "rlt")],
         levels=levels("median_steps"),
         marks=mark("median_steps", "median_steps_ci"),
         spans=spans,
@@ -216,9 +216,9 @@ def _learning(run: Run) -> str:
     )
     return page.section(
         "Learning",
-        f"Each point looks back over {WINDOW} episodes, exploration noise included. The dot at the end is "
-        "the evaluation of what was learned, with its interval; the horizontal lines are the frozen VLA and "
-        "the demonstrator. Deepest fall under the VLA after taking over: "
+        f"Each point is the mean of the last {WINDOW} episodes, including exploration noise. The dot at the end is "
+        "the evaluation of the trained policy, with its interval; the horizontal lines are the frozen VLA and "
+        "the demonstrator. Largest drop below the VLA after take-over: "
         f"{page.points(summary['takeover_dip'])}.",
         page.grid(
             page.figure(success, "Success rate", "unaided successes; higher is better"),
@@ -232,7 +232,7 @@ def _learning(run: Run) -> str:
 def learning_curve(episodes: Episodes) -> tuple[FloatArray, FloatArray]:
     """Rolling success rate (0..1) and median steps of the successes, ``(N,)`` each.
 
-    NaN over the first half window: the rate of a handful of episodes is noise that only distracts.
+    NaN over the first half window, where the rate of a few episodes would be noise.
     """
     rate = rolling_success(episodes.success, WINDOW)
     steps = rolling_median_steps(episodes.success, episodes.steps, WINDOW)
@@ -240,7 +240,7 @@ def learning_curve(episodes: Episodes) -> tuple[FloatArray, FloatArray]:
     return rate, steps
 
 
-def _steps(run: Run) -> str:
+def _steps(run: FinishedRun) -> str:
     evaluated = {policy: run.episodes(EVALUATION_PHASE[policy]) for policy in POLICIES}
     evaluated = {policy: episodes for policy, episodes in evaluated.items() if len(episodes.success)}
     if not evaluated:
@@ -265,13 +265,13 @@ def _steps(run: Run) -> str:
         won = np.sort(episodes.steps[episodes.success])
         share = 100 * np.arange(len(won) + 1) / len(episodes.success)
         x = np.array([0.0, *won, longest])
-        curves.append(charts.Line(x, np.array([*share, share[-1]]), policy, _SHORT[policy], steps=True))
+        curves.append(charts.Curve(x, np.array([*share, share[-1]]), policy, _SHORT[policy], steps=True))
     finished = charts.plot(
         curves,
         y_range=(0.0, 104.0),
         unit=" %",
         x_label=x_label,
-        description="Share of attempts that have succeeded after so many steps",
+        description="Share of successful attempts against steps",
     )
     return page.section(
         "How long it takes",
@@ -294,7 +294,7 @@ def _steps(run: Run) -> str:
 _SHORT = {"base": "VLA", "demo": "demo", "rlt": "RLT"}
 
 
-def _learner(run: Run) -> str:
+def _learner(run: FinishedRun) -> str:
     minutes = run.metrics["robot_minutes"]
     shown = [name for name in _METRICS if name in run.metrics]
     shown += [name for name in run.metrics if name not in _METRICS and name not in _NOT_A_CURVE]
@@ -303,9 +303,9 @@ def _learner(run: Run) -> str:
         values = run.metrics[name]
         if not np.isfinite(values).any():
             continue
-        title, text = _METRICS.get(name, (name, "as the learner reports it"))
+        title, text = _METRICS.get(name, (name, "metric of the learner"))
         curve = charts.plot(
-            [charts.Line(minutes, values, "plain")],
+            [charts.Curve(minutes, values, "plain")],
             x_label="robot minutes",
             description=f"{title} against robot minutes",
             size=charts.SMALL,
@@ -314,11 +314,11 @@ def _learner(run: Run) -> str:
     if not figures:
         return ""
     return page.section(
-        "The learner", "What actor and critics reported while they learned.", page.grid(*figures, small=True)
+        "The learner", "Metrics of actor and critics during training.", page.grid(*figures, small=True)
     )
 
 
-def _facts(run: Run) -> str:
+def _facts(run: FinishedRun) -> str:
     summary = run.summary
     about = {
         "task": summary["task"],
@@ -336,7 +336,7 @@ def _facts(run: Run) -> str:
     blocks += ["<h3>Settings</h3>", page.settings(run.config)]
     return page.section(
         "The run",
-        f"Everything needed to make it again, from <code>{escape(str(run.folder))}</code>.",
+        f"All settings needed to repeat it, from <code>{escape(str(run.folder))}</code>.",
         *blocks,
     )
 

@@ -1,7 +1,7 @@
-"""One episode in the simulator, in one process: the cores of the graph in the order in which its messages pass.
+"""Episode in the simulator in one process: the graph's own cores, called in the order of its messages.
 
-Robot, executor, inference, episode machine and row assembly are the ones that the nodes drive. In lock-step the graph
-stores the same rows, bit for bit. Training, evaluations and films use this one loop.
+Robot, executor, inference, episode machine and row assembly are those of the nodes. In lock-step the graph stores the
+same rows, bit for bit. Training, evaluations and films use this loop.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +19,10 @@ from rlt_ros.control.records import Command
 from rlt_ros.episodes.machine import Assignment, EpisodeConfig, EpisodeMachine, Event, FinishedEpisode
 from rlt_ros.episodes.plan import Kind
 from rlt_ros.perception import Observation
-from rlt_ros.rlt.assembly import Assembly, Recipe
 from rlt_ros.rlt.checkpoint import PolicyUpdate
 from rlt_ros.rlt.config import RLTConfig, Shapes
-from rlt_ros.rlt.stream import ActionChunk, ChunkRequest, Phase
+from rlt_ros.rlt.episode_assembler import EpisodeAssembler, RowSpec
+from rlt_ros.rlt.stream import ActionChunk, ChunkRequest, EpisodeOutcome, Phase
 from rlt_ros.rlt.transition import Source, Window
 from rlt_ros.robots.intervention import Intervention, TakeOver
 from rlt_ros.robots.profile import RobotProfile
@@ -37,52 +36,43 @@ from rlt_ros.vla.inference import Inference
 Array = NDArray[np.float64]
 
 Sight = Callable[[Observation], Observation]
-"""Change of the observations that a policy receives in the critical phase, for tests of what it depends on."""
+"""Change of a policy's observations in the critical phase, for tests of its dependence on them."""
 
 _CONTROL = ControlConfig(lock_step=True)
-# All inputs are there when they are needed, so nothing is waited for.
+# All inputs arrive in time, so inference never waits.
 _INFERENCE = InferenceConfig(patience=0.0)
 _DEVICE = "script"
 
 
-class End(Enum):
-    """Outcome of an episode."""
-
-    SUCCESS = "success"
-    FAILURE = "failure"
-    TIMEOUT = "timeout"
-    NO_APPROACH = "no_approach"
-
-
 @dataclass(frozen=True)
-class Episode:
+class EpisodeResult:
     """Result of one episode.
 
     Attributes:
-        end: outcome.
+        end: outcome, one word of ``episodes.jsonl``.
         steps: control steps of the critical phase.
-        human_share: share of the critical steps that a human commanded.
+        human_share: share of the critical steps that a human commanded, 0 to 1.
     """
 
-    end: End
+    end: str
     steps: int
     human_share: float = 0.0
 
     @property
     def success(self) -> bool:
-        """Return whether the tool was mated in time."""
-        return self.end is End.SUCCESS
+        """True if the tool was mated in time."""
+        return self.end == EpisodeOutcome.SUCCESS.word
 
 
 class Rollout:
-    """Runs episodes of one task.
+    """Runner of episodes of one task.
 
     Args:
         workcell: the simulated robot.
         frozen: token and reference from pixels.
         config: chunk, stride and discount of the windows, exploration noise.
-        profile: of the robot; its safety limits hold for every command.
-        start: where episodes begin.
+        profile: profile of the robot, with the safety limits of every command.
+        start: start of the episodes.
     """
 
     def __init__(
@@ -106,7 +96,7 @@ class Rollout:
         self.kinematics = profile.kinematics()
         self.limits = profile.limits(self.kinematics)
         self.dropped: Counter[str] = Counter()
-        """Inputs that a core refused, by kind."""
+        """Number of inputs rejected by a core, by kind."""
 
     def run(
         self,
@@ -118,18 +108,18 @@ class Rollout:
         sight: Sight | None = None,
         watch: Callable[[], None] | None = None,
         operator: ScriptedOperator | None = None,
-    ) -> Episode:
+    ) -> EpisodeResult:
         """Run one episode under the conditions of `seed`.
 
         Args:
-            seed: of the conditions, of the VLA's noise and of exploration.
-            policy: acts in the critical phase; None for the VLA.
-            episode: id under which windows are stored, at least 1.
-            collect: called with the windows of the episode, which is a training episode then: the policy explores.
-                None makes it an evaluation.
-            sight: changes the observations of the critical phase.
+            seed: seed of conditions, VLA noise and exploration.
+            policy: policy of the critical phase; None for the VLA.
+            episode: id of the stored windows, at least 1.
+            collect: called with the windows of a training episode, in which the policy explores; None for an
+                evaluation.
+            sight: change of the observations in the critical phase.
             watch: called after every control step.
-            operator: takes over where the policy makes no progress in the critical phase; None for nobody.
+            operator: operator who takes over if the policy makes no progress in the critical phase, or None.
         """
         task = self.workcell.task
         kind = Kind.EVAL_RLT if collect is None else Kind.TRAIN
@@ -140,8 +130,7 @@ class Rollout:
         done, windows = loop.run(assignment)
         if collect is not None and windows:
             collect(windows)
-        end = End.NO_APPROACH if not done.critical else End[done.ending.name]
-        return Episode(end, done.steps, done.human_share)
+        return EpisodeResult(done.end, done.steps, done.human_share)
 
 
 class _Loop:
@@ -149,8 +138,8 @@ class _Loop:
 
     Args:
         rollout: robot, frozen half and settings.
-        policy: acts in the critical phase; None for the VLA.
-        sight: changes the observations of the critical phase.
+        policy: policy of the critical phase; None for the VLA.
+        sight: change of the observations in the critical phase.
         watch: called after every control step.
         operator: simulated human.
     """
@@ -183,15 +172,15 @@ class _Loop:
         if policy is not None:
             self._inference.accept(policy, ages=False)
         self._machine = EpisodeMachine(EpisodeConfig(), self._drop)
-        self._rows = Assembly(config.stride, self._drop)
-        self._rows.recipe = Recipe(rollout.shapes, frozen.action_space.encode, frozen.lineage, config.gamma)
+        self._rows = EpisodeAssembler(config.stride, self._drop)
+        self._rows.spec = RowSpec(rollout.shapes, frozen.action_space.encode, frozen.lineage, config.gamma)
         self._seen = 0
         self._actor_acts = False
-        # ns, for which missing chunks were waited for.
+        # ns, total time-outs of missing chunks.
         self._waited = 0
 
     def run(self, assignment: Assignment) -> tuple[FinishedEpisode, list[Window]]:
-        """Run the episode; its result and its rows."""
+        """Run the episode; returns its result and its rows."""
         session, machine = self._session, self._machine
         self._controller.begin()
         machine.begin(assignment, session.stamp, 1e-9 * self._now)
@@ -203,7 +192,7 @@ class _Loop:
             if verdict is None:
                 self._step()
             else:
-                # The hand-over is a state to act in; the command before caused success and failure.
+                # A hand-over refers to the current state, success and failure to the previous command.
                 stamp = session.stamp if verdict is TaskEvent.HAND_OVER else session.command_stamp
                 self._event(Event[verdict.name], stamp)
         (done,) = machine.take_finished()
@@ -221,7 +210,7 @@ class _Loop:
         return state.phase is Phase.CRITICAL and not state.eval
 
     def _step(self) -> None:
-        """Sense, decide, command: one control step."""
+        """Make one control step: measure, decide, command."""
         session, stamp = self._session, self._session.stamp
         if self._helped:
             self._hear_human()
@@ -245,23 +234,23 @@ class _Loop:
             self._watch()
 
     def _decide(self) -> Command:
-        """Decide this step's command, after a chunk where one is needed."""
+        """Command of this step, after a requested chunk."""
         stamp = self._session.stamp
         outcome = self._controller.tick(self._now, stamp)
         if outcome.request is not None:
             self._answer(outcome.request)
             outcome = self._controller.tick(self._now, stamp)
         if outcome.command is None:
-            # The inference refused the observation; the arm holds.
+            # Inference rejected the observation, so the arm holds.
             self._waited += round(_CONTROL.chunk_timeout * 1e9)
             outcome = self._controller.tick(self._now, stamp)
         assert outcome.command is not None, self._controller.hold_reason
         return outcome.command
 
     def _answer(self, request: ChunkRequest) -> None:
-        """Answer a request from a picture of this moment, after the operator has decided whether to take over."""
+        """Answer a request from the current picture, after the operator's decision about a take-over."""
         critical = request.phase is Phase.CRITICAL
-        self._machine.chunk_asked(request.episode, request.step, critical=critical)
+        self._machine.chunk_requested(request.episode, request.step, critical=critical)
         if self._seen != self._session.stamp:
             self._session.expose_cameras()
             self._observe()
@@ -303,8 +292,8 @@ class _Loop:
         self._announce()
 
     def _announce(self) -> None:
-        """Give the states of the episode to the other cores."""
-        for state in self._machine.take_news():
+        """Pass the states of the episode to the other cores."""
+        for state in self._machine.take_states():
             if state.phase is Phase.CRITICAL:
                 self._session.expose_cameras()
                 self._session.start_supervision()

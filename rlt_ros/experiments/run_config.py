@@ -1,4 +1,4 @@
-"""Settings of a training run in simulation, beside the method's own (`rlt_ros.rlt.config`)."""
+"""Settings of a training run in simulation, next to those of the method (`rlt_ros.rlt.config`)."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from rlt_ros.robots.profile import DEFAULT_ROBOT
 
 
 @dataclass(frozen=True)
-class RunConfig:
-    """How a run is kept and shown."""
+class TrainingConfig:
+    """Settings of training, checkpoints and display of a run."""
 
     robot: str = parameter(
         DEFAULT_ROBOT,
-        help="Robot that learns, simulated: a profile with a section `simulation`. The VLA must know it.",
+        help="Simulated robot: a profile with a section `simulation`, for which the VLA was trained.",
     )
     start: str = parameter(
         "approach",
-        help="Where episodes begin: `approach` lets the VLA bring the tool near, `critical` resets right before the "
-        "precise part, as the paper does first for its harder tasks.",
+        help="Start of episodes: `approach` begins with the VLA's approach, `critical` resets directly before the "
+        "critical phase, as the paper does first for its harder tasks.",
         choices=("approach", "critical"),
         source="arXiv:2604.23073",
     )
     operator: str = parameter(
         "scripted",
-        help="Who watches the actor in training: `scripted` takes over where it has stopped getting on and finishes "
-        "the job, `none` lets it run out of time. Evaluation is without operator.",
+        help="Operator during training: `scripted` takes over if the actor makes no progress and finishes the task, "
+        "`none` leaves the episode to its time-out. Evaluation is without operator.",
         choices=("scripted", "none"),
-        source="the paper has a human at hand",
+        source="the paper has a human operator",
     )
     checkpoint_every: int = parameter(
         5, help="Episodes between two checkpoints of the learner.", unit="episodes", low=1
@@ -39,9 +39,7 @@ class RunConfig:
     metrics_every: int = parameter(
         200, help="Critic updates between two measurements of the learner.", unit="updates", low=1
     )
-    rolling: int = parameter(
-        20, help="Episodes of the rolling success rate that is shown.", unit="episodes", low=1
-    )
+    rolling: int = parameter(20, help="Episodes in the rolling success rate.", unit="episodes", low=1)
     video_episodes: int = parameter(3, help="Episodes in each of the report's films; 0 makes none.", low=0)
     threads: int = parameter(1, help="Threads of PyTorch.", low=1)
 
@@ -50,27 +48,31 @@ class RunConfig:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """All sections of a run's configuration."""
+class TrainingSettings:
+    """Sections of a run's configuration."""
 
     rlt: RLTConfig
-    run: RunConfig
+    run: TrainingConfig
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """Section → key → value, for `config.json`."""
         return asdict(self)
 
 
-def run_settings(task: str, seed: int, vla: str, chosen: Settings) -> dict[str, Any]:
+def config_document(task: str, seed: int, vla: str, chosen: TrainingSettings) -> dict[str, Any]:
     """Content of a run's ``config.json``."""
     return {"task": task, "seed": seed, "vla": vla, **chosen.as_dict()}
 
 
-_SECTIONS = {"rlt": RLTConfig, "run": RunConfig}
+_SECTIONS = {"rlt": RLTConfig, "run": TrainingConfig}
 
 
-def settings(sections: Mapping[str, Mapping[str, Any]], *, origin: str) -> Settings:
-    """Build every section; an unknown one, like an unknown key, is an error that names what is allowed."""
+def build_settings(sections: Mapping[str, Mapping[str, Any]], *, origin: str) -> TrainingSettings:
+    """Build all sections.
+
+    Raises:
+        ConfigError: a section or key is unknown, or a value is invalid; the message names the allowed ones.
+    """
     unknown = sorted(set(sections) - set(_SECTIONS))
     if unknown:
         raise ConfigError(f"{origin}: unknown section '{unknown[0]}'; there are {', '.join(_SECTIONS)}")
@@ -78,4 +80,4 @@ def settings(sections: Mapping[str, Mapping[str, Any]], *, origin: str) -> Setti
         name: build(cls, sections.get(name, {}), origin=f"{origin}, section {name}")
         for name, cls in _SECTIONS.items()
     }
-    return Settings(**built)
+    return TrainingSettings(**built)

@@ -1,10 +1,10 @@
-"""Reads the folder that a training run leaves behind, and says what is wrong with one that it cannot read.
+"""Reader of the folder of a finished training run, with errors that name the faulty file.
 
 ============================  =====================================================================
 ``summary.json``              outcomes of base, demonstrator and RLT, ratios, budget, versions
 ``config.json``               every setting of the run, by section
-``episodes.jsonl``            one line an episode: phase, success, steps, robot minutes so far
-``metrics.jsonl``             one line a measurement of the learner: robot minutes and its figures
+``episodes.jsonl``            one line per episode: phase, success, steps, robot minutes so far
+``metrics.jsonl``             one line per measurement of the learner: robot minutes and figures
 ``videos/films.json``         the films, one per start, with their outcomes; optional
 ============================  =====================================================================
 """
@@ -47,45 +47,45 @@ _SHOWN: Mapping[str, Kind] = {
 
 
 class RunError(ValueError):
-    """A run folder that cannot be read; the message names the file, what is wrong and what to do."""
+    """Unreadable run folder; the message names file, fault and remedy."""
 
 
 @dataclass(frozen=True)
 class Episodes:
-    """The episodes of some phases, in order: arrays of length N."""
+    """Episodes of some phases, in order: arrays of length N."""
 
     success: npt.NDArray[np.bool_]
     steps: FloatArray
-    """Control steps of the critical phase; 0 of a failure that never came to it."""
+    """Control steps of the critical phase; 0 for a failed approach."""
     robot_minutes: FloatArray
-    """Critical-phase robot time spent when the episode ended, in minutes."""
+    """Total critical-phase robot time at the end of the episode, min."""
 
 
 @dataclass(frozen=True)
 class Film:
-    """A film of one start."""
+    """Film of one start."""
 
     path: Path
     start: str
-    """Which start of how many."""
+    """Number of the start and of all starts."""
     outcomes: tuple[tuple[str, str], ...]
-    """Policy and its outcome, from left to right."""
+    """Policies and their outcomes, from left to right."""
 
 
 @dataclass(frozen=True)
-class Run:
-    """What a finished run has written."""
+class FinishedRun:
+    """Files of a finished run."""
 
     folder: Path
     summary: Mapping[str, Any]
     config: Mapping[str, Any]
     metrics: Mapping[str, FloatArray]
-    """Each figure of the learner ``(N,)``, NaN where a line has none; ``robot_minutes`` is always there."""
+    """Figures of the learner ``(N,)``, NaN if a line lacks one; ``robot_minutes`` is always present."""
     films: tuple[Film, ...]
     records: tuple[Mapping[str, Any], ...]
 
     def episodes(self, *phases: str) -> Episodes:
-        """The episodes of ``phases``: all of training's, and of each evaluation those that count."""
+        """Episodes of ``phases``: all of training, and the counted ones of an evaluation."""
         if len(phases) == 1:
             chosen = of_phase(self.records, *phases)
         else:
@@ -97,11 +97,11 @@ class Run:
         )
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path) -> FinishedRun:
     """Read and check the folder of a finished run.
 
     Raises:
-        RunError: the folder or one of its files is missing, cut off or lacks something.
+        RunError: the folder or one of its files is missing, truncated or incomplete.
     """
     if not folder.is_dir():
         raise RunError(f"{folder}: no such run folder; `rlt-ros train --out {folder}` makes one")
@@ -116,7 +116,7 @@ def read_run(folder: Path) -> Run:
     except DocumentError as error:
         raise RunError(str(error)) from error
     config_path = folder / "config.json"
-    return Run(
+    return FinishedRun(
         folder=folder,
         summary=summary,
         config=_object(config_path, _read_text(config_path), ""),
@@ -166,7 +166,7 @@ def _read_episodes(path: Path) -> Iterator[dict[str, Any]]:
             raise RunError(f"{where}: phase {record['phase']!r}, expected one of {', '.join(PHASES)}")
         numbers = (record["steps"], record["robot_minutes"])
         if not all(_is_number(number) and number >= 0 for number in numbers):
-            raise RunError(f"{where}: steps and robot_minutes are {numbers}, expected numbers from 0 on")
+            raise RunError(f"{where}: steps and robot_minutes are {numbers}, expected numbers of at least 0")
         _require(record, {"human_share": NUMBER}, where)
         yield record
 
@@ -189,7 +189,7 @@ def _is_number(value: object) -> bool:
 
 
 def _films(folder: Path) -> tuple[Film, ...]:
-    """The films that the folder's index lists and that are there; none without an index."""
+    """Existing films of the folder's index; empty without an index."""
     index = folder / "films.json"
     if not index.exists():
         return ()

@@ -1,4 +1,4 @@
-"""One HTML page about several seeds of the same experiment: mean curves, and intervals over seeds."""
+"""HTML page about several seeds of one experiment: mean curves, and intervals over seeds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from rlt_ros.experiments import charts, page
 from rlt_ros.experiments.outcome_table import COLUMNS, Measured, outcome_table
 from rlt_ros.experiments.report import WINDOW, learning_curve
-from rlt_ros.experiments.run_files import FloatArray, Run, RunError, read_run
+from rlt_ros.experiments.run_files import FinishedRun, FloatArray, RunError, read_run
 from rlt_ros.experiments.statistics import (
     Interval,
     paired_ratio,
@@ -29,7 +29,7 @@ _GRID = 200
 
 
 def write_seeds_report(run_dirs: Sequence[Path], out: Path | None = None) -> Path:
-    """Write a page about the runs, by default ``seeds.html`` beside the first, and return its path.
+    """Write a page about the runs, by default ``seeds.html`` next to the first; returns its path.
 
     Raises:
         RunError: a run cannot be read, the runs are of different tasks, or two have the same seed.
@@ -43,9 +43,9 @@ def write_seeds_report(run_dirs: Sequence[Path], out: Path | None = None) -> Pat
     )
 
 
-def _check_same_experiment(runs: Sequence[Run]) -> None:
+def _check_same_experiment(runs: Sequence[FinishedRun]) -> None:
     if len(runs) < 2:
-        raise RunError("a report about seeds needs two runs or more")
+        raise RunError("a report about seeds needs two runs or more; give their folders")
     tasks = {run.summary["task"] for run in runs}
     if len(tasks) > 1:
         raise RunError(
@@ -53,11 +53,13 @@ def _check_same_experiment(runs: Sequence[Run]) -> None:
         )
     seeds = [run.summary["seed"] for run in runs]
     if len(set(seeds)) < len(seeds):
-        raise RunError(f"seeds {seeds}: a seed stands there twice, which would make the interval too small")
+        raise RunError(
+            f"seeds {seeds}: a seed is repeated, which makes the interval too small; remove one run"
+        )
 
 
 def over_seeds(values: Sequence[float | None]) -> Measured:
-    """Mean and t interval over seeds; no interval below three seeds, no mean where a seed has none."""
+    """Mean and t interval over seeds; no interval below three seeds, no mean if a seed has no value."""
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         return Measured(None, None)
@@ -67,10 +69,10 @@ def over_seeds(values: Sequence[float | None]) -> Measured:
     return Measured(mean, bounds)
 
 
-def success_over_seeds(runs: Sequence[Run], policy: str) -> Measured:
+def success_over_seeds(runs: Sequence[FinishedRun], policy: str) -> Measured:
     """Mean success rate and the wider of two intervals: t over seeds, and Wilson's over all their episodes.
 
-    Seeds that all reach 100 % have no spread, and t alone would then claim to know the rate exactly.
+    If all seeds reach 100 %, they have no spread, and the t interval alone would be empty.
     """
     outcomes = [run.summary[policy] for run in runs]
     measured = over_seeds([outcome["success_rate"] for outcome in outcomes])
@@ -83,7 +85,7 @@ def success_over_seeds(runs: Sequence[Run], policy: str) -> Measured:
 
 
 def ratio_over_seeds(ratios: Sequence[float | None]) -> Measured:
-    """Geometric mean of the seeds' ratios to their own base; nothing where a seed has none."""
+    """Geometric mean of the seeds' ratios to their own base; no value if a seed has none."""
     known = [ratio for ratio in ratios if ratio is not None and ratio > 0]
     if len(known) < len(ratios):
         return Measured(None, None)
@@ -93,10 +95,10 @@ def ratio_over_seeds(ratios: Sequence[float | None]) -> Measured:
     return Measured(mean, bounds)
 
 
-def dip_over_seeds(runs: Sequence[Run]) -> float | None:
-    """Deepest fall of the rolling success under the base's after take-over, of the mean over seeds; None without any.
+def dip_over_seeds(runs: Sequence[FinishedRun]) -> float | None:
+    """Largest drop of the mean rolling success below the base's after take-over; None with too few episodes.
 
-    Seeds are averaged episode by episode, as far as the shortest goes.
+    Seeds are averaged episode by episode, up to the length of the shortest run.
     """
     online = [run.episodes("online").success for run in runs]
     shared = min(len(success) for success in online)
@@ -106,7 +108,7 @@ def dip_over_seeds(runs: Sequence[Run]) -> float | None:
     return takeover_dip(base, np.mean([success[:shared] for success in online], axis=0), WINDOW)
 
 
-def _header(task: str, runs: Sequence[Run]) -> str:
+def _header(task: str, runs: Sequence[FinishedRun]) -> str:
     success, base = (
         float(np.mean([run.summary[policy]["success_rate"] for run in runs])) for policy in ("rlt", "base")
     )
@@ -135,14 +137,14 @@ def _ratio_bounds(ratio: Measured) -> str:
     return f"95 % interval over seeds: {ratio.bounds[0]:.1f} to {ratio.bounds[1]:.1f}×"
 
 
-def _outcomes(runs: Sequence[Run]) -> str:
+def _outcomes(runs: Sequence[FinishedRun]) -> str:
     def figure(policy: str, key: str) -> Measured:
         if key == "success_rate":
             return success_over_seeds(runs, policy)
         measured = over_seeds([run.summary[policy][key] for run in runs])
         if measured.bounds is None:
             return measured
-        # Normal theory does not know that steps and throughput cannot be negative.
+        # The t interval can extend below 0, but steps and throughput cannot be negative.
         return Measured(measured.value, Interval(max(0.0, measured.bounds[0]), measured.bounds[1]))
 
     measured = {policy: {key: figure(policy, key) for key in COLUMNS} for policy in POLICIES}
@@ -150,12 +152,12 @@ def _outcomes(runs: Sequence[Run]) -> str:
     return page.section(
         "Outcomes",
         "Means over seeds. Small numbers and whiskers are 95 % intervals: Student’s t over seeds, and for "
-        "the success rate the wider of that and Wilson’s over all episodes, since seeds may agree by chance.",
+        "the success rate the wider of that and Wilson’s over all episodes, because seeds may agree by chance.",
         outcome_table(measured, counts, "episodes"),
     )
 
 
-def _learning(runs: Sequence[Run]) -> str:
+def _learning(runs: Sequence[FinishedRun]) -> str:
     curves = [(run.episodes(*TRAINING_PHASES), run) for run in runs]
     minutes = [episodes.robot_minutes for episodes, _ in curves]
     rolled = [learning_curve(episodes) for episodes, _ in curves]
@@ -167,13 +169,13 @@ def _learning(runs: Sequence[Run]) -> str:
     )
     return page.section(
         "Learning",
-        "Thin lines are the seeds, the thick one their mean with its 95 % interval over seeds. Exploration "
+        "Thin lines are the seeds, the thick line is their mean with its 95 % interval over seeds. Exploration "
         "noise is included; the horizontal lines are the frozen VLA and the demonstrator.",
         page.grid(page.figure(success, "Success rate"), page.figure(steps, "Median steps of a success")),
     )
 
 
-def _levels(runs: Sequence[Run], key: str, scale: float) -> list[charts.Level]:
+def _levels(runs: Sequence[FinishedRun], key: str, scale: float) -> list[charts.Level]:
     means = {
         policy: over_seeds([run.summary[policy][key] for run in runs]).value for policy in ("base", "demo")
     }
@@ -188,12 +190,12 @@ def _levels(runs: Sequence[Run], key: str, scale: float) -> list[charts.Level]:
 def _mean_plot(
     minutes: Sequence[FloatArray], curves: Sequence[FloatArray], levels: list[charts.Level], *, percent: bool
 ) -> str:
-    thin = [charts.Line(x, y, "rlt", thin=True) for x, y in zip(minutes, curves, strict=True)]
+    thin = [charts.Curve(x, y, "rlt", thin=True) for x, y in zip(minutes, curves, strict=True)]
     x, mean, band = mean_curve(minutes, curves)
     if percent and band is not None:
         band = (np.clip(band[0], 0, 100), np.clip(band[1], 0, 100))
     return charts.plot(
-        [*thin, charts.Line(x, mean, "rlt", "RLT", band)],
+        [*thin, charts.Curve(x, mean, "rlt", "RLT", band)],
         levels=levels,
         y_range=(0.0, 104.0) if percent else None,
         from_zero=True,
@@ -206,10 +208,9 @@ def _mean_plot(
 def mean_curve(
     x: Sequence[FloatArray], y: Sequence[FloatArray]
 ) -> tuple[FloatArray, FloatArray, tuple[FloatArray, FloatArray] | None]:
-    """Mean of curves on a common grid where all of them are known, and the t band of three or more.
+    """Mean of curves on a common grid over their common range, and the t band of three or more.
 
-    A rolling figure holds until the next episode ends, so curves are continued to the right and never
-    interpolated.
+    A rolling figure holds until the end of the next episode, so curves are step functions without interpolation.
     """
     known = [np.isfinite(curve) for curve in y]
     start = max(float(a[mask][0]) if mask.any() else np.inf for a, mask in zip(x, known, strict=True))
@@ -230,7 +231,7 @@ def mean_curve(
     return grid, mean, (mean - half, mean + half)
 
 
-def _table_of_seeds(runs: Sequence[Run]) -> str:
+def _table_of_seeds(runs: Sequence[FinishedRun]) -> str:
     rows = []
     for run in sorted(runs, key=lambda run: run.summary["seed"]):
         summary = run.summary
@@ -248,7 +249,7 @@ def _table_of_seeds(runs: Sequence[Run]) -> str:
         )
     columns = ("seed", "success", "median steps", "throughput", "deepest dip", "robot minutes", "folder")
     text = (
-        "Frozen VLA → RLT, seed by seed. Averaged over seeds, the rolling success after take-over falls at worst "
-        f"{page.points(dip_over_seeds(runs))} under the frozen VLA’s."
+        "Frozen VLA → RLT, per seed. Averaged over seeds, the largest drop of the rolling success after take-over is "
+        f"{page.points(dip_over_seeds(runs))} below the frozen VLA’s."
     )
     return page.section("The seeds", text, page.table(columns, rows))

@@ -1,7 +1,7 @@
-"""Success rates, steps and throughput with honest intervals. Pure NumPy; every interval is two-sided.
+"""Success rates, steps and throughput with two-sided confidence intervals. Pure NumPy.
 
-An *episode* here is one critical phase: it succeeded or not, and took a number of control steps. Throughput
-is the paper's measure of what counts in production: successes in 10 minutes of critical-phase robot time.
+An *episode* here is one critical phase with a success flag and a number of control steps. Throughput, the paper's
+measure for production, is the number of successes in 10 minutes of critical-phase robot time.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 CONTROL_HZ = 50.0
-"""Control steps a second, of the robot and of the simulator alike."""
+"""Control rate of robot and simulator, 1/s."""
 
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
-"""Of a bootstrap: the bounds then repeat to about one part in a hundred of the interval's width."""
+"""Resamples of a bootstrap: the bounds repeat to about 1 % of the interval's width."""
 
 FloatArray = npt.NDArray[np.float64]
 
 
 class StatisticsError(ValueError):
-    """The data cannot answer the question; the message says what is missing."""
+    """Insufficient data for a statistic; the message names the missing part."""
 
 
 class Interval(NamedTuple):
@@ -37,13 +37,13 @@ class Interval(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How well one policy did: `as_dict` is what ``summary.json`` holds for it."""
+class SuccessStats:
+    """Success statistics of one policy; `as_dict` is their form in ``summary.json``."""
 
     success_rate: float
     success_ci: Interval
     median_steps: float | None
-    """Of the successes, in control steps; None where nothing succeeded."""
+    """Median control steps of the successes; None without a success."""
     median_steps_ci: Interval | None
     throughput_per_10min: float
     throughput_ci: Interval
@@ -51,28 +51,28 @@ class Outcome:
     episodes: int
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Statistics as plain values for JSON."""
         return asdict(self)
 
 
 def as_long_as_a_timeout(steps: Sequence[int]) -> list[int]:
-    """Control steps of each episode; one whose approach failed, 0, counts as the longest of them, or 1."""
+    """Control steps per episode; a failed approach, 0, counts as the longest of them, or 1."""
     longest = max(steps, default=0) or 1
     return [taken or longest for taken in steps]
 
 
 def summarise(
     success: npt.ArrayLike, steps: npt.ArrayLike, *, hz: float = CONTROL_HZ, seed: int = 0
-) -> Outcome:
-    """Outcome of the episodes with ``success: (N,)`` bool and ``steps: (N,)`` control steps of each.
+) -> SuccessStats:
+    """Statistics of episodes with ``success: (N,)`` bool and ``steps: (N,)`` control steps.
 
     Raises:
-        StatisticsError: no episodes, lengths that differ, or an episode without a step.
+        StatisticsError: there are no episodes, the lengths differ, or an episode has no step.
     """
     succeeded, taken = _episodes(success, steps)
     seconds = taken / hz
     won = taken[succeeded]
-    return Outcome(
+    return SuccessStats(
         success_rate=float(succeeded.mean()),
         success_ci=wilson_interval(int(succeeded.sum()), len(succeeded)),
         median_steps=float(np.median(won)) if len(won) else None,
@@ -85,17 +85,17 @@ def summarise(
 
 
 def throughput_per_10min(success: npt.ArrayLike, seconds: npt.ArrayLike) -> float:
-    """Successes in 10 minutes: 600 s / (mean seconds of an episode) × success rate; failures count."""
+    """Successes in 10 minutes: 600 s / (mean duration of an episode) × success rate, including failures."""
     return float(
         600.0 * np.sum(np.asarray(success, dtype=np.float64)) / np.sum(np.asarray(seconds, dtype=np.float64))
     )
 
 
 def wilson_interval(successes: int, trials: int, *, confidence: float = CONFIDENCE) -> Interval:
-    """Wilson's score interval of a rate: unlike ±1.96 σ it stays inside 0..1 and is not empty at 0 or all.
+    """Wilson's score interval of a rate: unlike ±1.96 σ it stays inside 0..1 and is not empty at rates 0 and 1.
 
     Raises:
-        StatisticsError: no trials, or more successes than trials.
+        StatisticsError: there are no trials, or more successes than trials.
     """
     if trials < 1 or not 0 <= successes <= trials:
         raise StatisticsError(
@@ -106,7 +106,7 @@ def wilson_interval(successes: int, trials: int, *, confidence: float = CONFIDEN
     scale = 1 + z * z / trials
     centre = (rate + z * z / (2 * trials)) / scale
     half = z / scale * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials))
-    # At 0 and at all the bound is exactly the rate; rounding must not put it beyond.
+    # At rates 0 and 1 the bound equals the rate; rounding must not move it beyond.
     return Interval(0.0 if successes == 0 else centre - half, 1.0 if successes == trials else centre + half)
 
 
@@ -119,7 +119,7 @@ def bootstrap_interval(
 ) -> Interval:
     """Percentile bootstrap of ``statistic``; the arrays ``samples`` are resampled together, row by row.
 
-    ``statistic`` takes each sample resampled, ``(R, N)``, and returns one value a row, ``(R,)``.
+    ``statistic`` maps the resampled arrays, ``(R, N)``, to one value per row, ``(R,)``.
     """
     generator = np.random.default_rng(seed)
     rows = len(samples[0])
@@ -127,31 +127,11 @@ def bootstrap_interval(
     return _percentiles(statistic(*(sample[picks] for sample in samples)), confidence)
 
 
-def median_ratio(
-    numerator: npt.ArrayLike, denominator: npt.ArrayLike, *, confidence: float = CONFIDENCE, seed: int = 0
-) -> tuple[float, Interval]:
-    """Ratio of the medians of two independent samples (base steps over RLT steps) and its bootstrap interval.
-
-    Raises:
-        StatisticsError: one of the samples is empty.
-    """
-    above, below = (np.asarray(values, dtype=np.float64) for values in (numerator, denominator))
-    if not len(above) or not len(below):
-        raise StatisticsError("a ratio of medians needs values on both sides; one side has no successes")
-    generator = np.random.default_rng(seed)
-
-    def resampled(values: FloatArray) -> FloatArray:
-        return _medians(values[generator.integers(0, len(values), size=(RESAMPLES, len(values)))])
-
-    ratios = resampled(above) / resampled(below)
-    return float(np.median(above) / np.median(below)), _percentiles(ratios, confidence)
-
-
 def t_interval(values: Sequence[float], *, confidence: float = CONFIDENCE) -> tuple[float, Interval]:
     """Mean over seeds and Student's t interval of that mean.
 
     Raises:
-        StatisticsError: fewer than three seeds; two give an interval of no use (t = 12.7).
+        StatisticsError: there are fewer than three seeds; the interval of two is useless (t = 12.7).
     """
     if len(values) < 3:
         raise StatisticsError(f"an interval over seeds needs three or more, there are {len(values)}")
@@ -165,7 +145,7 @@ def t_interval(values: Sequence[float], *, confidence: float = CONFIDENCE) -> tu
 def paired_ratio(
     ours: Sequence[float], base: Sequence[float], *, confidence: float = CONFIDENCE
 ) -> tuple[float, Interval]:
-    """Geometric mean over seeds of ``ours[i] / base[i]`` with its t interval (of the logarithms).
+    """Geometric mean over seeds of ``ours[i] / base[i]`` with the t interval of its logarithm.
 
     Raises:
         StatisticsError: lengths differ, a value is not above 0, or there are fewer than three seeds.
@@ -183,8 +163,8 @@ def t_quantile(probability: float, freedom: int) -> float:
     scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(freedom * math.pi)
 
     def upper_half(x: float) -> float:
-        # With x = √f·tan(a) the density becomes cos(a)^(f-1): smooth and on a finite range, so that Simpson's
-        # rule is exact to about 1e-12 even for one degree of freedom.
+        # With x = √f·tan(a) the density becomes cos(a)^(f-1), smooth on a finite range: Simpson's rule has an error of
+        # about 1e-12 even for one degree of freedom.
         angles = np.linspace(0.0, math.atan(x / math.sqrt(freedom)), 2001)
         heights = scale * math.sqrt(freedom) * np.cos(angles) ** (freedom - 1)
         weights = np.ones(2001)
@@ -201,21 +181,21 @@ def t_quantile(probability: float, freedom: int) -> float:
 
 
 def rolling_success(success: npt.ArrayLike, window: int) -> FloatArray:
-    """Success rate ``(N,)`` of the last ``window`` episodes up to each; fewer at the beginning."""
+    """Success rate ``(N,)`` over the last ``window`` episodes, fewer at the beginning."""
     return _rolling(np.asarray(success, dtype=np.float64), window, np.mean)
 
 
 def rolling_median_steps(success: npt.ArrayLike, steps: npt.ArrayLike, window: int) -> FloatArray:
-    """Median steps ``(N,)`` of the successes among the last ``window`` episodes; NaN where there is none."""
+    """Median steps ``(N,)`` of the successes among the last ``window`` episodes; NaN without one."""
     won = np.where(np.asarray(success, dtype=bool), np.asarray(steps, dtype=np.float64), np.nan)
     return _rolling(won, window, _median_or_nan)
 
 
 def takeover_dip(base_rate: float, success: npt.ArrayLike, window: int) -> float:
-    """By how much the rolling success after take-over falls under the base's rate at worst (0..1, 0 = never).
+    """Largest drop of the rolling success after take-over below the base's rate, 0..1.
 
-    ``success: (N,)`` of the online episodes in order. Only full windows count; with fewer episodes than
-    ``window`` the window is all of them.
+    ``success: (N,)`` of the online episodes in order. Only full windows count; with fewer episodes than ``window`` the
+    window contains all of them.
     """
     succeeded = np.asarray(success, dtype=np.float64)
     if not len(succeeded):

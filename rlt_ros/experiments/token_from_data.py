@@ -1,10 +1,10 @@
 """Stage 1 from a data set: embed its episodes with a frozen VLA, train the RL token on the embeddings.
 
-Both halves are kept as they grow, so the same call goes on wherever it was stopped:
+Both parts write intermediate results, so the same call continues an interrupted one:
 
     embeddings/<vla>-<choice>/   token_<task>.safetensors   token_<task>.json   work/
 
-With the built-in VLA, ``out`` becomes a weights folder as `rlt_ros.vla.builtin.load_builtin` reads it.
+With the built-in VLA, ``out`` becomes a weights folder for `rlt_ros.vla.builtin.load_builtin`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch import Tensor
 from rlt_ros.data.embeddings import EmbeddingFolder, EmbeddingSpec, Shard, embed
 from rlt_ros.data.errors import DataError
 from rlt_ros.data.source import DataSource
-from rlt_ros.experiments.pretrain import Settings
+from rlt_ros.experiments.pretrain import PretrainSettings
 from rlt_ros.experiments.progress import bar, steps
 from rlt_ros.experiments.token_training import Drawn, TokenTrainer, encode_all
 from rlt_ros.rlt.documents import read_json_object
@@ -37,9 +37,12 @@ from rlt_ros.vla.builtin import BuiltinVLA
 from rlt_ros.vla.protocol import VLA
 from rlt_ros.vla.weights import INDEX, VLA_FILE, checksum, read_index, token_file
 
-_HELD_OUT = 10  # every n-th episode measures and does not train
-_MEASURED = 512  # observations that the diagnostics look at
-_SWEEP = 64
+_HELD_OUT = 10
+"""Share 1/n of the episodes that is held out for tests."""
+_MAX_TEST_OBSERVATIONS = 512
+"""Observations of the diagnostics."""
+_SWEEP_BATCH = 64
+"""Observations read at once."""
 
 
 class EpisodeEmbeddings:
@@ -62,17 +65,17 @@ class EpisodeEmbeddings:
         return self._vla
 
     def trained(self) -> None:
-        """Nothing but the token learns."""
+        """Return None: only the token is trained."""
 
     def draw(self, batch: int, generator: torch.Generator) -> Drawn:
-        """A random batch."""
+        """Draw a random batch."""
         rows = torch.randint(len(self), (batch,), generator=generator).sort().values.numpy()
         return Drawn(*self.read(rows), None)
 
     def sweep(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every observation once, in order."""
-        for start in range(0, len(self), _SWEEP):
-            yield self.read(np.arange(start, min(start + _SWEEP, len(self))))
+        """Iterate over all observations once, in order."""
+        for start in range(0, len(self), _SWEEP_BATCH):
+            yield self.read(np.arange(start, min(start + _SWEEP_BATCH, len(self))))
 
     def read(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
         """Embeddings (n, M, D) and mask (n, M) of sorted rows."""
@@ -98,22 +101,22 @@ def run(
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
-    """Embed, train, and return what was made.
+    """Embed a data set and train its token; returns the report.
 
     Args:
-        out: folder of everything.
+        out: output folder.
         source: the data set.
-        vla: whose token it is.
+        vla: VLA of the token.
         task: name of the token.
-        wanted: which episodes, as `DataSource.selected` takes it.
+        wanted: selection of episodes, see `DataSource.selected`.
         choice: what of them the VLA is shown.
-        seed: of weights, batches and dropout.
-        overrides: section → key → value; only ``token`` counts here.
-        console: where progress is shown; standard error by default.
+        seed: seed of weights, batches and dropout.
+        overrides: section → key → value; only ``token`` is allowed.
+        console: output of progress; standard error by default.
 
     Raises:
-        ConfigError: a parameter is wrong, or the token was made with other data or parameters.
-        DataError: nothing could be embedded.
+        ConfigError: a parameter is invalid, or the token was made with other data or parameters.
+        DataError: no episode could be embedded.
     """
     started = time.monotonic()
     config = _config(overrides or {}, seed)
@@ -164,7 +167,8 @@ def run(
         part.write_text(text + "\n", encoding="utf-8")
     for checkpoint in work.glob(f"token_{task}-*"):
         checkpoint.unlink()
-    kept: dict[str, Any] = json.loads(text)  # the same as the next call reads back
+    # JSON types, as in the report of a repeated call.
+    kept: dict[str, Any] = json.loads(text)
     return kept
 
 
@@ -175,20 +179,22 @@ def _config(overrides: Mapping[str, Mapping[str, Any]], seed: int) -> Any:
             f"pretrain --data trains the token alone; the sections {', '.join(foreign)} do not apply"
         )
     merged = {"token": {"seed": seed, **overrides.get("token", {})}}
-    config = build(Settings, merged, origin="pretrain").token
+    config = build(PretrainSettings, merged, origin="pretrain").token
     if config.vla_weight > 0:
         raise ConfigError("pretrain --data keeps the VLA frozen; token.vla_weight must be 0")
     return config
 
 
 def _split(shards: Sequence[Shard]) -> tuple[list[Shard], list[Shard]]:
-    """Episodes to train on, and episodes to measure on."""
+    """Episodes for training and held-out ones for tests."""
     unseen = [shard for index, shard in enumerate(shards) if index % _HELD_OUT == _HELD_OUT - 1]
     return [shard for index, shard in enumerate(shards) if index % _HELD_OUT != _HELD_OUT - 1], unseen
 
 
 def _diagnose(autoencoder: Any, source: EpisodeEmbeddings) -> dict[str, float]:
-    rows = np.unique(np.linspace(0, len(source) - 1, min(len(source), _MEASURED)).round().astype(np.int64))
+    rows = np.unique(
+        np.linspace(0, len(source) - 1, min(len(source), _MAX_TEST_OBSERVATIONS)).round().astype(np.int64)
+    )
     embeddings, mask = source.read(rows)
     z = encode_all(autoencoder.encoder, [(embeddings, mask)])
     forced = reconstruction(autoencoder, embeddings, mask, context_dropout=0.0)
@@ -202,22 +208,23 @@ def _diagnose(autoencoder: Any, source: EpisodeEmbeddings) -> dict[str, float]:
 
 
 def _check_folder(out: Path, vla: VLA, token: Path, *, begun: bool) -> None:
-    """Raise `ConfigError` where ``out`` holds another VLA, or a ``token`` whose making was not ``begun`` here."""
+    """Raise `ConfigError` if ``out`` holds another VLA, or a ``token`` that was not ``begun`` here."""
     if isinstance(vla, BuiltinVLA) and (out / VLA_FILE).exists():
         there = BuiltinVLA.load(out / VLA_FILE).fingerprint
         if there != vla.fingerprint:
             raise ConfigError(
-                f"{out / VLA_FILE}: is another VLA ({there}) than the one asked for ({vla.fingerprint}); name it with "
+                f"{out / VLA_FILE}: is another VLA ({there}) than the requested one ({vla.fingerprint}); name it with "
                 f"--vla {out}, or choose another --out"
             )
     if token.exists() and not begun:
         raise ConfigError(
-            f"{token}: was made otherwise, and would be lost; choose another --task or --out, or remove it"
+            f"{token}: was made by another command and would be overwritten; choose another --task or --out, or "
+            "remove it"
         )
 
 
 def _make_weights_folder(out: Path, vla: BuiltinVLA) -> None:
-    """Put the VLA beside its tokens, and bring the index up to date; what else it says stays."""
+    """Save the VLA next to its tokens and update the index; its other entries stay."""
     if not (out / VLA_FILE).exists():
         vla.save(out / VLA_FILE)
     tokens = sorted(out.glob("token_*.safetensors"))

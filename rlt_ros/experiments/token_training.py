@@ -1,9 +1,8 @@
-"""Stage 1 as a run: embeddings of demonstrations → a trained, frozen, normalised RL token.
+"""Training run of stage 1: embeddings of demonstrations → a trained, frozen, normalised RL token.
 
-With the VLA frozen (`TokenConfig.vla_weight` 0) every frame is embedded once, into a memory-mapped
-half-precision file, and the token trains from that. With a weight α > 0 the VLA goes on learning from its
-own loss at the same time, so embeddings are made afresh in every step (RLT, arXiv:2604.23073, `L_ro(φ) + α
-· L_vla(θ)`).
+With a frozen VLA (`TokenConfig.vla_weight` 0) every frame is embedded once, into a memory-mapped half-precision file
+from which the token is trained. With a weight α > 0 the VLA is trained with its own loss at the same time, so
+embeddings are computed in every step (RLT, arXiv:2604.23073, `L_ro(φ) + α · L_vla(θ)`).
 """
 
 from __future__ import annotations
@@ -33,9 +32,7 @@ _EMBED_BATCH = 32
 
 
 class Drawn(NamedTuple):
-    """Embeddings (B, M, D) and mask (B, M) of a random batch, and the VLA's own loss on it where it is
-    being trained.
-    """
+    """Embeddings (B, M, D) and mask (B, M) of a random batch, and the loss of a VLA in training."""
 
     embeddings: Tensor
     mask: Tensor
@@ -43,35 +40,33 @@ class Drawn(NamedTuple):
 
 
 class EmbeddingSource(Protocol):
-    """Where a training run takes embeddings from."""
+    """Source of a training run's embeddings."""
 
     def draw(self, batch: int, generator: torch.Generator) -> Drawn:
-        """A random batch."""
+        """Draw a random batch."""
         ...
 
     def trained(self) -> nn.Module | None:
-        """The VLA's network where it learns too."""
+        """Network of a VLA in training, or None."""
         ...
 
     def sweep(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every observation once, in batches of (embeddings, mask)."""
+        """Iterate over all observations once, in batches of (embeddings, mask)."""
         ...
 
     @property
     def vla(self) -> VLA:
-        """The VLA whose embeddings these are, as it is now."""
+        """VLA of the embeddings, with its current weights."""
         ...
 
 
 class CachedEmbeddings:
-    """Embeddings of a frozen VLA, each computed once and kept in a half-precision file of N · M · D · 2
-    bytes.
-    """
+    """Embeddings of a frozen VLA, computed once and stored in a half-precision file of N · M · D · 2 bytes."""
 
     def __init__(
         self, vla: VLA, frames: Frames, path: Path, on_batch: Callable[[int], None] | None = None
     ) -> None:
-        """Reuses ``path`` when a finished cache of this VLA and these frames is there; otherwise makes it."""
+        """Reuse the finished cache of this VLA and these frames at ``path``, or create it."""
         self._vla = vla
         self._shape = (len(frames), vla.spec.tokens, vla.spec.embed_dim)
         path = path.with_name(f"{path.name}-{vla.fingerprint}-{len(frames)}.f16")
@@ -86,15 +81,15 @@ class CachedEmbeddings:
         return self._vla
 
     def trained(self) -> None:
-        """Nothing but the token learns."""
+        """Return None: only the token is trained."""
 
     def draw(self, batch: int, generator: torch.Generator) -> Drawn:
-        """A random batch."""
+        """Draw a random batch."""
         rows = torch.randint(self._shape[0], (batch,), generator=generator).sort().values
         return Drawn(*self._read(self.embeddings[rows.numpy()]), None)
 
     def sweep(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every frame once, in order."""
+        """Iterate over all frames once, in order."""
         for start in range(0, self._shape[0], 256):
             yield self._read(self.embeddings[start : start + 256])
 
@@ -114,41 +109,41 @@ class CachedEmbeddings:
 
 
 class LearningVLA:
-    """Embeddings of the built-in VLA while it goes on imitating."""
+    """Embeddings of the built-in VLA during its imitation training."""
 
     def __init__(self, trainer: VLATrainer) -> None:
-        """``trainer`` holds demonstrations, losses and the network, which starts as it is."""
+        """``trainer`` has demonstrations, losses and the initial network."""
         self._trainer = trainer
 
     @property
     def vla(self) -> BuiltinVLA:
-        """The VLA with the weights of now."""
+        """VLA with its current weights."""
         trainer = self._trainer
         return BuiltinVLA(trainer.blueprint, trainer.statistics, trainer.network.state_dict())
 
     def trained(self) -> nn.Module:
-        """The VLA's network."""
+        """Network of the VLA."""
         return self._trainer.network
 
     def draw(self, batch: int, generator: torch.Generator) -> Drawn:
-        """A random batch, with the VLA's loss."""
+        """Draw a random batch with the VLA's loss."""
         indices = torch.randint(len(self._trainer.frames), (batch,), generator=generator)
         done = self._trainer.forward(indices, generator)
         loss = done.losses["flow"] + self._trainer.training.goal_weight * done.losses["goal"]
         return Drawn(done.embeddings, done.mask, loss)
 
     def sweep(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every frame once, without augmentation, by the VLA of now."""
+        """Iterate over all frames once, without augmentation, with the current VLA."""
         vla, frames = self.vla, self._trainer.frames
         for rows in torch.arange(len(frames)).split(_EMBED_BATCH):
             yield vla.embed(frames.observations(rows))
 
 
 class StageOne(nn.Module):
-    """One forward pass of stage 1, as a module so that `accelerate` can spread it over devices."""
+    """Forward pass of stage 1 as a module, for distribution over devices by `accelerate`."""
 
     def __init__(self, config: TokenConfig, source: EmbeddingSource) -> None:
-        """Random token weights from the configured seed."""
+        """Initialise the token's weights from the configured seed."""
         super().__init__()
         spec = source.vla.spec
         with torch.random.fork_rng(devices=[]):
@@ -160,9 +155,7 @@ class StageOne(nn.Module):
         self._config, self._source = config, source
 
     def forward(self, generator: torch.Generator) -> dict[str, Tensor]:
-        """Losses on a random batch: ``reconstruction``, ``vla`` where it learns, and their weighted sum
-        ``total``.
-        """
+        """Losses of a random batch: ``reconstruction``, ``vla`` of a VLA in training, weighted sum ``total``."""
         config = self._config
         drawn = self._source.draw(config.batch, generator)
         device = self.token.encoder.special.device
@@ -179,14 +172,14 @@ class StageOne(nn.Module):
 
 
 class TokenTrainer:
-    """Trains a token. Construct, `resume` where a checkpoint may be, `run`, take `finish`."""
+    """Trainer of a token. Usage: construct, `resume` from a checkpoint, `run`, `finish`."""
 
     def __init__(self, config: TokenConfig, source: EmbeddingSource) -> None:
-        """Started under ``accelerate launch`` or ``torchrun`` it trains on every device it is given."""
+        """Prepare training, on all devices given by ``accelerate launch`` or ``torchrun``."""
         if (config.vla_weight > 0) != (source.trained() is not None):
             raise ValueError(
                 f"vla_weight is {config.vla_weight}: 0 needs a frozen VLA's cached embeddings, "
-                "a positive weight needs a VLA that learns"
+                "a positive weight needs a VLA in training"
             )
         self.config, self.source = config, source
         self.stage = StageOne(config, source)
@@ -203,19 +196,19 @@ class TokenTrainer:
         self._run = fingerprint(f"{config}{self._first_vla}".encode())
 
     def resume(self, checkpoint: Path) -> bool:
-        """Continue from a checkpoint when there is one."""
+        """Continue from an existing checkpoint; returns whether there is one."""
         if not checkpoint.exists():
             return False
         self.state.load(checkpoint, kind=_KIND, run=self._run)
         return True
 
     def save(self, checkpoint: Path) -> None:
-        """Write a checkpoint, atomically; of several processes the first does it."""
+        """Write a checkpoint atomically, in the first of several processes."""
         if self._accelerator is None or self._accelerator.is_main_process:
             self.state.save(checkpoint, kind=_KIND, run=self._run)
 
     def run(self, *, checkpoint: Path | None = None, progress: Progress | None = None) -> None:
-        """Train until the configured number of steps."""
+        """Train up to the configured number of steps."""
         train_until(
             self.config.steps,
             self,
@@ -225,7 +218,7 @@ class TokenTrainer:
         )
 
     def update(self) -> dict[str, Tensor]:
-        """One optimiser step; returns the losses."""
+        """Make one optimiser step; returns the losses."""
         config = self.config
         with autocast(config.compute, self.stage.token.encoder.special.device):
             losses = self._forward(self.state.generator)
@@ -240,7 +233,7 @@ class TokenTrainer:
         return {name: value.detach() for name, value in losses.items()}
 
     def finish(self) -> TokenAutoencoder:
-        """Averaged weights, frozen, with z normalised over every observation of the source."""
+        """Token with averaged, frozen weights and z normalised over all observations of the source."""
         self.stage.load_state_dict(self.state.averaged)
         token = self.stage.token.cpu().requires_grad_(False).eval()
         token.encoder.vla = self.source.vla.fingerprint
@@ -249,7 +242,7 @@ class TokenTrainer:
 
 
 def normalise(encoder: Readout, source: EmbeddingSource) -> None:
-    """Freeze a read-out and fit its normalisation on every observation of a source."""
+    """Freeze a readout and fit its normalisation on all observations of a source."""
     encoder.freeze()
     encoder.fit_normalisation(source.sweep())
 
@@ -257,13 +250,13 @@ def normalise(encoder: Readout, source: EmbeddingSource) -> None:
 def encode_all(
     encoder: Readout, batches: Iterator[tuple[Tensor, Tensor]] | Sequence[tuple[Tensor, Tensor]]
 ) -> Tensor:
-    """(n, Z) normalised tokens of all batches."""
+    """Normalised tokens (n, Z) of all batches."""
     with torch.no_grad():
         return torch.cat([encoder(embeddings, mask) for embeddings, mask in batches])
 
 
 def _accelerator() -> Any:
-    """An `accelerate.Accelerator` when a launcher started several processes, otherwise None."""
+    """Create an `accelerate.Accelerator` if a launcher started several processes, else None."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return None
     try:

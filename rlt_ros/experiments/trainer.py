@@ -1,7 +1,7 @@
 """Online RLT in the simulator, in one process: warm-up, RL in the critical phase, evaluation, report.
 
-Everything that a run has done is on the disk as soon as it is done: episodes and measurements as lines, rows in the
-replay, the learner at checkpoints. A run that was stopped in any way goes on when it is started again.
+Results are written at once: episodes and measurements as lines, rows in the replay, the learner at checkpoints. A
+restarted run continues after any kind of interruption.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from rlt_ros.experiments.conclusion import (
 )
 from rlt_ros.experiments.evaluation import demonstrations, evaluation_seeds, rollouts
 from rlt_ros.experiments.policy import live_policy
-from rlt_ros.experiments.rollout import End, Episode, Rollout
-from rlt_ros.experiments.run_config import Settings, run_settings, settings
-from rlt_ros.experiments.watch import Watch
+from rlt_ros.experiments.progress_view import ProgressView
+from rlt_ros.experiments.rollout import EpisodeResult, Rollout
+from rlt_ros.experiments.run_config import TrainingSettings, build_settings, config_document
 from rlt_ros.interruption import Interrupted
 from rlt_ros.rlt.checkpoint import PolicyUpdate
 from rlt_ros.rlt.journal import Journal
@@ -40,6 +40,7 @@ from rlt_ros.rlt.run_folder import (
     EPISODE_KEYS,
     EPISODES_FILE,
     METRICS_FILE,
+    NO_APPROACH,
     REPLAY_FILE,
     REPORT_FILE,
     TRAINING_PHASES,
@@ -55,11 +56,12 @@ from rlt_ros.sim.workcell import HZ, Start, Workcell
 from rlt_ros.vla.frozen import FrozenEncoder
 from rlt_ros.vla.loading import BUILTIN, load_frozen
 
-_SLICE = 0.5  # s of updates between two polls for a request to stop
+_SLICE_TIME = 0.5
+"""s of updates between two polls for a stop request."""
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on; the message says why and what to do."""
+    """Training cannot continue; the message gives reason and remedy."""
 
 
 def train(
@@ -73,17 +75,17 @@ def train(
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     poll: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Train one task, or go on training it, and return the run's summary.
+    """Train one task, or continue its run; returns the summary.
 
     Args:
         task: name of a task of the simulator.
-        seed: of everything random in training.
-        robot_minutes: critical-phase robot time to spend, warm-up included.
+        seed: seed of all random generators.
+        robot_minutes: min, budget of critical-phase robot time, including warm-up.
         eval_episodes: episodes of each evaluation.
         out: folder of the run.
-        vla: `builtin` for the weights that ship for the robot, or a folder that `rlt-ros pretrain` made.
-        overrides: section → key → value beside the defaults.
-        poll: called where the work can be stopped; may raise `Interrupted`.
+        vla: `builtin` for the included weights of the robot, or a folder of `rlt-ros pretrain`.
+        overrides: section → key → value that differs from the default.
+        poll: called at interruptible points; may raise `Interrupted`.
 
     Raises:
         ConfigError: the folder holds a run with other settings.
@@ -91,8 +93,8 @@ def train(
     """
     if seed < 0 or (seed + 1) * _SEEDS_PER_RUN > EVALUATION_SEED:
         raise ConfigError(f"--seed {seed}: choose 0 to {EVALUATION_SEED // _SEEDS_PER_RUN - 1}")
-    chosen = settings(overrides or {}, origin="training settings")
-    keep_config(out, run_settings(task, seed, vla, chosen))
+    chosen = build_settings(overrides or {}, origin="training settings")
+    keep_config(out, config_document(task, seed, vla, chosen))
     if (summary := finished_summary(out, robot_minutes, eval_episodes)) is not None:
         return summary
     torch.set_num_threads(chosen.run.threads)
@@ -110,15 +112,15 @@ def train(
 
 
 class Training:
-    """One run: the robot, the frozen parts, the learner and what is kept of them.
+    """Training run: robot, frozen parts, learner and files.
 
     Args:
         out: folder of the run.
         task: name of the task.
-        seed: of the run.
+        seed: seed of the run.
         chosen: settings.
         frozen: token and reference from pixels.
-        poll: called where the work can be stopped: between control steps and slices of updates.
+        poll: called at interruptible points: between control steps and slices of updates.
     """
 
     def __init__(
@@ -126,7 +128,7 @@ class Training:
         out: Path,
         task: str,
         seed: int,
-        chosen: Settings,
+        chosen: TrainingSettings,
         frozen: FrozenEncoder,
         poll: Callable[[], None] = lambda: None,
     ) -> None:
@@ -163,15 +165,15 @@ class Training:
         self.learner = self._online.learner
         self._episodes = Journal(out / EPISODES_FILE, EPISODE_KEYS)
         self._metrics = Journal(out / METRICS_FILE)
-        self._watch: Watch | None = None
+        self._view: ProgressView | None = None
         self._wall = Stopwatch(out)
         self._next_episode = self._first_free_episode()
 
     def complete(self, robot_minutes: float, eval_episodes: int) -> dict[str, Any]:
-        """Do what is still missing of the run, write summary and report, and return the summary."""
+        """Complete the run, write summary and report; returns the summary."""
         goals = [Goal(kind, episodes=eval_episodes) for kind in ("eval_base", "demo", "eval_rlt")]
         goals.insert(2, Goal("train", minutes=robot_minutes))
-        self._watch = Watch(self._out, goals, self._episodes.records)
+        self._view = ProgressView(self._out, goals, self._episodes.records)
         self._evaluate("eval_base", eval_episodes)
         self._evaluate("demo", eval_episodes)
         while self.robot_minutes < robot_minutes:
@@ -179,7 +181,7 @@ class Training:
         self._save()
         self._evaluate("eval_rlt", eval_episodes)
         run = self._settings.run
-        self._watch.note(f"filming {run.video_episodes} starts, and writing {self._out / REPORT_FILE}")
+        self._view.note(f"filming {run.video_episodes} starts, and writing {self._out / REPORT_FILE}")
         films(self._out, self.workcell, self.rollout, self._policy, run.video_episodes, self._poll)
         summary = summarise_run(
             self._episodes.records,
@@ -197,7 +199,7 @@ class Training:
 
     @property
     def robot_minutes(self) -> float:
-        """Critical-phase robot time that training has used, minutes."""
+        """Critical-phase robot time of training, min."""
         return sum(r["steps"] for r in self._trained()) / HZ / 60.0
 
     @property
@@ -205,10 +207,10 @@ class Training:
         return live_policy(self.learner, self._frozen.lineage)
 
     def close(self) -> None:
-        """Keep the learner as it is and let go of files and renderer."""
+        """Save the learner and close files and renderer."""
         self._save()
-        if self._watch:
-            self._watch.close()
+        if self._view:
+            self._view.close()
         self._wall.save()
         for resource in (self._episodes, self._metrics, self._replay, self.workcell):
             resource.close()
@@ -227,45 +229,45 @@ class Training:
             watch=self._poll,
         )
         self._note("online" if acting else "warmup", episode, number)
-        if episode.end is End.NO_APPROACH:
+        if episode.end == NO_APPROACH:
             self._require_approach()
         self._learn()
         if number % self._settings.run.checkpoint_every == 0:
             self._save()
 
     def _require_approach(self) -> None:
-        """Without a critical phase there is nothing to learn from, so a VLA that never gets there is an error."""
+        """Raise TrainingError if the VLA keeps missing the critical phase, which leaves no data to learn from."""
         recent = [r["end"] for r in self._trained()[-FAILED_APPROACHES:]]
-        if recent == [End.NO_APPROACH.value] * FAILED_APPROACHES:
+        if recent == [NO_APPROACH] * FAILED_APPROACHES:
             raise TrainingError(
-                f"the VLA did not bring the tool near the socket in {FAILED_APPROACHES} successive episodes; "
-                "train it longer, or give --set run.start=critical to begin right before the precise part"
+                f"the VLA did not reach the critical phase in {FAILED_APPROACHES} successive episodes; "
+                "train it longer, or give --set run.start=critical to begin directly before the critical phase"
             )
 
     def _learn(self) -> None:
-        """Pay the updates that are owed for what is new in the replay."""
-        self._online.look()
+        """Pay the update debt of new replay rows."""
+        self._online.count_new_rows()
         while self._online.debt.due():
             self._poll()
             self._wall.keep()
-            for measured in self._online.pay(_SLICE):
+            for measured in self._online.train_slice(_SLICE_TIME):
                 record = measured.line(self.robot_minutes)
                 self._metrics.append(record)
-                if self._watch:
-                    self._watch.measured(record)
+                if self._view:
+                    self._view.measured(record)
 
-    def _note(self, phase: str, episode: Episode, number: int) -> None:
+    def _note(self, phase: str, episode: EpisodeResult, number: int) -> None:
         spent = self.robot_minutes
         if phase in TRAINING_PHASES:
             spent += episode.steps / HZ / 60.0
         record = episode_record(phase, episode, number, spent)
         self._episodes.append(record)
         self._wall.keep()
-        if self._watch:
-            self._watch.episode()
+        if self._view:
+            self._view.episode()
 
     def _evaluate(self, phase: str, count: int) -> None:
-        """Run those evaluation episodes that the journal lacks."""
+        """Run the evaluation episodes that the journal lacks."""
         seeds = evaluation_seeds(count)[len(self._recorded(phase)) :]
         if phase == "demo":
             done = demonstrations(self.workcell, seeds, self._start)
@@ -276,14 +278,14 @@ class Training:
             self._note(phase, episode, seed)
             self._poll()
 
-    def _recorded(self, phase: str) -> list[Episode]:
+    def _recorded(self, phase: str) -> list[EpisodeResult]:
         return recorded(self._episodes.records, phase)
 
     def _trained(self) -> list[Record]:
         return training(self._episodes.records)
 
     def _first_free_episode(self) -> int:
-        """An episode that was interrupted has rows but no line; its number is not used again."""
+        """First unused episode id; an interrupted episode has rows but no line."""
         last_row = self._replay.window(len(self._replay) - 1).episode if len(self._replay) else 0
         return 1 + max([last_row, *(record["episode"] for record in self._trained())])
 

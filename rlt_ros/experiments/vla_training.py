@@ -1,10 +1,9 @@
-"""Imitation: the built-in VLA learns chunks, and where demonstrations end, from camera frames.
+"""Imitation training of the built-in VLA on chunks and end positions of demonstrations.
 
-Two losses. Flow matching on the next H commands teaches the policy, hesitations included. The goal loss
-predicts the joint displacement to the end of a successful demonstration, linearly from the mean image
-embedding: it makes the embeddings carry where the task's target is relative to the tool as finely as the
-demonstrations show it, although the policy itself moves only a little at a time. Both targets come from the
-recorded joints alone.
+Two losses. Flow matching on the next H commands trains the policy, including hesitations. The goal loss predicts the
+joint displacement to the end of a successful demonstration, linearly from the mean image embedding: with it the
+embeddings encode the target's position relative to the tool with the precision of the demonstrations, although the
+policy's chunks are short. Both targets are computed from the recorded joints alone.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _KIND = "builtin-vla-training"
 
 
 class Pass(NamedTuple):
-    """One training pass: image embeddings (B, M, D), their mask (B, M), and scalar losses by name."""
+    """Training pass: image embeddings (B, M, D), their mask (B, M), and scalar losses by name."""
 
     embeddings: Tensor
     mask: Tensor
@@ -39,7 +38,7 @@ class Pass(NamedTuple):
 
 
 class VLATrainer:
-    """Trains the built-in VLA. Construct, `resume` where a checkpoint may be, `run`, take `vla`."""
+    """Trainer of the built-in VLA. Usage: construct, `resume` from a checkpoint, `run`, `vla`."""
 
     def __init__(
         self,
@@ -48,7 +47,7 @@ class VLATrainer:
         config: VLAConfig,
         training: VLATrainingConfig,
     ) -> None:
-        """Statistics and vocabulary come from ``demonstrations``."""
+        """Compute statistics and vocabulary from ``demonstrations``."""
         self.training = training
         self.frames = Frames(demonstrations, cameras)
         self.statistics = statistics_of(demonstrations, horizon=config.horizon, chunk=training.chunk)
@@ -72,22 +71,22 @@ class VLATrainer:
 
     @property
     def vla(self) -> BuiltinVLA:
-        """The VLA with the averaged weights of now."""
+        """VLA with the current averaged weights."""
         return BuiltinVLA(self.blueprint, self.statistics, self.state.averaged)
 
     def resume(self, checkpoint: Path) -> bool:
-        """Continue from a checkpoint when there is one."""
+        """Continue from an existing checkpoint; returns whether there is one."""
         if not checkpoint.exists():
             return False
         self.state.load(checkpoint, kind=_KIND, run=self._run)
         return True
 
     def save(self, checkpoint: Path) -> None:
-        """Write a checkpoint, atomically."""
+        """Write a checkpoint atomically."""
         self.state.save(checkpoint, kind=_KIND, run=self._run)
 
     def run(self, *, checkpoint: Path | None = None, progress: Progress | None = None) -> None:
-        """Train until the configured number of steps."""
+        """Train up to the configured number of steps."""
         train_until(
             self.training.steps,
             self,
@@ -97,7 +96,7 @@ class VLATrainer:
         )
 
     def update(self) -> Mapping[str, Tensor]:
-        """One optimiser step on a random batch; returns its losses."""
+        """Make one optimiser step on a random batch; returns its losses."""
         training, generator = self.training, self.state.generator
         indices = torch.randint(len(self.frames), (training.batch,), generator=generator)
         with autocast(training.compute, torch.device("cpu")):
@@ -137,7 +136,7 @@ class VLATrainer:
 
 
 def statistics_of(demonstrations: Sequence[Demonstration], *, horizon: int, chunk: int) -> Statistics:
-    """Statistics over every camera frame of some demonstrations."""
+    """Compute statistics over all camera frames of demonstrations."""
     return Statistics.of(
         np.concatenate([displacements(d, d.image_steps, horizon) for d in demonstrations]),
         np.concatenate([d.proprio[d.image_steps] for d in demonstrations]),
@@ -146,14 +145,14 @@ def statistics_of(demonstrations: Sequence[Demonstration], *, horizon: int, chun
 
 
 def _photometric(images: Tensor, spread: float, generator: torch.Generator) -> Tensor:
-    """Random mixture of the colours, and offset, for each image (B, cameras, 3, h, w); geometry stays untouched.
+    """Mix and offset the colours of each image (B, cameras, 3, h, w) randomly, without changing geometry.
 
-    Every demonstration has its own colours and light; mixing them keeps the network from learning by heart
-    which one it looks at.
+    Every demonstration has its own colours and light; the mixture keeps the network from memorising demonstrations.
     """
     batch, cameras, channels, height, _ = images.shape
     shape = (batch, cameras, channels, channels)
     mixture = torch.eye(channels) + spread * torch.randn(shape, generator=generator)
     offset = spread * torch.randn((batch, cameras, 1, channels), generator=generator)
-    pixels = images.permute(0, 1, 3, 4, 2).flatten(2, 3)  # channels are last in memory already
+    # Channels are already last in memory.
+    pixels = images.permute(0, 1, 3, 4, 2).flatten(2, 3)
     return (pixels @ mixture + offset).unflatten(2, (height, -1)).permute(0, 1, 4, 2, 3)

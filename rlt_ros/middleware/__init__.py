@@ -1,8 +1,8 @@
-"""The ROS graph, with and without ROS 2: nodes import from here and from `messages` alone.
+"""ROS graph with and without ROS 2: nodes import from here and from `messages` only.
 
-Where ROS 2 is sourced, the names are rclpy's own. Elsewhere they are a small implementation with the same names and
-signatures on Cyclone DDS, which takes part in the same graph. Which of the two is chosen once, when this is imported;
-``RLT_ROS_MIDDLEWARE=rclpy|dds`` chooses by hand.
+Where ROS 2 is sourced, the names are rclpy's. Elsewhere they are a small implementation with the same names and
+signatures on Cyclone DDS, which joins the same graph. The implementation is selected on import;
+``RLT_ROS_MIDDLEWARE=rclpy|dds`` overrides the selection.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Clients of ROS 2 actions. Without ROS 2 there are none: actions are services, which the stand-in does not have."""
+"""Clients of ROS 2 actions, only with ROS 2: the implementation on DDS has no services, which actions need."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from rlt_ros.middleware.choice import IMPLEMENTATION, MiddlewareError
 
 SUCCEEDED, CANCELED, ABORTED = 4, 5, 6
-"""How a goal ends; `STATUS_…` of `action_msgs/msg/GoalStatus`."""
+"""Final states of a goal, `STATUS_…` of `action_msgs/msg/GoalStatus`."""
 
 
 def action_client(node: Any, type_name: str, name: str) -> tuple[Any, Any]:
-    """A client, and the class of its actions, e.g. ``control_msgs/action/GripperCommand``.
+    """Create a client; returns it and the class of its action, e.g. ``control_msgs/action/GripperCommand``.
 
     Raises:
         MiddlewareError: this process does not use ROS 2, or the action's package is not installed.
@@ -20,7 +20,7 @@ def action_client(node: Any, type_name: str, name: str) -> tuple[Any, Any]:
     package, _, short = type_name.split("/")
     if IMPLEMENTATION != "rclpy":
         raise MiddlewareError(
-            f"the action {name} ({type_name}) needs ROS 2; source it, or command by a topic"
+            f"the action {name} ({type_name}) requires ROS 2; source it, or use a topic for commands"
         )
     try:
         kind = getattr(importlib.import_module(f"{package}.action"), short)

@@ -1,4 +1,4 @@
-"""NumPy arrays in messages. A message holds numbers in one row as ``array.array``, without their shape."""
+"""NumPy arrays in messages, which hold numbers as flat ``array.array`` without their shape."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _CODES = {"float32": "f", "float64": "d", "uint8": "B", "int32": "i", "uint32": 
 
 
 def pack(values: NDArray[Any]) -> array.array[Any]:
-    """``values`` row by row, for a field of their own type: float32, float64, uint8, int32 or uint32.
+    """Flatten ``values`` row by row, for a field of their type: float32, float64, uint8, int32 or uint32.
 
     Raises:
-        TypeError: they are of another type.
+        TypeError: the array is of another type.
     """
     code = _CODES.get(values.dtype.name)
     if code is None:
@@ -29,10 +29,10 @@ def pack(values: NDArray[Any]) -> array.array[Any]:
 
 
 def unpack(field: array.array[Any], shape: tuple[int, ...], *, name: str) -> NDArray[Any]:
-    """What a field holds, as an array of ``shape`` that may be written to; ``name`` says in errors what it is.
+    """Copy a field to a writable array of ``shape``; ``name`` names it in errors.
 
     Raises:
-        ValueError: it holds another number of values.
+        ValueError: the field has another number of values.
     """
     if len(field) != math.prod(shape):
         raise ValueError(f"`{name}` holds {len(field)} values, expected {math.prod(shape)} for shape {shape}")

@@ -1,4 +1,4 @@
-"""Which implementation of the graph this process uses."""
+"""Selection of the middleware of this process: rclpy or Cyclone DDS."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ VARIABLE = "RLT_ROS_MIDDLEWARE"
 
 
 class MiddlewareError(ImportError):
-    """The implementation that was chosen cannot be imported."""
+    """The selected implementation cannot be imported."""
 
 
 def _choose() -> str:
     chosen = os.environ.get(VARIABLE, "")
     if chosen not in ("", "rclpy", "dds"):
-        raise MiddlewareError(f"{VARIABLE} is `{chosen}`; it must be rclpy or dds, or not be set")
+        raise MiddlewareError(f"{VARIABLE} is `{chosen}`; set it to rclpy or dds, or unset it")
     if chosen:
         return chosen
     if importlib.util.find_spec("rclpy") is None:

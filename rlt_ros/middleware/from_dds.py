@@ -1,4 +1,4 @@
-"""The same names without ROS 2."""
+"""Names of rclpy, implemented on Cyclone DDS."""
 
 from __future__ import annotations
 

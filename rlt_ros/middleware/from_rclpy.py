@@ -1,4 +1,4 @@
-"""rclpy's names, from the modules where Humble to Lyrical have them."""
+"""Names of rclpy, from the modules of Humble to Lyrical."""
 
 from __future__ import annotations
 
@@ -39,11 +39,12 @@ try:
         SubscriptionEventCallbacks,
         UnsupportedEventTypeError,
     )
-except ImportError:  # Humble
+# Humble.
+except ImportError:
     from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks, UnsupportedEventTypeError
 
 RCLError = rclpy_implementation.RCLError
-"""What rclpy raises, among others, where a signal ended the context between its look at it and its use."""
+"""Error of rclpy, for instance if a signal ends the context between its check and its use."""
 
 __all__ = [
     "CallbackGroup",

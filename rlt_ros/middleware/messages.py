@@ -1,7 +1,7 @@
 """Message classes by name: ``from rlt_ros.middleware.messages import JointState, RLState``.
 
-They are the classes that ROS 2 generated where it is sourced, and classes made from the same definitions elsewhere. A
-class is made when it is first asked for.
+Where ROS 2 is sourced, these are its generated classes; elsewhere, classes made from the same definitions on first
+use.
 """
 
 from __future__ import annotations
@@ -60,19 +60,21 @@ _PACKAGE_OF = {name: package for package, names in _PACKAGES.items() for name in
 
 
 class UnknownMessageType(ValueError):
-    """A message type that is not installed."""
+    """The message type is not installed."""
 
 
 def message_type(name: str) -> Any:
-    """The class of any type, e.g. ``sensor_msgs/msg/JointState``, whether or not this module names it.
+    """Class of any message type, e.g. ``sensor_msgs/msg/JointState``, also of types not listed in this module.
 
     Raises:
-        UnknownMessageType: it is not defined, or its ROS package is not installed.
+        UnknownMessageType: the type is not defined, or its ROS package is not installed.
     """
     try:
         package, _, short = name.split("/")
     except ValueError:
-        raise UnknownMessageType(f"`{name}` is no message type; they look like std_msgs/msg/String") from None
+        raise UnknownMessageType(
+            f"`{name}` is no message type; give one such as std_msgs/msg/String"
+        ) from None
     if IMPLEMENTATION == "rclpy":
         try:
             return getattr(importlib.import_module(f"{package}.msg"), short)
@@ -96,7 +98,7 @@ def type_name(message: Any) -> str:
 def __getattr__(name: str) -> Any:
     if name not in _PACKAGE_OF:
         raise AttributeError(
-            f"no message is called `{name}`; message_type() finds those that are not listed here"
+            f"there is no message `{name}` in this module; message_type() finds types that are not listed here"
         )
     value = message_type(f"{_PACKAGE_OF[name]}/msg/{name}")
     globals()[name] = value

@@ -1,6 +1,6 @@
-"""Host and process of each node in the graph, as far as discovery shows them.
+"""Host and process of each node in the graph, from discovery.
 
-Cyclone DDS announces host and process of each participant; rclpy has no call for them, so there only names are known.
+Cyclone DDS publishes host and process of each participant; rclpy has no API for them, so there only names are known.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from rlt_ros.middleware.choice import IMPLEMENTATION
 
 @dataclass(frozen=True)
 class Presence:
-    """A node that discovery shows.
+    """Discovered node.
 
     Attributes:
-        node: full name; empty where its process does not publish it.
-        host: name of its host; empty where unknown.
-        pid: of its process; 0 where unknown.
+        node: full name; empty if its process does not publish it.
+        host: name of its host; empty if unknown.
+        pid: id of its process; 0 if unknown.
     """
 
     node: str
@@ -33,9 +33,9 @@ class Presence:
 
     @property
     def seems_dead(self) -> bool:
-        """Return whether its process is of this host and has ended; false where unknown.
+        """True if its process was on this host and has ended; False if unknown.
 
-        A container may share the host's name and not its processes, so this alone proves nothing.
+        A container may share the host's name but not its processes, so this is no proof.
         """
         if not self.pid or self.host != socket.gethostname():
             return False
@@ -49,9 +49,9 @@ class Presence:
 
 
 def observer_node(name: str) -> Any:
-    """A node that only looks at discovery: under the process's rules for all but its name, without log and services.
+    """Create a node that only reads discovery, without log and services; all but its name follows the process's rules.
 
-    An access control policy names each node's services, so one with a name of its own must offer none.
+    An access control policy lists each node's services, so a node with another name must offer none.
     """
     from rlt_ros.middleware import Node, Parameter
 
@@ -63,12 +63,12 @@ def observer_node(name: str) -> Any:
 
 
 def nodes_named(node: Any, full_name: str) -> list[Presence]:
-    """Nodes of one full name in the graph of ``node``."""
-    return [one for one in _nodes(node) if one.node == full_name]
+    """Nodes with a full name in the graph of ``node``."""
+    return [found for found in _nodes(node) if found.node == full_name]
 
 
 def publishers_of(node: Any, topic: str) -> list[Presence]:
-    """Nodes that publish a topic of absolute name in the graph of ``node``, one for each publisher."""
+    """Nodes that publish the absolute ``topic`` in the graph of ``node``, one per publisher."""
     if IMPLEMENTATION == "dds":
         from rlt_ros.middleware.dds.context import default_context
 

@@ -31,9 +31,9 @@ from rlt_ros.perception.synchroniser import SyncConfig
 from rlt_ros.rlt.config import RLTConfig
 from rlt_ros.rlt.lineage import FROZEN_PARTS, Lineage, LineageError
 from rlt_ros.rlt.replay import ReplayError
-from rlt_ros.rlt.row_store import RowStore, Stream
+from rlt_ros.rlt.replay_recorder import ReplayRecorder, RobotStream
 from rlt_ros.rlt.run_folder import REPLAY_FILE
-from rlt_ros.rlt.transition import Outcome, Window
+from rlt_ros.rlt.transition import RowOutcome, Window
 from rlt_ros.robots.action_space import ActionSpace
 from rlt_ros.robots.profile import load_profile
 from rlt_ros.vla.config import InferenceConfig
@@ -95,7 +95,7 @@ class BagImport:
         self.skipped: Counter[str] = Counter()
         self._examples: dict[str, str] = {}
         self.last_skipped = ""
-        self._outcomes: Counter[Outcome] = Counter()
+        self._outcomes: Counter[RowOutcome] = Counter()
         self._ways: list[dict[str, str]] = []
         self._stamps: dict[str, dict[str, Any]] = {}
         self._warnings: list[str] = []
@@ -105,11 +105,11 @@ class BagImport:
         self._robots: dict[str, int] = {}
         # All of them before anything is written.
         self._plans = [self._plan(Bag(path, work=self._out)) for path in config.bags]
-        self.store = RowStore(
+        self.store = ReplayRecorder(
             self._out / REPLAY_FILE,
             settings.rlt,
             joints=self._profile.dim,
-            space=partial(ActionSpace, continuous=self._profile.continuous),
+            action_encoder=partial(ActionSpace, continuous=self._profile.continuous),
             reject=self._skip,
             committed=committed,
         )
@@ -147,8 +147,8 @@ class BagImport:
             "new_rows": total - self._before,
             "rows_in_replay": total,
             "episodes": sum(self._outcomes.values()),
-            "successes": self._outcomes[Outcome.SUCCESS],
-            "failures": self._outcomes[Outcome.FAILURE],
+            "successes": self._outcomes[RowOutcome.SUCCESS],
+            "failures": self._outcomes[RowOutcome.FAILURE],
             "renumbered_episodes": self._moved,
             "seconds_of_recording": self.seconds,
             "bags": self._ways,
@@ -168,7 +168,7 @@ class BagImport:
 
     def _read(self, plan: _Plan) -> Iterator[float]:
         bag, identity, stamps = plan.bag, plan.bag.identity(), Stamps()
-        streams, readers = list[Stream](), list[Reader]()
+        streams, readers = list[RobotStream](), list[Reader]()
         for namespace in plan.ways:
             stream = self._join(namespace, identity)
             streams.append(stream)
@@ -184,7 +184,7 @@ class BagImport:
                 self._skip(f"unusable {recorded.type.split('/')[-1]}", f"{recorded.topic}: {error}")
             seconds = (recorded.time - bag.start) * _NS
             if abs(seconds - told) >= 0.5:
-                self.store.look(seconds)
+                self.store.check_timeouts(seconds)
                 told = seconds
             yield min(max(seconds, 0.0), bag.seconds)
         for reader in readers:
@@ -194,7 +194,7 @@ class BagImport:
             self._note_unfinished(stream)
             self.store.leave(stream)
 
-    def _join(self, namespace: str, identity: str) -> Stream:
+    def _join(self, namespace: str, identity: str) -> RobotStream:
         numbering: Numbering | None = None
 
         def place(windows: list[Window]) -> list[Window]:
@@ -208,14 +208,14 @@ class BagImport:
             placed = numbering.place(windows)
             self._moved += numbering.moved - moved
             self._rows += len(placed)
-            ends = [window.outcome for window in placed if window.outcome is not Outcome.NONE]
-            self._outcomes[ends[-1] if ends else Outcome.NONE] += 1
+            ends = [window.outcome for window in placed if window.outcome is not RowOutcome.NONE]
+            self._outcomes[ends[-1] if ends else RowOutcome.NONE] += 1
             return placed
 
-        return self.store.join(namespace, place=place)
+        return self.store.join(namespace, renumber=place)
 
-    def _note_unfinished(self, stream: Stream) -> None:
-        for number in stream.assembly.unfinished:
+    def _note_unfinished(self, stream: RobotStream) -> None:
+        for number in stream.assembler.unfinished:
             self._skip(
                 "without end", f"episode {number} has no end in the bag, so nobody knows whether it counts"
             )
@@ -311,7 +311,7 @@ class BagImport:
             ]
         self._sensors.clear()
 
-    def _reader(self, plan: _Plan, namespace: str, stream: Stream, stamps: Stamps) -> Reader:
+    def _reader(self, plan: _Plan, namespace: str, stream: RobotStream, stamps: Stamps) -> Reader:
         bag, way = plan.bag, plan.ways[namespace]
         self._ways.append({"bag": str(bag.path), "namespace": namespace, "read_as": way.value})
         if way is ReadMode.RECORDED:

@@ -9,7 +9,7 @@ from rlt_ros.nodes import bag_messages as messages
 from rlt_ros.nodes.bag_messages import ReadMode
 from rlt_ros.nodes.conversions import read_episode, read_lineage
 from rlt_ros.offline.bag_files import Bag
-from rlt_ros.rlt.stream import Ending, EpisodeState, Phase
+from rlt_ros.rlt.stream import EpisodeOutcome, EpisodeState, Phase
 from rlt_ros.robots.profile import RobotProfile
 
 _REMEDIES = {
@@ -80,11 +80,15 @@ def _episodes(bag: Bag, namespace: str) -> dict[str, int]:
             begun.add(state.episode)
         if state.phase is Phase.DONE:
             ends[state.episode] = state
-    endings = Counter(state.ending for state in ends.values())
+    outcomes = Counter(state.outcome for state in ends.values())
     return {
         "begun": len(begun),
         "without_end": len(begun - set(ends)),
         "evaluations": sum(state.eval for state in ends.values()),
         "withdrawn": sum(state.discarded for state in ends.values()),
-        **{ending.name.lower(): endings[ending] for ending in Ending if ending is not Ending.NONE},
+        **{
+            outcome.name.lower(): outcomes[outcome]
+            for outcome in EpisodeOutcome
+            if outcome is not EpisodeOutcome.NONE
+        },
     }

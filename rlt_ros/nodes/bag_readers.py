@@ -22,7 +22,7 @@ from rlt_ros.offline.bag_records import BagMessage
 from rlt_ros.offline.sampling import Sampler
 from rlt_ros.offline.states import Record, StateComputer
 from rlt_ros.perception.pictures import resize
-from rlt_ros.rlt.row_store import RowStore, Stream
+from rlt_ros.rlt.replay_recorder import ReplayRecorder, RobotStream
 from rlt_ros.robots.profile import RobotProfile
 from rlt_ros.vla.frozen import FrozenVLA
 
@@ -51,7 +51,7 @@ class Reader(Protocol):
 class RecordSink:
     """Passes records through the state computer into the replay."""
 
-    def __init__(self, store: RowStore, stream: Stream, computer: StateComputer) -> None:
+    def __init__(self, store: ReplayRecorder, stream: RobotStream, computer: StateComputer) -> None:
         self._store, self._stream, self._computer = store, stream, computer
 
     def put(self, recorded: int, record: Record) -> None:
@@ -69,7 +69,7 @@ class RecordedReader:
     """States, steps and episodes as they are."""
 
     def __init__(
-        self, store: RowStore, stream: Stream, namespace: str, profile: RobotProfile, chunk: int
+        self, store: ReplayRecorder, stream: RobotStream, namespace: str, profile: RobotProfile, chunk: int
     ) -> None:
         self._store, self._stream, self._joints, self._chunk = store, stream, profile.dim, chunk
         names = (messages.STATE, messages.STEP, messages.EPISODE)

@@ -27,7 +27,15 @@ from rlt_ros.perception import Observation
 from rlt_ros.perception.pictures import PictureError, decode
 from rlt_ros.rlt.config import Shapes
 from rlt_ros.rlt.lineage import Lineage
-from rlt_ros.rlt.stream import ActionChunk, ChunkRequest, Ending, EpisodeState, Phase, StateRecord, StepRecord
+from rlt_ros.rlt.stream import (
+    ActionChunk,
+    ChunkRequest,
+    EpisodeOutcome,
+    EpisodeState,
+    Phase,
+    StateRecord,
+    StepRecord,
+)
 from rlt_ros.rlt.transition import RLState, Source
 from rlt_ros.robots.intervention import Intervention, TakeOver
 
@@ -182,7 +190,7 @@ def read_episode(message: Any) -> EpisodeState:
     return EpisodeState(
         episode=message.episode,
         phase=Phase(message.phase),
-        ending=Ending(message.outcome),
+        outcome=EpisodeOutcome(message.outcome),
         discarded=message.discarded,
         eval=message.eval,
         task=message.task,
@@ -200,7 +208,7 @@ def write_episode(state: EpisodeState) -> Any:
         header=to_header(state.stamp),
         episode=state.episode,
         phase=int(state.phase),
-        outcome=int(state.ending),
+        outcome=int(state.outcome),
         discarded=state.discarded,
         eval=state.eval,
         task=state.task,

@@ -40,7 +40,7 @@ from rlt_ros.nodes.parameters import declare
 from rlt_ros.nodes.run import NodeConfigurationError, ShutdownRequested, run_node
 from rlt_ros.nodes.settings import EpisodeNodeConfig, Setup
 from rlt_ros.nodes.topics import Topics
-from rlt_ros.rlt.stream import Ending, Phase
+from rlt_ros.rlt.stream import EpisodeOutcome, Phase
 from rlt_ros.rlt.stream import EpisodeState as State
 from rlt_ros.rlt.transition import Source
 from rlt_ros.robots.profile import load_profile
@@ -148,16 +148,18 @@ class EpisodeNode(Node):
 
     def _on_request(self, message: Any) -> None:
         critical = message.phase == ChunkRequest.PHASE_CRITICAL
-        self._machine.chunk_asked(message.episode, message.step, critical=critical)
+        self._machine.chunk_requested(message.episode, message.step, critical=critical)
 
     def _on_replay(self, message: Any) -> None:
         newest = dict(zip(message.robots, message.last_episodes, strict=False))
         self._seen_in_replay = int(newest.get(self.get_namespace().strip("/"), 0))
-        self._progress.replay(rows=message.rows, newest=self._seen_in_replay)
+        self._progress.replay_status(rows=message.rows, newest=self._seen_in_replay)
 
     def _on_learner(self, message: Any) -> None:
         busy = message.state == LearnerStatus.LEARNING
-        self._progress.learner(owed=message.owed, busy=busy, rows=message.rows, version=message.version)
+        self._progress.learner_status(
+            owed=message.owed, busy=busy, rows=message.rows, version=message.version
+        )
 
     def _on_e_stop(self, pressed: bool) -> None:
         self._machine.e_stop(pressed)
@@ -167,7 +169,9 @@ class EpisodeNode(Node):
                 "circuit on rlt/hardware_e_stop"
             )
         else:
-            self.get_logger().info(f"e-stop released; {self._machine.waits_for or 'the next episode begins'}")
+            self.get_logger().info(
+                f"e-stop released; {self._machine.awaited_input or 'the next episode begins'}"
+            )
         self._tell()
 
     def _on_joints(self, state: ArmState) -> None:
@@ -197,12 +201,12 @@ class EpisodeNode(Node):
         """Tell what has become of the input, and begin the next episode when nothing stands against it."""
         self._tell()
         if not self._machine.may_begin:
-            self._waits_for = self._machine.waits_for
+            self._waits_for = self._machine.awaited_input
             return
         stage, now = self._book.stage, time.monotonic()
         newest = self._book.newest_stored
         if stage is None:
-            self._waits_for = self._unstored(newest, now) or self._progress.unlearned(newest=newest, now=now)
+            self._waits_for = self._unstored(newest, now) or self._progress.backlog(newest=newest, now=now)
             if not self._waits_for and now - self._told > _LAST_WORDS:
                 raise ShutdownRequested("the plan is done")
             return
@@ -211,8 +215,8 @@ class EpisodeNode(Node):
                 f"the VLA did not bring the tool near in {FAILED_APPROACHES} successive episodes; train it longer, or "
                 "let episodes start right before the precise part (`start` of sim_node)"
             )
-        obstacle = self._progress.obstacle(stage.kind, newest=newest, now=now)
-        self._waits_for = self._crowd or obstacle or self._missing()
+        block_reason = self._progress.block_reason(stage.kind, newest=newest, now=now)
+        self._waits_for = self._crowd or block_reason or self._missing()
         if self._waits_for:
             return
         assignment = self._book.next(above=self._seen_in_replay)
@@ -221,7 +225,7 @@ class EpisodeNode(Node):
         self._tell()
 
     def _tell(self) -> None:
-        for state in self._machine.take_news():
+        for state in self._machine.take_states():
             self._out.publish(write_episode(state))
             self._told = time.monotonic()
         for done in self._machine.take_finished():
@@ -229,27 +233,29 @@ class EpisodeNode(Node):
 
     def _note(self, done: FinishedEpisode) -> None:
         record = self._book.note(done)
-        text = f"episode {done.assignment.episode} ({done.assignment.kind.value}): {done.ending.name.lower()}"
+        text = (
+            f"episode {done.assignment.episode} ({done.assignment.kind.value}): {done.outcome.name.lower()}"
+        )
         why = f" ({done.reason})" if done.reason else ""
         if record is None:
             self.get_logger().warning(f"{text}{why}; it does not count")
         else:
             # The reason of a time-out or of the task's own success is the outcome in other words.
-            reason = done.reason if done.ending in (Ending.FAILURE, Ending.ABORTED) else ""
+            reason = done.reason if done.outcome in (EpisodeOutcome.FAILURE, EpisodeOutcome.ABORTED) else ""
             for line in self._narrator.after(self._book.records, reason):
                 self.get_logger().info(line)
 
     def _close_interrupted(self, episode: int) -> None:
         """Whoever still keeps the episode of a node that died learns that it is over."""
         stamp = self._ros_time()
-        ended = State(episode, Phase.DONE, Ending.ABORTED, task=self._task.name, stamp=stamp)
+        ended = State(episode, Phase.DONE, EpisodeOutcome.ABORTED, task=self._task.name, stamp=stamp)
         self._out.publish(write_episode(ended))
         self.get_logger().warning(f"episode {episode} was cut when this node ended; it does not count")
 
     def _unstored(self, newest: int, now: float) -> str:
         """Name the episode that a replay of this graph has not stored yet: leaving now would cut it."""
         has_replay = self.count_publishers(self.resolve_topic_name("rlt/replay_status")) > 0
-        return self._progress.unstored(newest=newest, now=now) if has_replay else ""
+        return self._progress.missing_episode(newest=newest, now=now) if has_replay else ""
 
     def _missing(self) -> str:
         """Which part of the graph is not there yet, in words."""
@@ -286,8 +292,8 @@ class EpisodeNode(Node):
             "progress": self._book.progress(),
             "waits_for": self._waits_for,
         }
-        if self._machine.stopped_because:
-            return WARN, self._machine.stopped_because, values
+        if self._machine.stop_reason:
+            return WARN, self._machine.stop_reason, values
         return OK, f"waits for {self._waits_for}" if self._waits_for else state.phase.name.lower(), values
 
 

@@ -55,10 +55,10 @@ from rlt_ros.nodes.run import NodeConfigurationError, log_failures, run_node
 from rlt_ros.nodes.settings import PolicyConfig, Setup
 from rlt_ros.nodes.topics import Topics
 from rlt_ros.perception import Observation as Seen
-from rlt_ros.rlt.actor_slot import ActorSlot
 from rlt_ros.rlt.checkpoint import load_actor
 from rlt_ros.rlt.config import RLTConfig
 from rlt_ros.rlt.parameters import ConfigError
+from rlt_ros.rlt.policy_validator import PolicyValidator
 from rlt_ros.rlt.storage import StorageError
 from rlt_ros.rlt.stream import ActionChunk as Chunk
 from rlt_ros.robots.profile import load_profile
@@ -81,7 +81,7 @@ class InferenceNode(LifecycleNode):
         self._rlt = declare(self, "rlt", RLTConfig)
         self._frozen: FrozenVLA | None = None
         self._inference: Inference | None = None
-        self._slot: ActorSlot | None = None
+        self._validator: PolicyValidator | None = None
         self._active = False
         self._beside = MutuallyExclusiveCallbackGroup()  # of what does not wait for a pass
         self._subscriptions_made: list[Subscription] = []
@@ -145,7 +145,7 @@ class InferenceNode(LifecycleNode):
         if self._chunks is not None:
             self._topics.destroy_lifecycle_publisher(self._chunks)
         self._chunks = None
-        self._frozen = self._inference = self._slot = None
+        self._frozen = self._inference = self._validator = None
         return super().on_cleanup(state)
 
     def _load(self) -> None:
@@ -161,13 +161,13 @@ class InferenceNode(LifecycleNode):
             token=frozen.token,
         )
         inference = Inference(frozen, self._rlt, self._config, profile.control_hz, self._dropped.add)
-        slot = ActorSlot(inference.shapes, inference.lineage)
+        validator = PolicyValidator(inference.shapes, inference.lineage)
         if self._policy.policy:
             path = Path(self._policy.policy).expanduser()
-            slot.current = load_actor(path, shapes=inference.shapes, lineage=inference.lineage)
-            inference.accept(slot.current, ages=False)
-            self.get_logger().info(f"acts with version {slot.current.version} of {path}")
-        self._frozen, self._inference, self._slot = frozen, inference, slot
+            validator.current = load_actor(path, shapes=inference.shapes, lineage=inference.lineage)
+            inference.accept(validator.current, ages=False)
+            self.get_logger().info(f"acts with version {validator.current.version} of {path}")
+        self._frozen, self._inference, self._validator = frozen, inference, validator
         self.get_logger().info(f"VLA {frozen.lineage.vla}, token {frozen.lineage.token}")
         try:
             seconds = [
@@ -216,11 +216,11 @@ class InferenceNode(LifecycleNode):
         self._work()
 
     def _on_policy(self, message: Any) -> None:
-        inference, slot, chunks = self._inference, self._slot, self._chunks
-        if inference is None or slot is None or chunks is None:
+        inference, validator, chunks = self._inference, self._validator, self._chunks
+        if inference is None or validator is None or chunks is None:
             return
         try:
-            update = slot.put(
+            update = validator.accept(
                 read_policy(message),
                 version=message.version,
                 lineage=read_lineage(message.lineage),

@@ -113,7 +113,7 @@ class LearnerNode(Node):
             self._say()
             return
         assert self._online is not None
-        fresh = self._online.look()
+        fresh = self._online.count_new_rows()
         if self._online.debt.due() and not self._fault and self._worker.is_canceled():
             self._worker.reset()
         if fresh:
@@ -157,7 +157,7 @@ class LearnerNode(Node):
         online = self._online
         assert online is not None and self._metrics is not None
         try:
-            for measurement in online.pay(_SLICE):
+            for measurement in online.train_slice(_SLICE):
                 self._newest = measurement
                 self._metrics.append(measurement.line(self._minutes(measurement.rows)))
         except (NonFiniteError, BatchError) as error:

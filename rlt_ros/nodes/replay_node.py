@@ -35,7 +35,7 @@ from rlt_ros.nodes.topics import Topics
 from rlt_ros.rlt.config import RLTConfig, Shapes
 from rlt_ros.rlt.lineage import LineageError
 from rlt_ros.rlt.replay import ReplayError
-from rlt_ros.rlt.row_store import RowStore, Stream
+from rlt_ros.rlt.replay_recorder import ReplayRecorder, RobotStream
 from rlt_ros.rlt.run_folder import REPLAY_FILE
 from rlt_ros.robots.action_space import ActionSpace
 from rlt_ros.robots.profile import load_profile
@@ -72,13 +72,13 @@ class ReplayNode(Node):
         self._store.close()
         super().destroy_node()
 
-    def _open(self) -> RowStore:
+    def _open(self) -> ReplayRecorder:
         try:
-            return RowStore(
+            return ReplayRecorder(
                 (Path(self._config.out).expanduser() / REPLAY_FILE).absolute(),
                 self._rlt,
                 joints=self._joints,
-                space=self._space,
+                action_encoder=self._space,
                 reject=self._reject,
                 committed=self._say,
                 patience=self._config.patience,
@@ -86,7 +86,7 @@ class ReplayNode(Node):
         except ReplayError as error:
             raise NodeConfigurationError(str(error)) from error
 
-    def _listen(self, robot: Stream, topics: Topics) -> None:
+    def _listen(self, robot: RobotStream, topics: Topics) -> None:
         prefix = f"{robot.name}/" if robot.name else ""
 
         def on_state(message: Any) -> None:
@@ -105,7 +105,7 @@ class ReplayNode(Node):
     def _shapes(self, message: Any) -> Shapes:
         return self._store.shapes or state_shapes(message, self._rlt.chunk)
 
-    def _take_in(self, robot: Stream, what: str, read: Callable[[], Any]) -> None:
+    def _take_in(self, robot: RobotStream, what: str, read: Callable[[], Any]) -> None:
         try:
             self._store.add(robot, read())
         except LineageError as error:
@@ -117,7 +117,7 @@ class ReplayNode(Node):
 
     def _look(self) -> None:
         """Give up waiting for what does not come, and report what was refused."""
-        self._store.look(time.monotonic())
+        self._store.check_timeouts(time.monotonic())
         if self._store.replay is not None and (self._rejected, self._store.duplicates) != self._reported:
             self._say()
 
@@ -138,7 +138,7 @@ class ReplayNode(Node):
 
     def _report(self) -> Report:
         replay, streams = self._store.replay, self._store.streams
-        waiting = {robot.name or "/": robot.assembly.waiting for robot in streams}
+        waiting = {robot.name or "/": robot.assembler.waiting for robot in streams}
         values = {
             "rows": replay.total if replay else 0,
             "duplicates": self._store.duplicates,
@@ -150,7 +150,7 @@ class ReplayNode(Node):
         return OK, "" if replay else "no state has come yet", values
 
 
-def replay_status(store: RowStore, *, rejected: int, last_rejection: str) -> Any:
+def replay_status(store: ReplayRecorder, *, rejected: int, last_rejection: str) -> Any:
     """What a replay that is open holds, without stamp."""
     replay = store.replay
     assert replay is not None

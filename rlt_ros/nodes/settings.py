@@ -15,8 +15,8 @@ from rlt_ros.episodes.plan import EVALUATION_SEED, SEEDS_PER_RUN
 from rlt_ros.offline.labels import OUTCOMES
 from rlt_ros.offline.sampling import SamplingConfig
 from rlt_ros.perception.synchroniser import SyncConfig
-from rlt_ros.rlt.assembly import distinct
 from rlt_ros.rlt.config import RLTConfig
+from rlt_ros.rlt.episode_assembler import distinct
 from rlt_ros.rlt.parameters import ConfigError, check, parameter
 from rlt_ros.rlt.run_folder import CHECKPOINT_FILE, METRICS_FILE, REPLAY_FILE
 from rlt_ros.rlt.transition import Source

@@ -39,9 +39,9 @@ from rlt_ros.robots.turns import nearest_turn
 from rlt_ros.teleop.config import JOY, KEYBOARD, SPACENAV, TeleopConfig
 from rlt_ros.teleop.devices import Device, DeviceError, open_device
 from rlt_ros.teleop.keyboard import HELP
-from rlt_ros.teleop.labels import Event
+from rlt_ros.teleop.labels import ButtonEvent
 from rlt_ros.teleop.operator import Operator
-from rlt_ros.teleop.samples import Raw
+from rlt_ros.teleop.samples import DeviceSample
 
 Array = NDArray[np.float64]
 
@@ -122,7 +122,7 @@ class TeleopNode(Node):
         message, self._measured = state.message, state.positions
         share = None if self._gripper is None else self._gripper.measured(message.name, message.position)
         if share is not None:
-            self._operator.gripper_is(share)
+            self._operator.measure_gripper(share)
 
     def _on_step(self, message: Any) -> None:
         self._use(lambda: self._commanded(message), "bad executed step")
@@ -141,21 +141,21 @@ class TeleopNode(Node):
             self._dropped.add(kind, str(error))
 
     def _on_joy(self, message: Any) -> None:
-        self._hear(Raw(message.axes, message.buttons))
+        self._hear(DeviceSample(message.axes, message.buttons))
 
     def _on_spacenav_joy(self, message: Any) -> None:
         # Where the driver publishes both, the twist has its scaling and its dead band.
         self._buttons = list(message.buttons)
-        self._hear(Raw(message.axes if self._motion is None else self._motion, self._buttons))
+        self._hear(DeviceSample(message.axes if self._motion is None else self._motion, self._buttons))
 
     def _on_twist(self, twist: Any) -> None:
         linear, angular = twist.linear, twist.angular
         self._motion = [linear.x, linear.y, linear.z, angular.x, angular.y, angular.z]
-        self._hear(Raw(self._motion, self._buttons))
+        self._hear(DeviceSample(self._motion, self._buttons))
 
-    def _hear(self, raw: Raw) -> None:
+    def _hear(self, raw: DeviceSample) -> None:
         now = time.monotonic_ns()
-        for event in self._operator.hear(raw, self._episode, now):
+        for event in self._operator.add_sample(raw, self._episode, now):
             self._tell(event)
         if self._operator.problem != self._problem:
             self._problem = self._operator.problem
@@ -163,19 +163,19 @@ class TeleopNode(Node):
                 self.get_logger().warning(
                     f"the device cannot move the arm: {self._problem}", throttle_duration_sec=5.0
                 )
-        if self._operator.changes_hands(now):
+        if self._operator.control_changed(now):
             self._command()
 
-    def _tell(self, event: Event) -> None:
+    def _tell(self, event: ButtonEvent) -> None:
         self.get_logger().info(event.value.replace("_", " "))
-        if event in (Event.E_STOP, Event.E_STOP_RELEASED):
-            self._e_stop.publish(Bool(data=event is Event.E_STOP))
+        if event in (ButtonEvent.E_STOP, ButtonEvent.E_STOP_RELEASED):
+            self._e_stop.publish(Bool(data=event is ButtonEvent.E_STOP))
             return
         self._events.publish(
             EpisodeEvent(
                 header=to_header(self._now()),
                 event=getattr(EpisodeEvent, event.name),
-                episode=0 if event is Event.START else self._episode.episode,
+                episode=0 if event is ButtonEvent.START else self._episode.episode,
                 origin="operator",
             )
         )
@@ -210,8 +210,8 @@ class TeleopNode(Node):
             return WARN, f"the device cannot move the arm: {self._operator.problem}", values
         if self._measured is None:
             return WARN, "no joint states", values
-        if self._operator.lacking:
-            return WARN, self._operator.lacking, values
+        if self._operator.missing_buttons:
+            return WARN, self._operator.missing_buttons, values
         return OK, "", values
 
 

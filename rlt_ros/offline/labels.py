@@ -11,14 +11,14 @@ from typing import Any
 
 from rlt_ros.offline.errors import BagError
 from rlt_ros.rlt.documents import DocumentError, read_yaml_file
-from rlt_ros.rlt.stream import Ending
+from rlt_ros.rlt.stream import EpisodeOutcome
 
-OUTCOMES: Mapping[str, Ending] = {
-    "cut": Ending.ABORTED,
-    "success": Ending.SUCCESS,
-    "failure": Ending.FAILURE,
+OUTCOMES: Mapping[str, EpisodeOutcome] = {
+    "cut": EpisodeOutcome.ABORTED,
+    "success": EpisodeOutcome.SUCCESS,
+    "failure": EpisodeOutcome.FAILURE,
 }
-"""Outcome → ending; ``cut`` means that the episode would have continued, so its value is bootstrapped."""
+"""Word of a label → outcome; ``cut`` means that the episode would have continued, so its value is bootstrapped."""
 
 _KEYS = ("start", "end", "critical", "outcome")
 # s since 1970; no recording is that long.
@@ -33,20 +33,20 @@ class Segment:
     Attributes:
         start, end: ns; the end is exclusive.
         critical: start of the critical phase, ns.
-        ending: outcome.
+        outcome: outcome.
         name: name in messages.
     """
 
     start: int
     end: int
     critical: int
-    ending: Ending
+    outcome: EpisodeOutcome
     name: str
 
     @property
     def reward(self) -> float:
         """Reward of the last step."""
-        return 1.0 if self.ending is Ending.SUCCESS else 0.0
+        return 1.0 if self.outcome is EpisodeOutcome.SUCCESS else 0.0
 
 
 def whole_recording(start: int, end: int, outcome: str) -> Segment:

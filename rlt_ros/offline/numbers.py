@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rlt_ros.rlt.assembly import LARGEST_EPISODE
+from rlt_ros.rlt.episode_assembler import LARGEST_EPISODE
 from rlt_ros.rlt.lineage import fingerprint
 from rlt_ros.rlt.replay import Replay
 from rlt_ros.rlt.transition import Window
@@ -39,7 +39,7 @@ class StoredRows:
         replay = self._replay()
         if replay is None:
             return {}
-        start, episodes, _, _ = replay.labels(self._seen)
+        start, episodes, _, _ = replay.row_labels(self._seen)
         for row, number in enumerate(episodes.tolist(), start):
             self._rows[number].append(row)
         self._seen = start + len(episodes)

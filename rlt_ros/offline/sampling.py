@@ -18,7 +18,7 @@ from rlt_ros.offline.labels import Segment
 from rlt_ros.offline.timed_values import TimedValues
 from rlt_ros.perception import Observation
 from rlt_ros.rlt.parameters import check, parameter
-from rlt_ros.rlt.stream import ChunkRequest, Ending, EpisodeState, Phase, StepRecord
+from rlt_ros.rlt.stream import ChunkRequest, EpisodeOutcome, EpisodeState, Phase, StepRecord
 from rlt_ros.rlt.transition import Source
 
 Array = NDArray[np.float64]
@@ -325,14 +325,14 @@ class Sampler:
         episode: _OpenEpisode,
         phase: Phase,
         moment: int,
-        ending: Ending = Ending.NONE,
+        outcome: EpisodeOutcome = EpisodeOutcome.NONE,
         reward: float = 0.0,
     ) -> None:
         self._out.append(
             EpisodeState(
                 episode=episode.number,
                 phase=phase,
-                ending=ending,
+                outcome=outcome,
                 task=self._task,
                 instruction=self._instruction,
                 reward=reward,
@@ -373,5 +373,5 @@ class Sampler:
         # A later one shows that none before it is missing.
         if self._observations:
             self._emit_observations(self._observations[0].stamp)
-        ending, reward = (Ending.ABORTED, 0.0) if continues else (segment.ending, segment.reward)
-        self._emit_state(episode, Phase.DONE, final, ending, reward)
+        outcome, reward = (EpisodeOutcome.ABORTED, 0.0) if continues else (segment.outcome, segment.reward)
+        self._emit_state(episode, Phase.DONE, final, outcome, reward)

@@ -1,4 +1,4 @@
-"""What the robot senses: observations of all cameras and the joint state at one stamp."""
+"""Perception: observations of all cameras and the joint state at one stamp."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Joint states: the arm's joints found by name, their velocities where the driver says none, and both at any moment.
+"""Joint states: selection of the arm's joints by name, derived velocities, interpolation in time.
 
-A velocity that is not known is NaN: never 0, which would say that the arm stands.
+An unknown velocity is NaN, because 0 would mean standstill.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 BASELINE = 18_000_000
-"""ns; a velocity is derived over at least so much. Over one period of a fast driver it would be mostly the steps of the
-encoder (0.0015 rad for 4096 a turn) and the jitter of stamps; over much more, that of long ago. It is just under 20 ms,
-so that a driver at 50 Hz whose stamps jitter is compared with its last state."""
+"""ns, smallest time base of derived velocities. Over one period of a fast driver they would be dominated by encoder
+steps (0.0015 rad for 4096 per turn) and stamp jitter; over a much longer time they would be late. Slightly less than
+20 ms, so that a driver at 50 Hz with jitter is compared with its previous state."""
 
 
 class JointStateError(ValueError):
-    """A joint state that cannot be used; the message says why."""
+    """Unusable joint state; the message gives the reason."""
 
 
 class JointSample(NamedTuple):
-    """The arm at one moment: positions (A,) rad and velocities (A,) rad/s, NaN where they are not known."""
+    """Joint state of the arm: stamp ns, positions (A,) rad and velocities (A,) rad/s, NaN if unknown."""
 
     stamp: int
     position: Array
@@ -34,7 +34,7 @@ class JointSample(NamedTuple):
 
 
 class JointOrder:
-    """Finds the arm's joints in messages that name theirs in any order, and more of them.
+    """Selection of the arm's joints from messages with more joints in any order.
 
     Args:
         joints: names of the arm's joints, in the order of the result.
@@ -48,10 +48,10 @@ class JointOrder:
     def pick(
         self, names: Sequence[str], position: Sequence[float], velocity: Sequence[float]
     ) -> tuple[Array, Array]:
-        """Positions (A,) and velocities (A,) of the arm, NaN where the driver says none.
+        """Positions (A,) and velocities (A,) of the arm, NaN if the driver publishes none.
 
-        It says none where the velocities are left out, and where one is NaN: the joint_state_broadcaster of
-        ros2_control puts that in for what the hardware does not measure.
+        The joint_state_broadcaster of ros2_control publishes NaN for unmeasured velocities; other drivers publish an
+        empty list.
 
         Raises:
             JointStateError: a joint is missing, the lengths differ, or a value is not finite.
@@ -59,7 +59,7 @@ class JointOrder:
         return self.positions(names, position), self.velocities(names, velocity)
 
     def velocities(self, names: Sequence[str], velocity: Sequence[float]) -> Array:
-        """Velocities (A,) of the arm alone, NaN where the driver has none.
+        """Velocities (A,) of the arm, NaN if the driver publishes none.
 
         Raises:
             JointStateError: a joint is missing, the lengths differ, or a value is infinite.
@@ -72,7 +72,7 @@ class JointOrder:
         return speeds
 
     def positions(self, names: Sequence[str], position: Sequence[float]) -> Array:
-        """Positions (A,) of the arm alone.
+        """Positions (A,) of the arm.
 
         Raises:
             JointStateError: a joint is missing, the lengths differ, or a value is not finite.
@@ -87,7 +87,8 @@ class JointOrder:
             raise JointStateError(
                 f"{len(names)} names with {len(values)} {what}; a joint state must have one for every name"
             )
-        if tuple(names) != self._names:  # the same in almost every message
+        # Names are the same in almost every message.
+        if tuple(names) != self._names:
             self._find(tuple(names))
         return np.asarray(values, dtype=np.float64)[self._places]
 
@@ -101,36 +102,36 @@ class JointOrder:
 
 
 class JointGatherer:
-    """Joint states of an arm from messages that name all of its joints, or parts of them in turn.
+    """Joint states of an arm from messages with all of its joints or alternating parts of them.
 
-    Drivers that publish arms and grippers apart on one topic name either in each message.
+    Some drivers publish arms and grippers in separate messages on one topic.
 
     Args:
-        joints: of the arm.
+        joints: names of the arm's joints.
     """
 
     def __init__(self, joints: Sequence[str]) -> None:
         self._joints = tuple(joints)
         self._order = JointOrder(joints)
-        # Joint → stamp, position and velocity of those that a message since the last result named.
+        # Joint → stamp, position and velocity, for joints in messages since the last result.
         self._named: dict[str, tuple[int, float, float]] = {}
         self._seen: set[str] = set()
         self.complete = False
-        """All joints were gathered at least once."""
+        """True once all joints were received."""
 
     @property
     def missing(self) -> list[str]:
-        """Joints that no message named so far."""
+        """Joints that were in no message so far."""
         return [joint for joint in self._joints if joint not in self._seen]
 
     def add(self, stamp: int, names: Sequence[str], position: Array, velocity: Array) -> JointSample | None:
-        """Take a message; returns the arm once each of its joints was named since the last time, else None.
+        """Add a message; returns the arm's state once all joints were received since the last result, else None.
 
-        The stamp is the oldest of the messages, since no later moment is known of all joints.
+        The stamp is that of the oldest message, the latest time at which all joints are known.
 
         Args:
             stamp: ns.
-            names: of the message's joints, J of them.
+            names: (J,) names of the message's joints.
             position: (J,) rad or m.
             velocity: (J,) per second, NaN where unknown.
 
@@ -160,16 +161,16 @@ class JointGatherer:
 
 
 class JointTrack:
-    """The newest joint states, in order, with velocities.
+    """Newest joint states, in order, with velocities.
 
-    A velocity that is not known is derived: the difference to the newest position that is at least `BASELINE` older,
-    over the time between, so it is late by half of that. Where there is none, as of the first states, it stays NaN.
+    An unknown velocity is derived from the newest position that is at least `BASELINE` older, so it is late by half of
+    that time. Without such a position, as for the first states, it stays NaN.
 
-    No joint turns by half a turn between two states: those that are further apart lie on two sides of a seam.
+    Joints turn by less than half a turn between two states: larger differences are jumps at the ±π seam.
 
     Args:
-        length: how many are kept.
-        gap: ns; between samples further apart nothing is known.
+        length: number of kept states.
+        gap: ns, largest time between two states for interpolation and derivation.
     """
 
     def __init__(self, length: int, gap: int) -> None:
@@ -178,11 +179,11 @@ class JointTrack:
 
     @property
     def newest(self) -> JointSample | None:
-        """The newest sample."""
+        """Newest sample, or None."""
         return self._samples[-1] if self._samples else None
 
     def add(self, sample: JointSample) -> None:
-        """Keep one more, newer than all."""
+        """Append a sample that is newer than all others."""
         unknown = np.isnan(sample.velocity)
         if unknown.any():
             derived = self._derived(sample.stamp, sample.position)
@@ -191,11 +192,11 @@ class JointTrack:
         del self._samples[: -self._length]
 
     def clear(self) -> None:
-        """Forget all."""
+        """Remove all samples."""
         self._samples.clear()
 
     def at(self, stamp: int) -> JointSample | None:
-        """The arm at ``stamp``, between the samples before and after; None where they are too far apart or missing."""
+        """Joint state interpolated at ``stamp``; None if its neighbours are missing or too far apart."""
         index = bisect_left(self._samples, stamp, key=lambda sample: sample.stamp)
         if index == len(self._samples):
             return None
@@ -223,7 +224,7 @@ class JointTrack:
 
 
 def _difference(after: Array, before: Array) -> Array:
-    """Way (A,) rad from one position to another, the short one where a joint passed a seam between."""
+    """Displacement (A,) rad from one position to another, the shorter one across a ±π seam."""
     way = after - before
     seam = (np.abs(way) > math.pi) & (np.abs(way) < 3 * math.pi)
     return np.where(seam, way - np.sign(way) * 2 * math.pi, way) if seam.any() else way

@@ -1,4 +1,4 @@
-"""One observation: every camera and the joint state at one stamp."""
+"""Observation: all cameras and the joint state at one stamp."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Observation:
-    """All cameras and the arm's joint state at one stamp.
+    """Cameras and joint state of the arm at one stamp.
 
     Attributes:
         stamp: time of the measurement on the robot's clock, ns.
@@ -39,5 +39,5 @@ class Observation:
 
     @property
     def proprio(self) -> NDArray[np.float64]:
-        """(2A,) positions, then velocities."""
+        """Proprioception (2A,): positions, rad, then velocities, rad/s."""
         return np.concatenate([self.position, self.velocity])

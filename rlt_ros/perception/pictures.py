@@ -1,4 +1,4 @@
-"""Pictures as drivers send them, as (h, w, 3) RGB of the size that the VLA takes."""
+"""Conversion of drivers' pictures to (h, w, 3) RGB of the VLA's size."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ _CHANNELS: dict[str, tuple[int, list[int]]] = {
     "bgra8": (4, [2, 1, 0]),
     "mono8": (1, [0, 0, 0]),
 }
-"""Encoding → bytes of a pixel, and which of them are red, green and blue."""
+"""Encoding → bytes of a pixel, and positions of red, green and blue among them."""
 
 ENCODINGS = tuple(_CHANNELS)
-"""Encodings of `sensor_msgs/Image` that can be read."""
+"""Supported encodings of `sensor_msgs/Image`."""
 
 
-MOST_PIXELS = 2**23
-"""Of one picture: that of a 4K camera has 8.3 million, and a small file can claim billions. Decoding one takes up to
-100 MB."""
-MOST_SIDE = 8192
-"""Pixels of a side. A picture of 1 × 7,000,000 costs gigabytes to resize, for its side is scaled row by row."""
+MAX_PIXELS = 2**23
+"""Largest number of pixels: a 4K camera has 8.3 million, and a small file can claim billions. Decoding that many takes
+up to 100 MB."""
+MAX_SIDE = 8192
+"""Largest side, pixels. Resizing a picture of 1 × 7,000,000 would take gigabytes, as a side is scaled row by row."""
 
 
 class PictureError(ValueError):
-    """A picture that cannot be read; the message says what is wrong with it."""
+    """Unreadable picture; the message names the fault."""
 
 
 def check_size(height: int, width: int) -> None:
-    """Raise `PictureError` unless the picture has pixels, at most `MOST_SIDE` a side and `MOST_PIXELS` in all."""
+    """Raise `PictureError` unless the picture has pixels, at most `MAX_SIDE` per side and `MAX_PIXELS` in all."""
     if height < 1 or width < 1:
         raise PictureError(f"it is {width}×{height} pixels large")
-    if max(height, width) > MOST_SIDE or height * width > MOST_PIXELS:
+    if max(height, width) > MAX_SIDE or height * width > MAX_PIXELS:
         raise PictureError(
-            f"it claims {width}×{height} pixels; at most {MOST_SIDE} a side and {MOST_PIXELS} in all are read"
+            f"it has {width}×{height} pixels; the limits are {MAX_SIDE} per side and {MAX_PIXELS} in all"
         )
 
 
 def decode(data: bytes | memoryview | Pixels, *, height: int, width: int, step: int, encoding: str) -> Pixels:
-    """RGB (height, width, 3) of raw pixels.
+    """Convert raw pixels to RGB (height, width, 3).
 
     Args:
         data: the rows, one after the other.
         height: rows.
         width: pixels in a row.
-        step: bytes from one row to the next; what is beyond the pixels is padding.
+        step: bytes from one row to the next, including padding.
         encoding: one of `ENCODINGS`.
 
     Raises:
@@ -71,8 +71,7 @@ def decode(data: bytes | memoryview | Pixels, *, height: int, width: int, step: 
 
 
 def encode(rgb: Pixels, encoding: str) -> Pixels:
-    """Pixels (h, w, bytes of a pixel) of an RGB picture (h, w, 3), as a driver would send them; what else there is of a
-    pixel is opaque, and a grey one is the mean."""
+    """Convert an RGB picture (h, w, 3) to raw pixels (h, w, bytes of a pixel); alpha is opaque, grey is the mean."""
     size, order = _CHANNELS[encoding]
     if size == 1:
         return np.asarray(rgb.mean(axis=2, keepdims=True), np.uint8)
@@ -82,9 +81,9 @@ def encode(rgb: Pixels, encoding: str) -> Pixels:
 
 
 def resize(picture: Pixels, height: int, width: int) -> Pixels:
-    """The picture (h, w, 3) at another size, without aliasing: bilinear, over the area that becomes one pixel.
+    """Resize a picture (h, w, 3) without aliasing: bilinear, over the area of each new pixel.
 
-    The sides are scaled independently, as VLAs are trained on pictures that fill their square.
+    The sides are scaled independently, because VLAs are trained on pictures that fill their square.
     """
     if picture.shape[:2] == (height, width):
         return picture
@@ -93,10 +92,10 @@ def resize(picture: Pixels, height: int, width: int) -> Pixels:
 
 
 def _scaled(values: NDArray[Any], wanted: int, *, axis: int) -> NDArray[np.float32]:
-    """Values (h, w, 3) with ``wanted`` rows (axis 0) or columns (axis 1).
+    """Scale values (h, w, 3) to ``wanted`` rows (axis 0) or columns (axis 1).
 
-    Tap by tap, not as a matrix product: most weights are 0, and for a product this large BLAS wakes a thread on every
-    core, which on a busy machine wait for each other for tens of milliseconds.
+    A sum over taps instead of a matrix product: most weights are 0, and for a product of this size BLAS uses a thread
+    per core, which on a busy machine wait for each other for tens of milliseconds.
     """
     places, weights = _taps(values.shape[axis], wanted)
     total: NDArray[np.float32] | None = None
@@ -109,14 +108,15 @@ def _scaled(values: NDArray[Any], wanted: int, *, axis: int) -> NDArray[np.float
 
 @lru_cache(maxsize=32)
 def _taps(size: int, wanted: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Which of ``size`` pixels count in each of the ``wanted`` ones, and how much: (n, wanted) both; columns of the
-    weights sum to 1."""
+    """Source indices (n, wanted) among ``size`` pixels and weights (n, wanted), whose columns sum to 1."""
     scale = size / wanted
-    reach = max(scale, 1.0)  # half the width of the triangle
+    # Half the width of the triangle.
+    reach = max(scale, 1.0)
     centres = (np.arange(wanted) + 0.5) * scale - 0.5
     first = np.ceil(centres - reach)
     places = first + np.arange(int(2 * reach) + 1)[:, None]
     triangle = np.clip(1.0 - np.abs(places - centres) / reach, 0.0, None)
-    triangle[(places < 0) | (places >= size)] = 0.0  # no pixel is there
+    # Outside the picture.
+    triangle[(places < 0) | (places >= size)] = 0.0
     weights = (triangle / triangle.sum(axis=0)).astype(np.float32)
     return np.clip(places, 0, size - 1).astype(np.intp), weights

@@ -1,8 +1,7 @@
-"""Joins what comes from several cameras and the joints, each at its own pace, into observations of one moment.
+"""Synchronisation of several cameras and the joint states, each at its own rate, into observations at one stamp.
 
-The first camera sets the pace: each of its pictures is the moment of one observation, which is made or dropped, and
-what is dropped is counted. It reads no clock; times are nanoseconds of the robot's clock, and `now` is what the caller
-reads there (None before there is any time).
+Each picture of the first camera gives the stamp of one observation, which is made or dropped; drops are counted. It
+reads no clock; times are ns of the robot's clock, and `now` is the caller's reading (None before the first time).
 """
 
 from __future__ import annotations
@@ -21,53 +20,55 @@ from rlt_ros.rlt.parameters import check, parameter
 
 EXACT, LATEST = "exact", "latest"
 
-_PICTURES = 8
-"""Pictures kept of a camera, and moments that wait for the rest of theirs: a third of a second at 25 Hz."""
+_MAX_PICTURES = 8
+"""Kept pictures per camera and pending observations: a third of a second at 25 Hz."""
 
-_JOINT_STATES = 1000
-"""Joint states kept, one second at 1 kHz."""
+_MAX_JOINT_STATES = 1000
+"""Kept joint states, one second at 1 kHz."""
 
 
 @dataclass(frozen=True)
 class SyncConfig:
-    """Which samples belong together, and which are too old."""
+    """Matching and age limits of samples."""
 
     policy: str = parameter(
         EXACT,
-        help="`exact`: every camera's picture within `tolerance` of the moment, joints interpolated to it. `latest`: "
-        "the newest of each source that is at hand, none older than `max_age`.",
+        help="Matching of samples. `exact`: pictures of all cameras within `tolerance` of the observation's stamp, "
+        "joints interpolated to it. `latest`: the newest available sample of each source, none older than `max_age`.",
         choices=(EXACT, LATEST),
     )
     tolerance: float = parameter(
         0.015,
-        help="Greatest time between pictures of one observation, with `exact`.",
+        help="Largest time between pictures of one observation, with `exact`.",
         unit="s",
         low=0.0,
-        source="just under half the period of a 30-Hz camera",
+        source="slightly less than half the period of a 30-Hz camera",
     )
     max_age: float = parameter(
         0.3,
-        help="What is older than this is not used: samples when they come, observations.",
+        help="Largest age of arriving samples and of observations.",
         unit="s",
         low=0.01,
     )
     max_future: float = parameter(
-        0.3, help="What is stamped further ahead of the node's clock is dropped.", unit="s", low=0.0
+        0.3,
+        help="Largest lead of a stamp over the node's clock; later samples are dropped.",
+        unit="s",
+        low=0.0,
     )
     max_gap: float = parameter(
         0.1,
-        help="Joint states further apart are not interpolated, nor are velocities derived from them where the driver "
-        "says none.",
+        help="Largest time between two joint states for interpolation and for derived velocities.",
         unit="s",
         low=0.001,
     )
     clock_jump: float = parameter(
         1.0,
-        help="A source that steps back by more is a clock that was set back, and everything kept is forgotten; by "
-        "less, it is a sample out of order.",
+        help="Backward step of a source's stamps above which its clock counts as reset and all samples are cleared; a "
+        "smaller one is a sample out of order.",
         unit="s",
         low=0.01,
-        source="clocks that are kept by NTP differ by far less, resets by seconds",
+        source="NTP-synchronised clocks differ by far less, resets by seconds",
     )
 
     def __post_init__(self) -> None:
@@ -75,12 +76,12 @@ class SyncConfig:
 
 
 class Synchroniser:
-    """Samples in, observations out.
+    """Synchroniser from samples to observations.
 
     Args:
-        config: what belongs together.
-        cameras: names, that of the camera which sets the pace first.
-        drop: told (kind, reason) of everything that is not used.
+        config: matching and age limits.
+        cameras: names; the first camera sets the observations' stamps.
+        drop: drop(kind, reason): called for every unused sample; `kind` names its counter.
     """
 
     def __init__(self, config: SyncConfig, cameras: Sequence[str], drop: Callable[[str, str], None]) -> None:
@@ -92,22 +93,22 @@ class Synchroniser:
         self._drop = drop
         self._pace = cameras[0]
         self._pictures = {name: _Pictures() for name in cameras}
-        self._joints = JointTrack(_JOINT_STATES, _ns(config.max_gap))
+        self._joints = JointTrack(_MAX_JOINT_STATES, _ns(config.max_gap))
         self._moments: deque[int] = deque()
         self.resets = 0
-        """Times that a clock jumped back."""
+        """Number of backward clock jumps."""
         self.made = 0
-        """Observations."""
+        """Number of observations."""
 
     def add_joints(
         self, stamp: int, position: Array, velocity: Array, now: int | None, *, relocated: bool = False
     ) -> list[Observation]:
-        """Take in positions (A,) rad and velocities (A,) rad/s; returns the observations that this completes.
+        """Add positions (A,) rad and velocities (A,) rad/s; returns the completed observations.
 
-        Nothing is interpolated across a jump: with `relocated` the joint states before are forgotten.
+        `relocated` clears earlier joint states, so that no interpolation spans a jump.
 
-        A velocity that is NaN is derived from positions. Until that is possible there are no observations: what a
-        policy makes of an invented one would move the arm.
+        A NaN velocity is derived from positions. Without one there are no observations, because a policy's action for
+        an assumed velocity would move the arm.
         """
         newest = self._joints.newest
         if not self._is_usable("joint state", stamp, newest.stamp if newest else None, now):
@@ -118,19 +119,19 @@ class Synchroniser:
         return self._complete(now)
 
     def add_picture(self, camera: str, stamp: int, picture: Pixels, now: int | None) -> list[Observation]:
-        """Take in a picture (h, w, 3); returns the observations that this completes."""
+        """Add a picture (h, w, 3); returns the completed observations."""
         track = self._pictures[camera]
         if not self._is_usable(f"picture of {camera}", stamp, track.newest, now):
             return []
         track.add(stamp, picture)
         if camera == self._pace:
-            if len(self._moments) == _PICTURES:
-                self._give_up("too many newer ones came")
+            if len(self._moments) == _MAX_PICTURES:
+                self._drop_oldest("too many newer ones arrived")
             self._moments.append(stamp)
         return self._complete(now)
 
     def reset(self) -> None:
-        """Forget everything: time jumped."""
+        """Clear all samples, after a clock jump."""
         self.resets += 1
         self._joints.clear()
         self._moments.clear()
@@ -138,17 +139,17 @@ class Synchroniser:
             track.clear()
 
     def _is_usable(self, what: str, stamp: int, newest: int | None, now: int | None) -> bool:
-        """Return whether to add a sample, else count it. A clock that was set back makes everything new."""
+        """Return whether to add a sample; a rejected one is counted. A backward clock jump resets all."""
         if stamp <= 0:
-            self._drop(f"{what} without stamp", "its driver must stamp it")
+            self._drop(f"{what} without stamp", "its driver must set the stamp")
             return False
         if now is not None and stamp - now > self._max_future:
             self._drop(
-                f"{what} from the future", f"stamped {(stamp - now) * 1e-9:.3f} s ahead of the clock here"
+                f"{what} from the future", f"stamped {(stamp - now) * 1e-9:.3f} s ahead of the node's clock"
             )
             return False
         if now is not None and now - stamp > self._max_age:
-            self._drop(f"stale {what}", f"{(now - stamp) * 1e-9:.3f} s old when it came")
+            self._drop(f"stale {what}", f"{(now - stamp) * 1e-9:.3f} s old on arrival")
             return False
         if newest is None or stamp > newest:
             return True
@@ -162,12 +163,12 @@ class Synchroniser:
         return False
 
     def _complete(self, now: int | None) -> list[Observation]:
-        """The observations whose samples are all there, oldest first."""
+        """Make the observations whose samples are complete, oldest first."""
         made = []
         while self._moments:
             stamp = self._moments[0]
             if now is not None and now - stamp > self._max_age:
-                self._give_up(
+                self._drop_oldest(
                     f"late by {(now - stamp - self._max_age) * 1e-9:.3f} s", kind="late observation"
                 )
                 continue
@@ -182,7 +183,7 @@ class Synchroniser:
         return made
 
     def _is_decided(self, stamp: int) -> bool:
-        """Return whether no sample that comes later can be nearer to ``stamp`` than those at hand."""
+        """Return whether no later sample can be nearer to ``stamp`` than the available ones."""
         joints = self._joints.newest
         return (
             joints is not None
@@ -196,7 +197,7 @@ class Synchroniser:
         for camera, track in self._pictures.items():
             found = track.nearest(stamp, self._tolerance) if exact else track.at_most(self._max_age, stamp)
             if found is None:
-                self._give_up(f"no picture of {camera} near enough")
+                self._drop_oldest(f"no picture of {camera} near enough")
                 return None
             images[camera] = found
         joints = self._joints.at(stamp)
@@ -204,20 +205,20 @@ class Synchroniser:
         if joints is None and not exact and newest and abs(stamp - newest.stamp) <= self._max_age:
             joints = newest
         if joints is None:
-            self._give_up("no joint states around it")
+            self._drop_oldest("no joint states around it")
             return None
         if np.isnan(joints.velocity).any():
-            self._give_up("no joint velocities, nor an earlier joint state that they can be derived from")
+            self._drop_oldest("no joint velocities and no earlier joint state to derive them from")
             return None
         return Observation(stamp, images, joints.position, joints.velocity)
 
-    def _give_up(self, reason: str, *, kind: str = "incomplete observation") -> None:
+    def _drop_oldest(self, reason: str, *, kind: str = "incomplete observation") -> None:
         stamp = self._moments.popleft()
         self._drop(kind, f"the one at {stamp * 1e-9:.3f} s: {reason}")
 
 
 class _Pictures:
-    """The newest pictures of one camera, in order."""
+    """Newest pictures of one camera, in order."""
 
     def __init__(self) -> None:
         self._stamps: list[int] = []
@@ -225,23 +226,23 @@ class _Pictures:
 
     @property
     def newest(self) -> int | None:
-        """Stamp of the newest."""
+        """Stamp of the newest picture, ns, or None."""
         return self._stamps[-1] if self._stamps else None
 
     def add(self, stamp: int, picture: Pixels) -> None:
-        """Keep one more, newer than all."""
+        """Append a picture that is newer than all others."""
         self._stamps.append(stamp)
         self._pictures.append(picture)
-        # One more than moments can wait, for the one before the oldest moment.
-        del self._stamps[: -_PICTURES - 1], self._pictures[: -_PICTURES - 1]
+        # One more than pending observations, for the picture before the oldest one.
+        del self._stamps[: -_MAX_PICTURES - 1], self._pictures[: -_MAX_PICTURES - 1]
 
     def clear(self) -> None:
-        """Forget all."""
+        """Remove all pictures."""
         self._stamps.clear()
         self._pictures.clear()
 
     def nearest(self, stamp: int, tolerance: int) -> Pixels | None:
-        """The picture nearest to ``stamp``, if it is within ``tolerance``."""
+        """Picture nearest to ``stamp`` within ``tolerance`` ns, or None."""
         index = bisect_left(self._stamps, stamp)
         around = [i for i in (index - 1, index) if 0 <= i < len(self._stamps)]
         best = min(around, key=lambda i: abs(self._stamps[i] - stamp), default=None)
@@ -250,7 +251,7 @@ class _Pictures:
         return self._pictures[best]
 
     def at_most(self, age: int, stamp: int) -> Pixels | None:
-        """The newest picture, unless it is older than ``age`` at ``stamp``."""
+        """Newest picture, or None if it is older than ``age`` ns at ``stamp``."""
         return self._pictures[-1] if self._stamps and stamp - self._stamps[-1] <= age else None
 
 

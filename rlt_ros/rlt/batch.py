@@ -1,4 +1,4 @@
-"""A mini-batch of chunk transitions: the only thing that the replay and the learner share."""
+"""Mini-batch of chunk transitions: the interface between replay and learner."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rlt_ros.rlt.config import Shapes
 
 
 class BatchError(ValueError):
-    """A batch that the learner cannot use. The message names the field, what it is and what it must be."""
+    """Unusable batch. The message names the field, its value and the expected one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Batch:
         z: (B, Z) RL token at the window's first step; half precision is welcome.
         proprio: (B, P) joint positions, then velocities.
         reference: (B, C, A) the VLA's chunk, policy units.
-        action: (B, C, A) what was executed, policy units.
+        action: (B, C, A) executed actions, policy units.
         reward: (B,) sum of gamma^k r_k over the valid steps.
         discount: (B,) gamma^valid, or 0 where the window ends in a terminal state.
         next_z: (B, Z) RL token ``valid`` steps later.
@@ -31,7 +31,7 @@ class Batch:
         valid: (B,) int, number of executed steps in the window, 1..C.
         next_valid: (B,) int, number of steps that the next window has, 0..C.
         terminated: (B,) bool, the task ended (success or failure).
-        truncated: (B,) bool, the episode was cut for another reason; its value is still bootstrapped.
+        truncated: (B,) bool, the episode was cut for another reason; its value is bootstrapped.
         human: (B, C) bool, steps that a human commanded.
     """
 
@@ -54,21 +54,21 @@ class Batch:
         return self.z.shape[0]
 
     def rows(self, start: int, stop: int) -> Batch:
-        """The rows ``start`` to ``stop - 1``, as views."""
+        """Rows ``start`` to ``stop - 1``, as views."""
         return Batch(*(getattr(self, name)[start:stop] for name in FIELDS))
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same batch on a device; copies asynchronously from pinned memory."""
+        """Copy of the batch on a device; asynchronous from pinned memory."""
         return Batch(*(getattr(self, name).to(device, non_blocking=True) for name in FIELDS))
 
     def check_shapes(self, shapes: Shapes) -> None:
-        """Raise :class:`BatchError` unless every field has its shape. Looks at no value: no GPU wait."""
+        """Raise :class:`BatchError` unless every field has its shape. Does not wait for a GPU."""
         rows = len(self)
-        for name, tail in _tails(shapes).items():
+        for name, shape in _row_shapes(shapes).items():
             found = tuple(getattr(self, name).shape)
-            if found != (rows, *tail):
+            if found != (rows, *shape):
                 raise BatchError(
-                    f"batch field `{name}` has shape {found}, expected {(rows, *tail)}; "
+                    f"batch field `{name}` has shape {found}, expected {(rows, *shape)}; "
                     "is the replay of another robot or chunk length?"
                 )
 
@@ -93,18 +93,18 @@ FIELDS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(Batch
 
 
 def valid_mask(valid: Tensor, chunk: int) -> Tensor:
-    """(B,) valid horizons to a (B, C, 1) mask, true on the steps before the horizon."""
+    """Mask (B, C, 1) from valid horizons (B,), true on the steps before the horizon."""
     return (torch.arange(chunk, device=valid.device) < valid.unsqueeze(1)).unsqueeze(2)
 
 
-def _tails(shapes: Shapes) -> dict[str, tuple[int, ...]]:
+def _row_shapes(shapes: Shapes) -> dict[str, tuple[int, ...]]:
     """Shape of each field behind the batch dimension."""
     chunk = (shapes.chunk, shapes.action_dim)
     state = {"z": (shapes.z_dim,), "proprio": (shapes.proprio_dim,), "reference": chunk}
     return {
         **{name: () for name in FIELDS},
         **state,
-        **{f"next_{name}": tail for name, tail in state.items()},
+        **{f"next_{name}": shape for name, shape in state.items()},
         "action": chunk,
         "human": (shapes.chunk,),
     }

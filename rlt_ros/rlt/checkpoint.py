@@ -1,4 +1,4 @@
-"""The learner on disk, and the actor as a message: both say what they were made of, and refuse what does not fit."""
+"""Learner checkpoints and actor messages, with lineage and sizes that are verified on loading."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ ACTOR_KIND = "rlt-actor"
 
 
 class CheckpointError(StorageError):
-    """A learner or an actor of other sizes than those in use."""
+    """Learner or actor of other sizes than those in use."""
 
 
 @dataclasses.dataclass(frozen=True)
 class PolicyUpdate:
-    """An actor ready to act.
+    """Actor with its version and lineage.
 
     Attributes:
-        actor: computes in float32 on the CPU, gradients off.
-        version: actor steps behind it; a larger one is newer within a run.
-        lineage: frozen parts that it was trained on, and its own fingerprint.
+        actor: float32, on the CPU, without gradients.
+        version: number of actor steps; a larger one is newer within a run.
+        lineage: frozen parts of its training, and its own fingerprint.
     """
 
     actor: Actor
@@ -41,17 +41,17 @@ class PolicyUpdate:
 def save_learner(
     path: str | Path, learner: Learner, *, lineage: Lineage, extra: Mapping[str, str] | None = None
 ) -> None:
-    """Write everything that the next update depends on, atomically; ``extra`` text comes back on loading."""
+    """Write the complete state of the next update, atomically, with ``extra`` text."""
     metadata = {**(extra or {}), **lineage.as_metadata(), **learner.shapes.as_metadata()}
     save_tensors(path, learner.state(), kind=LEARNER_KIND, metadata=metadata)
 
 
 def load_learner(path: str | Path, learner: Learner, *, lineage: Lineage) -> dict[str, str]:
-    """Continue from a checkpoint, to the bit; returns the ``extra`` text of :func:`save_learner`.
+    """Restore a checkpoint bit by bit; returns the ``extra`` text of :func:`save_learner`.
 
     Raises:
         StorageError: the file is missing, truncated, foreign or damaged.
-        CheckpointError: it is of other shapes or layer widths.
+        CheckpointError: it has other shapes or layer widths.
         LineageError: it was trained on other frozen parts.
     """
     tensors, metadata = load_tensors(path, kind=LEARNER_KIND)
@@ -64,7 +64,7 @@ def load_learner(path: str | Path, learner: Learner, *, lineage: Lineage) -> dic
 
 
 def export_actor(learner: Learner, *, lineage: Lineage) -> bytes:
-    """The current actor as safetensors bytes with version, checksum and lineage."""
+    """Serialise the current actor as safetensors bytes with version, checksum and lineage."""
     tensors = learner.actor.state_dict()
     lineage = dataclasses.replace(lineage, actor=fingerprint(tensors))
     metadata = {
@@ -79,11 +79,11 @@ def export_actor(learner: Learner, *, lineage: Lineage) -> bytes:
 def import_actor(
     data: bytes, *, shapes: Shapes, lineage: Lineage, origin: str = "policy update"
 ) -> PolicyUpdate:
-    """Build the actor that :func:`export_actor` packed; ``origin`` names its source in errors.
+    """Build an actor from bytes of :func:`export_actor`; ``origin`` names their source in errors.
 
     Raises:
         StorageError: the bytes are truncated, foreign or damaged.
-        CheckpointError: the actor is of other shapes.
+        CheckpointError: the actor has other shapes.
         LineageError: it was trained on other frozen parts.
     """
     tensors, metadata = unpack_tensors(data, kind=ACTOR_KIND, origin=origin)
@@ -95,7 +95,7 @@ def import_actor(
 
 
 def load_actor(path: str | Path, *, shapes: Shapes, lineage: Lineage) -> PolicyUpdate:
-    """The actor in a learner's checkpoint; the errors are those of :func:`load_learner`."""
+    """Load the actor of a learner's checkpoint; raises the errors of :func:`load_learner`."""
     tensors, metadata = load_tensors(path, kind=LEARNER_KIND)
     _require_shapes(metadata, shapes, str(path))
     found = Lineage.from_metadata(metadata)
@@ -108,7 +108,7 @@ def load_actor(path: str | Path, *, shapes: Shapes, lineage: Lineage) -> PolicyU
 
 
 def _built(tensors: Mapping[str, Tensor], shapes: Shapes, hidden: tuple[int, ...], origin: str) -> Actor:
-    # float32 whatever the learner computes in: for a single state, casting weights costs more than it saves.
+    # float32 for every `compute` of the learner: for a single state, casting weights costs more than it saves.
     actor = Actor(shapes, hidden, dtype=torch.float32, generator=torch.Generator())
     _require_layout(tensors, actor.state_dict(), origin)
     actor.load_state_dict(tensors)
@@ -126,11 +126,11 @@ def _require_layout(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], o
     if differing:
         raise CheckpointError(
             f"{origin}: `{min(differing)}` is only in one of file and configuration; "
-            "use the configuration that it was made with (`hidden`, `target_actor`)"
+            "use the configuration of the file (`hidden`, `target_actor`)"
         )
     for name, value in wanted.items():
         if found[name].shape != value.shape:
             raise CheckpointError(
                 f"{origin}: `{name}` is {tuple(found[name].shape)} there and {tuple(value.shape)} here; "
-                "use the `hidden` that it was made with"
+                "use the `hidden` of the file"
             )

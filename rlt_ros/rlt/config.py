@@ -1,4 +1,4 @@
-"""Every hyper-parameter of the online stage, with default, unit, range and where the default comes from."""
+"""Hyper-parameters of the online stage, each with default, unit, range and the source of its default."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _OPEN = "not disclosed in the paper"
 
 @dataclasses.dataclass(frozen=True)
 class Shapes:
-    """Sizes that robot, token and networks must agree on.
+    """Sizes shared by robot, token and networks.
 
     Attributes:
         z_dim: Z, width of the RL token.
@@ -38,7 +38,7 @@ class Shapes:
 
     @staticmethod
     def from_metadata(metadata: Mapping[str, str]) -> Shapes:
-        """Read back what :meth:`as_metadata` wrote."""
+        """Inverse of :meth:`as_metadata`."""
         try:
             return Shapes(
                 **{field.name: int(metadata[f"shapes.{field.name}"]) for field in dataclasses.fields(Shapes)}
@@ -59,11 +59,11 @@ class RLTConfig:
         10, help="Control steps that one actor output spans.", unit="steps", low=1, source=_PAPER
     )
     stride: int = parameter(
-        2, help="A window starts at every so many executed steps.", unit="steps", low=1, source=_PAPER
+        2, help="Executed steps between the starts of two windows.", unit="steps", low=1, source=_PAPER
     )
     gamma: float = parameter(
         0.99,
-        help="Discount per control step; the only pressure for speed.",
+        help="Discount per control step, the only incentive for speed.",
         low=0.0,
         high=1.0,
         source=f"{_OPEN}; .99 learned where .998 did not, in our insertion study",
@@ -84,28 +84,28 @@ class RLTConfig:
     )
     bound_margin: float = parameter(
         0.5,
-        help="How far the actor may leave the range of the data, as a share of that range, at each side.",
+        help="Margin of the actor's output beyond the range of the data, at each side, as a share of that range.",
         low=0.0,
-        source="ours; room to move faster than the data without leaving what the critics know",
+        source="ours; room to move faster than the data within the region that the critics know",
     )
     reference_dropout: float = parameter(
         0.5,
-        help="Share of samples whose reference is hidden from the actor's input while training.",
+        help="Share of training samples whose reference is hidden from the actor.",
         low=0.0,
         high=1.0,
         source=f"{_PAPER}, section on the actor",
     )
     human_reference: str = parameter(
         "replace",
-        help="On steps that a human commanded: `replace` puts the human action in the place of the reference "
-        "everywhere, `keep` leaves the VLA's chunk as the actor's input and clones the human action.",
+        help="Reference on steps that a human commanded: `replace` uses the human action as input and as target of "
+        "cloning, `keep` leaves the VLA's chunk as the actor's input and clones the human action.",
         choices=("replace", "keep"),
         source=_PAPER,
     )
 
     learning_rate: float = parameter(
         3e-4,
-        help="Adam step size of actor and critics, constant.",
+        help="Constant Adam learning rate of actor and critics.",
         low=0.0,
         source=f"{_OPEN}; common to public versions",
     )
@@ -116,115 +116,115 @@ class RLTConfig:
         low=1,
         source=f"{_OPEN}; 256 is common in public versions, 128 halves the time of an update",
     )
-    critic_updates: int = parameter(2, help="Critic steps for one actor step.", low=1, source=_PAPER)
+    critic_updates: int = parameter(2, help="Critic steps per actor step.", low=1, source=_PAPER)
     tau: float = parameter(
         0.005,
-        help="How far the target networks move for each critic step.",
+        help="Step of the target networks towards the critics per critic step.",
         low=0.0,
         high=1.0,
         source=f"{_OPEN}; TD3, arXiv:1802.09477",
     )
     grad_clip: float = parameter(
         10.0,
-        help="Largest gradient norm, for each optimiser by itself.",
+        help="Largest gradient norm of each optimiser.",
         low=0.0,
         source=f"{_OPEN}; public versions",
     )
     return_low: float = parameter(
         0.0,
-        help="Smallest discounted return there can be; TD targets are kept above it.",
+        help="Smallest possible discounted return, the lower bound of TD targets.",
         source="ours; 0 at failure",
     )
     return_high: float = parameter(
         1.0,
-        help="Greatest discounted return there can be; TD targets are kept below it, so that values cannot run away.",
+        help="Greatest possible discounted return, the upper bound of TD targets, which keeps values from diverging.",
         source="ours; the only reward is 1 at success",
     )
     target_actor: bool = parameter(
         False,
-        help="Take the next action from a slowly moving copy of the actor instead of the actor itself.",
+        help="Next actions in TD targets come from a slowly moving copy of the actor instead of the actor.",
         source=f"{_PAPER} draws it from the current policy",
     )
     target_noise_clip: float = parameter(
         0.0,
-        help="Largest deviation of the next action from the policy's mean; 0 leaves the Gaussian whole.",
+        help="Largest deviation of the next action from the policy's mean; 0 disables clipping.",
         unit="policy units",
         low=0.0,
         source=f"{_PAPER} takes the expectation over the policy; TD3 clips",
     )
     actor_q: str = parameter(
         "mean",
-        help="Which value the actor climbs: mean, min or first of the twin critics.",
+        help="Value that the actor maximises: mean, min or first of the twin critics.",
         choices=("mean", "min", "first"),
         source=f"{_OPEN}; the mean has the least noise, the min stays in the target",
     )
 
     beta: float = parameter(
         0.008,
-        help="Weight of the pull towards the reference, on the sum of squares over the chunk.",
+        help="Weight of the penalty on the distance from the reference, a sum of squares over the chunk.",
         low=0.0,
         source=f"{_OPEN}; .004 to .02 learned in simulation",
     )
     beta_opening: float = parameter(
         50.0,
-        help="Factor on beta when the actor takes over; it falls to 1 over `beta_ramp`. While the critics know the "
-        "base policy's actions only, what they promise for others is not to be trusted.",
+        help="Factor on beta when the actor takes over; it decays to 1 over `beta_ramp`, because critics trained on "
+        "the base policy's actions alone overestimate others.",
         low=1.0,
         source="ours; without it the success rate fell by 50 points after take-over in simulation",
     )
     beta_ramp: float = parameter(
         3000.0,
-        help="Critic updates after which that factor has fallen by e.",
+        help="Critic updates in which `beta_opening` decays by a factor of e.",
         unit="updates",
         low=1.0,
         source="ours; 24 s of robot time at `utd` 5",
     )
     beta_mode: str = parameter(
         "fixed",
-        help="`fixed`; `disagreement`: per sample, stronger where the critics disagree more than usual; `success`: "
-        "stronger while the policy succeeds less often than the base, weaker, which makes it faster, while it succeeds "
-        "in more than 90 %; what a human helped with is no success.",
+        help="Adaptation of beta. `fixed`: none; `disagreement`: per sample, stronger where the critics disagree more "
+        "than on average; `success`: stronger while the policy succeeds less often than the base policy, weaker, and "
+        "thereby faster, above a success rate of 90 %; episodes with human help count as failures.",
         choices=("fixed", "disagreement", "success"),
         source="the paper's is fixed; the others are ours",
     )
     beta_span: float = parameter(
         4.0,
-        help="Largest factor by which an adaptive beta leaves `beta`, up or down.",
+        help="Largest factor between an adaptive beta and `beta`, up or down.",
         low=1.0,
         source="ours",
     )
 
     warmup_episodes: int = parameter(
         20,
-        help="Episodes that the base VLA drives before learning.",
+        help="Episodes of the base VLA before learning begins.",
         unit="episodes",
         low=0,
         source="our insertion study",
     )
     warmup_updates: int = parameter(
         2000,
-        help="Critic steps on the base policy while the actor clones the reference, before it takes over.",
+        help="Critic steps on the base policy, with the actor cloning the reference, before the actor takes over.",
         unit="updates",
         low=0,
         source="our insertion study",
     )
     utd: float = parameter(
         5.0,
-        help="Critic steps owed for each new row in the replay.",
+        help="Critic steps per new replay row.",
         unit="updates/row",
         low=0.0,
         source=_PAPER,
     )
     max_updates_per_cycle: int = parameter(
         1000,
-        help="Critic steps paid in one go; the rest of the debt waits.",
+        help="Largest number of critic steps made without a pause.",
         unit="updates",
         low=1,
         source="ours",
     )
     min_rows: int = parameter(
         256,
-        help="Rows that the replay must hold before learning begins.",
+        help="Replay rows before learning begins.",
         unit="rows",
         low=1,
         source="ours; one batch",
@@ -246,21 +246,20 @@ class RLTConfig:
 
     replay_capacity: int = parameter(
         200_000,
-        help="Rows that the replay holds before it overwrites.",
+        help="Rows in the replay; further ones overwrite the oldest.",
         unit="rows",
         low=1,
         source="public versions",
     )
     z_storage: str = parameter(
         "float16",
-        help="Type in which the replay keeps tokens.",
+        help="Type of the tokens in the replay.",
         choices=("float16", "bfloat16", "float32"),
         source="ours; half the bytes of float32, and three digits more than bfloat16's two",
     )
     compute: str = parameter(
         "auto",
-        help="Type of the matrix products; weights are kept in float32. `auto` takes bfloat16 where the "
-        "processor has it.",
+        help="Type of the matrix products; weights stay float32. `auto` uses bfloat16 on processors that have it.",
         choices=("auto", "float32", "bfloat16"),
         source="measured here: `rlt-ros bench learner`",
     )

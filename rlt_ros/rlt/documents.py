@@ -1,11 +1,10 @@
-"""YAML and JSON from files and texts of others, read in one way, with one sentence for everything that is wrong.
+"""Reader of YAML and JSON files and texts, with one-line errors.
 
-Every configuration, parameter, label and metadata file passes here. Launch files do too, on the system's Python, so
+All configuration, parameter, label and metadata files are read here. Launch files are read on the system's Python, so
 this needs the standard library and PyYAML alone.
 
-Scalars of YAML are those on which YAML 1.1, YAML 1.2 and ROS 2 agree, with ``3e-4`` a number as in ROS 2. Scalars that
-they read differently are refused rather than guessed: ``050`` is 40 or 50, ``on`` a truth value or a word. A date is
-text.
+YAML scalars are those on which YAML 1.1, YAML 1.2 and ROS 2 agree, with ``3e-4`` a number as in ROS 2. Ambiguous
+scalars are rejected: ``050`` is 40 or 50, ``on`` a boolean or a word. A date is text.
 """
 
 from __future__ import annotations
@@ -18,9 +17,12 @@ from typing import Any, cast
 
 import yaml
 
-_LARGEST_YAML = 4 * 2**20  # bytes; PyYAML reads some 90 kB/s of it, and no file of this kind comes near
-_DEEPEST = 64  # levels; the deepest file in use has 8
-_MOST_NODES = 1_000_000  # values, those of aliases counted each time
+_MAX_YAML_BYTES = 4 * 2**20
+"""Largest YAML file; PyYAML reads some 90 kB/s, and settings are much smaller."""
+_MAX_DEPTH = 64
+"""Largest nesting depth, levels; the deepest file in use has 8."""
+_MAX_VALUES = 1_000_000
+"""Largest number of values, with aliases expanded."""
 
 
 Kind = type | tuple[type, ...]
@@ -30,7 +32,7 @@ NUMBER = (int, float)
 
 
 class DocumentError(ValueError):
-    """A YAML or JSON document that cannot be read. The message is one line: origin, place, fault and remedy."""
+    """Unreadable YAML or JSON document. The message is one line: origin, place, fault and remedy."""
 
 
 def read_yaml_file(path: str | Path) -> Any:
@@ -39,7 +41,7 @@ def read_yaml_file(path: str | Path) -> Any:
     Raises:
         DocumentError: it cannot be read, is no text, or is no YAML.
     """
-    return parse_yaml(_text(Path(path), _LARGEST_YAML), origin=str(path))
+    return parse_yaml(_text(Path(path), _MAX_YAML_BYTES), origin=str(path))
 
 
 def read_json_file(path: str | Path) -> Any:
@@ -101,7 +103,7 @@ def parse_yaml(text: str, *, origin: str) -> Any:
         origin: file or option, for the error message.
 
     Raises:
-        DocumentError: it is no YAML, or holds what YAML's versions read differently.
+        DocumentError: it is no YAML, or has ambiguous scalars.
     """
     try:
         loader = _Loader(text)
@@ -114,7 +116,7 @@ def parse_yaml(text: str, *, origin: str) -> Any:
     except yaml.MarkedYAMLError as error:
         raise DocumentError(f"{origin}: is not valid YAML{_place(error)}: {_problem(error)}") from error
     except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError) as error:
-        # PyYAML lets errors of int(), float() and base64 through, for values with explicit tags.
+        # PyYAML raises errors of int(), float() and base64 for values with explicit tags.
         raise DocumentError(f"{origin}: is not valid YAML: {_one_line(error)}; correct it") from error
 
 
@@ -173,19 +175,19 @@ def _problem(error: yaml.MarkedYAMLError) -> str:
     return problem if isinstance(error, _Refusal) else f"{problem}; correct that line"
 
 
-def _one_line(what: object) -> str:
-    return " ".join(str(what).split())
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())
 
 
 class _Refusal(yaml.MarkedYAMLError):
-    """Valid YAML that is refused; its problem has a remedy."""
+    """Rejection of valid YAML; its problem text includes the remedy."""
 
     def __init__(self, problem: str, node: yaml.Node | yaml.Event) -> None:
         super().__init__(problem=problem, problem_mark=cast(Any, node.start_mark))
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML without ambiguous scalars, keys given twice, cycles, and aliases that multiply beyond measure."""
+    """Loader of safe YAML that rejects ambiguous scalars, duplicate keys, cycles and exploding aliases."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -193,7 +195,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         self._depth += 1
-        if self._depth > _DEEPEST:
+        if self._depth > _MAX_DEPTH:
             raise _Refusal(_TOO_DEEP, self.peek_event())
         node: yaml.Node | None = super().compose_node(parent, index)
         self._depth -= 1
@@ -201,8 +203,8 @@ class _Loader(yaml.SafeLoader):
 
     def get_single_node(self) -> yaml.Node | None:
         node: yaml.Node | None = super().get_single_node()
-        if node is not None and _expanded(node, {}) > _MOST_NODES:
-            raise _Refusal(f"its aliases make more than {_MOST_NODES:,} values of it; write them out", node)
+        if node is not None and _expanded(node, {}) > _MAX_VALUES:
+            raise _Refusal(f"its aliases expand to more than {_MAX_VALUES:,} values; write them out", node)
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -219,7 +221,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
     def refuse_ambiguous(self, node: yaml.ScalarNode) -> Any:
-        """Refuse a scalar that YAML's versions read differently, with the ways of writing it."""
+        """Reject an ambiguous scalar, with unambiguous alternatives."""
         raise _Refusal(f"`{node.value}` is read differently by YAML 1.1 and 1.2; {_remedy(node.value)}", node)
 
     def construct_int(self, node: yaml.ScalarNode) -> int:
@@ -233,7 +235,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _expanded(node: yaml.Node, known: dict[int, int]) -> int:
-    """Number of values of a node, those of aliases counted each time."""
+    """Number of values of a node, with aliases expanded."""
     if id(node) in known:
         if not known[id(node)]:
             raise _Refusal("it contains itself by an alias; write it out", node)

@@ -1,4 +1,4 @@
-"""Append-only lines of JSON that survive a kill at any moment: a run's episodes and measurements."""
+"""Append-only JSON lines that survive a kill at any time: a run's episodes and measurements."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NO_KEYS: Mapping[str, Kind] = {}
 
 
 def read_records(path: Path, keys: Mapping[str, Kind] = _NO_KEYS) -> list[dict[str, Any]]:
-    """Whole lines of a journal, oldest first, up to the first damaged one; none where there is no file.
+    """Complete lines of a journal, oldest first, up to the first damaged one; empty without a file.
 
     Raises:
         StorageError: a line lacks one of ``keys``, or has a value of another kind for it.
@@ -30,11 +30,11 @@ def read_records(path: Path, keys: Mapping[str, Kind] = _NO_KEYS) -> list[dict[s
 
 
 class Journal:
-    """A file of JSON objects, one a line. A last line that was torn by a kill is dropped when it is opened again.
+    """File of JSON objects, one per line. Opening it drops a last line that was torn by a kill.
 
     Args:
-        path: the file; made when missing.
-        keys: that every line must have, with the kinds of their values.
+        path: the file; created if missing.
+        keys: required keys of every line, with the kinds of their values.
 
     Raises:
         StorageError: a line lacks a key.
@@ -52,16 +52,16 @@ class Journal:
                 self.records.append(record)
                 whole += len(line)
         require_lines(self.records, keys, path)
-        # Without a buffer, which would keep a line that found no room and write it when the file is closed.
+        # Unbuffered: a buffer would keep a line that a full disk rejected and write it on closing.
         self._file = path.open("ab", buffering=0)
         self._file.truncate(whole)
         self._whole = whole
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Add one object; it is on the disk when this returns.
+        """Append one object; it is on the disk on return.
 
         Raises:
-            StorageError: the disk is full or fails; the file holds the lines before, and can be appended to again.
+            StorageError: the disk is full or fails; the file keeps its earlier lines and remains usable.
         """
         line = memoryview(json.dumps(record, allow_nan=False).encode() + b"\n")
         whole = self._whole + len(line)
@@ -72,8 +72,8 @@ class Journal:
         except OSError as error:
             self._file.truncate(self._whole)
             raise StorageError(
-                f"{self.path}: could not be written ({error}); its lines so far are whole. Free some disk space, and "
-                "give the same command to continue"
+                f"{self.path}: could not be written ({error}); its earlier lines are intact. Free some disk space and "
+                "repeat the command to continue"
             ) from error
         self._whole = whole
         self.records.append(dict(record))

@@ -1,8 +1,8 @@
-"""Stage 2 of RLT: one update of the chunk actor-critic, to be read beside the paper's algorithm (arXiv:2604.23073).
+"""Stage 2 of RLT: one update of the chunk actor-critic, in the order of the paper's algorithm (arXiv:2604.23073).
 
 Notation: x = (z, proprio) is the RL state, a a chunk of C actions, a~ the VLA's reference chunk, x' and a~' state
-and reference at the end of the window, n the window's valid steps. Nothing here logs, reads or writes, and nothing
-waits for a GPU: metrics stay tensors, and a gradient that is not finite is refused on the device and counted.
+and reference at the end of the window, n the window's valid steps. No function here logs, reads, writes or waits for a
+GPU: metrics stay tensors, and a non-finite gradient is skipped on the device and counted.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from rlt_ros.rlt.parameters import ConfigError
 Metrics = dict[str, Tensor]
 
 _DISAGREEMENT_RATE = 0.01
-"""The usual disagreement is a moving average over about a hundred actor steps."""
+"""Rate of the moving average of the critics' disagreement, about a hundred actor steps."""
 
-_SUCCESS_SLACK = 0.15
-"""Points of success rate below the base at which a success-gated beta is at its strongest."""
+_SUCCESS_DEFICIT_AT_MAX_BETA = 0.15
+"""Difference of success rates, base minus policy, at which a success-gated beta reaches its maximum."""
 
-_SECURE = 0.9
-"""Success rate above which a success-gated beta yields speed: it is at its weakest where every episode succeeds."""
+_SECURE_SUCCESS_RATE = 0.9
+"""Success rate above which a success-gated beta decreases, in favour of speed; its minimum is at a rate of 1."""
 
 
 class NonFiniteError(ArithmeticError):
-    """Updates were refused because losses or gradients were NaN or infinite. The weights are still good."""
+    """Updates were skipped because of NaN or infinity in losses or gradients. The weights are intact."""
 
 
 class Learner:
@@ -42,12 +42,12 @@ class Learner:
     Args:
         config: hyper-parameters.
         shapes: sizes of token, proprioception and chunk.
-        device: where to compute.
-        seed: of the initial weights, the noise and the replay's sampling.
+        device: device of all computation.
+        seed: seed of initial weights, noise and replay sampling.
 
     Attributes:
-        actor: the policy; it carries input statistics and action bounds.
-        sampling: a CPU generator for the replay; kept here so that a checkpoint continues its sequence.
+        actor: the policy, with input statistics and action bounds.
+        sampling: CPU generator for the replay, here because a checkpoint continues its sequence.
         critic_steps: critic updates made, the unit of the update-to-data ratio.
         actor_steps: actor updates made, the policy's version.
     """
@@ -57,7 +57,7 @@ class Learner:
     ) -> None:
         if config.chunk != shapes.chunk:
             raise ConfigError(
-                f"`chunk` is {config.chunk}, but the shapes say {shapes.chunk}; make them equal"
+                f"`chunk` is {config.chunk}, but the shapes have {shapes.chunk}; make them equal"
             )
         self.config, self.shapes, self.device = config, shapes, torch.device(device)
         dtype = product_dtype(config.compute, self.device)
@@ -78,12 +78,12 @@ class Learner:
 
     @property
     def rows_per_update(self) -> int:
-        """Rows that :meth:`update` takes: an independent batch for each critic step."""
+        """Rows of one :meth:`update`: an independent batch for each critic step."""
         return self.config.critic_updates * self.config.batch_size
 
     @property
     def warming_up(self) -> bool:
-        """Return whether the critics still learn the base policy's value while the actor clones the reference."""
+        """True while the critics learn the base policy's value and the actor clones the reference."""
         return self.critic_steps < self.config.warmup_updates
 
     def fit_scale(self, rows: Batch) -> None:
@@ -95,11 +95,11 @@ class Learner:
             self.target_actor.load_state_dict(self.actor.state_dict())
 
     def update(self, batch: Batch) -> Metrics:
-        """``critic_updates`` critic steps and one actor step (Algorithm 1, the learner's inner loop).
+        """Make ``critic_updates`` critic steps and one actor step (Algorithm 1, the learner's inner loop).
 
-        As in TD3, targets and actor rest during the critic steps, so all TD targets are computed in one pass, and
-        the actor step takes the rows of the last critic step. Both of these steps start from the same critics, whose
-        reading of the token they share.
+        As in TD3, targets and actor are constant during the critic steps, so all TD targets are computed in one pass,
+        and the actor step uses the rows of the last critic step. These two steps start from the same critics and share
+        the token's part of the first layer.
 
         Args:
             batch: ``rows_per_update`` rows on the learner's device.
@@ -132,8 +132,8 @@ class Learner:
     def td_target(self, batch: Batch) -> Tensor:
         """Eq. 3: y = sum_k gamma^k r_k + gamma^n min_i Q'_i(x', a'), a' ~ pi(. | x', a~'); (B,).
 
-        ``batch.discount`` is gamma^n already, or 0 after a terminal state. The next reference is the VLA's, whoever
-        acts there. While warming up a' is that reference: the value is the base policy's.
+        ``batch.discount`` is gamma^n already, or 0 after a terminal state. The next reference is always the VLA's.
+        During warm-up a' is that reference: the value is the base policy's.
         """
         x = self.actor.state(batch.next_z, batch.next_proprio)
         if self.warming_up:
@@ -141,7 +141,7 @@ class Learner:
         else:
             action = self._sample(self.target_actor, x, batch.next_reference, self.config.target_noise_clip)
         q = self.target_critics(x, action, batch.next_valid).amin(0)
-        # No return is greater than the greatest: without this the maximum over the actor's errors feeds on itself.
+        # Without these bounds the maximum over the actor's errors amplifies itself.
         q = q.clamp(self.config.return_low, self.config.return_high)
         return batch.reward + batch.discount * q
 
@@ -158,12 +158,12 @@ class Learner:
     def actor_loss(self, x: State, batch: Batch, token: Tensor | None = None) -> tuple[Tensor, Metrics]:
         """Eq. 5: E -Q(x, a) + beta ||a - a~||^2 with a ~ pi(. | x, dropout(a~)), and its metrics.
 
-        The squared distance is a sum over valid steps and dimensions. It is taken from the mean of the Gaussian,
-        which has the same gradient in expectation, and before the bounds, so that it can pull the mean back inside.
-        While warming up the actor only clones.
+        The squared distance is a sum over valid steps and dimensions. It uses the mean of the Gaussian, with the same
+        gradient in expectation, before the bounds, so that it can pull the mean back inside. During warm-up the actor
+        only clones.
         """
-        seen, cloned = self._references(batch)
-        mean = self.actor.mean(x, self._dropout(seen))
+        shown, cloned = self._references(batch)
+        mean = self.actor.mean(x, self._dropout(shown))
         valid = valid_mask(batch.valid, self.shapes.chunk)
         bc = ((mean - cloned).square() * valid).sum((1, 2))
         if self.warming_up:
@@ -171,7 +171,7 @@ class Learner:
             return loss, _detached({"actor_loss": loss, "bc": loss})
         noise = self.config.sigma * self._gaussian(mean.shape)
         pair = self.critics(x, self.actor.bounded(mean + noise), batch.valid, token)
-        q = self._climbed(pair)
+        q = self._actor_value(pair)
         beta = self.config.beta * self._opening_factor() * self._beta_factor(pair.detach())
         loss = (beta * bc - q).mean()
         return loss, _detached(
@@ -180,10 +180,10 @@ class Learner:
 
     @torch.no_grad()
     def diagnose(self, batch: Batch) -> Metrics:
-        """Numbers that say whether the critics are any use to the actor; costs two passes, so not in every update.
+        """Diagnostics of the critics' use to the actor; two more passes, so not part of every update.
 
         ``q_action_sensitivity``: mean |Q(x, a) - Q(x, a of another row)|, zero when Q has collapsed to V(x);
-        ``q_spread``: standard deviation of Q over the rows, to compare it with; ``disagreement``: mean |Q_1 - Q_2|;
+        ``q_spread``: standard deviation of Q over the rows, its scale; ``disagreement``: mean |Q_1 - Q_2|;
         ``departure``: root mean square distance of the policy's mean from the reference, policy units.
         """
         x = self.actor.state(batch.z, batch.proprio)
@@ -198,31 +198,31 @@ class Learner:
         }
 
     def report_success(self, policy: float, base: float) -> None:
-        """Tell a success-gated beta the success rates, 0 to 1, of the policy lately and of the base."""
-        secure = max(_SECURE, base)
+        """Update a success-gated beta with the success rates, 0 to 1, of recent and of base-policy episodes."""
+        secure = max(_SECURE_SUCCESS_RATE, base)
         if policy > secure:
             pull = -(policy - secure) / (1.0 - secure)
         else:
-            pull = max(0.0, min(1.0, (base - policy) / _SUCCESS_SLACK))
+            pull = max(0.0, min(1.0, (base - policy) / _SUCCESS_DEFICIT_AT_MAX_BETA))
         self.success_factor.fill_(self.config.beta_span**pull)
 
     def check(self, batch: Batch) -> None:
-        """Raise if updates have been refused; call where metrics are logged, as it waits for the GPU.
+        """Raise if updates were skipped; waits for the GPU, so for use with the logging of metrics.
 
         Raises:
-            BatchError: ``batch``, the latest, holds the values that are to blame.
-            NonFiniteError: they came from elsewhere.
+            BatchError: ``batch``, the latest, holds the faulty values.
+            NonFiniteError: an earlier batch or the learning rate is the cause.
         """
         critic, actor = int(self.critic_adam.faults), int(self.actor_adam.faults)
         if critic or actor:
             batch.check_values()
             raise NonFiniteError(
-                f"{critic} critic and {actor} actor steps were refused because of NaN or infinity; "
+                f"{critic} critic and {actor} actor steps were skipped because of NaN or infinity; "
                 "an earlier batch held such values, or `learning_rate` is too high. The weights are intact"
             )
 
     def state(self) -> dict[str, Tensor]:
-        """Everything that the next update depends on, as live tensors; the generators as bytes."""
+        """Complete state of the next update, as live tensors; the generators as bytes."""
         parts = {"actor": self.actor.state_dict(), "critics": self.critics.state_dict()}
         parts["target_critics"] = self.target_critics.state_dict()
         if self.target_actor is not self.actor:
@@ -234,7 +234,7 @@ class Learner:
         return {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what :meth:`state` gave; names and shapes must be the same (see ``checkpoint.py``)."""
+        """Restore the result of :meth:`state`; names and shapes must be the same (see ``checkpoint.py``)."""
         with torch.no_grad():
             for name, value in self.state().items():
                 value.copy_(state[name])
@@ -244,7 +244,7 @@ class Learner:
 
     @torch.no_grad()
     def _move_targets(self) -> None:
-        """psi' <- psi' + tau (psi - psi') for each critic step, made in one move."""
+        """Update psi' <- psi' + tau (psi - psi') for all critic steps at once."""
         share = 1 - (1 - self.config.tau) ** self.config.critic_updates
         pairs: list[tuple[nn.Module, nn.Module]] = [(self.target_critics, self.critics)]
         if self.target_actor is not self.actor:
@@ -253,21 +253,21 @@ class Learner:
             torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), share)
 
     def _references(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The reference that the actor sees and the one that it clones, (B, C, A) each.
+        """Reference in the actor's input and reference to clone, (B, C, A) each.
 
-        On steps that a human commanded the human's action is always cloned; with ``replace``, the paper's way, it is
-        also what the actor sees, with ``keep`` the actor sees the VLA's chunk, as it will at run time.
+        On steps that a human commanded the human's action is cloned; with ``replace``, as in the paper, it is also the
+        input, with ``keep`` the input is the VLA's chunk, as at run time.
         """
         human = torch.where(batch.human.unsqueeze(2), batch.action, batch.reference)
         return (human if self.config.human_reference == "replace" else batch.reference), human
 
     def _dropout(self, reference: Tensor) -> Tensor:
-        """Hide the reference of some samples whole, so that the actor cannot only copy."""
+        """Hide the whole reference of some samples, so that copying it is not enough."""
         kept = torch.rand(len(reference), 1, 1, generator=self.noise, device=self.device)
         return reference * (kept >= self.config.reference_dropout)
 
     def _sample(self, actor: Actor, x: State, reference: Tensor, clip: float) -> Tensor:
-        """a ~ N(mu(x, a~), sigma^2 I) within the bounds; ``clip`` > 0 limits the noise as TD3 does."""
+        """Sample a ~ N(mu(x, a~), sigma^2 I) within the bounds; ``clip`` > 0 limits the noise as in TD3."""
         mean = actor.mean(x, reference)
         noise = self.config.sigma * self._gaussian(mean.shape)
         return actor.bounded(mean + (noise.clamp(-clip, clip) if clip > 0 else noise))
@@ -275,14 +275,14 @@ class Learner:
     def _gaussian(self, shape: torch.Size) -> Tensor:
         return torch.randn(shape, generator=self.noise, device=self.device)
 
-    def _climbed(self, pair: Tensor) -> Tensor:
-        """The value that the actor climbs, from both critics' (2, B)."""
+    def _actor_value(self, pair: Tensor) -> Tensor:
+        """Value (B,) that the actor maximises, from both critics' (2, B)."""
         if self.config.actor_q == "first":
             return pair[0]
         return pair.amin(0) if self.config.actor_q == "min" else pair.mean(0)
 
     def _opening_factor(self) -> float:
-        """Factor on beta since the actor took over: from ``beta_opening`` down to 1."""
+        """Factor on beta, decaying from ``beta_opening`` at take-over to 1."""
         acted = self.critic_steps - self.config.warmup_updates
         return max(1.0, self.config.beta_opening * math.exp(-acted / self.config.beta_ramp))
 

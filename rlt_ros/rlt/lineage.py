@@ -1,7 +1,7 @@
-"""Which frozen parts made a row, a checkpoint or a policy; things of different lineage are never mixed.
+"""Lineage: fingerprints of the frozen parts behind a row, a checkpoint or a policy. Different lineages never mix.
 
-A token from another encoder has the same shape and means something else, so the mistake shows nowhere except
-in a policy that does not learn. Fingerprints make it an error at start-up.
+A token from another encoder has the same shape and another meaning, so its only symptom is a policy that does not
+learn. Fingerprints make it an error at start-up.
 """
 
 from __future__ import annotations
@@ -19,22 +19,23 @@ FROZEN_PARTS = ("vla", "token", "stats")
 
 
 class LineageError(ValueError):
-    """Two things of different lineage were about to be mixed."""
+    """Rejected mix of two lineages."""
 
 
 def fingerprint(content: bytes | Mapping[str, Tensor]) -> str:
     """Sixteen hex digits of SHA-256 over bytes, or over the names, types, shapes and values of tensors.
 
-    The order of a mapping, the device and the memory layout of its tensors do not matter.
+    Independent of the order of a mapping and of the device and memory layout of its tensors.
     """
     return digest(content).hexdigest()[:16]
 
 
 def digest(content: bytes | Mapping[str, Tensor]) -> hashlib._Hash:
-    """The SHA-256 object behind :func:`fingerprint`, for those who need all of it or want to add to it."""
+    """SHA-256 object of :func:`fingerprint`, to extend or to read in full length."""
     if isinstance(content, bytes | bytearray | memoryview):
         return hashlib.sha256(content)
-    import torch  # here, because processes on the robot's side have lineages and no tensors
+    # Processes on the robot's side use lineages without torch.
+    import torch
 
     result = hashlib.sha256()
     for name in sorted(content):
@@ -47,7 +48,7 @@ def digest(content: bytes | Mapping[str, Tensor]) -> hashlib._Hash:
 
 @dataclasses.dataclass(frozen=True)
 class Lineage:
-    """Fingerprints of the parts that made something; an empty string stands for "no such part".
+    """Fingerprints of the parts behind a row, checkpoint or policy; empty for an absent part.
 
     Attributes:
         vla: the frozen VLA's weights.
@@ -70,19 +71,21 @@ class Lineage:
                 for part in differing
             )
             raise LineageError(
-                f"{what} was made by other parts: {details}. Use the parts that made it, or start anew"
+                f"{what} was made by other parts: {details}. Use the parts that made it, or start a new run"
             )
 
     def as_metadata(self) -> dict[str, str]:
-        """The four parts as ``lineage.<part>`` entries for a file's metadata."""
+        """Parts as ``lineage.<part>`` entries for a file's metadata."""
         return {f"lineage.{name}": value for name, value in dataclasses.asdict(self).items()}
 
     @staticmethod
     def from_metadata(metadata: Mapping[str, str]) -> Lineage:
-        """Read back what :meth:`as_metadata` wrote."""
+        """Inverse of :meth:`as_metadata`."""
         try:
             return Lineage(
                 **{field.name: metadata[f"lineage.{field.name}"] for field in dataclasses.fields(Lineage)}
             )
         except KeyError as error:
-            raise LineageError(f"the metadata holds no {error}; the file does not say what made it") from None
+            raise LineageError(
+                f"the metadata holds no {error}; the file has no lineage, make it again"
+            ) from None

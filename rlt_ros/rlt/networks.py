@@ -1,8 +1,8 @@
 """Chunk actor and twin chunk critics: small MLPs with LayerNorm, arranged so that one CPU core is enough.
 
-Almost all the work is the product with the 2048-wide RL token. Therefore the first layer is split into a part for
-the token, which never needs a gradient with respect to its input, and a part for proprioception and actions; both
-critics share one product with the token; and products may run in bfloat16 while everything else stays float32.
+The product with the 2048-wide RL token is almost all of the work. Therefore the first layer is split into a part for
+the token, which needs no gradient with respect to its input, and a part for proprioception and actions; both critics
+share one product with the token; and products may run in bfloat16 while everything else stays float32.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from torch import Tensor, nn
 from rlt_ros.rlt.batch import Batch, valid_mask
 from rlt_ros.rlt.config import Shapes
 
-_SMALL_OUTPUT = 0.1
-"""First outputs are a tenth of the usual scale: values and actions start near zero, whatever the state."""
+_OUTPUT_INIT_SCALE = 0.1
+"""Factor on the initial output weights: values and actions start near zero in every state."""
 
-_FIRST_BIAS, _INNER_BIAS = 2.0, 1.0
-"""Initial biases outweigh the inputs. LayerNorm forgets the length of its input, and an actor that cannot tell a
-reference from twice that reference cannot clone it; with most of the length in the bias the rest shows again. In a
-cloning study with 1,500 rows of 70 values this took the error after 250 steps from 31 % to 13 %."""
+_FIRST_BIAS_INIT, _INNER_BIAS_INIT = 2.0, 1.0
+"""Bounds of the initial biases, which outweigh the inputs. LayerNorm removes the length of its input, and an actor
+without the length cannot distinguish a reference from twice that reference, nor clone it. A dominant bias preserves
+the length. In a cloning study with 1,500 rows of 70 values this reduced the error after 250 steps from 31 % to 13 %."""
 
-_CACHED = 128
-"""Rows standardised at a time: 1 MB in float32 at a width of 2048."""
+_ROWS_PER_BLOCK = 128
+"""Rows standardised at a time: 1 MB in float32 at a width of 2048, which fits in the cache."""
 
-_QUIET = 0.1
-"""Inputs that hardly vary are not blown up beyond the tenth part of the median spread; below that it is noise."""
+_MIN_RELATIVE_SPREAD = 0.1
+"""Smallest standard deviation used for scaling, relative to the median: less is noise and is not amplified."""
 
 
 def _inverse_spread(rows: Tensor) -> Tensor:
-    """1 / standard deviation over the rows (N, …); columns that hardly vary are not blown up."""
+    """1 / standard deviation over the rows (N, …), limited for columns that hardly vary."""
     spread = rows.std(0, correction=0)
     typical = torch.where(spread.median() > 0, spread.median(), spread.max())
-    floored = spread.maximum(_QUIET * typical)
+    floored = spread.maximum(_MIN_RELATIVE_SPREAD * typical)
     return 1 / torch.where(floored > 0, floored, torch.ones_like(floored))
 
 
@@ -50,15 +50,15 @@ class State(NamedTuple):
     proprio: Tensor
 
     def rows(self, start: int, stop: int) -> State:
-        """The rows ``start`` to ``stop - 1``, as views."""
+        """Rows ``start`` to ``stop - 1``, as views."""
         return State(self.z[start:stop], self.proprio[start:stop])
 
 
 class StateScale(nn.Module):
-    """Centres and scales each input by the statistics of the critical phase.
+    """Standardisation of each input by the statistics of the critical phase.
 
-    Tokens of one task resemble each other (cosine 0.97 and more has been reported): what distinguishes states is a
-    small part beside a large common one, and only after centring do the networks see it.
+    Tokens of one task resemble each other (cosine 0.97 and more has been reported): states differ in a small part next
+    to a large common one, which centring removes.
     """
 
     z_scale: Tensor
@@ -71,12 +71,12 @@ class StateScale(nn.Module):
         for name, width in (("z", shapes.z_dim), ("proprio", shapes.proprio_dim)):
             self.register_buffer(f"{name}_scale", torch.ones(width))
             self.register_buffer(f"{name}_shift", torch.zeros(width))
-        # Adam moves all weights alike, so an input group gains on the others with its width, and a wide token soon
-        # means remembering single rows. This lets it learn as fast as the command and no faster.
+        # Adam moves all weights alike, so the influence of an input group grows with its width, and a wide token soon
+        # memorises single rows. This gain lets the token learn exactly as fast as the command.
         self.z_gain = min(1.0, shapes.chunk * shapes.action_dim / shapes.z_dim)
 
     def fit(self, z: Tensor, proprio: Tensor) -> None:
-        """Take mean and spread from rows z (N, Z) and proprio (N, P)."""
+        """Set mean and spread from rows z (N, Z) and proprio (N, P)."""
         for name, rows, gain in (("z", z.float(), self.z_gain), ("proprio", proprio.float(), 1.0)):
             mean = rows.mean(0)
             scale = gain * _inverse_spread(rows)
@@ -84,12 +84,12 @@ class StateScale(nn.Module):
             getattr(self, f"{name}_shift").copy_(-mean * scale)
 
     def forward(self, z: Tensor, proprio: Tensor, dtype: torch.dtype = torch.float32) -> State:
-        """Standardise z (B, Z) of any float type and proprio (B, P); both come out as ``dtype``."""
-        # Through float32 although both ends may be half precision: means are subtracted here. In pieces that stay
-        # in the cache, which halves the time.
+        """Standardise z (B, Z) of any float type and proprio (B, P); both results have ``dtype``."""
+        # float32 although both ends may be half precision, because means are subtracted here. Blocks that stay in the
+        # cache halve the time.
         scaled = torch.empty(z.shape, dtype=dtype, device=z.device)
-        for piece, rows in zip(scaled.split(_CACHED), z.split(_CACHED), strict=True):
-            torch.addcmul(self.z_shift, rows.float(), self.z_scale, out=piece)
+        for block, rows in zip(scaled.split(_ROWS_PER_BLOCK), z.split(_ROWS_PER_BLOCK), strict=True):
+            torch.addcmul(self.z_shift, rows.float(), self.z_scale, out=block)
         proprio = torch.addcmul(self.proprio_shift, proprio.float(), self.proprio_scale)
         return State(scaled, proprio.to(dtype))
 
@@ -98,8 +98,8 @@ class StackedMLP(nn.Module):
     """``copies`` independent MLPs (linear, LayerNorm, ReLU, …, linear) evaluated as one.
 
     Args:
-        copies: how many networks.
-        widths: of the groups of inputs: token, proprioception, command (an action or a reference chunk).
+        copies: number of networks.
+        widths: widths of the input groups: token, proprioception, command (an action or a reference chunk).
         hidden: widths of the hidden layers.
         out_dim: outputs of each network.
         dtype: type of the matrix products; parameters are float32.
@@ -126,28 +126,28 @@ class StackedMLP(nn.Module):
             bound = 1 / math.sqrt(fan_in)
             return torch.empty(shape).uniform_(-bound, bound, generator=generator)
 
-        # Each group of inputs gets its own fan-in, so that 2048 token values do not drown 70 action values.
+        # A fan-in per group of inputs keeps 2048 token values from dominating 70 action values.
         token, *sides = (uniform(n, columns, fan_in=len(widths) * n) for n in widths)
         self.token_weight, self.side_weight = nn.Parameter(token), nn.Parameter(torch.cat(sides))
-        self.side_bias = nn.Parameter(uniform(columns, fan_in=_FIRST_BIAS**-2))
+        self.side_bias = nn.Parameter(uniform(columns, fan_in=_FIRST_BIAS_INIT**-2))
         self.register_buffer("command_scale", torch.ones(widths[2]))
         sizes = (*hidden, out_dim)
         self.weights = nn.ParameterList(uniform(copies, n, m, fan_in=n) for n, m in itertools.pairwise(sizes))
-        self.biases = nn.ParameterList(uniform(copies, 1, n, fan_in=_INNER_BIAS**-2) for n in sizes[1:])
+        self.biases = nn.ParameterList(uniform(copies, 1, n, fan_in=_INNER_BIAS_INIT**-2) for n in sizes[1:])
         with torch.no_grad():
-            self.weights[-1].mul_(_SMALL_OUTPUT)
+            self.weights[-1].mul_(_OUTPUT_INIT_SCALE)
             self.biases[-1].zero_()
 
     def read_token(self, x: State) -> Tensor:
-        """The token's part of the first layer, (B, copies * hidden[0]): most of the work, whatever the command."""
+        """Token's part of the first layer, (B, copies * hidden[0]): most of the work, independent of the command."""
         return x.z @ self.token_weight.to(self.dtype)
 
     def forward(self, token: Tensor, x: State, command: Tensor) -> Tensor:
         """Outputs (copies, B, out_dim) in float32.
 
         Args:
-            token: what :meth:`read_token` made of ``x``.
-            x: the state; only its proprioception is read here.
+            token: result of :meth:`read_token` for ``x``.
+            x: the state; only its proprioception is used here.
             command: (B, C * A).
         """
         side = torch.cat([x.proprio, (command * self.command_scale).to(self.dtype)], dim=1)
@@ -156,7 +156,8 @@ class StackedMLP(nn.Module):
         *inner, (last_weight, last_bias) = zip(self.weights, self.biases, strict=True)
         for weight, bias in inner:
             h = _activate(self._product(h, weight, bias))
-        if last_weight.shape[2] == 1:  # a product with a single column is six times slower than the same sum
+        # A product with a single column is six times slower than the same sum.
+        if last_weight.shape[2] == 1:
             weighted = h * last_weight.transpose(1, 2).to(self.dtype)
             return weighted.sum(2, keepdim=True, dtype=torch.float32) + last_bias
         return self._product(h, last_weight, last_bias).float()
@@ -166,9 +167,9 @@ class StackedMLP(nn.Module):
 
 
 def _activate(x: Tensor) -> Tensor:
-    """LayerNorm, then ReLU; the former decides between learning and collapse (our insertion study).
+    """LayerNorm, then ReLU. Without LayerNorm values collapsed in our insertion study.
 
-    Without gain and shift of its own: the bias before it and the weights after it do their work.
+    LayerNorm has no gain and shift of its own: the bias before it and the weights after it replace them.
     """
     return F.layer_norm(x, x.shape[-1:]).relu()
 
@@ -176,9 +177,8 @@ def _activate(x: Tensor) -> Tensor:
 class Actor(nn.Module):
     """pi(a | x, reference) = N(mu(x, reference), sigma^2 I) over whole chunks (Eq. 4), within the data's bounds.
 
-    The output is the chunk itself, not a correction of the reference. It is clamped and not squashed, because a tanh
-    could not reproduce references beyond its range. The module carries its input statistics and bounds, so an
-    exported actor is complete.
+    The output is the chunk itself, not a correction of the reference. It is clamped, because a tanh could not reproduce
+    references beyond its range. Input statistics and bounds are buffers, so an exported actor is complete.
     """
 
     low: Tensor
@@ -202,7 +202,7 @@ class Actor(nn.Module):
 
         Args:
             rows: (N,) windows; their valid references and actions give the range of each step and dimension.
-            margin: how far beyond that range the output may go, as a share of the range.
+            margin: distance beyond that range that the output may reach, as a share of the range.
         """
         self.scale.fit(rows.z, rows.proprio)
         valid = valid_mask(rows.valid, self.shapes.chunk)
@@ -214,7 +214,7 @@ class Actor(nn.Module):
         self.high.copy_(high + room)
 
     def state(self, z: Tensor, proprio: Tensor) -> State:
-        """The standardised state x, in the type of the products."""
+        """Standardised state x, in the type of the products."""
         return self.scale(z, proprio, self.body.dtype)
 
     def mean(self, x: State, reference: Tensor) -> Tensor:
@@ -236,13 +236,13 @@ class Actor(nn.Module):
         sigma: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """The chunk to execute.
+        """Chunk to execute.
 
         Args:
             z: (B, Z) RL token.
             proprio: (B, P).
-            reference: (B, C, A) the VLA's chunk, policy units; always shown, dropout belongs to training.
-            sigma: exploration noise, policy units; 0 gives the mean action that evaluation uses.
+            reference: (B, C, A) the VLA's chunk, policy units; never dropped out at run time.
+            sigma: exploration noise, policy units; 0 gives the mean action, for evaluation.
             generator: source of the noise.
 
         Returns:
@@ -256,7 +256,7 @@ class Actor(nn.Module):
 
 
 class Critics(nn.Module):
-    """Q_1 and Q_2 of (x, a_{1:C}); they do not see the reference."""
+    """Q_1 and Q_2 of (x, a_{1:C}), without the reference as an input."""
 
     def __init__(
         self, shapes: Shapes, hidden: tuple[int, ...], *, dtype: torch.dtype, generator: torch.Generator
@@ -266,7 +266,7 @@ class Critics(nn.Module):
         self.body = StackedMLP(2, widths, hidden, 1, dtype=dtype, generator=generator)
 
     def read_token(self, x: State) -> Tensor:
-        """What both critics make of the token, for :meth:`forward`; the same for all actions in a state."""
+        """Token's part of the first layer of both critics, for :meth:`forward`; the same for all actions."""
         return self.body.read_token(x)
 
     def forward(self, x: State, action: Tensor, valid: Tensor, token: Tensor | None = None) -> Tensor:
@@ -276,9 +276,9 @@ class Critics(nn.Module):
             x: the standardised state.
             action: (B, C, A), of which only the first ``valid`` (B,) steps count.
             valid: (B,) int.
-            token: ``read_token(x)``, where it is at hand already.
+            token: ``read_token(x)``, where available.
         """
-        # Padding is zero whoever made the action, so a policy cannot be judged by steps that never happen.
+        # Padding is zero for every source of actions, so steps that are never executed have no value.
         action = action * valid_mask(valid, action.shape[1])
         token = self.read_token(x) if token is None else token
         return self.body(token, x, action.flatten(1)).squeeze(2)
@@ -286,7 +286,7 @@ class Critics(nn.Module):
 
 @contextlib.contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
-    """Leave the module's parameters out of the gradients that are taken inside the block."""
+    """Exclude the module's parameters from gradients inside the block."""
     parameters = list(module.parameters())
     for parameter in parameters:
         parameter.requires_grad_(False)
@@ -298,7 +298,7 @@ def frozen(module: nn.Module) -> Iterator[None]:
 
 
 def autocast(choice: str, device: torch.device) -> torch.autocast:
-    """A context in which matrix products have the type of a configured ``compute``, and weights stay float32."""
+    """Context with matrix products in the type of a configured ``compute`` and weights in float32."""
     low = product_dtype(choice, device) is torch.bfloat16
     return torch.autocast(device.type, torch.bfloat16, enabled=low)
 

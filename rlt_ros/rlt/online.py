@@ -1,7 +1,7 @@
-"""The learner at work on a growing replay: what is owed, in small pieces, and what can be continued after a crash.
+"""Online learner: pays the update debt of a growing replay in slices; resumable after a crash.
 
-The replay's rows are the only account: how many there are, which episodes ended and how. So it does not matter when the
-learner hears of them, or whether it ran while they came; from the same rows it owes, pays and opens its gates alike.
+Update debt and gates depend on the replay's rows alone: their number and the outcomes of their episodes. The same rows
+give the same updates, regardless of the time of their arrival and of the learner's restarts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rlt_ros.rlt.learner import Learner
 from rlt_ros.rlt.lineage import Lineage, fingerprint
 from rlt_ros.rlt.pacing import UpdateDebt
 from rlt_ros.rlt.replay import Replay
-from rlt_ros.rlt.transition import Outcome
+from rlt_ros.rlt.transition import RowOutcome
 
 _SCALE_ROWS = 20_000
 """Rows of the base policy from which input statistics and action bounds are fitted."""
@@ -28,12 +28,12 @@ _SCALE_ROWS = 20_000
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """What the learner says about itself.
+    """Progress and metrics of the learner.
 
     Attributes:
         updates: critic updates made.
-        owed: critic updates still owed.
-        rows: rows that they are owed to.
+        owed: critic updates owed.
+        rows: replay rows counted so far.
         values: metric → value.
     """
 
@@ -43,7 +43,7 @@ class Measurement:
     values: dict[str, float]
 
     def line(self, robot_minutes: float) -> dict[str, float]:
-        """A line of ``metrics.jsonl``; `robot_minutes` is the critical-phase time behind the rows."""
+        """Line of ``metrics.jsonl``; `robot_minutes` is the critical-phase time of the rows."""
         return {
             "robot_minutes": robot_minutes,
             "updates": self.updates,
@@ -53,22 +53,24 @@ class Measurement:
 
 
 class SuccessRates:
-    """How often the base policy succeeded before the actor took over, and the actor lately.
+    """Success rates of the base policy before take-over and of the actor's last ``rolling`` episodes.
 
-    An episode in which a human acted is no success of either.
+    An episode with human steps counts as a failure of both.
     """
 
     def __init__(self, rolling: int) -> None:
-        self._base: list[int] = [0, 0]  # successes, episodes
+        # Successes and episodes.
+        self._base: list[int] = [0, 0]
         self._recent: deque[bool] = deque(maxlen=rolling)
-        self._helped: set[int] = set()  # episodes that are not over
+        # Running episodes with human steps.
+        self._helped: set[int] = set()
 
     def note_human(self, episode: int) -> None:
-        """A human acted in an episode."""
+        """Mark an episode as helped by a human."""
         self._helped.add(episode)
 
     def add(self, episode: int, success: bool, *, acting: bool) -> None:
-        """Note an episode that ended while the actor was, or was not yet, allowed to act."""
+        """Count a finished episode; ``acting`` is True if the actor had taken over."""
         success = success and episode not in self._helped
         self._helped.discard(episode)
         if acting:
@@ -78,19 +80,19 @@ class SuccessRates:
             self._base[1] += 1
 
     def report(self, learner: Learner) -> None:
-        """Tell the learner, once there is something to compare."""
+        """Update the learner's success-gated beta, once both rates are known."""
         if self._recent and self._base[1]:
             learner.report_success(sum(self._recent) / len(self._recent), self._base[0] / self._base[1])
 
     def state(self) -> dict[str, str]:
-        """As text, for a checkpoint's metadata."""
+        """Counts as text, for a checkpoint's metadata."""
         recent = "".join("1" if success else "0" for success in self._recent)
         helped = ",".join(map(str, sorted(self._helped)))
         base = f"{self._base[0]},{self._base[1]}"
         return {"success.base": base, "success.recent": recent, "success.helped": helped}
 
     def load_state(self, metadata: dict[str, str]) -> None:
-        """Take over what :meth:`state` gave; the in-process trainer's checkpoints have none of it."""
+        """Restore the result of :meth:`state`; checkpoints of the in-process trainer lack it."""
         if "success.base" in metadata:
             self._base = [int(count) for count in metadata["success.base"].split(",")]
             self._recent.extend(digit == "1" for digit in metadata["success.recent"])
@@ -98,14 +100,14 @@ class SuccessRates:
 
 
 class OnlineLearner:
-    """Pays a replay's update debt.
+    """Learner that pays a replay's update debt.
 
     Args:
         config: hyper-parameters.
         replay: attached for sampling.
         checkpoint: file to continue from, if it exists, and to save to.
-        seed: of initial weights, noise and sampling.
-        device: where to compute.
+        seed: seed of initial weights, noise and sampling.
+        device: device of all computation.
         metrics_every: critic updates between two measurements.
         rolling: episodes of the actor's success rate, for a success-gated beta.
 
@@ -137,31 +139,31 @@ class OnlineLearner:
 
     @property
     def acting(self) -> bool:
-        """Return whether the actor may take over from the VLA."""
+        """True once the actor may replace the VLA."""
         return self.debt.is_open and not self.learner.warming_up
 
     @property
     def damaged_rows(self) -> int:
-        """Stored rows that sampling found damaged and leaves out."""
+        """Damaged rows, excluded from sampling."""
         return self._replay.damaged
 
-    def look(self) -> int:
-        """Account for rows and episodes that are new in the replay; returns how many rows."""
-        start, episodes, outcomes, human = self._replay.labels(self.debt.rows)
+    def count_new_rows(self) -> int:
+        """Add new rows and episodes of the replay to the debt; returns the number of rows."""
+        start, episodes, outcomes, human = self._replay.row_labels(self.debt.rows)
         before = self.debt.rows
-        if (
-            start < before
-        ):  # the writer dropped rows that a power failure had torn; what was learned, was learned
+        # The writer may drop rows torn by a power failure; updates made for them stay.
+        if start < before:
             self.debt.rows = before = start
-        self.debt.add_rows(start - before)  # written over before anybody looked; their outcomes are lost
+        # Rows overwritten since the last count: their outcomes are unknown.
+        self.debt.add_rows(start - before)
         run = 0
         for episode, outcome, helped in zip(episodes.tolist(), outcomes, human, strict=True):
             run += 1
             if helped:
                 self._success.note_human(episode)
-            if outcome != Outcome.NONE:
+            if outcome != RowOutcome.NONE:
                 self.debt.add_rows(run)
-                success = bool(outcome == Outcome.SUCCESS)
+                success = bool(outcome == RowOutcome.SUCCESS)
                 self._success.add(episode, success, acting=self.acting)
                 self.debt.add_episode(success=success)
                 run = 0
@@ -169,15 +171,15 @@ class OnlineLearner:
         self._success.report(self.learner)
         return self.debt.rows - before
 
-    def pay(self, seconds: float) -> Iterator[Measurement]:
-        """Make updates that are owed for about ``seconds``, and measure now and then.
+    def train_slice(self, seconds: float) -> Iterator[Measurement]:
+        """Make owed updates for about ``seconds``; yields a measurement every ``metrics_every`` critic updates.
 
         Raises:
-            NonFiniteError, BatchError: updates were refused because of NaN or infinity.
+            NonFiniteError, BatchError: updates were skipped because of NaN or infinity.
         """
         end = time.monotonic() + seconds
         if self.debt.due() and self.learner.critic_steps == 0:
-            # The bounds and statistics of everything that follows come from the base policy's rows.
+            # Bounds and statistics are fitted once, from the base policy's rows.
             rows = min(len(self._replay), _SCALE_ROWS)
             self.learner.fit_scale(self._replay.sample(rows, self.learner.sampling))
         while self.debt.due():
@@ -200,7 +202,7 @@ class OnlineLearner:
         return Measurement(learner.critic_steps, self.debt.owed, self.debt.rows, values)
 
     def export(self) -> tuple[bytes, Lineage, int]:
-        """The current actor as bytes for a message or a file, its lineage and its version."""
+        """Current actor as bytes for a message or a file, its lineage and its version."""
         actor = fingerprint(self.learner.actor.state_dict())
         lineage = dataclasses.replace(self.lineage, actor=actor)
         return export_actor(self.learner, lineage=self.lineage), lineage, self.learner.actor_steps

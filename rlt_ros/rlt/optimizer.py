@@ -1,4 +1,4 @@
-"""Adam with gradient clipping that neither waits for the GPU nor takes a step on a gradient that is not finite."""
+"""Adam with gradient clipping that skips non-finite gradients without waiting for the GPU."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 
 
 class ClippedAdam:
-    """Fused Adam over its own parameters, with its own gradient norm and its own count of refused steps.
+    """Fused Adam over one group of parameters, with a gradient norm and a count of skipped steps per group.
 
-    The fused kernel can divide gradients by a tensor and skip a step because of a tensor (it does so for mixed
-    precision). Clipping and the guard against NaN use exactly that: no value ever travels to the host.
+    For mixed precision, the fused kernel divides gradients by a tensor and skips a step on a tensor's value. Clipping
+    and the guard against NaN use the same arguments: no value is copied to the host.
 
     Attributes:
-        faults: () number of steps refused because the gradient held NaN or infinity.
+        faults: () number of steps skipped because the gradient held NaN or infinity.
     """
 
     def __init__(self, parameters: Iterable[Tensor], learning_rate: float, clip: float) -> None:
@@ -32,12 +32,12 @@ class ClippedAdam:
         self._squares = [torch.zeros_like(parameter) for parameter in self.parameters]
 
     def step(self, loss: Tensor) -> Tensor:
-        """One step down the gradient of ``loss`` (); returns the gradient's norm () before clipping."""
+        """Make one step down the gradient of ``loss`` (); returns the gradient's norm () before clipping."""
         gradients = list(torch.autograd.grad(loss, self.parameters))
         with torch.no_grad():
             norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-            refused = (~torch.isfinite(norm)).float()
-            self.faults += refused
+            skipped = (~torch.isfinite(norm)).float()
+            self.faults += skipped
             adam(
                 self.parameters,
                 gradients,
@@ -47,7 +47,7 @@ class ClippedAdam:
                 self._steps,
                 fused=True,
                 grad_scale=(norm / self.clip).clamp(min=1.0),
-                found_inf=refused,
+                found_inf=skipped,
                 amsgrad=False,
                 beta1=_BETA1,
                 beta2=_BETA2,
@@ -65,6 +65,6 @@ class ClippedAdam:
         return {**named, "faults": self.faults}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what :meth:`state` gave."""
+        """Restore the result of :meth:`state`."""
         for name, value in self.state().items():
             value.copy_(state[name])

@@ -1,7 +1,7 @@
-"""How many updates the learner may make: a debt that grows with the data and is paid, never a free run.
+"""Update debt: the number of learner updates, which grows with the data.
 
-A free-running learner takes a tiny replay apart hundreds of times and a large one hardly once; the number of updates
-for each row is what results depend on. Pure arithmetic: no clock, no threads.
+Results depend on the number of updates per row. A free-running learner would visit each row of a small replay hundreds
+of times and each row of a large one hardly once. Pure arithmetic: no clock, no threads.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ class UpdateDebt:
     ``utd`` updates.
 
     Attributes:
-        utd: critic updates for each new row.
+        utd: critic updates per new row.
         opening: critic updates owed when the gate opens.
-        max_per_cycle: most that :meth:`due` offers at a time.
-        multiple: :meth:`due` is a multiple of this, the critic steps of one actor step.
+        max_per_cycle: upper bound of :meth:`due`.
+        multiple: critic steps per actor step; :meth:`due` is a multiple of it.
         min_episodes: finished episodes before the gate opens.
         min_rows: rows before the gate opens.
         min_successes: successful episodes before the gate opens.
@@ -58,7 +58,7 @@ class UpdateDebt:
 
     @staticmethod
     def from_config(config: RLTConfig) -> UpdateDebt:
-        """The account that a configuration asks for."""
+        """Debt with the rates and gates of a configuration."""
         return UpdateDebt(
             utd=config.utd,
             opening=config.warmup_updates,
@@ -98,7 +98,7 @@ class UpdateDebt:
 
     @property
     def waiting_for(self) -> str:
-        """What the gate still waits for, in words; empty once it is open."""
+        """Text of the missing data, for instance ``3 more rows``; empty once the gate is open."""
         if self.is_open:
             return ""
         missing = {
@@ -115,11 +115,11 @@ class UpdateDebt:
             self.owed += self.opening
 
     def state(self) -> dict[str, str]:
-        """The running account as text, for a checkpoint's metadata."""
+        """Running account as text, for a checkpoint's metadata."""
         return {f"debt.{name}": repr(getattr(self, name)) for name in _ACCOUNT}
 
     def load_state(self, metadata: dict[str, str]) -> None:
-        """Take over what :meth:`state` gave."""
+        """Restore the result of :meth:`state`."""
         for name, kind in _ACCOUNT.items():
             text = metadata[f"debt.{name}"]
             setattr(self, name, text == "True" if kind is bool else kind(text))

@@ -1,4 +1,4 @@
-"""ROS 2 parameter files: values for nodes, which are chosen by patterns of their names.
+"""ROS 2 parameter files: values for nodes that are selected by name patterns.
 
 Launch files read them on the system's Python, so this needs the standard library and PyYAML alone.
 """
@@ -18,10 +18,10 @@ Assignment = tuple[str, str, Any]
 
 
 def read_parameters(path: Path) -> list[Assignment]:
-    """Read the values of a file in their order; later ones win.
+    """Read the values of a file in their order; later ones override earlier ones.
 
     Raises:
-        ConfigError: the file cannot be read or is of another shape.
+        ConfigError: the file cannot be read or has another structure.
     """
     try:
         document = read_yaml_file(path)
@@ -36,9 +36,9 @@ def values_for(assignments: Iterable[Assignment], node: str) -> dict[str, Any]:
 
 
 def matches(pattern: str, node: str) -> bool:
-    """Return whether a node of full name ``node`` is meant by ``pattern``.
+    """Return whether ``pattern`` matches the full node name ``node``.
 
-    ``*`` stands for one part of the name, ``**`` for any number of them.
+    ``*`` matches one part of the name, ``**`` any number of them.
     """
     absolute = pattern if pattern.startswith("/") else f"/{pattern}"
     parts = [re.escape(part) for part in absolute[1:].split("/")]

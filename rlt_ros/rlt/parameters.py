@@ -1,8 +1,7 @@
-"""Parameters declared once, as dataclass fields, and read from anywhere with errors that say what to change.
+"""Parameters, declared once as dataclass fields, with errors that name the remedy.
 
-A field made with :func:`parameter` carries its help text, unit, range and the source of its default. From
-:func:`describe` come the command line, the ROS parameter declarations and the reference pages. This module
-knows no particular configuration.
+A field of :func:`parameter` has a help text, unit, range and the source of its default. The command line, the ROS
+parameter declarations and the reference pages are made from :func:`describe`.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rlt_ros.rlt.documents import DocumentError, parse_yaml, read_yaml_file
+from rlt_ros.rlt.documents import DocumentError, read_yaml_file
 
 T = TypeVar("T")
 
@@ -25,7 +24,7 @@ _SCALARS: tuple[type, ...] = (bool, int, float, str)
 
 
 class ConfigError(ValueError):
-    """A configuration value that cannot be used. The message names origin, key, value and what is allowed."""
+    """Invalid configuration value. The message names origin, key, value and the allowed ones."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +39,7 @@ class _Limits:
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """One parameter as documentation and tools see it; ``default`` is ``MISSING`` where it is required."""
+    """Parameter for documentation and tools; ``default`` is ``MISSING`` where it is required."""
 
     name: str
     type: str
@@ -54,7 +53,7 @@ class Description:
 
     @property
     def range(self) -> str:
-        """Allowed values in words; empty when any value of the type will do."""
+        """Text of the allowed values; empty if every value of the type is allowed."""
         if self.choices:
             return " | ".join(str(choice) for choice in self.choices)
         if self.low is not None and self.high is not None:
@@ -78,12 +77,12 @@ def parameter(
 
     Args:
         default: immutable default value, or ``dataclasses.MISSING`` for a parameter that must be given.
-        help: one sentence on what the value does.
+        help: noun phrase with the effect of the value.
         unit: physical unit or count, empty for a pure number.
-        low: smallest allowed value, inclusive; holds for every element of a tuple.
+        low: smallest allowed value, inclusive; applies to every element of a tuple.
         high: largest allowed value, inclusive.
-        choices: the allowed values, where only a few are.
-        source: where the default comes from (paper section, data sheet, measurement).
+        choices: allowed values of an enumeration.
+        source: source of the default (paper section, data sheet, measurement).
     """
     limits = _Limits(help, unit, low, high, tuple(choices), source)
     return dataclasses.field(default=default, metadata={_KEY: limits})
@@ -103,12 +102,12 @@ def check(instance: Any) -> None:
 
 
 def build(cls: type[T], mapping: Mapping[str, Any], *, origin: str) -> T:
-    """Make a ``cls`` from plain values as a YAML file holds them.
+    """Build a ``cls`` from plain values, such as those of a YAML file.
 
     Args:
-        cls: a dataclass; nested dataclasses, tuples, mappings and optional values are followed.
-        mapping: field name to value. A missing key takes its default.
-        origin: where the values come from (a file name, ``"command line"``), for the error message.
+        cls: a dataclass; nested dataclasses, tuples, mappings and optional values are converted.
+        mapping: field name to value; missing keys have their defaults.
+        origin: source of the values (a file name, ``"command line"``), for error messages.
 
     Raises:
         ConfigError: unknown or missing key, wrong type, value out of range.
@@ -119,51 +118,16 @@ def build(cls: type[T], mapping: Mapping[str, Any], *, origin: str) -> T:
         raise ConfigError(f"{origin}: {error}") from None
 
 
-def override(instance: T, assignments: Mapping[str, str], *, origin: str = "command line") -> T:
-    """Return a copy of a dataclass with dotted ``key: text`` assignments applied, each read as YAML."""
-    values = dataclasses.asdict(typing.cast(Any, instance))
-    for key, text in assignments.items():
-        *path, last = key.split(".")
-        target: Any = values
-        for part in path:
-            target = target.get(part) if isinstance(target, dict) else None
-            if not isinstance(target, dict):
-                raise ConfigError(f"{origin}: `{key}`: there is no section `{part}`")
-        try:
-            target[last] = parse_yaml(text, origin=f"{origin}: `{key}`")
-        except DocumentError as error:
-            raise ConfigError(str(error)) from error
-    return build(type(instance), values, origin=origin)
-
-
-def load_yaml(path: str | Path, cls_by_section: Mapping[str, type]) -> dict[str, Any]:
-    """Read a ROS 2 parameter file: ``/**: {ros__parameters: {section: {key: value}}}``.
-
-    Args:
-        path: the file.
-        cls_by_section: the dataclass that each section builds. A section that is missing takes its defaults.
-
-    Returns:
-        One instance per section.
-
-    Raises:
-        ConfigError: the file cannot be read or parsed, has another shape, or holds a value that does not fit.
-    """
-    sections = _read_sections(Path(path))
-    _reject_unknown(sections, cls_by_section, f"{path}: section")
-    return {
-        name: build(cls, sections.get(name) or {}, origin=f"{path}: {name}")
-        for name, cls in cls_by_section.items()
-    }
-
-
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML file that is one mapping, for :func:`build`.
 
     Raises:
         ConfigError: the file cannot be read or parsed, or is no mapping.
     """
-    document = _parsed(Path(path))
+    try:
+        document = read_yaml_file(path)
+    except DocumentError as error:
+        raise ConfigError(str(error)) from error
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: holds no `key: value` lines")
     return document
@@ -185,7 +149,7 @@ def describe(cls: type, prefix: str = "") -> Iterator[Description]:
 
 
 def plain_default(description: Description) -> Any:
-    """Default as the value of a ROS parameter; None where there is none: it takes a value of any type."""
+    """Default as the value of a ROS parameter; None without one, for a parameter of dynamic type."""
     value = description.default
     if value is dataclasses.MISSING or value is None or value == ():
         return None
@@ -197,7 +161,7 @@ def plain_default(description: Description) -> Any:
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Sections in sections from values by names with dots; what :func:`build` takes."""
+    """Nested sections from values by dotted names, for :func:`build`."""
     result: dict[str, Any] = {}
     for name, value in values.items():
         *path, last = name.split(".")
@@ -208,27 +172,6 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _read_sections(path: Path) -> dict[str, Any]:
-    document = _parsed(path)
-    if not isinstance(document, dict) or not all(
-        isinstance(node, dict) and isinstance(node.get("ros__parameters"), dict) for node in document.values()
-    ):
-        raise ConfigError(
-            f"{path}: is not a ROS parameter file; it must start with `/**:` and `ros__parameters:`"
-        )
-    merged: dict[str, Any] = {}
-    for node in document.values():
-        merged.update(node["ros__parameters"])
-    return merged
-
-
-def _parsed(path: Path) -> Any:
-    try:
-        return read_yaml_file(path)
-    except DocumentError as error:
-        raise ConfigError(str(error)) from error
-
-
 def _reject_unknown(mapping: Mapping[str, Any], allowed: Mapping[str, Any], what: str) -> None:
     for key in mapping:
         if key not in allowed:
@@ -237,7 +180,7 @@ def _reject_unknown(mapping: Mapping[str, Any], allowed: Mapping[str, Any], what
 
 
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:
-    """Question with the closest allowed name and a space, for an error message; empty without a close one."""
+    """Hint at the closest allowed name, with a trailing space, for an error message; empty without a close one."""
     options = list(allowed)
     close = difflib.get_close_matches(name, options, n=1)
     if not close and len(name) > 2:
@@ -266,7 +209,7 @@ def _build(cls: type[T], mapping: Any, prefix: str) -> T:
 
 
 def _convert(value: Any, hint: Any, key: str) -> Any:
-    """Turn a YAML value into the annotated type: lists into tuples, sections into dataclasses."""
+    """Convert a YAML value to the annotated type: lists to tuples, sections to dataclasses."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return value if isinstance(value, hint) else _build(hint, value, f"{key}.")

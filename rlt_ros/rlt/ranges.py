@@ -1,8 +1,8 @@
-"""Ranges of what enters learning, stated once: beyond them a number is a fault of its source, not a measurement.
+"""Ranges of all learning inputs: a value beyond them is a fault of its source, not a measurement.
 
-One absurd value is enough to stop learning for good. A proprioception of 5e31 overflows the networks' float32 sums, the
-loss becomes NaN, and with it every weight. So states, chunks, actions and rewards are refused where they enter (VLA,
-server, window), and rows that hold one are left out when the replay is sampled.
+One absurd value stops learning for good. A proprioception of 5e31 overflows the networks' float32 sums, the loss
+becomes NaN, and with it every weight. States, chunks, actions and rewards out of range are therefore rejected at
+their entry (VLA, server, window), and sampling excludes stored rows that hold such a value.
 """
 
 from __future__ import annotations

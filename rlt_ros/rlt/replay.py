@@ -6,9 +6,8 @@
     replay = Replay.attach(path, shapes, lineage=lineage)                              # the learner
     batch = replay.sample(256, generator)
 
-Nothing is sent from one to the other: a batch is gathered straight from the file's pages. The writer never
-waits for a reader. A reader checks after gathering that none of its rows was written over in the meantime,
-and draws those anew.
+A batch is gathered directly from the file's pages, without messages. The writer never waits for a reader. After
+gathering, a reader draws rows again that were overwritten in the meantime.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from rlt_ros.rlt.replay_map import ReplayMap, memory_fence
 from rlt_ros.rlt.replay_sound import SoundRows
 from rlt_ros.rlt.replay_verify import GatheredRows
 from rlt_ros.rlt.replay_writer import RingWriter, lock_for_writing, read_window
-from rlt_ros.rlt.transition import Outcome, Source, Window
+from rlt_ros.rlt.transition import RowOutcome, Source, Window
 
 __all__ = [
     "Replay",
@@ -53,15 +52,15 @@ __all__ = [
 
 @dataclasses.dataclass(frozen=True)
 class ReplayStats:
-    """What the stored rows contain, counted from the rows themselves.
+    """Statistics of the stored rows.
 
     Attributes:
         rows: stored rows.
-        episodes: different episodes among them, finished or not.
+        episodes: different episodes, finished or not.
         successes: episodes that terminated with a reward.
         failures: episodes that terminated without one.
-        truncations: episodes that were cut (time-out, abort).
-        steps: executed steps in all windows; a step counts once for each window that holds it.
+        truncations: truncated episodes (time-out, abort).
+        steps: executed steps in all windows; a step counts once per window.
         human_share: share of those steps that a human commanded, 0..1.
     """
 
@@ -75,13 +74,13 @@ class ReplayStats:
 
 
 class RowLabels(NamedTuple):
-    """What is known of N successive rows without their states.
+    """Labels of N successive rows.
 
     Attributes:
-        start: number of the first row, since the file was created.
-        episodes: (N,) whose each row is.
-        outcomes: (N,) :class:`Outcome` of each row.
-        human: (N,) whether a human acted in it.
+        start: absolute number of the first row, counted since the file was created.
+        episodes: (N,) episode id of each row.
+        outcomes: (N,) :class:`RowOutcome` of each row.
+        human: (N,) True if a human acted in the row.
     """
 
     start: int
@@ -91,7 +90,7 @@ class RowLabels(NamedTuple):
 
 
 class Replay:
-    """See the module. Made by :meth:`open` (writes and samples) or :meth:`attach` (samples)."""
+    """Replay file, opened by :meth:`open` (to write and sample) or :meth:`attach` (to sample)."""
 
     def __init__(self, mapped: ReplayMap, lock: IO[bytes] | None) -> None:
         self._map, self._lock, self._shapes = mapped, lock, mapped.format.shapes
@@ -109,19 +108,19 @@ class Replay:
         lineage: Lineage,
         z_storage: str = "float16",
     ) -> Replay:
-        """Open the replay for writing; creates the file, with all its bytes, where there is none.
+        """Open the replay for writing; creates a missing file, with all its bytes.
 
         Args:
-            path: the file; ``<path>.lock`` beside it tells writers of each other.
+            path: the file; ``<path>.lock`` next to it is the writer's lock.
             shapes: sizes of states and actions.
             capacity: rows kept.
-            gamma: discount per control step behind the windows' rewards.
+            gamma: discount per control step of the windows' rewards.
             lineage: frozen parts that make the rows.
-            z_storage: type in which tokens are stored and sampled.
+            z_storage: type of stored and sampled tokens.
 
         Raises:
             ReplayLockedError: another process writes this file.
-            ReplayFullError: no room for the file.
+            ReplayFullError: the disk has no room for the file.
             ReplayFormatError: the file is foreign, truncated, or was made with other sizes.
             LineageError: the file holds rows of other frozen parts.
         """
@@ -146,8 +145,7 @@ class Replay:
         """Open an existing replay for sampling, also while another process writes it.
 
         Raises:
-            ReplayFormatError: there is no such file, it is foreign or truncated, or was made with other
-                shapes.
+            ReplayFormatError: the file does not exist, is foreign or truncated, or was made with other shapes.
             LineageError: the file holds rows of other frozen parts.
         """
         path = Path(path)
@@ -159,11 +157,6 @@ class Replay:
         mapped.require_count()
         return cls(mapped, None)
 
-    @staticmethod
-    def bytes_needed(shapes: Shapes, capacity: int, *, z_storage: str = "float16") -> int:
-        """Bytes that a replay of this size takes on the disk, all of them from the start."""
-        return ReplayFormat(shapes, capacity, z_storage, 1.0, Lineage()).nbytes
-
     @property
     def format(self) -> ReplayFormat:
         """Sizes, types and lineage of the file."""
@@ -171,26 +164,26 @@ class Replay:
 
     @property
     def total(self) -> int:
-        """Rows stored since the file was created, overwritten ones too; what updates per row are paid for."""
+        """Rows stored since the file was created, including overwritten ones; the base of updates per row."""
         return self._map.committed
 
     def __len__(self) -> int:
-        first, stop = self._map.living()
+        first, stop = self._map.valid_range()
         return stop - first
 
     def sample(self, batch_size: int, generator: Generator | None = None) -> Batch:
-        """``batch_size`` rows, uniformly and with replacement, as tensors of their own.
+        """Draw ``batch_size`` rows, uniformly and with replacement, as copies.
 
-        Tokens keep the type in which they are stored. Rows whose checksum differs or whose values are out of range are
-        left out and counted, see :attr:`damaged`. Raises :class:`ReplayError` while the replay holds no sound row.
+        Tokens keep their storage type. Rows with a wrong checksum or values out of range are excluded and counted, see
+        :attr:`damaged`. Raises :class:`ReplayError` while the replay holds no valid row.
         """
-        first, stop = self._sound.living()
+        first, stop = self._sound.valid_range()
         rows = torch.randint(first, stop, (batch_size,), generator=generator)
         while True:
             gathered = self._map.gather(rows)
             memory_fence()
-            first, stop = self._sound.living()
-            # Rows that were overwritten meanwhile are drawn again, as damaged ones are.
+            first, stop = self._sound.valid_range()
+            # Rows that were overwritten meanwhile and damaged rows are drawn again.
             again = (rows < first) | self._sound.excluded(rows)
             if not bool(again.any()):
                 return self._batch(gathered)
@@ -198,50 +191,51 @@ class Replay:
 
     @property
     def damaged(self) -> int:
-        """Stored rows that were found damaged and are never sampled."""
+        """Damaged rows, excluded from sampling."""
         return self._sound.damaged
 
     def window(self, index: int) -> Window:
-        """The stored row ``index``, 0 being the oldest; only its token is rounded to ``z_storage``."""
-        first, stop = self._map.living()
+        """Stored row ``index``, 0 being the oldest; only its token is rounded to ``z_storage``."""
+        first, stop = self._map.valid_range()
         if not 0 <= index < stop - first:
-            raise ReplayError(f"row {index} was asked for; replay {self._map.path} holds {stop - first} rows")
+            raise ReplayError(
+                f"row {index} does not exist: replay {self._map.path} holds {stop - first} rows; give a smaller index"
+            )
         return read_window(self._map, first + index)
 
     def stats(self) -> ReplayStats:
-        """Count what the stored rows contain. Reads the small records only: milliseconds for 200,000 rows."""
-        first, stop = self._map.living()
+        """Count the stored rows by their small records: milliseconds for 200,000 rows."""
+        first, stop = self._map.valid_range()
         records = self._records(torch.arange(first, stop))
         memory_fence()
-        records = records[max(0, self._map.living()[0] - first) :]
-        outcomes = np.bincount(records["outcome"], minlength=len(Outcome))
+        records = records[max(0, self._map.valid_range()[0] - first) :]
+        outcomes = np.bincount(records["outcome"], minlength=len(RowOutcome))
         steps = int(records["valid"].sum())
         return ReplayStats(
             rows=len(records),
             episodes=len(np.unique(records["episode"])),
-            successes=int(outcomes[Outcome.SUCCESS]),
-            failures=int(outcomes[Outcome.FAILURE]),
-            truncations=int(outcomes[Outcome.TRUNCATED]),
+            successes=int(outcomes[RowOutcome.SUCCESS]),
+            failures=int(outcomes[RowOutcome.FAILURE]),
+            truncations=int(outcomes[RowOutcome.TRUNCATED]),
             steps=steps,
             human_share=float((records["source"] == Source.HUMAN).sum()) / max(1, steps),
         )
 
-    def labels(self, first: int = 0) -> RowLabels:
-        """Whose the rows are, how these ended and who acted, from row ``first`` since the file was created."""
+    def row_labels(self, first: int = 0) -> RowLabels:
+        """Episode id, outcome and human flag of all rows from absolute row ``first``."""
         while True:
-            start, stop = self._map.living()
+            start, stop = self._map.valid_range()
             start = max(start, min(first, stop))
             records = self._records(torch.arange(start, stop))
             memory_fence()
-            if self._map.living()[0] <= start:
+            if self._map.valid_range()[0] <= start:
                 human = (records["source"] == Source.HUMAN).any(axis=1)
                 return RowLabels(start, records["episode"].copy(), records["outcome"].copy(), human)
 
     def append(self, windows: Iterable[Window]) -> int:
-        """Store windows, oldest first; returns how many were new. A stored (episode, step) stays as it is.
+        """Store windows, oldest first; returns the number of new ones. A stored (episode, step) is not replaced.
 
-        All windows are checked before the first is stored. They are safe from a crash of the process when
-        this returns.
+        All windows are checked before the first is stored. On return they are safe from a crash of the process.
 
         Raises:
             WindowError: a window of wrong shape, or with a value out of range (`rlt_ros.rlt.ranges`).
@@ -252,11 +246,11 @@ class Replay:
         return self._writer.append(windows)
 
     def flush(self) -> None:
-        """Wait until all rows are on the disk, against a power failure; for checkpoints."""
+        """Wait until all rows are on the disk, safe from a power failure; for checkpoints."""
         self._map.flush()
 
     def close(self) -> None:
-        """Flush, where this is the writer, and let go of the file."""
+        """Close the file; the writer flushes it first."""
         if self._lock is not None:
             self._map.flush()
             self._lock.close()
@@ -276,10 +270,10 @@ class Replay:
 
     def _batch(self, gathered: GatheredRows) -> Batch:
         """Views of the copies as a batch."""
-        records, action, z, rest = gathered
+        records, action, z, side = gathered
         shapes, count = self._shapes, len(records)
-        proprio = rest[:, : shapes.proprio_dim]
-        reference = rest[:, shapes.proprio_dim :].unflatten(1, (shapes.chunk, shapes.action_dim))
+        proprio = side[:, : shapes.proprio_dim]
+        reference = side[:, shapes.proprio_dim :].unflatten(1, (shapes.chunk, shapes.action_dim))
         return Batch(
             z=z[:count],
             proprio=proprio[:count],

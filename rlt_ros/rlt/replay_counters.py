@@ -1,11 +1,11 @@
-"""The page of counters of a replay file, each with its complement, so that a flipped bit shows.
+"""Counter page of a replay file; each counter has its complement, which reveals flipped bits.
 
     bytes  0..15   committed rows, rows known to be on the disk
     bytes 16..51   boot id of the writer
-    bytes 64..87   complements of both counters and of the boot id's CRC-32; all zero where a version before wrote them
+    bytes 64..87   complements of both counters and of the boot id's CRC-32; all zero in files of earlier versions
 
-The complement is stored before its counter. A process that is killed in between leaves two numbers of which the larger
-one is right, for every row before it was complete by then.
+The complement is stored before its counter. A process killed in between leaves two different numbers; the larger one is
+right, because every row before it was complete.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class CounterPage:
-    """Views of the page in a mapped file. Whichever of two differing numbers is right, the rows decide."""
+    """Views of the page in a mapped file. The rows decide between a counter and a different copy."""
 
     def __init__(self, memory: mmap.mmap) -> None:
         self._counters = np.frombuffer(memory, "<u8", 2, PAGE)
@@ -35,7 +35,7 @@ class CounterPage:
 
     @property
     def committed(self) -> tuple[int, int]:
-        """Count of committed rows, and its copy; the same number twice where a version before wrote no copy."""
+        """Count of committed rows and its copy; the same number twice in files of earlier versions."""
         return self._pair(_COMMITTED)
 
     def commit(self, stop: int) -> None:
@@ -48,22 +48,22 @@ class CounterPage:
         return self._pair(_SYNCED) == (stop, stop)
 
     def note_flushed(self, stop: int) -> None:
-        """Note that every row before number ``stop`` is on the disk."""
+        """Record that every row before number ``stop`` is on the disk."""
         self._complements[_SYNCED] = stop ^ _ALL
         self._counters[_SYNCED] = stop
 
     def is_of_this_boot(self) -> bool:
-        """Return whether the machine has run since the writer noted its boot id."""
+        """Return whether the machine has not been restarted since the writer recorded its boot id."""
         return np.array_equal(self._boot, _boot_id())
 
     def note_boot(self) -> None:
-        """Note that this start of the machine writes the file: until it ends, the kernel has every page."""
+        """Record the boot id: until the machine restarts, the kernel has every page."""
         boot = _boot_id()
         self._complements[_BOOT] = zlib.crc32(boot.data) ^ _ALL
         self._boot[:] = boot
 
     def has_copies(self) -> bool:
-        """Return whether this version has written the page; a version before wrote no complements."""
+        """Return whether the page has complements; earlier versions wrote none."""
         return bool(self._complements.any())
 
     def faults(self) -> list[str]:

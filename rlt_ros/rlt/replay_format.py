@@ -1,13 +1,13 @@
-"""The replay's file: what lies where, how it is created, and how a file that does not fit is refused.
+"""Replay file format: layout, creation and validation.
 
-One file of fixed size, so that a full disk shows when it is created and never again:
+The file has a fixed size, so that a full disk is detected on creation:
 
     page 0   magic, version, checksum and a JSON header (sizes, types, lineage)
     page 1   counters: committed rows, rows known to be on the disk, boot id of the writer
-    then     records (one small struct a row), actions, token table, table of the states' other parts
+    then     records (one small struct per row), actions, token table, table of proprioception and reference
 
-States lie in tables of their own because each is in two windows, as state and as next state one chunk
-earlier: storing it once halves the file.
+Each state is part of two windows, as state and as next state one chunk earlier. Tables that store it once halve the
+file.
 """
 
 from __future__ import annotations
@@ -36,24 +36,25 @@ from rlt_ros.rlt.storage import StorageError
 logger = logging.getLogger(__name__)
 
 PAGE = 4096
-SPARE = 64
-"""Row slots beyond the capacity. The writer publishes at the latest when it has filled them, so it never
-writes over a row that counts as stored, and a reader has that much time until a row that it reads is gone."""
-SHARE = 256
-"""A row refers to states written up to this many states ago: a chunk of stride-1 windows of 20 robots."""
+WRITE_AHEAD_ROWS = 64
+"""Row slots beyond the capacity. The writer publishes at the latest when they are full, so it never overwrites a stored
+row, and a reader has as many writes until a row that it reads is overwritten."""
+STATE_REUSE_WINDOW = 256
+"""Age of the oldest state that a new row reuses, in states: a chunk of stride-1 windows of 20 robots."""
 
 _MAGIC = b"RLTRING\n"
 _VERSION = 1
-_PREFIX = struct.Struct("<8sIII")  # magic, version, length and CRC-32 of the JSON header
+# Magic, version, length and CRC-32 of the JSON header.
+_PREFIX = struct.Struct("<8sIII")
 _Z_TYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
 class ReplayError(StorageError):
-    """The replay cannot do what was asked. The message names the file, what is wrong and the remedy."""
+    """Failure of a replay. The message names file, fault and remedy."""
 
 
 class ReplayFormatError(ReplayError):
-    """The file is foreign, truncated, or of other sizes than asked for."""
+    """The file is foreign, truncated, or of other sizes than requested."""
 
 
 class ReplayFullError(ReplayError):
@@ -66,13 +67,13 @@ class ReplayLockedError(ReplayError):
 
 @dataclasses.dataclass(frozen=True)
 class ReplayFormat:
-    """Everything that decides the file's layout and what its rows mean.
+    """Layout of the file and meaning of its rows.
 
     Attributes:
         shapes: sizes of states and actions.
         capacity: rows kept; older ones are overwritten.
         z_storage: type of the stored tokens, ``float16``, ``bfloat16`` or ``float32``.
-        gamma: discount per control step that rewards and discounts were summed with.
+        gamma: discount per control step in rewards and discounts.
         lineage: frozen parts that made the rows.
     """
 
@@ -95,30 +96,34 @@ class ReplayFormat:
 
     @property
     def row_slots(self) -> int:
-        """Rows in the file, see :data:`SPARE`."""
-        return self.capacity + SPARE
+        """Rows in the file, see :data:`WRITE_AHEAD_ROWS`."""
+        return self.capacity + WRITE_AHEAD_ROWS
 
     @property
     def live_states(self) -> int:
-        """A row lives until so many states follow it: one a row, and one more for 8 (an episode's last)."""
+        """States per full replay: one per row, and one per 8 rows for the last states of episodes."""
         return self.capacity + self.capacity // 8 + 2
 
     @property
     def state_slots(self) -> int:
-        """States in the file: those of living rows, those they share, and two for each row being written."""
-        return self.live_states + SHARE + 2 * SPARE + 2
+        """States in the file: those of valid rows, those they share, and two per row being written."""
+        return self.live_states + STATE_REUSE_WINDOW + 2 * WRITE_AHEAD_ROWS + 2
 
     @functools.cached_property
     def record(self) -> np.dtype[Any]:
-        """The small struct of a row. Widest fields first, padded to 8 bytes: no hidden gaps."""
+        """Struct of a row: widest fields first, padded to 8 bytes, without hidden gaps.
+
+        ``row``, ``state`` and ``next_state`` count since the file was created. ``states_end`` is the number of states
+        written, and ``oldest_row`` the oldest valid row, when this row was complete.
+        """
         fields: list[tuple[Any, ...]] = [
-            ("row", "<i8"),  # number of the row since the file was created
+            ("row", "<i8"),
             ("episode", "<i8"),
             ("step", "<i8"),
-            ("state", "<i8"),  # numbers of its states, counted like rows
+            ("state", "<i8"),
             ("next_state", "<i8"),
-            ("states_end", "<i8"),  # states written when this row was complete
-            ("tail", "<i8"),  # oldest living row when this row was complete
+            ("states_end", "<i8"),
+            ("oldest_row", "<i8"),
             ("lineage", "<u8"),
             ("reward", "<f4"),
             ("discount", "<f4"),
@@ -141,7 +146,7 @@ class ReplayFormat:
             ("records", self.record, (self.row_slots,)),
             ("action", numbers, (self.row_slots, action)),
             ("z", np.dtype("u1"), (self.state_slots, shapes.z_dim * self.z_dtype.itemsize)),
-            ("rest", numbers, (self.state_slots, shapes.proprio_dim + action)),
+            ("side", numbers, (self.state_slots, shapes.proprio_dim + action)),
         ]
         result, offset = {}, 2 * PAGE
         for name, dtype, shape in parts:
@@ -152,22 +157,22 @@ class ReplayFormat:
     @property
     def nbytes(self) -> int:
         """Size of the file."""
-        offset, dtype, shape = self.regions["rest"]
+        offset, dtype, shape = self.regions["side"]
         return offset + math.ceil(math.prod(shape) * dtype.itemsize / PAGE) * PAGE
 
     @property
     def row_bytes(self) -> int:
-        """Bytes that one more row of capacity costs."""
+        """Bytes of file per row of capacity."""
         more = dataclasses.replace(self, capacity=self.capacity + 8 * PAGE)
         return round((more.nbytes - self.nbytes) / (8 * PAGE))
 
     def header(self) -> bytes:
-        """The first page."""
+        """Content of the first page, without padding."""
         text = json.dumps(dataclasses.asdict(self)).encode()
         return _PREFIX.pack(_MAGIC, _VERSION, len(text), zlib.crc32(text)) + text
 
     def create(self, path: Path) -> None:
-        """Create the file with all its bytes allocated, or leave nothing and say how many it needs."""
+        """Create the file with all its bytes allocated, or raise and leave no file."""
         path.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(path.parent).free
         logger.info(
@@ -192,7 +197,7 @@ class ReplayFormat:
 
     @staticmethod
     def read(path: Path) -> ReplayFormat:
-        """Read the header of an existing file and check that the file is whole."""
+        """Read the header of an existing file and check that the file is complete."""
         with open(path, "rb") as file:
             page = file.read(PAGE)
         size = path.stat().st_size
@@ -229,7 +234,7 @@ class ReplayFormat:
         wanted, present = _flat(self), _flat(found)
         different = [name for name in wanted if wanted[name] != present[name]]
         if different:
-            details = ", ".join(f"`{name}` {present[name]} (asked for {wanted[name]})" for name in different)
+            details = ", ".join(f"`{name}` {present[name]} (requested {wanted[name]})" for name in different)
             raise ReplayFormatError(
                 f"replay {path} was made with {details}; open it with its own values, or give another path"
             )

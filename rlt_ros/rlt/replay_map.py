@@ -1,8 +1,8 @@
-"""The mapped replay file: typed views of its regions, the commit counter, checksums, repair after a crash.
+"""Mapped replay file: typed views of its regions, the commit counter, checksums, repair after a crash.
 
-Order of writing is what makes it safe. The writer fills slots that no stored row uses, then raises one
-counter. Killed before that, the rows do not exist; killed after, they do, for the kernel keeps what was
-written to a shared mapping. Only a power failure can tear a committed row, and then the checksums find it.
+The order of writing makes it safe. The writer fills slots that no stored row uses, then raises one counter. A kill
+before that loses the new rows; a kill after it does not, because the kernel keeps the pages of a shared mapping. Only a
+power failure can tear a committed row, and the checksums detect it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rlt_ros.rlt.replay_counters import CounterPage
-from rlt_ros.rlt.replay_format import SPARE, ReplayFormat, ReplayFormatError
+from rlt_ros.rlt.replay_format import WRITE_AHEAD_ROWS, ReplayFormat, ReplayFormatError
 from rlt_ros.rlt.replay_verify import GatheredRows, blocks
 
 logger = logging.getLogger(__name__)
@@ -32,8 +32,8 @@ _FENCE = threading.Lock()
 def memory_fence() -> None:
     """Keep the processor from moving memory accesses from one side of this call to the other.
 
-    x86 keeps stores in order by itself; ARM, in every robot's computer, does not. Releasing a lock and taking
-    it again is the barrier that Python has.
+    x86 keeps stores in order; ARM, common in robots' computers, does not. Releasing a lock and taking it again is the
+    memory barrier available in Python.
     """
     with _FENCE:
         pass
@@ -49,7 +49,7 @@ class ReplayMap:
         records: (row slots,) structs, see :attr:`ReplayFormat.record`.
         action: (row slots, C * A) float32.
         z: (state slots, Z) tokens as stored.
-        rest: (state slots, P + C * A) float32, proprioception and reference.
+        side: (state slots, P + C * A) float32, proprioception and reference.
     """
 
     def __init__(self, path: Path, found: ReplayFormat, *, writable: bool) -> None:
@@ -59,12 +59,12 @@ class ReplayMap:
             self._map = mmap.mmap(file.fileno(), found.nbytes, access=access)
         self._counters = CounterPage(self._map)
         self.records = self._view("records")
-        self._tails = self.records["tail"]
+        self._oldest_rows = self.records["oldest_row"]
         with warnings.catch_warnings():
-            # torch warns of a reader's read-only memory; nothing here writes to it.
+            # torch warns about a reader's read-only memory, to which no code here writes.
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
             self.z: Tensor = torch.from_numpy(self._view("z")).view(found.z_dtype)
-            self.rest: Tensor = torch.from_numpy(self._view("rest"))
+            self.side: Tensor = torch.from_numpy(self._view("side"))
             self.action: Tensor = torch.from_numpy(self._view("action"))
             self._record_bytes = torch.from_numpy(self.records.view("u1").reshape(len(self.records), -1))
 
@@ -77,12 +77,12 @@ class ReplayMap:
         return self._record_bytes.index_select(0, slots).numpy().view(self.records.dtype).reshape(-1)
 
     def gather(self, rows: Tensor) -> GatheredRows:
-        """Copies of the rows with these numbers. Sound only if all of them are still stored afterwards."""
+        """Copies of the rows with these numbers, valid only if all of them are still stored afterwards."""
         slots = rows % self.format.row_slots
         records = self.gather_records(slots)
         states = self._state_slots(records)
-        z, rest = (table.index_select(0, states) for table in (self.z, self.rest))
-        return GatheredRows(records, self.action.index_select(0, slots), z, rest)
+        z, side = (table.index_select(0, states) for table in (self.z, self.side))
+        return GatheredRows(records, self.action.index_select(0, slots), z, side)
 
     def _state_slots(self, records: NDArray[Any]) -> Tensor:
         numbers = np.concatenate((records["state"], records["next_state"]))
@@ -95,29 +95,29 @@ class ReplayMap:
         return number if number == copy else self._recounted(number, copy)
 
     def _recounted(self, number: int, copy: int) -> int:
-        """The right one of two counts that differ: the larger one whose newest row is stored."""
+        """Right one of two different counts: the larger one whose newest row is stored."""
         for count in sorted((number, copy), reverse=True):
             if 0 < count < 2**63 and self._is_intact(count - 1):
                 return count
         return self._newest_stop()
 
     def _newest_stop(self) -> int:
-        """Number after the newest whole row in any slot, committed or not; 0 where the newest four are damaged."""
+        """Number after the newest valid row in any slot, committed or not; 0 if the newest four are damaged."""
         newest = np.unique(self.records["row"])[:-5:-1].tolist()
         return next((row + 1 for row in newest if row >= 0 and self._is_intact(row)), 0)
 
     def _miscounted(self) -> int:
-        """Rows by the newest stored one where the page has no copies and its count is wrong; else 0.
+        """Number of rows by the newest stored one if the page has no copies and its count is wrong; else 0.
 
-        A killed writer leaves up to :data:`SPARE` whole rows that it has not committed.
+        A killed writer leaves up to :data:`WRITE_AHEAD_ROWS` valid rows that it has not committed.
         """
         if self._counters.has_copies():
             return 0
         newest = self._newest_stop()
-        return newest if newest and abs(newest - self.committed) > SPARE else 0
+        return newest if newest and abs(newest - self.committed) > WRITE_AHEAD_ROWS else 0
 
     def counter_faults(self) -> list[str]:
-        """Describe the damage of the page of counters."""
+        """Describe the damage of the counter page."""
         newest = self._miscounted()
         uncounted = (
             [f"the count of stored rows is {self.committed}, and row {newest - 1} is stored"]
@@ -127,7 +127,7 @@ class ReplayMap:
         return self._counters.faults() + uncounted
 
     def require_count(self) -> None:
-        """Warn of damaged counters that their copies correct.
+        """Log damaged counters that their copies correct.
 
         Raises:
             ReplayFormatError: the count of rows is wrong and has no copy.
@@ -140,31 +140,30 @@ class ReplayMap:
             logger.warning("replay %s: %s; its %d rows are used", self.path, fault, self.committed)
 
     def mend_counters(self) -> None:
-        """Write the right count of rows, with its copy; for the writer. Flushing is noted anew by the next flush."""
+        """Write the right count of rows, with its copy; for the writer. The next flush updates the flushed count."""
         damaged = bool(self._counters.faults())
         self._counters.commit(self._miscounted() or self.committed)
         if damaged:
             self._counters.note_flushed(0)
 
-    def living(self) -> tuple[int, int]:
-        """Numbers of the oldest stored row and of the one after the newest."""
+    def valid_range(self) -> tuple[int, int]:
+        """Numbers of the oldest stored row and of the row after the newest."""
         while True:
             stop = self.committed
             if stop == 0:
                 return 0, 0
             memory_fence()
-            first = int(self._tails[(stop - 1) % self.format.row_slots])
+            first = int(self._oldest_rows[(stop - 1) % self.format.row_slots])
             memory_fence()
-            if (
-                self.committed - stop < self.format.capacity
-            ):  # else that record was written over in the meantime
+            # Otherwise that record was overwritten in the meantime.
+            if self.committed - stop < self.format.capacity:
                 return first, stop
 
-    def stored(self) -> tuple[int, int]:
-        """The same as `living`, of a file whose newest record may be damaged: its word is taken if it can be true."""
+    def checked_range(self) -> tuple[int, int]:
+        """Range as in `valid_range`, of a file whose newest record may be damaged."""
         stop = self.committed
         oldest = max(0, stop - self.format.capacity)
-        first, _ = self.living()
+        first, _ = self.valid_range()
         return (first if oldest <= first < stop and self._is_intact(stop - 1) else oldest), stop
 
     def publish(self, stop: int) -> None:
@@ -173,42 +172,44 @@ class ReplayMap:
         self._counters.commit(stop)
 
     def flush(self) -> None:
-        """Wait until everything committed is on the disk, which protects it against power failure as well."""
+        """Wait until all committed rows are on the disk, safe from a power failure."""
         committed = self.committed
         self._map.flush()
         self._counters.note_flushed(committed)
         self._map.flush()
 
     def checksum(self, record: NDArray[Any]) -> int:
-        """CRC-32 of the row with this record, whose action and states are in the file."""
+        """CRC-32 of the row with this record, with action and states from the file."""
         slot, states = [int(record["row"]) % self.format.row_slots], self._state_slots(record.reshape(1))
-        parts = GatheredRows(record.reshape(1), self.action[slot], self.z[states], self.rest[states])
+        parts = GatheredRows(record.reshape(1), self.action[slot], self.z[states], self.side[states])
         return int(parts.checksums()[0])
 
     def repair(self) -> None:
-        """Drop the rows that a crash has torn; called by the writer before anything else.
+        """Drop rows torn by a crash; the writer's first call.
 
-        While the machine has not been started anew, the kernel still has every page and at most the newest
-        rows are suspect. After a power failure every row is, unless all were flushed.
+        Until the machine restarts, the kernel has every page and only the newest rows are suspect. After a power
+        failure all rows are suspect, unless they were flushed.
 
         Raises:
-            ReplayFormatError: not one row is whole.
+            ReplayFormatError: no row is valid.
         """
         self.require_count()
         flushed = self._counters.is_flushed(self.committed)
         self.mend_counters()
         stop = self.committed
         oldest = max(0, stop - self.format.capacity)
-        suspect = max(oldest, stop - SPARE) if flushed or self._counters.is_of_this_boot() else oldest
+        suspect = (
+            max(oldest, stop - WRITE_AHEAD_ROWS) if flushed or self._counters.is_of_this_boot() else oldest
+        )
         intact = self._intact(suspect, stop)
         if suspect > oldest and not any(intact):
             suspect, intact = oldest, self._intact(oldest, stop)
         if not all(intact):
-            self._keep(oldest, suspect, intact)
+            self._truncate_to_longest_valid_run(oldest, suspect, intact)
         self.mark_boot()
 
     def mark_boot(self) -> None:
-        """Note that this start of the machine writes the file: until it ends, the kernel has every page."""
+        """Record the boot id: until the machine restarts, the kernel has every page."""
         self._counters.note_boot()
 
     def faults(self, first: int, stop: int) -> Iterator[tuple[int, str]]:
@@ -227,8 +228,8 @@ class ReplayMap:
     def _is_intact(self, row: int) -> bool:
         return self._intact(row, row + 1)[0]
 
-    def _keep(self, oldest: int, suspect: int, intact: list[bool]) -> None:
-        """Keep the longest run of whole rows; rows from ``oldest`` to ``suspect`` are taken for whole."""
+    def _truncate_to_longest_valid_run(self, oldest: int, suspect: int, intact: list[bool]) -> None:
+        """Keep the longest run of valid rows; those from ``oldest`` to ``suspect`` are assumed valid."""
         first, stop, start = oldest, oldest, oldest
         for row, whole in [*enumerate(intact, suspect), (suspect + len(intact), False)]:
             if not whole:
@@ -237,12 +238,11 @@ class ReplayMap:
                 start = row + 1
         if first == stop:
             raise ReplayFormatError(
-                f"replay {self.path}: not one of its {len(intact)} rows is whole; "
-                "restore the file or start a new one"
+                f"replay {self.path}: none of its {len(intact)} rows is valid; restore the file or start a new one"
             )
         slot = (stop - 1) % self.format.row_slots
         record = self.records[slot : slot + 1]
-        record["tail"] = np.maximum(record["tail"], first)
+        record["oldest_row"] = np.maximum(record["oldest_row"], first)
         record["crc"] = self.checksum(record[0])
         logger.warning(
             "replay %s: dropped the torn rows behind row %d and before row %d", self.path, stop - 1, first
@@ -250,7 +250,7 @@ class ReplayMap:
         self.publish(stop)
 
     def close(self) -> None:
-        """Unmap the file. Batches are copies and stay valid."""
-        del self.records, self.action, self.z, self.rest, self._record_bytes
-        del self._tails, self._counters
+        """Unmap the file. Batches, being copies, stay valid."""
+        del self.records, self.action, self.z, self.side, self._record_bytes
+        del self._oldest_rows, self._counters
         self._map.close()

@@ -1,4 +1,4 @@
-"""Check every row of a replay, and write the file again without those that are damaged."""
+"""Check of every row of a replay, and repair of the file without its damaged rows."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from rlt_ros.rlt.replay_writer import RingWriter, lock_for_writing, read_window
 
 @dataclasses.dataclass(frozen=True)
 class DamagedRow:
-    """A row that must not be learned from.
+    """Row that is excluded from learning.
 
     Attributes:
         row: number since the file was created.
-        episode, step: its name, as far as the record can be trusted.
+        episode, step: identity, unreliable if the record itself is damaged.
         fault: description of the damage.
     """
 
@@ -35,8 +35,8 @@ class CheckResult:
 
     Attributes:
         rows: stored rows.
-        damaged: those with a wrong checksum or a value out of range, oldest first.
-        counters: damage of the page of counters, one description each.
+        damaged: rows with a wrong checksum or a value out of range, oldest first.
+        counters: damage of the counter page, one description each.
     """
 
     rows: int
@@ -44,15 +44,15 @@ class CheckResult:
     counters: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Result as plain values."""
         return dataclasses.asdict(self)
 
 
 def check_replay(path: Path) -> CheckResult:
-    """Verify the counters, and checksum and range of every stored row, also while another process writes the file.
+    """Verify the counters and the checksum and range of every stored row, also while another process writes the file.
 
     Raises:
-        ReplayFormatError: there is no such file, or it is foreign, truncated, or its header is damaged.
+        ReplayFormatError: the file does not exist, is foreign or truncated, or has a damaged header.
     """
     mapped = ReplayMap(path, _format(path), writable=False)
     try:
@@ -62,22 +62,21 @@ def check_replay(path: Path) -> CheckResult:
 
 
 def repair_replay(path: Path, drop_episodes: frozenset[int] = frozenset()) -> tuple[CheckResult, Path | None]:
-    """Write the file again without its damaged rows; the file before is kept beside it.
+    """Write the file again without its damaged rows and keep the original next to it.
 
-    Damaged counters are corrected in the file itself.
-
-    Rows keep their order, and the count of rows ever stored stays, for updates per row are paid by it.
+    Damaged counters are corrected in the original. Rows keep their order, and the total number of rows stays, because
+    updates per row depend on it.
 
     Args:
         path: the file; no other process may write it.
-        drop_episodes: episodes of which every row is dropped.
+        drop_episodes: ids of episodes to drop.
 
     Returns:
-        Rows that were dropped, and the path of the file before; None where there was nothing to drop.
+        Check result with the dropped rows, and the path of the original; None if no row was dropped.
 
     Raises:
         ReplayLockedError: another process writes the file.
-        ReplayError: not one row is sound, or an episode that was named has no row.
+        ReplayError: no row is valid, or an episode to drop has no row.
     """
     found = _format(path)
     with lock_for_writing(path):
@@ -105,11 +104,11 @@ def _format(path: Path) -> ReplayFormat:
 
 
 def _check(mapped: ReplayMap) -> CheckResult:
-    first, stop = mapped.stored()
+    first, stop = mapped.checked_range()
     damaged = [_damaged(mapped, row, fault) for row, fault in mapped.faults(first, stop)]
-    # Of a file that is being written, the oldest rows may have been overwritten meanwhile.
-    still = mapped.stored()[0]
-    stored = tuple(row for row in damaged if row.row >= still)
+    # A running writer may have overwritten the oldest rows meanwhile.
+    oldest = mapped.checked_range()[0]
+    stored = tuple(row for row in damaged if row.row >= oldest)
     return CheckResult(stop - first, stored, tuple(mapped.counter_faults()))
 
 
@@ -119,10 +118,10 @@ def _damaged(mapped: ReplayMap, row: int, fault: str) -> DamagedRow:
 
 
 def _with_episodes(mapped: ReplayMap, result: CheckResult, episodes: frozenset[int]) -> CheckResult:
-    first, stop = mapped.stored()
+    first, stop = mapped.checked_range()
     known = {row.row for row in result.damaged}
     named = [
-        _damaged(mapped, row, "is of an episode that is dropped")
+        _damaged(mapped, row, "is of a dropped episode")
         for row in range(first, stop)
         if row not in known and int(mapped.records["episode"][row % mapped.format.row_slots]) in episodes
     ]
@@ -133,11 +132,11 @@ def _with_episodes(mapped: ReplayMap, result: CheckResult, episodes: frozenset[i
 
 
 def _copy(mapped: ReplayMap, found: ReplayFormat, left_out: set[int], path: Path) -> None:
-    first, stop = mapped.stored()
+    first, stop = mapped.checked_range()
     sound = [row for row in range(first, stop) if row not in left_out]
     if not sound:
         raise ReplayError(
-            f"replay {mapped.path}: not one of its {stop - first} rows would remain; "
+            f"replay {mapped.path}: none of its {stop - first} rows would remain; "
             "restore the file, or start a new one"
         )
     found.create(path)

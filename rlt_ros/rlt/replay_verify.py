@@ -1,4 +1,4 @@
-"""Rows copied out of a replay file, and their verification: checksum and range, many rows at once.
+"""Verification of rows gathered from a replay file: checksum and range, many rows at once.
 
 A row of 2,048 half-precision token elements has 10 kB. Its CRC-32 bounds the cost: zlib reads some 4 GB/s, which makes
 0.7 ms of the 1 to 2 ms that 256 rows take. Each row is therefore verified once, see `rlt_ros.rlt.replay_sound`.
@@ -24,41 +24,41 @@ class GatheredRows(NamedTuple):
     Attributes:
         records: (N,) structs.
         action: (N, C * A) float32.
-        z: (2 N, Z) tokens as stored: of the N states, then of the N next states.
-        rest: (2 N, P + C * A) float32, the same of proprioception and reference.
+        z: (2 N, Z) tokens as stored: N states, then N next states.
+        side: (2 N, P + C * A) float32, proprioception and reference in the same order.
     """
 
     records: NDArray[Any]
     action: Tensor
     z: Tensor
-    rest: Tensor
+    side: Tensor
 
     def checksums(self) -> NDArray[np.int64]:
-        """(N,) CRC-32 of each row: its record without the checksum, its action, its state, its next state."""
+        """CRC-32 (N,) of each row: its record without the checksum, its action, its state, its next state."""
         count = len(self.records)
         bare = self.records.copy()
         bare["crc"] = 0
-        z, rest = (table.view(torch.uint8).numpy() for table in (self.z, self.rest))
-        # One buffer a row and one call: six calls take half as long again.
+        z, side = (table.view(torch.uint8).numpy() for table in (self.z, self.side))
+        # One buffer and one call per row: six calls take 1.5 times as long.
         parts = (
             bare.view("u1").reshape(count, -1),
             self.action.view(torch.uint8).numpy(),
             z[:count],
-            rest[:count],
+            side[:count],
             z[count:],
-            rest[count:],
+            side[count:],
         )
         return np.fromiter(map(zlib.crc32, np.concatenate(parts, axis=1)), np.int64, count)
 
     def intact(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """(N,) True where the stored row is the one with this number and matches its checksum."""
+        """Mask (N,) of the rows whose number and checksum match."""
         return (self.records["row"] == rows) & (self.records["crc"] == self.checksums())
 
     def faults(self, rows: NDArray[np.int64]) -> list[str]:
-        """Describe the damage of each row: a checksum that differs or a value out of range; empty for none."""
+        """Describe the damage of each row, a wrong checksum or a value out of range; empty for none."""
         found = ["" if whole else "does not match its checksum" for whole in self.intact(rows)]
         scalars = np.stack((self.records["reward"], self.records["discount"]), axis=1)
-        if not all(map(_in_range, (self.z, self.rest, self.action, torch.from_numpy(scalars)))):
+        if not all(map(_in_range, (self.z, self.side, self.action, torch.from_numpy(scalars)))):
             found = [fault or self._range_fault(at, scalars[at]) for at, fault in enumerate(found)]
         return found
 
@@ -66,7 +66,7 @@ class GatheredRows(NamedTuple):
         states = [at, at + len(self.records)]
         parts = {
             "action": self.action[at],
-            "proprioception or reference": self.rest[states],
+            "proprioception or reference": self.side[states],
             "token": self.z[states].float(),
             "reward or discount": scalars,
         }
@@ -75,16 +75,16 @@ class GatheredRows(NamedTuple):
 
 
 def blocks(first: int, stop: int, size: int = 256) -> Iterator[NDArray[np.int64]]:
-    """Numbers from ``first`` to before ``stop``, in arrays of at most ``size``: 2.7 MB of rows fit in a cache."""
+    """Row numbers from ``first`` to before ``stop``, in arrays of at most ``size``: 2.7 MB of rows fit in a cache."""
     for start in range(first, stop, size):
         yield np.arange(start, min(start + size, stop))
 
 
 def _in_range(values: Tensor) -> bool:
-    """Return whether no value is beyond the range; compares bit patterns, four times as fast as half-precision numbers.
+    """Return whether all values are in range, by their bit patterns: four times as fast as half-precision numbers.
 
-    Patterns of one sign are ordered as their magnitudes, infinity and NaN above all. As signed integers the greatest is
-    that of the positive numbers, as unsigned ones that of the negative.
+    Patterns of one sign have the order of their magnitudes, with infinity and NaN on top. The maximum as signed
+    integers is that of the positive numbers, as unsigned integers that of the negative ones.
     """
     size = values.dtype.itemsize
     signed = torch.int16 if size == 2 else torch.int32

@@ -1,4 +1,4 @@
-"""What lies where in the folder of a run, whoever writes it: the trainer in one process, or the nodes of the graph."""
+"""Layout of a run folder, common to the in-process trainer and the nodes of the graph."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ REPORT_FILE = "report.html"
 VIDEO_FOLDER = "videos"
 
 DEPLOY_FOLDER = "deploy"
-"""Episodes of a deployment, each in a folder of its own: what a policy does later is no part of its training."""
+"""Folder of the episodes of deployments, one folder each, separate from training."""
+
+NO_APPROACH = "no_approach"
+"""`end` of an episode that did not reach the critical phase."""
 
 TRAINING_PHASES = ("warmup", "online")
-"""`phase` of training episodes: the VLA acted in the critical phase, or the actor."""
+"""`phase` of training episodes: in the critical phase the VLA acted, or the actor."""
 
 
 CONFIG_KEYS: Mapping[str, Kind] = {"task": str, "seed": int, "vla": str, "rlt": dict, "run": dict}
@@ -73,9 +76,9 @@ _OUTCOME_KEYS: Mapping[str, Kind] = {
 
 
 def unused(path: Path) -> Path:
-    """``path``, or the first of ``path_1``, ``path_2``, … that is not there."""
+    """First of ``path``, ``path_1``, ``path_2``, … that does not exist."""
     numbered = (path.with_name(f"{path.name}_{number}") for number in itertools.count(1))
-    return next(one for one in itertools.chain([path], numbered) if not one.exists())
+    return next(candidate for candidate in itertools.chain([path], numbered) if not candidate.exists())
 
 
 def episode_line(
@@ -88,16 +91,16 @@ def episode_line(
     human_share: float,
     robot_minutes: float,
 ) -> dict[str, Any]:
-    """A line of ``episodes.jsonl``.
+    """Line of ``episodes.jsonl``.
 
     Args:
         episode: number, or seed of an evaluation in one process.
         phase: ``warmup``, ``online``, ``eval_base``, ``demo`` or ``eval_rlt``.
-        success: whether the task was done, by whomever.
-        end: how it ended, in a word.
+        success: True if the task succeeded, with or without human help.
+        end: outcome, one word.
         steps: control steps of the critical phase.
         human_share: share of these that a human commanded, 0 to 1.
-        robot_minutes: critical-phase time of training when it ended.
+        robot_minutes: min, total critical-phase time of training at its end.
     """
     return {
         "episode": episode,
@@ -111,15 +114,15 @@ def episode_line(
 
 
 def unaided(record: Mapping[str, Any]) -> bool:
-    """Return whether the policy succeeded: an episode that the operator had to finish is no success of it."""
+    """Return whether the episode succeeded without human help."""
     return bool(record["success"]) and not record["human_share"]
 
 
 def of_phase(records: Sequence[Mapping[str, Any]], phase: str) -> list[Mapping[str, Any]]:
-    """The lines of a phase among all lines, oldest first.
+    """Select the lines of a phase, oldest first.
 
-    Of RLT's evaluation only those after the newest training episode: a run that was prolonged has earlier ones too, of
-    an actor that has learned since.
+    Of RLT's evaluation only those after the newest training episode: an extended run has earlier ones of an older
+    actor.
     """
     trained = [index for index, record in enumerate(records) if record["phase"] in TRAINING_PHASES]
     first = trained[-1] + 1 if trained and phase == "eval_rlt" else 0
@@ -127,7 +130,7 @@ def of_phase(records: Sequence[Mapping[str, Any]], phase: str) -> list[Mapping[s
 
 
 def read_config(folder: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
-    """Settings of the run in ``folder``, with ``keys`` of `CONFIG_KEYS` at least.
+    """Read the settings of the run in ``folder``, with at least ``keys`` of `CONFIG_KEYS`.
 
     Raises:
         ConfigError: the file is damaged, or lacks one of the keys.
@@ -149,7 +152,7 @@ def require_same_config(folder: Path, asked: Mapping[str, Any]) -> None:
     """Check that the run in ``folder``, if any, has the settings ``asked``.
 
     Raises:
-        ConfigError: it was begun with others; the message names them.
+        ConfigError: it was started with others; the message names them.
     """
     if not (folder / CONFIG_FILE).exists():
         return
@@ -179,7 +182,7 @@ def check_summary(summary: Mapping[str, Any], path: Path, *, remedy: str = "rest
 
 
 def finished_summary(folder: Path, robot_minutes: float, eval_episodes: int) -> dict[str, Any] | None:
-    """Summary of a run that has been trained and evaluated at least that much; None where something is left to do."""
+    """Summary of a run that was trained and evaluated at least that much, or None if work remains."""
     try:
         summary = read_json_object(folder / SUMMARY_FILE)
         check_summary(summary, folder / SUMMARY_FILE)
@@ -187,15 +190,16 @@ def finished_summary(folder: Path, robot_minutes: float, eval_episodes: int) -> 
             summary["robot_minutes_asked"] >= robot_minutes and summary["base"]["episodes"] >= eval_episodes
         )
         return dict(summary) if enough else None
-    except (ValueError, KeyError, TypeError):  # a damaged summary is written again
+    # A damaged summary is written again.
+    except (ValueError, KeyError, TypeError):
         return None
 
 
 def keep_config(folder: Path, asked: Mapping[str, Any]) -> None:
-    """Write a new run's settings into ``folder``, or check that the run which lies there has the same ones.
+    """Write a new run's settings into ``folder``, or check that the existing run has the same ones.
 
     Raises:
-        ConfigError: it was begun with other settings; the message names them.
+        ConfigError: it was started with other settings; the message names them.
     """
     require_same_config(folder, asked)
     if not (folder / CONFIG_FILE).exists():

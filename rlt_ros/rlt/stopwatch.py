@@ -1,4 +1,4 @@
-"""Wall-clock time that a run has taken over all its starts."""
+"""Wall-clock time of a run, summed over all its starts."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from rlt_ros.rlt.storage import StorageError, replacing
 WALL_FILE = "wall_seconds"
 
 KEEP_PERIOD = 5.0
-"""s between two savings while a run works: what a kill may cost of its wall time, for one small file each time."""
+"""s, saving period of a run: largest wall time lost by a kill, for one small file per period."""
 
 
 class Stopwatch:
-    """Wall-clock seconds of a run, this start and those before it.
+    """Wall-clock seconds of a run, this start and earlier ones.
 
-    A start that is killed loses what passed since :meth:`save` or :meth:`keep` was called last.
+    A killed start loses the time since the last :meth:`save` or :meth:`keep`.
 
     Args:
-        folder: of the run; the time is kept in its file `WALL_FILE`.
+        folder: folder of the run; its file `WALL_FILE` holds the time.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -32,16 +32,16 @@ class Stopwatch:
 
     @property
     def seconds(self) -> float:
-        """Time up to now."""
+        """Total time until now."""
         return self._before + time.monotonic() - self._start
 
     def save(self) -> None:
-        """Keep the time for the next start; a disk without room for it keeps the time of the last call."""
+        """Save the time for the next start; a full disk keeps the previous one."""
         self._saved = time.monotonic()
         with contextlib.suppress(StorageError), replacing(self._path) as file:
             file.write_text(f"{self.seconds:.3f}", encoding="utf-8")
 
     def keep(self) -> None:
-        """Save, unless that was done a moment ago; for calls between two pieces of work."""
+        """Save once per :data:`KEEP_PERIOD`; cheap enough for every iteration."""
         if time.monotonic() - self._saved >= KEEP_PERIOD:
             self.save()

@@ -1,6 +1,6 @@
 """Tensors in files and messages: safetensors with kind, format version and checksum, written atomically.
 
-Nothing is ever unpickled. A file is either the old one or the new one, whatever happens while it is written.
+No data is unpickled. After an interrupted write a file has its old or its new content.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING
 from rlt_ros.rlt.documents import parse_json
 from rlt_ros.rlt.lineage import digest
 
-# safetensors and torch are imported where tensors are: `replacing` and the errors serve launch files too, which run on
-# a Python that has neither.
+# safetensors and torch are imported in functions: launch files use `replacing` and the errors on a Python without them.
 if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT_VERSION = 1
 
 _KIND, _FORMAT, _CHECKSUM = "rlt_ros.kind", "rlt_ros.format", "rlt_ros.checksum"
-_LONGEST_HEADER = 100 * 2**20  # the limit of the safetensors format
+_MAX_HEADER_BYTES = 100 * 2**20
+"""Limit of the safetensors format."""
 
 _UNFINISHED = ".part"
 
@@ -36,30 +36,30 @@ class StorageError(RuntimeError):
 
 
 class MissingFileError(StorageError):
-    """There is no such file."""
+    """The file does not exist."""
 
 
 class TruncatedError(StorageError):
-    """The file ends before its data does."""
+    """The file is shorter than its data."""
 
 
 class ForeignFileError(StorageError):
-    """The file was not written by this package, or by a newer version of it."""
+    """The file was written by another program or a newer version of this package."""
 
 
 class WrongKindError(StorageError):
-    """The file holds something else than asked for, for instance a token encoder instead of a policy."""
+    """The file is of another kind than requested, for instance a token encoder instead of a policy."""
 
 
 class ChecksumError(StorageError):
-    """The contents are not those that were written."""
+    """The contents differ from those that were written."""
 
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary file to write to, and put it in the place of ``path`` when the block ends well.
+    """Yield a temporary file and rename it to ``path`` when the block ends without an error.
 
-    The data is on the disk before the name changes, so a crash or a full disk leaves the old file.
+    The data is on the disk before the rename, so a crash or a full disk leaves the old file.
 
     Raises:
         StorageError: the disk is full, or the folder cannot be written to.
@@ -88,12 +88,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def sweep(folder: str | Path) -> None:
-    """Remove the unfinished files that killed processes left in ``folder`` and below it; living writers keep theirs."""
+    """Remove unfinished files of killed processes in ``folder`` and below; those of running writers stay."""
     _remove_leftovers(Path(folder).rglob(f".*{_UNFINISHED}"))
 
 
 def _remove_leftovers(candidates: Iterable[Path]) -> None:
-    """Remove those unfinished files whose writer is gone: a living one holds a lock."""
+    """Remove unfinished files of ended writers; a running writer holds a lock."""
     for leftover in candidates:
         with contextlib.suppress(OSError):
             descriptor = os.open(leftover, os.O_RDWR | os.O_NOFOLLOW)
@@ -110,23 +110,23 @@ def save_tensors(
     """Write tensors to ``path`` atomically.
 
     Args:
-        path: the file; its folder is made where needed.
+        path: the file; a missing folder is created.
         tensors: name to tensor, any device.
-        kind: what the file is, checked on reading (``"rlt-learner"``, ``"rlt-actor"``, …).
+        kind: kind of the file, verified on reading (``"rlt-learner"``, ``"rlt-actor"``, …).
         metadata: further text, covered by the checksum.
 
     Raises:
         StorageError: the disk is full or the folder cannot be written to.
     """
-    # Not safetensors' own save_file, which since 0.8 puts a file of its own, for its owner alone, in the place of the
-    # locked one that carries the umask's mode.
+    # safetensors' save_file, since 0.8, replaces the locked file, whose mode is the umask's, by one for its owner
+    # alone.
     data = pack_tensors(tensors, kind=kind, metadata=metadata)
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
 def load_tensors(path: str | Path, *, kind: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read what :func:`save_tensors` wrote: tensors on the CPU, and the metadata.
+    """Read a file of :func:`save_tensors`: tensors on the CPU, and the metadata.
 
     Raises:
         MissingFileError, TruncatedError, ForeignFileError, WrongKindError, ChecksumError: see their names.
@@ -137,9 +137,9 @@ def load_tensors(path: str | Path, *, kind: str) -> tuple[dict[str, Tensor], dic
             size = os.fstat(stream.fileno()).st_size
             start = stream.read(8)
             length = int.from_bytes(start, "little")
-            header = _header(start + stream.read(min(length, _LONGEST_HEADER)), size, str(path))
+            header = _header(start + stream.read(min(length, _MAX_HEADER_BYTES)), size, str(path))
     except FileNotFoundError:
-        raise MissingFileError(f"{path}: there is no such file") from None
+        raise MissingFileError(f"{path}: the file does not exist; check the path") from None
     except OSError as error:
         raise StorageError(
             f"{path}: cannot be read ({error.strerror}); check the path and its permissions"
@@ -157,7 +157,7 @@ def load_tensors(path: str | Path, *, kind: str) -> tuple[dict[str, Tensor], dic
 def pack_tensors(
     tensors: Mapping[str, Tensor], *, kind: str, metadata: Mapping[str, str] | None = None
 ) -> bytes:
-    """The same as :func:`save_tensors`, as bytes for a message."""
+    """Serialise tensors as :func:`save_tensors` does, as bytes for a message."""
     plain = _separate(tensors)
     import safetensors.torch
 
@@ -165,7 +165,7 @@ def pack_tensors(
 
 
 def unpack_tensors(data: bytes, *, kind: str, origin: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read what :func:`pack_tensors` made; ``origin`` (a topic, a peer) names it in errors."""
+    """Inverse of :func:`pack_tensors`; ``origin`` (a topic, a peer) names the source in errors."""
     import safetensors.torch
 
     metadata = _metadata(_header(data, len(data), origin), kind, origin)
@@ -177,13 +177,13 @@ def unpack_tensors(data: bytes, *, kind: str, origin: str) -> tuple[dict[str, Te
 
 
 def _create_locked(path: Path) -> tuple[Path, int]:
-    """Create a file to write ``path`` to, locked by this process; its name and descriptor.
+    """Create a temporary file for ``path``, locked by this process; returns its name and descriptor.
 
-    A sweep that comes between creation and lock removes the file, which then has no name left; another is created.
+    A sweep between creation and lock removes the file; then another is created.
     """
     while True:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_UNFINISHED}")
-        # Not mkstemp, which keeps the file to its owner: the umask says who may read.
+        # mkstemp would restrict the file to its owner; here the umask decides.
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:
@@ -200,7 +200,7 @@ def _flush(path: Path) -> None:
 
 
 def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous CPU tensors of which no two share memory, as the format demands."""
+    """Contiguous CPU tensors without shared memory, as the format requires."""
     seen: set[int] = set()
     plain = {}
     for name, tensor in tensors.items():
@@ -227,9 +227,9 @@ def _sealed(tensors: Mapping[str, Tensor], kind: str, metadata: Mapping[str, str
 
 
 def _header(start: bytes, size: int, origin: str) -> dict[str, object]:
-    """The JSON header of a safetensors file, after checking that the file is as long as the header says."""
+    """JSON header of a safetensors file, after a check of the file's length against it."""
     length = int.from_bytes(start[:8], "little")
-    if start[8:9] != b"{" or not 2 <= length <= _LONGEST_HEADER:
+    if start[8:9] != b"{" or not 2 <= length <= _MAX_HEADER_BYTES:
         raise ForeignFileError(
             f"{origin}: is not a safetensors file, or is cut off in its first bytes; fetch it again"
         )

@@ -1,7 +1,7 @@
-"""The executed stream as it passes between processes: states, chunks, steps, episodes, and what made them.
+"""Records of the executed stream between processes: states, chunks, steps and episodes, with their lineage.
 
-A message holds the same fields; here they have types, shapes and meaning. What a record says of itself is checked when
-it is made, so that nothing behind the border has to doubt it.
+Fields are those of the messages, with types, shapes and meaning. A record checks itself on construction, so code behind
+the message border needs no further checks.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _NOTHING = Lineage()
 
 
 class StreamError(ValueError):
-    """A record that contradicts itself. The message names thing, value and what was expected."""
+    """Inconsistent record. The message names record, value and expected value."""
 
 
 class Phase(enum.IntEnum):
-    """Where an episode is; the numbers are those of ``EpisodeState.msg``."""
+    """Phase of an episode, with the numbers of ``EpisodeState.msg``."""
 
     IDLE = 0
     RESETTING = 1
@@ -32,8 +32,8 @@ class Phase(enum.IntEnum):
     DONE = 4
 
 
-class Ending(enum.IntEnum):
-    """How an episode ended; the numbers are those of ``EpisodeState.msg``."""
+class EpisodeOutcome(enum.IntEnum):
+    """Outcome of an episode, with the numbers of ``EpisodeState.msg``."""
 
     NONE = 0
     SUCCESS = 1
@@ -43,31 +43,36 @@ class Ending(enum.IntEnum):
 
     @property
     def terminated(self) -> bool:
-        """Return whether nothing comes after it; time-out and abort cut an episode that would have gone on."""
-        return self in (Ending.SUCCESS, Ending.FAILURE)
+        """True for a terminal state; time-out and abort truncate an episode that could have continued."""
+        return self in (EpisodeOutcome.SUCCESS, EpisodeOutcome.FAILURE)
+
+    @property
+    def word(self) -> str:
+        """Word of the outcome in ``episodes.jsonl``."""
+        return self.name.lower()
 
 
 @dataclasses.dataclass(frozen=True)
 class EpisodeState:
-    """Where the episode is.
+    """State of an episode.
 
     Attributes:
         episode: id, unique within a replay, from 1; 0 before the first.
-        phase: of the episode.
-        ending: how it ended; NONE unless it is DONE.
-        discarded: it was withdrawn for re-recording; its rows are dropped.
-        eval: mean action, nothing is stored.
+        phase: current phase.
+        outcome: outcome; NONE before phase DONE.
+        discarded: True if the episode was withdrawn for re-recording; its rows are dropped.
+        eval: True for an evaluation: mean action, no rows.
         task: name of the task.
-        instruction: what the VLA is told.
-        seed: of the conditions and of all noise, in simulation.
-        reward: for the last executed step, when it is DONE.
+        instruction: instruction of the VLA.
+        seed: seed of conditions and noise, in simulation.
+        reward: reward of the last executed step, in phase DONE.
         steps: control steps of the critical phase so far.
-        stamp: when it changed, ns.
+        stamp: time of the last change, ns.
     """
 
     episode: int
     phase: Phase
-    ending: Ending = Ending.NONE
+    outcome: EpisodeOutcome = EpisodeOutcome.NONE
     discarded: bool = False
     eval: bool = False
     task: str = ""
@@ -78,10 +83,10 @@ class EpisodeState:
     stamp: int = 0
 
     def __post_init__(self) -> None:
-        """Raise :class:`StreamError` unless phase, ending and reward agree."""
+        """Raise :class:`StreamError` unless phase, outcome and reward agree."""
         name = f"state of episode {self.episode}"
-        if (self.phase is Phase.DONE) != (self.ending is not Ending.NONE):
-            raise StreamError(f"{name} has phase {self.phase.name} and outcome {self.ending.name}")
+        if (self.phase is Phase.DONE) != (self.outcome is not EpisodeOutcome.NONE):
+            raise StreamError(f"{name} has phase {self.phase.name} and outcome {self.outcome.name}")
         if not np.isfinite(self.reward):
             raise StreamError(f"`reward` in the {name} is {self.reward}; give a finite number")
 
@@ -91,10 +96,10 @@ class StateRecord:
     """One RL state of an episode.
 
     Attributes:
-        stamp: of the observation that it was computed from, ns.
+        stamp: stamp of its observation, ns.
         episode: id.
-        lineage: frozen parts that made it.
-        state: what the policy knew, with its control step.
+        lineage: frozen parts that computed it.
+        state: input of the policy, with its control step.
         scale: (A,) one policy unit of each joint, rad.
     """
 
@@ -116,21 +121,21 @@ class StateRecord:
 
 @dataclasses.dataclass(frozen=True)
 class StepRecord:
-    """One control step as it happened, with where its command came from.
+    """Executed control step with the origin of its command.
 
     Attributes:
-        stamp: when the command was sent, ns.
+        stamp: time of sending the command, ns.
         episode: id.
         step: control step, counted without gaps from 0.
-        source: who chose the command.
+        source: source of the command.
         command: (A,) absolute joint target that was sent, rad.
-        measured: (A,) joint positions when it was sent, rad.
-        chunk, row: chunk that the command was taken from, and which row of it; 0 where a human or hold acted.
-        observation: stamp of the observation behind the chunk, ns; 0 without one.
-        version: of the policy behind the chunk.
-        lineage: parts behind the chunk.
+        measured: (A,) joint positions at that time, rad.
+        chunk, row: chunk of the command and row in it; 0 for a human command or a hold.
+        observation: stamp of the chunk's observation, ns; 0 without one.
+        version: version of the chunk's policy.
+        lineage: parts that computed the chunk.
         limits: bits of the limits that changed the command, ``LIMIT_*`` of ``ExecutedStep.msg``.
-        reward: of this step; that of the episode's end comes with :class:`EpisodeState`.
+        reward: reward of this step; the episode's final reward is in :class:`EpisodeState`.
     """
 
     stamp: int
@@ -148,7 +153,7 @@ class StepRecord:
     reward: float = 0.0
 
     def __post_init__(self) -> None:
-        """Raise :class:`StreamError` unless command and measurement are (A,) and finite, and so the reward."""
+        """Raise :class:`StreamError` unless command and measurement are (A,), and all numbers finite."""
         name = f"step {self.step} of episode {self.episode}"
         if self.command.ndim != 1 or self.command.shape != self.measured.shape:
             raise StreamError(
@@ -160,21 +165,21 @@ class StepRecord:
 
     @property
     def executed(self) -> ExecutedStep:
-        """What windows are built from."""
+        """Step as input of a window."""
         return ExecutedStep(self.step, self.command, self.source, self.reward)
 
 
 @dataclasses.dataclass(frozen=True)
 class ChunkRequest:
-    """A chunk that the executor needs.
+    """Executor's request for a chunk.
 
     Attributes:
-        stamp: of the joint state that it was asked for at, ns; the answer is from what was seen then.
+        stamp: stamp of the joint state at the request, ns; selects the observation of the chunk.
         episode: id.
-        step: control step that the chunk is needed for.
+        step: control step of the chunk's first row.
         phase: APPROACH or CRITICAL.
-        overlap: the arm goes on meanwhile; otherwise it waits.
-        expected: (A,) rad, where the arm will be at that step; None where it is there.
+        overlap: True if the arm moves during inference; otherwise it waits.
+        expected: (A,) joint positions expected at that step, rad; None for the current ones.
     """
 
     stamp: int
@@ -185,26 +190,26 @@ class ChunkRequest:
     expected: np.ndarray[Any, np.dtype[np.float64]] | None = None
 
     def same(self, other: ChunkRequest) -> bool:
-        """Return whether both ask for the same chunk, perhaps at another time."""
+        """Return whether both request the same chunk, at any time."""
         return (self.episode, self.step, self.phase) == (other.episode, other.step, other.phase)
 
 
 @dataclasses.dataclass(frozen=True)
 class ActionChunk:
-    """C control steps to execute: what was chosen, beside what the VLA proposed.
+    """C control steps to execute, with the VLA's reference.
 
     Attributes:
-        stamp: of the observation that it was computed from, ns.
+        stamp: stamp of its observation, ns.
         episode: id.
-        chunk: id, rising by 1 from 1 within a run of the inference.
-        step: control step that the first row is meant for.
+        chunk: id, counted from 1 within a run of the inference node.
+        step: control step of the first row.
         source: VLA or ACTOR.
         anchor: (A,) joint positions that the actions are relative to, rad.
         scale: (A,) rad of one policy unit, above 0.
-        reference: (C, A) the VLA's proposal, policy units.
-        action: (C, A) what shall be executed, policy units.
-        version: of the policy that acted; 0 where the VLA did.
-        lineage: all parts that made it.
+        reference: (C, A) the VLA's chunk, policy units.
+        action: (C, A) actions to execute, policy units.
+        version: version of the policy; 0 for the VLA.
+        lineage: all parts that computed it.
         latency: from the observation's arrival to the chunk, ns.
     """
 

@@ -1,11 +1,11 @@
-"""Stage 1: the RL token, one vector that a small decoder can rebuild the VLA's image embeddings from.
+"""Stage 1: the RL token, one vector from which a small decoder reconstructs the VLA's image embeddings.
 
 RLT, arXiv:2604.23073, Eq. 1 and 2. A learnt embedding is appended to the image-token embeddings z̄_1..z̄_M
 of the frozen VLA; the encoder's output there is the token. The decoder predicts z̄_i from the token and
 z̄_1..z̄_{i-1}. Neither loss nor encoder sends a gradient into the VLA: z̄ is detached.
 
-Teacher forcing lets the decoder copy neighbours and forget the token. `TokenConfig.context_dropout` hides
-most of the context in training, so that what is predicted has to come through the token.
+Teacher forcing lets the decoder copy neighbours and ignore the token. `TokenConfig.context_dropout` hides most of the
+context in training, so that predictions depend on the token.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class TokenConfig:
         0.9, help="Share of teacher-forced tokens hidden from the decoder.", low=0.0, high=1.0, source=_ND
     )
     steps: int = parameter(2000, help="Gradient steps.", low=1, source=f"{_PAPER}: 2,000 to 10,000")
-    batch: int = parameter(64, help="Observations a step.", low=1, source=_ND)
+    batch: int = parameter(64, help="Observations per step.", low=1, source=_ND)
     learning_rate: float = parameter(
         1e-3, help="Peak learning rate, cosine decay.", low=1e-7, high=1.0, source=_ND
     )
@@ -47,13 +47,13 @@ class TokenConfig:
     ema: float = parameter(0.995, help="Decay of the averaged weights that are kept.", low=0.0, high=0.99999)
     vla_weight: float = parameter(
         0.0,
-        help="Weight α of fine-tuning the VLA with its own loss at the same time; 0 leaves it frozen.",
+        help="Weight α of the VLA's own loss in joint fine-tuning; 0 leaves the VLA frozen.",
         low=0.0,
     )
     compute: str = parameter(
         "auto",
-        help="Type of the matrix products in training; weights stay float32. `auto` takes bfloat16 where the processor "
-        "multiplies it faster: elsewhere it is twelve times as slow.",
+        help="Type of the matrix products in training; weights stay float32. `auto` uses bfloat16 on processors that "
+        "multiply it faster; on others it is twelve times slower.",
         choices=("auto", "float32", "bfloat16"),
     )
     checkpoint_every: int = parameter(100, help="Steps between resumable checkpoints.", low=1)
@@ -67,9 +67,7 @@ class TokenConfig:
 
 
 class TokenEncoder(Readout):
-    """Embeddings and a learnt last embedding through a transformer; the output at the last position becomes
-    z.
-    """
+    """Transformer over the embeddings and a learnt last embedding; z is the output at the last position."""
 
     name = "rl-token"
 
@@ -101,7 +99,7 @@ class TokenEncoder(Readout):
 
 
 class TokenDecoder(nn.Module):
-    """Causal transformer that starts from the token and is fed the true embeddings, shifted by one."""
+    """Causal transformer over the token, followed by the true embeddings shifted by one."""
 
     def __init__(
         self, *, embed_dim: int, tokens: int, z_dim: int, width: int, layers: int, heads: int
@@ -120,8 +118,7 @@ class TokenDecoder(nn.Module):
     def forward(self, z: Tensor, embeddings: Tensor, visible: Tensor) -> Tensor:
         """Predictions (B, M, D): number i from the token (B, Z) and embeddings 1..i-1.
 
-        ``visible`` (B, M) bool says which embeddings the decoder gets as context; for the others a learnt
-        vector stands in.
+        ``visible`` (B, M) bool selects the embeddings in the decoder's context; a learnt vector replaces the others.
         """
         fed = torch.where(visible[:, :-1, None], self.read(embeddings[:, :-1]), self.hidden)
         x = torch.cat([self.start(z)[:, None], fed], dim=1) + self.place
@@ -131,7 +128,7 @@ class TokenDecoder(nn.Module):
 
 
 class TokenAutoencoder(nn.Module):
-    """Encoder and decoder with the reconstruction loss of Eq. 2. After training only the encoder is kept."""
+    """Encoder and decoder with the reconstruction loss of Eq. 2; only the encoder is used after training."""
 
     def __init__(self, config: TokenConfig, *, embed_dim: int, tokens: int, vla: str) -> None:
         """Random weights from torch's global generator; ``vla`` is the fingerprint of the embeddings' VLA."""
@@ -144,10 +141,7 @@ class TokenAutoencoder(nn.Module):
     def loss(
         self, embeddings: Tensor, mask: Tensor, *, context_dropout: float, generator: torch.Generator
     ) -> Tensor:
-        """Eq.
-
-        2: squared error summed over tokens and dimensions, mean over the batch; padding does not count.
-        """
+        """Eq. 2: squared error, summed over unpadded tokens and dimensions, mean over the batch; ()."""
         targets = embeddings.detach()
         hidden = torch.rand(mask.shape, generator=generator).to(mask.device) < context_dropout
         predicted = self.decoder(self.encoder.raw(targets, mask), targets, mask & ~hidden)
@@ -155,5 +149,5 @@ class TokenAutoencoder(nn.Module):
 
 
 def summed_error(predicted: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
-    """(B,) squared error summed over the tokens that are not padding and over dimensions."""
+    """Squared error (B,), summed over unpadded tokens and over dimensions."""
     return ((predicted.float() - targets.float()).square().sum(dim=-1) * mask).sum(dim=-1)

@@ -1,4 +1,4 @@
-"""Is the token used, are tokens distinct, and what do they carry: numbers, not impressions."""
+"""Measurements of a token: use by the decoder, diversity, and information for linear probes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from rlt_ros.rlt.token import TokenAutoencoder, summed_error
 def reconstruction(
     autoencoder: TokenAutoencoder, embeddings: Tensor, mask: Tensor, *, context_dropout: float, seed: int = 0
 ) -> dict[str, float]:
-    """Mean summed error with the true token, another observation's and none, and that of predicting the mean.
+    """Mean summed error with the true token, another observation's, none, and for a prediction of the mean.
 
-    A decoder that ignores the token shows the same error three times. The same part of the context is
-    hidden each time: ``context_dropout`` 0 asks with full teacher forcing, 1 from the token alone.
+    A decoder that ignores the token has the same error three times. The same part of the context is hidden each time:
+    ``context_dropout`` 0 means full teacher forcing, 1 the token alone.
     """
     generator = torch.Generator().manual_seed(seed)
     visible = mask & (torch.rand(mask.shape, generator=generator) >= context_dropout)
@@ -36,16 +36,14 @@ def reconstruction(
 
 
 def pairwise_cosine(z: Tensor) -> float:
-    """Mean cosine between tokens (n, Z) of different observations; near 1 means that they all look alike."""
+    """Mean cosine between tokens (n, Z) of different observations; 1 where all point the same way."""
     directions = torch.nn.functional.normalize(z.double(), dim=1)
     n = len(z)
     return float((directions.sum(dim=0).square().sum() - n) / (n * (n - 1)))
 
 
 def effective_rank(z: Tensor) -> float:
-    """Exponential of the entropy of the covariance's normalised eigenvalues: how many directions tokens (n,
-    Z) use.
-    """
+    """Number of directions that tokens (n, Z) span: exp of the entropy of the covariance's normalised eigenvalues."""
     share = torch.linalg.eigvalsh(torch.cov(z.double().T)).clamp(min=0)
     share = share / share.sum()
     return float(torch.exp(-(share * share.clamp(min=1e-300).log()).sum()))
@@ -54,12 +52,12 @@ def effective_rank(z: Tensor) -> float:
 def linear_probe(
     train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], *, ridges: Sequence[float] = (1e-4, 1e-2, 1.0)
 ) -> Tensor:
-    """(K,) root-mean-square test error of a ridge regression from features to targets, in the targets' units.
+    """Root-mean-square test error (K,) of a ridge regression from features to targets, in the targets' units.
 
     Args:
-        train: features (n, F) and targets (n, K). A fifth of the rows at the end chooses the ridge.
+        train: features (n, F) and targets (n, K). The last fifth of the rows selects the ridge.
         test: features and targets of other episodes.
-        ridges: candidate penalties on standardised features, a sample.
+        ridges: candidate penalties per sample, for standardised features.
     """
     features, targets = (part.double() for part in train)
     cut = len(features) * 4 // 5

@@ -1,7 +1,7 @@
-"""From the embeddings of a frozen VLA to one vector z: interface, normalisation, and two plain ways to do it.
+"""Readouts from the embeddings of a frozen VLA to one vector z: interface, normalisation, two baselines.
 
-`rlt_ros.rlt.token.TokenEncoder` is the RL token. Mean pooling and a fixed random projection stand behind
-the same interface for an honest comparison of what the learnt token adds.
+`rlt_ros.rlt.token.TokenEncoder` is the RL token. Mean pooling and a fixed random projection share its interface and
+measure the benefit of learning it.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from rlt_ros.rlt.lineage import LineageError, fingerprint
 from rlt_ros.rlt.storage import ForeignFileError, load_tensors, save_tensors
 
 KIND = "rl-token"
-_SHRINKAGE = 1e-3  # of the mean variance: elements weaker than this are noise and are not blown up
+_SHRINKAGE = 1e-3
+"""Share of the mean variance added to each element's: weaker elements are noise and are not amplified."""
 
 
 class Readout(nn.Module):
-    """Maps embeddings (B, M, D) and their mask (B, M) to a normalised z (B, Z).
+    """Map from embeddings (B, M, D) and their mask (B, M) to a normalised z (B, Z).
 
-    Raw tokens of different observations point almost the same way (cosine above 0.97 is reported for RLT),
-    so small networks would see a constant with a small informative rest. `fit_normalisation`
-    centres and scales every element of z over a data set; the statistics are buffers and travel with the
-    weights. Whitening was tried and blows up noise: from 20 episodes a linear probe then reads the charger's
-    height to 3.3 mm, and to 2.1 mm without.
+    Raw tokens of different observations point almost the same way (cosine above 0.97 is reported for RLT), so small
+    networks would receive a constant with a small informative part. `fit_normalisation` centres and scales every
+    element of z over a data set; the statistics are buffers and are stored with the weights. Whitening amplifies
+    noise: from 20 episodes a linear probe then reads the charger's height to 3.3 mm, and to 2.1 mm without.
     """
 
     name: ClassVar[str]
@@ -37,18 +37,18 @@ class Readout(nn.Module):
     scale: Tensor
 
     def __init__(self, *, embed_dim: int, tokens: int, z_dim: int, vla: str) -> None:
-        """``vla`` is the fingerprint of the VLA whose embeddings this reads."""
+        """``vla`` is the fingerprint of the VLA behind the embeddings."""
         super().__init__()
         self.embed_dim, self.tokens, self.z_dim, self.vla = embed_dim, tokens, z_dim, vla
         self.register_buffer("mean", torch.zeros(z_dim))
         self.register_buffer("scale", torch.ones(z_dim))
 
     def raw(self, embeddings: Tensor, mask: Tensor) -> Tensor:
-        """(B, Z) before normalisation."""
+        """Token (B, Z) before normalisation."""
         raise NotImplementedError
 
     def forward(self, embeddings: Tensor, mask: Tensor) -> Tensor:
-        """(B, Z), every element with zero mean and about unit variance."""
+        """Token (B, Z), every element with zero mean and about unit variance."""
         expected = (self.tokens, self.embed_dim)
         if tuple(embeddings.shape[1:]) != expected or mask.shape != embeddings.shape[:2]:
             raise ValueError(
@@ -58,7 +58,7 @@ class Readout(nn.Module):
         return (self.raw(embeddings, mask) - self.mean) * self.scale
 
     def details(self) -> dict[str, object]:
-        """What `build_readout` needs besides the shapes, as JSON values."""
+        """Constructor arguments besides the shapes, as JSON values."""
         return {}
 
     def freeze(self) -> None:
@@ -77,7 +77,7 @@ class Readout(nn.Module):
 
     @property
     def fingerprint(self) -> str:
-        """Identity of weights, normalisation and the VLA they belong to."""
+        """Identity of weights, normalisation and VLA."""
         return fingerprint((fingerprint(self._tensors()) + self._header()).encode())
 
     def save(self, path: Path) -> None:
@@ -107,19 +107,19 @@ class MeanPool(Readout):
         super().__init__(embed_dim=embed_dim, tokens=tokens, z_dim=embed_dim, vla=vla)
 
     def raw(self, embeddings: Tensor, mask: Tensor) -> Tensor:
-        """Mean over the tokens that are not padding."""
+        """Mean over the unpadded tokens."""
         kept = mask.unsqueeze(-1).to(embeddings.dtype)
         return (embeddings * kept).sum(dim=1) / kept.sum(dim=1).clamp(min=1)
 
 
 class RandomProjection(Readout):
-    """Fixed Gaussian projection of all embeddings side by side; padding counts as zero."""
+    """Fixed Gaussian projection of all embeddings, concatenated; padding counts as zero."""
 
     name = "random"
     matrix: Tensor
 
     def __init__(self, *, embed_dim: int, tokens: int, z_dim: int, vla: str, seed: int = 0) -> None:
-        """The same seed gives the same projection."""
+        """``seed`` determines the projection."""
         super().__init__(embed_dim=embed_dim, tokens=tokens, z_dim=z_dim, vla=vla)
         generator = torch.Generator().manual_seed(seed)
         inputs = tokens * embed_dim
@@ -131,14 +131,14 @@ class RandomProjection(Readout):
 
 
 def load_readout(path: Path, *, vla: str | None = None) -> Readout:
-    """Read what `Readout.save` wrote, frozen.
+    """Load a frozen readout that `Readout.save` wrote.
 
-    With ``vla`` given, raises `LineageError` when the token was made for a VLA with another fingerprint.
-    Raises `rlt_ros.rlt.storage.StorageError` for a damaged or foreign file.
+    Raises:
+        LineageError: the token was trained for a VLA with another fingerprint than ``vla``.
+        StorageError: the file is damaged or foreign.
     """
-    from rlt_ros.rlt.token import (
-        TokenEncoder,
-    )  # the RL token is itself a Readout, so its module imports this one
+    # The RL token is itself a Readout, so its module imports this one.
+    from rlt_ros.rlt.token import TokenEncoder
 
     tensors, metadata = load_tensors(path, kind=KIND)
     try:
@@ -151,8 +151,7 @@ def load_readout(path: Path, *, vla: str | None = None) -> Readout:
         ) from error
     if vla is not None and header["shapes"]["vla"] != vla:
         raise LineageError(
-            f"{path}: made for VLA {header['shapes']['vla']}, but the VLA at hand is {vla}; "
-            "train the token again"
+            f"{path}: made for VLA {header['shapes']['vla']}, but the VLA in use is {vla}; train the token again"
         )
     classes: dict[str, type[Readout]] = {c.name: c for c in (TokenEncoder, MeanPool, RandomProjection)}
     readout = classes[header["name"]](**header["shapes"], **header["details"])

@@ -1,6 +1,4 @@
-"""What every offline training run here needs: a learning-rate schedule, averaged weights and a resumable
-state.
-"""
+"""Offline training: learning-rate schedule, averaged weights and a resumable state."""
 
 from __future__ import annotations
 
@@ -15,20 +13,21 @@ from torch import Tensor, nn
 from rlt_ros.rlt.storage import load_tensors, save_tensors
 
 Progress = Callable[[int, Mapping[str, float]], None]
-"""Called with the number of finished steps and the metrics of the last ones."""
+"""progress(steps, metrics): called with the number of finished steps and the latest metrics."""
 
-_REPORT_EVERY = 20  # steps
+_REPORT_PERIOD = 20
+"""Steps between two calls of the progress callback."""
 
 _MODEL, _AVERAGE, _OPTIMISER, _GENERATOR = "model.", "average.", "optimiser.", "generator"
 
 
 class Trainer(Protocol):
-    """Something that learns step by step."""
+    """Model with its optimiser and loss."""
 
     state: TrainingState
 
     def update(self) -> Mapping[str, Tensor]:
-        """One optimiser step; returns its losses."""
+        """Make one optimiser step; returns its losses."""
         ...
 
     def save(self, checkpoint: Path) -> None:
@@ -44,20 +43,18 @@ def train_until(
     checkpoint_every: int,
     progress: Progress | None,
 ) -> None:
-    """Make updates up to step ``steps``, with a checkpoint every now and then and a report every few steps."""
+    """Make updates up to step ``steps``, with periodic checkpoints and progress reports."""
     while trainer.state.step < steps:
         metrics = trainer.update()
         step = trainer.state.step
-        if progress is not None and step % _REPORT_EVERY == 0:
+        if progress is not None and step % _REPORT_PERIOD == 0:
             progress(step, {name: float(value) for name, value in metrics.items()})
         if checkpoint is not None and step % checkpoint_every == 0:
             trainer.save(checkpoint)
 
 
 def cosine_rate(step: int, *, peak: float, warmup: int, steps: int, floor: float = 0.02) -> float:
-    """Learning rate of a step: linear warm-up to ``peak``, then a cosine down to ``floor · peak`` at the
-    last step.
-    """
+    """Learning rate of a step: linear warm-up to ``peak``, then a cosine down to ``floor · peak``."""
     if step < warmup:
         return peak * (step + 1) / warmup
     progress = (step - warmup) / max(1, steps - warmup)
@@ -65,14 +62,10 @@ def cosine_rate(step: int, *, peak: float, warmup: int, steps: int, floor: float
 
 
 class TrainingState:
-    """Module, AdamW, running average of the weights, random generator and step: all that a resumed run
-    continues from.
-    """
+    """State of a resumable run: module, AdamW, running average of the weights, random generator and step."""
 
     def __init__(self, module: nn.Module, *, weight_decay: float, average: float, seed: int) -> None:
-        """``average`` is the decay of the averaged weights; vectors (norms, biases, places) are not
-        decayed.
-        """
+        """``average`` is the decay of the averaged weights; vectors (norms, biases, positions) have no weight decay."""
         self.module = module
         self.step = 0
         self.generator = torch.Generator().manual_seed(seed)
@@ -87,16 +80,15 @@ class TrainingState:
         self._averaged = {name: value.detach().clone() for name, value in module.state_dict().items()}
 
     def apply(self, *, rate: float, clip: float) -> None:
-        """One optimiser step with the gradients that are there, then one of the running average."""
+        """Make one optimiser step with the current gradients and update the running average."""
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         nn.utils.clip_grad_norm_(self.module.parameters(), clip, foreach=True)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.step += 1
-        decay = min(
-            self._decay, (1 + self.step) / (10 + self.step)
-        )  # a short run must not average its random start
+        # A short run must not average its random start.
+        decay = min(self._decay, (1 + self.step) / (10 + self.step))
         current = self.module.state_dict()
         floating = [name for name, value in current.items() if value.is_floating_point()]
         torch._foreach_lerp_(
@@ -109,7 +101,7 @@ class TrainingState:
         return self._averaged
 
     def save(self, path: Path, *, kind: str, run: str) -> None:
-        """Write everything atomically. ``run`` identifies data and configuration; `load` refuses another."""
+        """Write the state atomically. ``run`` identifies data and configuration; `load` rejects another."""
         tensors = {_MODEL + name: value for name, value in self.module.state_dict().items()}
         tensors |= {_AVERAGE + name: value for name, value in self._averaged.items()}
         for index, entry in self.optimiser.state_dict()["state"].items():
@@ -118,11 +110,11 @@ class TrainingState:
         save_tensors(path, tensors, kind=kind, metadata={"step": str(self.step), "run": run})
 
     def load(self, path: Path, *, kind: str, run: str) -> None:
-        """Continue from what `save` wrote. Raises ``ValueError`` when it belongs to another run."""
+        """Continue from a file of `save`. Raises ``ValueError`` for another run's."""
         tensors, metadata = load_tensors(path, kind=kind)
         if metadata["run"] != run:
             raise ValueError(
-                f"{path}: belongs to a run with other data or parameters; delete it to start anew"
+                f"{path}: belongs to a run with other data or parameters; delete it to start again"
             )
         self.module.load_state_dict(_below(tensors, _MODEL))
         self._averaged = _below(tensors, _AVERAGE)

@@ -1,6 +1,6 @@
-"""Records of the executed stream and of what is learned from it: states, steps, windows.
+"""Records of learning: states, executed steps, windows.
 
-They check themselves where they cross a border (a message, a file), not every time they are made.
+They are checked at borders (a message, a file), not on construction.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ FloatArray = NDArray[np.float32]
 
 
 class WindowError(ValueError):
-    """A stream or a row that cannot become a transition. The message names thing, value and remedy."""
+    """Stream or row that is no valid transition. The message names record, value and remedy."""
 
 
 class Source(enum.IntEnum):
-    """Who chose the command of a control step."""
+    """Source of the command of a control step."""
 
     HOLD = 0
     VLA = 1
@@ -32,8 +32,11 @@ class Source(enum.IntEnum):
     HUMAN = 3
 
 
-class Outcome(enum.IntEnum):
-    """How an episode ended. Only its last window carries it, so that rows can be counted as episodes."""
+class RowOutcome(enum.IntEnum):
+    """Outcome of an episode in its last row, NONE in all others, so that rows count episodes.
+
+    The numbers are those of the replay file; TRUNCATED stands for time-out and abort.
+    """
 
     NONE = 0
     SUCCESS = 1
@@ -43,7 +46,7 @@ class Outcome(enum.IntEnum):
 
 @dataclasses.dataclass(frozen=True)
 class RLState:
-    """What the policy knows just before it commands control step ``step``.
+    """Input of the policy just before control step ``step``.
 
     Attributes:
         step: control step, counted without gaps.
@@ -62,13 +65,13 @@ class RLState:
 
 @dataclasses.dataclass(frozen=True)
 class ExecutedStep:
-    """One control step as it happened.
+    """Executed control step.
 
     Attributes:
         step: control step, counted without gaps.
-        command: (A,) absolute joint target that was sent, after every limit, rad.
-        source: who chose it.
-        reward: reward for this step; the one for the episode's end is given when it ends.
+        command: (A,) absolute joint target that was sent, after all limits, rad.
+        source: source of the command.
+        reward: reward of this step, without the episode's final reward.
     """
 
     step: int
@@ -79,7 +82,7 @@ class ExecutedStep:
 
 @dataclasses.dataclass(frozen=True)
 class Window:
-    """One row of the replay: a chunk transition of n <= C steps. Action and source are zero from step n on.
+    """Row of the replay: a chunk transition of n <= C steps. Action and source are zero from step n on.
 
     Attributes:
         episode: episode id, unique within a replay.
@@ -88,13 +91,13 @@ class Window:
         action: (C, A) executed actions relative to this window's anchor, policy units.
         reward: discounted sum over the valid steps.
         discount: gamma^valid, or 0 where the window ends in a terminal state.
-        next_z, next_proprio, next_reference: state at ``step + valid``; of a terminated window its own state
-            again, which is finite and meets a discount of 0.
+        next_z, next_proprio, next_reference: state at ``step + valid``; for a terminated window its own state, which
+            is finite and has a discount of 0.
         valid: n, executed steps in the window, 1..C.
         next_valid: ``valid`` of the window that starts at ``step + C``; C where the episode has none.
         terminated: the window ends in success or failure.
         truncated: the window ends where the episode was cut for another reason; its value is bootstrapped.
-        outcome: of the episode, on its last window only.
+        outcome: outcome of the episode, in its last window only.
         source: (C,) :class:`Source` of each step.
         lineage: :func:`lineage_id` of the frozen parts behind z, reference and action.
     """
@@ -114,17 +117,17 @@ class Window:
     next_valid: int
     terminated: bool
     truncated: bool
-    outcome: Outcome
+    outcome: RowOutcome
     source: NDArray[np.uint8]
     lineage: int
 
     @property
     def human(self) -> NDArray[np.bool_]:
-        """(C,) steps that a human commanded."""
+        """Mask (C,) of the steps that a human commanded."""
         return self.source == Source.HUMAN
 
     def check(self, shapes: Shapes) -> None:
-        """Raise :class:`WindowError` unless the row fits ``shapes``, is within `LARGEST` and agrees with itself."""
+        """Raise :class:`WindowError` unless the row fits ``shapes``, is within `LARGEST` and is consistent."""
         name = f"window {self.step} of episode {self.episode}"
         chunk = (shapes.chunk, shapes.action_dim)
         for prefix in ("", "next_"):
@@ -148,16 +151,17 @@ class Window:
 
 
 def lineage_id(lineage: Lineage) -> int:
-    """64-bit id of a lineage's frozen parts, for a row. The actor, which keeps changing, is left out."""
+    """64-bit id of a lineage's frozen parts, without the actor."""
     return int(fingerprint("\0".join(getattr(lineage, part) for part in FROZEN_PARTS).encode()), 16)
 
 
 def require_array(value: Any, shape: tuple[int, ...], name: str) -> FloatArray:
-    """A float32 copy of ``value``, of ``shape`` and within `LARGEST`, or a :class:`WindowError` that names it.
+    """Return a float32 copy of ``value``, of ``shape`` and within `LARGEST`, or raise :class:`WindowError`.
 
-    A copy, because simulators and drivers hand out views of buffers that they write again.
+    A copy, because simulators and drivers return views of buffers that they reuse.
     """
-    with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite, and is refused below
+    # A number too large for float32 becomes infinite and is rejected below.
+    with np.errstate(over="ignore"):
         array = np.array(value, dtype=np.float32)
     if array.shape != shape:
         raise WindowError(

@@ -1,15 +1,13 @@
-"""Executed stream to overlapping chunk transitions, the rows that the replay stores.
+"""Executed stream to overlapping chunk transitions, the rows of the replay.
 
-The robot is driven chunk by chunk, but learning looks at the stream of commands that were really sent: every
-`stride`-th control step k starts a window (x_k, a_k:k+C, reference_k, R, x_k+C), across chunk borders
-(arXiv:2604.23073, section on the replay buffer). A window that meets the end of the episode keeps the n < C
-steps that it has, so the terminal reward is in every window that reaches it.
+The robot executes chunks, but learning uses the stream of executed commands: every `stride`-th control step k starts a
+window (x_k, a_k:k+C, reference_k, R, x_k+C), across chunk borders (arXiv:2604.23073, section on the replay buffer). A
+window that meets the end of the episode has n < C steps, so every window that reaches the end has the terminal reward.
 
     R = sum_{j<n} gamma^j r_{k+j}
     y = R + discount * Q'(x_{k+n}, a'),   discount = gamma^n, 0 if terminated
 
-This module knows neither robot nor file: joint targets become policy units through the `encode` that it is
-given.
+This module knows neither robot nor file: `encode` converts joint targets to policy units.
 """
 
 from __future__ import annotations
@@ -24,8 +22,8 @@ from rlt_ros.rlt.config import Shapes
 from rlt_ros.rlt.transition import (
     ExecutedStep,
     FloatArray,
-    Outcome,
     RLState,
+    RowOutcome,
     Source,
     Window,
     WindowError,
@@ -36,8 +34,8 @@ from rlt_ros.rlt.transition import (
 __all__ = [
     "Encode",
     "ExecutedStep",
-    "Outcome",
     "RLState",
+    "RowOutcome",
     "Source",
     "Window",
     "WindowBuilder",
@@ -50,21 +48,19 @@ Encode = Callable[[Any, Any], Any]
 
 
 class WindowBuilder:
-    """Builds the windows of one episode while it runs.
+    """Incremental builder of the windows of one episode.
 
-    States and steps may arrive in any interleaving, each in its own order; a state may lag behind its step,
-    because the VLA computes it while the chunk is running. A window is handed out as soon as nothing that is
-    still to come can change it: when the states at k and k + C are there and step k + 2C - 1 was executed.
-    The second C steps are waited for because an end of the episode among them would shorten the *next*
-    window, and with it ``next_valid``.
+    States and steps may arrive in any interleaving, each in its own order; a state may lag behind its step, because the
+    VLA computes it while the chunk is executed. A window is returned once it is final: when the states at k and k + C
+    have arrived and step k + 2C - 1 was executed. The second C steps matter because an end of the episode among them
+    shortens the *next* window, and with it ``next_valid``.
 
     Args:
         shapes: sizes of states and actions.
         encode: absolute joint targets to policy units, see :data:`Encode`.
         episode: episode id.
         lineage: id of the frozen parts, from :func:`lineage_id`.
-        stride: control steps between two windows; divides the chunk, so that x_k+C is a state computed
-            anyway.
+        stride: control steps between two windows; a divisor of the chunk, so that x_k+C is one of the states.
         gamma: discount per control step.
     """
 
@@ -83,13 +79,14 @@ class WindowBuilder:
         self._stride, self._powers = stride, gamma ** np.arange(shapes.chunk + 1, dtype=np.float64)
         self._states: dict[int, RLState] = {}
         self._steps: dict[int, ExecutedStep] = {}
-        self._next_state: int | None = None  # step of the next state, step and window that are due
+        # Control steps of the next expected state, executed step and window.
+        self._next_state: int | None = None
         self._next_step: int | None = None
         self._next_window: int | None = None
         self._finished = False
 
     def add_state(self, state: RLState) -> list[Window]:
-        """Add the state of the next window start; returns the windows that this completes, oldest first."""
+        """Add the state of the next window start; returns the completed windows, oldest first."""
         self._require_running()
         self._start_at(state.step)
         if state.step != self._next_state:
@@ -102,7 +99,7 @@ class WindowBuilder:
         return self._emit_known()
 
     def add_step(self, step: ExecutedStep) -> list[Window]:
-        """Add the next executed control step; returns the windows that this completes, oldest first."""
+        """Add the next executed control step; returns the completed windows, oldest first."""
         self._require_running()
         self._start_at(step.step)
         if step.step != self._next_step:
@@ -125,11 +122,10 @@ class WindowBuilder:
         """End the episode and return the remaining windows, oldest first.
 
         Args:
-            terminated: True for success or failure, False where the episode was cut (time-out, abort).
-            reward: for the last executed step, on top of its own; a positive one at a terminal is a success.
-            final_state: state after the last step. A truncated episode bootstraps from it; needed there
-                unless
-                the state of that step was added already. A terminal needs none.
+            terminated: True for success or failure, False for time-out or abort.
+            reward: added to the last executed step's own; positive at a terminal state means success.
+            final_state: state after the last step, from which a truncated episode bootstraps; required there unless
+                that state was already added.
         """
         self._require_running()
         if not np.isfinite(reward):
@@ -142,20 +138,22 @@ class WindowBuilder:
         final = self._final_state(end, terminated, final_state)
         last = self._steps[end - 1]
         self._steps[end - 1] = dataclasses.replace(last, reward=last.reward + reward)
-        outcome = Outcome.TRUNCATED
+        outcome = RowOutcome.TRUNCATED
         if terminated:
-            outcome = Outcome.SUCCESS if reward > 0.0 else Outcome.FAILURE
+            outcome = RowOutcome.SUCCESS if reward > 0.0 else RowOutcome.FAILURE
         windows = []
         for start in range(self._next_window, end, self._stride):
             is_last = start + self._stride >= end
-            windows.append(self._window(start, end, final, terminated, outcome if is_last else Outcome.NONE))
+            windows.append(
+                self._window(start, end, final, terminated, outcome if is_last else RowOutcome.NONE)
+            )
         self._finished = True
         self._states.clear()
         self._steps.clear()
         return windows
 
     def _start_at(self, step: int) -> None:
-        """The first thing that arrives, state or step, says where the episode starts."""
+        """Set the first control step of the episode from the first state or step."""
         if self._next_window is None:
             self._next_state = self._next_step = self._next_window = step
 
@@ -168,7 +166,7 @@ class WindowBuilder:
             and self._next_window + chunk in self._states
         ):
             start = self._next_window
-            windows.append(self._window(start, self._next_step, None, False, Outcome.NONE))
+            windows.append(self._window(start, self._next_step, None, False, RowOutcome.NONE))
             del self._states[start]
             for step in range(start, start + self._stride):
                 del self._steps[step]
@@ -176,11 +174,11 @@ class WindowBuilder:
         return windows
 
     def _window(
-        self, start: int, end: int, final: RLState | None, terminated: bool, outcome: Outcome
+        self, start: int, end: int, final: RLState | None, terminated: bool, outcome: RowOutcome
     ) -> Window:
-        """The window at ``start`` of a stream that is known up to (not with) step ``end``.
+        """Window at ``start`` of a stream that is known up to, but without, step ``end``.
 
-        ``final`` is the state at ``end`` that a truncated episode bootstraps from, or None.
+        ``final`` is the state at ``end`` from which a truncated episode bootstraps, or None.
         """
         chunk = self._shapes.chunk
         valid = min(chunk, end - start)
@@ -232,7 +230,7 @@ class WindowBuilder:
         )
 
     def _require_states_until(self, end: int) -> None:
-        """Every window start before ``end`` needs its state, and no state may lie behind the end."""
+        """Raise WindowError unless every window start before ``end`` has its state and no state lies behind it."""
         assert self._next_state is not None
         if self._next_state < end:
             raise WindowError(

@@ -1,4 +1,4 @@
-"""The human at hand: devices, what their sticks and buttons mean, and how a take-over goes.
+"""Teleoperation: devices, meaning of their axes and buttons, take-over.
 
-Pure but for the devices that are read directly. `nodes/teleop_node.py` connects it to the graph.
+Only :mod:`rlt_ros.teleop.devices` and `keyboard` do I/O. `nodes/teleop_node.py` connects this package to the graph.
 """

@@ -15,21 +15,21 @@ _GAME_CONTROLLER = "layout of game_controller_node, the same for all pads that S
 
 @dataclass(frozen=True)
 class TeleopConfig:
-    """Device, what its sticks and buttons mean, and how fast it moves the tip.
+    """Device, meaning of its axes and buttons, and speed of the tip.
 
-    Numbers of axes and buttons are those of `sensor_msgs/Joy`, from 0. A list of buttons that is left empty takes the
-    device's own default.
+    Numbers of axes and buttons are those of `sensor_msgs/Joy`, from 0. An empty list of buttons means the device's
+    default.
     """
 
     device: str = parameter(
         JOY,
-        help="`joy`: game pad; `spacenav`: SpaceMouse; `keyboard`: keys of the terminal that the node runs in.",
+        help="Input device. `joy`: game pad; `spacenav`: SpaceMouse; `keyboard`: keys of the node's terminal.",
         choices=(JOY, SPACENAV, KEYBOARD),
     )
     direct: str = parameter(
         "auto",
-        help="Read the device in this process (pip install 'rlt_ros[teleop]') instead of from the topics of its ROS "
-        "driver; `auto` does so where ROS 2 is not sourced.",
+        help="Reading of the device in this process (pip install 'rlt_ros[teleop]') instead of from the topics of its "
+        "ROS driver; `auto` enables it where ROS 2 is not sourced.",
         choices=("auto", "true", "false"),
     )
     linear_speed: float = parameter(
@@ -45,46 +45,46 @@ class TeleopConfig:
     )
     frame: str = parameter(
         "base",
-        help="Axes in which the tip is moved: those of the robot's base, or those of the tip itself.",
+        help="Frame of the tip's motion: the robot's base or the tip.",
         choices=("base", "tip"),
     )
     damping: float = parameter(
         0.03,
-        help="Damping of the least squares from tip to joints; larger is calmer near singular postures.",
+        help="Damping of the least squares from tip to joints; larger values slow joints near singular postures.",
         low=1e-4,
         high=1.0,
         source="ours",
     )
     deadzone: float = parameter(
         0.08,
-        help="Deflection below which an axis counts as not moved.",
+        help="Deflection below which an axis counts as 0.",
         low=0.0,
         high=0.9,
         source="joy_node: 0.05",
     )
     engage_threshold: float = parameter(
         0.15,
-        help="Without a dead-man button the human acts while the deflection is above this.",
+        help="Deflection above which the human acts, for a device without a dead-man button.",
         low=0.0,
         high=1.0,
         source="HIL-SERL engages by motion too",
     )
     blend: float = parameter(
-        0.3, help="Time in which the human's share rises from 0 to 1.", unit="s", low=0.0, high=5.0
+        0.3, help="Rise time of the human's share from 0 to 1 at a take-over.", unit="s", low=0.0, high=5.0
     )
     hold_off: float = parameter(
-        0.4, help="How long the arm holds after the human let go.", unit="s", low=0.0, high=10.0
+        0.4, help="Hold time of the arm after the human's release.", unit="s", low=0.0, high=10.0
     )
     stale: float = parameter(
         0.5,
-        help="Without a sample of the device for this long the human does not act and the arm holds.",
+        help="Time without a sample of the device after which the arm holds.",
         unit="s",
         low=0.05,
     )
     realtime_priority: int = parameter(
         45,
-        help="Real-time priority (SCHED_FIFO) of the node where the system grants it, so that a busy computer does not "
-        "keep the human waiting; 0 for none.",
+        help="Real-time priority (SCHED_FIFO) of the node where the system grants it, against latency on a busy "
+        "computer; 0 for none.",
         low=0,
         high=98,
         source="ours; below the executor's",
@@ -100,28 +100,35 @@ class TeleopConfig:
     )
     rests: tuple[float, ...] = parameter(
         (),
-        help="Value of each of the six axes while it is let go; left out, 0 for all. Triggers of joy_node and "
-        "joy_linux_node rest at 1 or -1. Nothing moves the arm before every axis was seen there.",
+        help="Rest values of the six axes; empty for 0. Triggers of joy_node and joy_linux_node rest at 1 or -1. The "
+        "device moves the arm only after every axis was at rest once.",
         low=-1.0,
         high=1.0,
     )
     dead_man: tuple[int, ...] = parameter(
-        (), help="The human acts while one of these is held.", low=0, source=_GAME_CONTROLLER + "; RB"
+        (),
+        help="Buttons that enable the human's commands while held.",
+        low=0,
+        source=_GAME_CONTROLLER + "; RB",
     )
-    success: tuple[int, ...] = parameter((), help="The episode succeeded.", low=0, source="Y")
-    failure: tuple[int, ...] = parameter((), help="The episode failed.", low=0, source="A or B")
-    re_record: tuple[int, ...] = parameter((), help="Forget the episode and do it again.", low=0, source="X")
-    hand_over: tuple[int, ...] = parameter((), help="The critical phase begins.", low=0, source="LB")
+    success: tuple[int, ...] = parameter((), help="Buttons of the label success.", low=0, source="Y")
+    failure: tuple[int, ...] = parameter((), help="Buttons of the label failure.", low=0, source="A or B")
+    re_record: tuple[int, ...] = parameter(
+        (), help="Buttons that discard and repeat the episode.", low=0, source="X"
+    )
+    hand_over: tuple[int, ...] = parameter(
+        (), help="Buttons that start the critical phase.", low=0, source="LB"
+    )
     start: tuple[int, ...] = parameter(
-        (), help="Begin an episode; after an e-stop, release it.", low=0, source="Start"
+        (), help="Buttons that start an episode, or release the e-stop.", low=0, source="Start"
     )
     reset_done: tuple[int, ...] = parameter(
-        (), help="The scene is ready for the episode.", low=0, source="D-pad up"
+        (), help="Buttons that report the scene as ready.", low=0, source="D-pad up"
     )
-    e_stop: tuple[int, ...] = parameter((), help="Stop the arm.", low=0, source="Back")
+    e_stop: tuple[int, ...] = parameter((), help="Buttons of the e-stop.", low=0, source="Back")
     gripper: tuple[int, ...] = parameter(
         (),
-        help="Close the gripper if it is open, open it if it is closed, while the human acts.",
+        help="Buttons that toggle the gripper while the human acts.",
         low=0,
         source="D-pad down",
     )
@@ -138,11 +145,11 @@ class TeleopConfig:
             for button in getattr(self, name):
                 if used.setdefault(button, name) != name:
                     raise ConfigError(
-                        f"button {button} is `{used[button]}` and `{name}`; it can mean one thing"
+                        f"button {button} is `{used[button]}` and `{name}`; give it one meaning"
                     )
 
     def completed(self) -> TeleopConfig:
-        """With the device's own defaults for what was left empty."""
+        """Copy with the device's defaults for empty values."""
         empty: dict[str, Any] = {
             name: value for name, value in _DEFAULTS[self.device].items() if not getattr(self, name)
         }
@@ -151,7 +158,7 @@ class TeleopConfig:
 
 GRIPPER = "gripper"
 BUTTONS = ("success", "failure", "re_record", "hand_over", "start", "reset_done", "e_stop", GRIPPER)
-"""What a button may mean, beside dead-man."""
+"""Meanings of buttons, except dead-man."""
 
 _DEFAULTS: dict[str, dict[str, tuple[float, ...]]] = {
     JOY: {

@@ -1,4 +1,4 @@
-"""The button of the gripper: each press turns round what the gripper does."""
+"""Gripper button: each press toggles the gripper."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ _OPEN, _CLOSED = 0.0, 1.0
 
 
 class GripperButton:
-    """Follows presses while the human acts.
+    """Gripper goal by presses while the human acts.
 
-    What was wished last is turned round. Before the first wish that is the gripper's measured state; where nobody
-    measures it, it counts as open, since closing drops nothing.
+    A press toggles the last goal. The first press toggles the measured state, or closes an unmeasured gripper, because
+    closing drops no object.
 
     Args:
-        present: whether the robot has a gripper to command.
+        present: True if the robot has a gripper.
     """
 
     def __init__(self, *, present: bool) -> None:
@@ -20,17 +20,17 @@ class GripperButton:
         self._held = False
         self._closed: bool | None = None
         self._measured = _OPEN
-        self.wish: float | None = None
-        """Where the human wants the gripper since taking over, 0 open to 1 closed; None to leave it as it is."""
+        self.goal: float | None = None
+        """Human's goal for the gripper since the take-over, 0 open to 1 closed; None leaves it unchanged."""
         self.ignored = 0
-        """Presses that meant nothing: the human did not act, the e-stop was pressed, or there is no gripper."""
+        """Number of ignored presses: the human did not act, the e-stop was pressed, or there is no gripper."""
 
     def measure(self, share: float) -> None:
-        """Take in where it is, 0 open to 1 closed."""
+        """Set the measured opening, 0 open to 1 closed."""
         self._measured = share
 
     def update(self, held: bool, *, acts: bool) -> None:
-        """Take in whether the button is held, and whether a press counts now."""
+        """Process the button's state; ``acts`` is True if a press counts."""
         pressed, self._held = held and not self._held, held
         if not pressed:
             return
@@ -39,12 +39,12 @@ class GripperButton:
             return
         closed = self._measured > 0.5 if self._closed is None else self._closed
         self._closed = not closed
-        self.wish = _CLOSED if self._closed else _OPEN
+        self.goal = _CLOSED if self._closed else _OPEN
 
-    def let_go(self) -> None:
-        """The human acts no more: the gripper stays as it is."""
-        self.wish = None
+    def release(self) -> None:
+        """Clear the goal at the end of the human's action: the gripper stays unchanged."""
+        self.goal = None
 
-    def forget_held(self) -> None:
-        """The device was away: what is held when it is back counts as pressed only when it is pressed anew."""
+    def ignore_held(self) -> None:
+        """Ignore a held button until its next press, after a reconnection of the device."""
         self._held = True

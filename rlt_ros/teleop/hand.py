@@ -1,4 +1,4 @@
-"""From a twist of the tip to joint targets, by damped least squares on the arm's kinematics."""
+"""Joint targets from a twist of the tip, by damped least squares on the arm's kinematics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 
 
 class TipKinematics(Protocol):
-    """Where the tip is, and how joints move it."""
+    """Forward and differential inverse kinematics of the tip."""
 
     def forward(self, q: Array) -> Array:
         """Pose (4, 4) of the tip at joint positions (A,)."""
@@ -26,13 +26,13 @@ class TipKinematics(Protocol):
 
 
 class Hand:
-    """Moves a joint target as the human moves the stick.
+    """Joint target that follows the stick.
 
     Args:
         arm: kinematics.
-        limits: of the arm; the target stays inside them and near the arm.
+        limits: limits of the arm; they bound the target and its distance from the arm.
         hz: control rate, 1/s.
-        config: of teleoperation.
+        config: settings of teleoperation.
     """
 
     def __init__(self, arm: TipKinematics, limits: Limits, hz: float, config: TeleopConfig) -> None:
@@ -41,15 +41,15 @@ class Hand:
         self._target: Array | None = None
 
     def begin(self, position: Array) -> None:
-        """Take hold of the arm at joint positions (A,) rad."""
+        """Start a take-over at joint positions (A,) rad."""
         self._target = np.clip(position, self._limits.lower, self._limits.upper)
 
     def move(self, twist: Array, measured: Array) -> Array:
-        """The next joint target (A,) rad.
+        """Next joint target (A,) rad.
 
         Args:
             twist: (6,) shares of full speed.
-            measured: (A,) rad; the target stays within the lead, so that a hand that pushes does not wind it up.
+            measured: (A,) rad; the target stays within the lead, so that a blocked arm does not wind it up.
         """
         assert self._target is not None, "move() before begin()"
         tip = twist * self._speed * self._dt
@@ -57,7 +57,7 @@ class Hand:
             turn = self._arm.forward(self._target)[:3, :3]
             tip = np.concatenate([turn @ tip[:3], turn @ tip[3:]])
         step = self._arm.step_towards(self._target, tip, damping=self._config.damping)
-        # Slower as a whole where one joint is too fast, so that the direction stays.
+        # All joints are slowed together, to preserve the direction.
         step = step / max(1.0, float((np.abs(step) / (self._limits.velocity * self._dt)).max()))
         near = np.clip(self._target + step, measured - self._limits.lead, measured + self._limits.lead)
         self._target = np.clip(near, self._limits.lower, self._limits.upper)

@@ -1,7 +1,7 @@
-"""Keys of the terminal that the process runs in: the fallback where there is no stick.
+"""Keys of the process' terminal, the fallback without a stick.
 
-A terminal tells of no key that is let go, only of keys that come again. So a motion lasts a moment beyond each key, and
-the human keeps the arm a little longer, until no key has come for a while.
+A terminal reports no key releases, only repeated presses. A motion therefore lasts for a short time after each press,
+and the human's action for a longer one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any
 
-from rlt_ros.teleop.samples import Raw
+from rlt_ros.teleop.samples import DeviceSample
 
 MOTIONS = {
     "w": (0, 1.0),
@@ -37,28 +37,32 @@ HELP = (
 )
 DEAD_MAN, GRIPPER = 6, 7
 
-_MOTION = 0.12  # s that a key moves the tip for; a key that is held comes 30 times a second
-_KEEP = 0.7  # s that the human keeps the arm for; before a key repeats, terminals wait 0.25 to 0.66 s
+_MOTION_TIME = 0.12
+"""s of motion per press; a held key repeats 30 times per second."""
+_ENGAGED_TIME = 0.7
+"""s of the human's action per press; terminals wait 0.25 to 0.66 s before the first repetition."""
 
 
 class Keyboard:
-    """The standard input, a terminal or a pipe."""
+    """Standard input, a terminal or a pipe."""
 
     def __init__(self) -> None:
         self._descriptor = sys.stdin.fileno()
         self._ended = False
-        self._moved = [(-_KEEP, 0.0)] * 6  # when an axis was moved, and how
-        self._gripped = -_KEEP  # when the gripper was
+        # Steady time, s, and deflection of the last press per axis, and steady time of the last gripper press.
+        self._moved = [(-_ENGAGED_TIME, 0.0)] * 6
+        self._gripped = -_ENGAGED_TIME
         self._before: Any = None
         if os.isatty(self._descriptor):
             import termios
             import tty
 
             self._before = termios.tcgetattr(self._descriptor)
-            tty.setcbreak(self._descriptor)  # key by key, without echo; Ctrl-C still stops
+            # Single keys without echo; Ctrl-C still interrupts.
+            tty.setcbreak(self._descriptor)
 
-    def poll(self) -> Raw | None:
-        """Axes and buttons by the keys that have come; None after the input has ended."""
+    def poll(self) -> DeviceSample | None:
+        """Axes and buttons of the latest keys; None after the end of the input."""
         now, buttons = time.monotonic(), [0] * (max(KEYS.values()) + 1)
         for key in self._read():
             if key in MOTIONS:
@@ -70,12 +74,12 @@ class Keyboard:
                     self._gripped = now
         if self._ended:
             return None
-        axes = [value if now - when < _MOTION else 0.0 for when, value in self._moved]
-        buttons[DEAD_MAN] = int(now - max(self._gripped, *(when for when, _ in self._moved)) < _KEEP)
-        return Raw(axes, buttons)
+        axes = [value if now - when < _MOTION_TIME else 0.0 for when, value in self._moved]
+        buttons[DEAD_MAN] = int(now - max(self._gripped, *(when for when, _ in self._moved)) < _ENGAGED_TIME)
+        return DeviceSample(axes, buttons)
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal's settings."""
         if self._before is not None:
             import termios
 

@@ -1,4 +1,4 @@
-"""Buttons to events: a press counts once, and a label holds until the next episode."""
+"""Events from buttons: a press counts once, and a label counts until the next episode."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import enum
 from rlt_ros.rlt.stream import EpisodeState, Phase
 
 
-class Event(enum.Enum):
-    """What a press leads to; the names are those of ``EpisodeEvent.msg``, but for the e-stop."""
+class ButtonEvent(enum.Enum):
+    """Event of a button press; names are those of ``EpisodeEvent.msg``, except for the e-stop."""
 
     START = "start"
     RESET_DONE = "reset_done"
@@ -22,47 +22,48 @@ class Event(enum.Enum):
 
 _RUNNING = (Phase.APPROACH, Phase.CRITICAL)
 _PHASES = {
-    Event.START: (Phase.IDLE, Phase.DONE),
-    Event.RESET_DONE: (Phase.RESETTING,),
-    Event.HAND_OVER: (Phase.APPROACH,),
-    Event.SUCCESS: (Phase.CRITICAL,),  # nothing is done before
-    Event.FAILURE: _RUNNING,
-    Event.RE_RECORD: (*_RUNNING, Phase.DONE),
+    ButtonEvent.START: (Phase.IDLE, Phase.DONE),
+    ButtonEvent.RESET_DONE: (Phase.RESETTING,),
+    ButtonEvent.HAND_OVER: (Phase.APPROACH,),
+    ButtonEvent.SUCCESS: (Phase.CRITICAL,),
+    ButtonEvent.FAILURE: _RUNNING,
+    ButtonEvent.RE_RECORD: (*_RUNNING, Phase.DONE),
 }
-"""Phases of the episode in which each event means something."""
-_LABELS = (Event.SUCCESS, Event.FAILURE)
-_REPEATED = (Event.START, Event.RESET_DONE)  # the answer may be no, for now
+"""Phases of the episode in which each event counts."""
+_LABELS = (ButtonEvent.SUCCESS, ButtonEvent.FAILURE)
+# Events that count repeatedly, because the episode node may reject the first.
+_REPEATED = (ButtonEvent.START, ButtonEvent.RESET_DONE)
 
 
 class Labels:
-    """Turns what is held into what was pressed."""
+    """Conversion of held buttons to events."""
 
     def __init__(self) -> None:
         self._held: frozenset[str] = frozenset()
-        self._given: set[tuple[int, Event]] = set()
+        self._given: set[tuple[int, ButtonEvent]] = set()
         self.stopped = False
-        """The e-stop is pressed; then `start` releases it and means nothing else."""
+        """True while the e-stop is pressed; `start` then releases it and has no other effect."""
         self.ignored = 0
-        """Presses that meant nothing in the phase of the episode, or came after the label."""
+        """Number of presses outside their phase or after the label."""
 
-    def update(self, held: frozenset[str], episode: EpisodeState) -> list[Event]:
-        """What the buttons that are held now, by meaning, and were not held before, lead to."""
+    def update(self, held: frozenset[str], episode: EpisodeState) -> list[ButtonEvent]:
+        """Events of newly pressed buttons; ``held`` has the meanings of all held ones."""
         pressed, self._held = held - self._held, held
         if "e_stop" in pressed:
             self.stopped = True
-            return [Event.E_STOP]
+            return [ButtonEvent.E_STOP]
         if self.stopped:
             if "start" not in pressed:
                 return []
             self.stopped = False
-            return [Event.E_STOP_RELEASED]
-        return [event for name in sorted(pressed) if self._counts(event := Event(name), episode)]
+            return [ButtonEvent.E_STOP_RELEASED]
+        return [event for name in sorted(pressed) if self._counts(event := ButtonEvent(name), episode)]
 
-    def forget_held(self) -> None:
-        """The device was away: what is held when it is back counts as pressed only when it is pressed anew."""
-        self._held = frozenset(event.value for event in Event)
+    def ignore_held(self) -> None:
+        """Ignore held buttons until their next press, after a reconnection of the device."""
+        self._held = frozenset(event.value for event in ButtonEvent)
 
-    def _counts(self, event: Event, episode: EpisodeState) -> bool:
+    def _counts(self, event: ButtonEvent, episode: EpisodeState) -> bool:
         once = {(episode.episode, label) for label in (_LABELS if event in _LABELS else (event,))}
         if episode.phase not in _PHASES[event] or (event not in _REPEATED and once & self._given):
             self.ignored += 1

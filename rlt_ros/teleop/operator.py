@@ -1,4 +1,4 @@
-"""The human as the graph sees one: samples of a device in; interventions and events out."""
+"""Operator: samples of a device in; interventions and events out."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from rlt_ros.robots.safety import Limits
 from rlt_ros.teleop.config import GRIPPER, TeleopConfig
 from rlt_ros.teleop.gripper import GripperButton
 from rlt_ros.teleop.hand import Hand, TipKinematics
-from rlt_ros.teleop.labels import Event, Labels
+from rlt_ros.teleop.labels import ButtonEvent, Labels
 from rlt_ros.teleop.layout import Layout
 from rlt_ros.teleop.rest import RestGate
-from rlt_ros.teleop.samples import Interpreter, Raw, Sample
+from rlt_ros.teleop.samples import DeviceSample, Interpreter, OperatorInput
 from rlt_ros.teleop.take_over import TakeOverMachine
 
 Array = NDArray[np.float64]
@@ -25,14 +25,14 @@ _NOTHING = np.zeros(0)
 
 
 class Operator:
-    """Follows one device.
+    """Operator with one device.
 
     Args:
-        config: of teleoperation.
+        config: settings of teleoperation.
         arm: kinematics.
-        limits: of the arm.
+        limits: limits of the arm.
         hz: control rate, 1/s.
-        gripper: whether there is one to command.
+        gripper: True if the robot has a gripper.
     """
 
     def __init__(
@@ -47,18 +47,18 @@ class Operator:
         self._hand = Hand(arm, limits, hz, config)
         self._gripper = GripperButton(present=gripper)
         self._rest = RestGate(config)
-        self._raw: Raw | None = None
-        self._sample: Sample | None = None
-        self._heard: int | None = None
+        self._raw: DeviceSample | None = None
+        self._sample: OperatorInput | None = None
+        self._last_sample: int | None = None
 
     @property
     def phase(self) -> TakeOver:
-        """Who has the arm."""
+        """Phase of the take-over."""
         return self._machine.phase
 
     @property
     def ignored_presses(self) -> int:
-        """Presses of buttons that meant nothing when they came."""
+        """Number of ignored button presses."""
         return self._labels.ignored + self._gripper.ignored
 
     @property
@@ -66,69 +66,69 @@ class Operator:
         """Reason why the device cannot move the arm, and the remedy; empty for none."""
         if self._raw is None:
             return ""
-        return self._layout.misfit(self._raw) or self._rest.problem
+        return self._layout.mapping_fault(self._raw) or self._rest.problem
 
     @property
-    def lacking(self) -> str:
-        """Buttons of the mapping that the device lacks, in words; empty for none."""
-        return "" if self._raw is None else self._layout.lacking(self._raw)
+    def missing_buttons(self) -> str:
+        """Description of the mapped buttons that the device lacks; empty for none."""
+        return "" if self._raw is None else self._layout.missing_buttons(self._raw)
 
     def lost(self, now: int) -> bool:
-        """Return whether the device is silent at steady time `now`, ns."""
-        return self._heard is None or now - self._heard > self._stale
+        """Return whether the device has timed out at steady time `now`, ns."""
+        return self._last_sample is None or now - self._last_sample > self._stale
 
-    def changes_hands(self, now: int) -> bool:
-        """Return whether the human just took hold of the arm or let go of it, so that it should be told at once."""
+    def control_changed(self, now: int) -> bool:
+        """Return whether the human has taken over or released the arm since the last command, to publish it at once."""
         sample, phase = self._sample, self._machine.phase
         if sample is None or self.lost(now):
             return False
         return sample.acts != phase.commands
 
     def e_stop(self, pressed: bool) -> None:
-        """The e-stop is pressed or released, by whomever."""
+        """Set the state of the e-stop."""
         self._labels.stopped = pressed
         if pressed:
-            self._gripper.let_go()
+            self._gripper.release()
 
-    def gripper_is(self, share: float) -> None:
-        """Take in where the gripper is, 0 open to 1 closed."""
+    def measure_gripper(self, share: float) -> None:
+        """Set the measured opening of the gripper, 0 open to 1 closed."""
         self._gripper.measure(share)
 
-    def hear(self, raw: Raw, episode: EpisodeState, now: int) -> list[Event]:
-        """Take in a sample of the device; returns what its buttons lead to.
+    def add_sample(self, raw: DeviceSample, episode: EpisodeState, now: int) -> list[ButtonEvent]:
+        """Process a sample of the device; returns the events of its buttons.
 
-        One without axes and buttons is that of a driver whose device is gone.
+        A driver publishes a sample without axes and buttons when its device is disconnected.
         """
         if not len(raw.axes) and not len(raw.buttons):
-            self._heard = None
+            self._last_sample = None
             return []
         if self.lost(now) or self._raw is None or not self._raw.same_device(raw):
-            self._labels.forget_held()
-            self._gripper.forget_held()
+            self._labels.ignore_held()
+            self._gripper.ignore_held()
             self._rest.forget()
-        self._raw, self._heard = raw, now
+        self._raw, self._last_sample = raw, now
         self._rest.update(raw, now)
-        sample = self._sample = self._trusted(self._interpret(raw))
+        sample = self._sample = self._without_untrusted(self._interpret(raw))
         events = self._labels.update(sample.held - {GRIPPER}, episode)
         self._gripper.update(GRIPPER in sample.held, acts=sample.acts and not self._labels.stopped)
         if self._labels.stopped:
-            self._gripper.let_go()
+            self._gripper.release()
         return events
 
-    def _trusted(self, sample: Sample) -> Sample:
-        """A sample without what the device cannot be trusted with; an e-stop is taken from any."""
-        if self._raw is not None and self._layout.misfit(self._raw):
-            return Sample(np.zeros(6), False, sample.held & {"e_stop"})
+    def _without_untrusted(self, sample: OperatorInput) -> OperatorInput:
+        """Remove inputs of a wrong mapping or of axes not yet at rest; the e-stop always remains."""
+        if self._raw is not None and self._layout.mapping_fault(self._raw):
+            return OperatorInput(np.zeros(6), False, sample.held & {"e_stop"})
         return sample if self._rest.is_open else dataclasses.replace(sample, twist=np.zeros(6), acts=False)
 
     def command(self, now: int, stamp: int, measured: Array, last: Array) -> Intervention:
-        """What the human commands in a control period.
+        """Human command of a control period.
 
         Args:
             now: steady time, ns.
             stamp: ROS time of the command, ns.
-            measured: (A,) rad, joint positions.
-            last: (A,) rad, last command that the arm got; a take-over begins there.
+            measured: (A,) joint positions, rad.
+            last: (A,) last command of the arm, rad, the start of a take-over.
         """
         before, lost = self._machine.phase, self.lost(now)
         wants = self._sample is not None and self._sample.acts and not lost
@@ -140,5 +140,5 @@ class Operator:
                 self._hand.begin(last)
             command = self._hand.move(self._sample.twist, measured)
         else:
-            self._gripper.let_go()
-        return Intervention(phase, self._machine.share, command, self._device, stamp, self._gripper.wish)
+            self._gripper.release()
+        return Intervention(phase, self._machine.share, command, self._device, stamp, self._gripper.goal)

@@ -1,4 +1,4 @@
-"""How the arm passes from the policy to the human and back: released → blending → engaged → hold-off → released."""
+"""Take-over from policy to human and back: released → blending → engaged → hold-off → released."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from rlt_ros.robots.intervention import TakeOver
 
 
 class TakeOverMachine:
-    """Follows what the human wants.
+    """State machine of a take-over.
 
     Args:
-        blend: s in which the human's share rises from 0 to 1.
-        hold_off: s for which the arm holds after the human let go.
+        blend: s, rise time of the human's share from 0 to 1.
+        hold_off: s, hold time of the arm after the human's release.
     """
 
     def __init__(self, blend: float, hold_off: float) -> None:
         self._blend, self._hold_off = round(blend * 1e9), round(hold_off * 1e9)
         self._since = 0
         self.phase = TakeOver.RELEASED
-        """Who has the arm."""
+        """Current phase."""
         self.share = 0.0
-        """Of the human in the command, 0 to 1."""
+        """Human's share of the command, 0 to 1."""
 
     def update(self, now: int, *, wants: bool, lost: bool = False) -> TakeOver:
-        """Who has the arm at steady time `now`, ns.
+        """Phase at steady time `now`, ns.
 
         Args:
-            now: time.
-            wants: the human wants it.
-            lost: the device is silent or gone; then nobody acts, and the arm holds until it is back and let go of.
+            now: ns.
+            wants: True if the human wants to command the arm.
+            lost: True if the device timed out; the arm then holds until the device is back and released.
         """
         if lost:
             self._enter(TakeOver.HOLD_OFF, now)
@@ -37,7 +37,8 @@ class TakeOverMachine:
             self._enter(TakeOver.HOLD_OFF, now)
         elif self.phase is TakeOver.HOLD_OFF:
             if wants:
-                self._enter(TakeOver.ENGAGED, now)  # nothing acts that there would be to blend with
+                # During a hold there is no command to blend with.
+                self._enter(TakeOver.ENGAGED, now)
             elif now - self._since >= self._hold_off:
                 self._enter(TakeOver.RELEASED, now)
         if self.phase is TakeOver.BLENDING:

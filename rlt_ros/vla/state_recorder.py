@@ -136,7 +136,7 @@ class StateRecorder:
         stop = context.start + steps
         # A request for exactly this step has already produced its state.
         recorded = context.next_state_step > stop and (stop - context.start) % self._rlt.stride == 0
-        needs_final = not context.state.ending.terminated and not recorded
+        needs_final = not context.state.outcome.terminated and not recorded
         final = self._final_stamp(context, stop) if needs_final else None
         if self._is_incomplete(context, stop, needs_final, final) and not self._is_overdue(context.ended_at):
             return None

@@ -14,7 +14,7 @@ from rlt_ros.control.config import ControlConfig
 from rlt_ros.control.controller import Controller
 from rlt_ros.control.gripper import Gripper
 from rlt_ros.control.records import InputRefused
-from rlt_ros.rlt.stream import Ending, Phase
+from rlt_ros.rlt.stream import EpisodeOutcome, Phase
 from rlt_ros.robots.gripper import GripperProfile
 from rlt_ros.robots.intervention import Intervention, TakeOver
 
@@ -157,7 +157,7 @@ def test_its_command_outlasts_the_arms_but_not_an_e_stop() -> None:
     command_gripper(one, 1.0)
     assert sent(one) == CLOSED
     command_gripper(one, None, RELEASED)
-    one.phase(Phase.DONE, ending=Ending.FAILURE)
+    one.phase(Phase.DONE, outcome=EpisodeOutcome.FAILURE)
     for _ in range(3):
         one.later()
         one.sense()

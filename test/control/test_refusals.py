@@ -17,7 +17,7 @@ from rlt_ros.control.chunks import ChunkRefused
 from rlt_ros.control.controller import JOINTS_LOST
 from rlt_ros.control.records import InputRefused
 from rlt_ros.rlt.lineage import Lineage
-from rlt_ros.rlt.stream import Ending, Phase, StreamError
+from rlt_ros.rlt.stream import EpisodeOutcome, Phase, StreamError
 from rlt_ros.rlt.transition import Source
 from rlt_ros.robots.intervention import Intervention, TakeOver
 
@@ -110,7 +110,7 @@ def test_a_late_joint_state_is_dropped_and_a_clock_that_jumps_back_restarts_the_
     arm.stamp = 1
     arm.sense((0.1, 0.1))
     assert arm.controller.abort_reason(arm.now) == JOINTS_LOST
-    arm.phase(Phase.DONE, ending=Ending.ABORTED)
+    arm.phase(Phase.DONE, outcome=EpisodeOutcome.ABORTED)
     arm.phase(Phase.APPROACH, 2)
     arm.later()
     arm.sense((0.1, 0.1))

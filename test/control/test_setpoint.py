@@ -14,7 +14,7 @@ from rlt_ros.control import authority
 from rlt_ros.control.config import ControlConfig
 from rlt_ros.control.control_step import LEAD_EXCEEDED, RETURN_BLOCKED
 from rlt_ros.control.controller import JOINTS_LOST, RELOCATED, Controller
-from rlt_ros.rlt.stream import Ending, Phase
+from rlt_ros.rlt.stream import EpisodeOutcome, Phase
 from rlt_ros.rlt.transition import Source
 from rlt_ros.robots.intervention import TakeOver
 
@@ -38,7 +38,7 @@ def watched(arm: Arm, position: Any) -> np.ndarray | None:
 
 
 def ended(arm: Arm) -> None:
-    arm.phase(Phase.DONE, ending=Ending.FAILURE)
+    arm.phase(Phase.DONE, outcome=EpisodeOutcome.FAILURE)
 
 
 def worked() -> Arm:

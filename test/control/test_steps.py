@@ -10,7 +10,7 @@ from rlt_ros.control import authority
 from rlt_ros.control.chunks import ChunkRefused
 from rlt_ros.control.episode import JOINED_LATE
 from rlt_ros.control.records import TickResult
-from rlt_ros.rlt.stream import Ending, EpisodeState, Phase
+from rlt_ros.rlt.stream import EpisodeOutcome, EpisodeState, Phase
 from rlt_ros.rlt.transition import Source
 
 
@@ -49,7 +49,7 @@ def test_steps_are_numbered_without_gaps_across_chunks_and_phases() -> None:
 def test_between_episodes_simulated_time_stands_still() -> None:
     arm = started(lock_step=True)
     arm.step()
-    arm.phase(Phase.DONE, ending=Ending.SUCCESS)
+    arm.phase(Phase.DONE, outcome=EpisodeOutcome.SUCCESS)
     arm.later()
     arm.sense()
     assert arm.tick() == TickResult()
@@ -58,7 +58,7 @@ def test_between_episodes_simulated_time_stands_still() -> None:
 def test_lock_step_begins_an_episode_at_the_position_after_the_reset() -> None:
     arm = started(lock_step=True)
     arm.step()
-    arm.phase(Phase.DONE, ending=Ending.SUCCESS)
+    arm.phase(Phase.DONE, outcome=EpisodeOutcome.SUCCESS)
     arm.phase(Phase.RESETTING, 2)
     arm.later()
     arm.sense((0.4, 0.4))
@@ -83,7 +83,7 @@ def test_a_joint_state_from_before_the_reset_is_not_answered_after_it() -> None:
 def test_a_joint_state_from_before_the_reset_that_arrives_after_it_costs_no_episode() -> None:
     arm = started(lock_step=True)
     arm.step()
-    arm.phase(Phase.DONE, ending=Ending.SUCCESS)
+    arm.phase(Phase.DONE, outcome=EpisodeOutcome.SUCCESS)
     arm.phase(Phase.RESETTING, 2)
     arm.phase(Phase.APPROACH, 2)
     arm.later()
@@ -264,7 +264,7 @@ def test_a_controller_that_joins_receives_older_episodes_first_and_aborts_only_t
     arm.sense()
     arm.tick()
     assert not arm.controller.abort_reason(arm.now)
-    arm.phase(Phase.DONE, 3, ending=Ending.SUCCESS)
+    arm.phase(Phase.DONE, 3, outcome=EpisodeOutcome.SUCCESS)
     assert not arm.controller.abort_reason(arm.now + 10**9)
     arm.controller.episode_state(EpisodeState(4, Phase.CRITICAL, stamp=arm.stamp - 10**9))
     # The executor has not reached the episode yet.
@@ -285,7 +285,7 @@ def test_a_real_arm_that_lags_is_not_commanded_to_jump_back_when_an_episode_begi
     arm.sense(arm.commands[-1].target - 0.05)
     arm.tick()
     before = arm.commands[-1].target
-    arm.phase(Phase.DONE, ending=Ending.FAILURE)
+    arm.phase(Phase.DONE, outcome=EpisodeOutcome.FAILURE)
     arm.phase(Phase.APPROACH, 2)
     arm.later()
     arm.sense(before - 0.04)
@@ -298,7 +298,7 @@ def test_an_arm_that_was_moved_between_episodes_is_not_commanded_to_go_back(boun
     arm = started(boundary=boundary)
     for _ in range(5):
         arm.step()
-    arm.phase(Phase.DONE, ending=Ending.FAILURE)
+    arm.phase(Phase.DONE, outcome=EpisodeOutcome.FAILURE)
     arm.later()
     arm.sense(arm.commands[-1].target)
     arm.tick()

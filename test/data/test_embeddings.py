@@ -235,7 +235,7 @@ def test_a_token_from_data_joins_the_tokens_of_a_weights_folder(
         "token_block": result["fingerprint"],
     }
     assert index["settings"] == {"kept": 1}
-    with pytest.raises(ConfigError, match=f"{there.name}: was made otherwise, and would be lost"):
+    with pytest.raises(ConfigError, match=f"{there.name}: was made by another command"):
         make(there.stem.removeprefix("token_"))
 
 

@@ -13,7 +13,7 @@ from rlt_ros.episodes.machine import Assignment, FinishedEpisode
 from rlt_ros.episodes.plan import EVALUATION_SEED, parse_plan
 from rlt_ros.episodes.tasks import load_task
 from rlt_ros.experiments.run_files import _read_episodes
-from rlt_ros.rlt.stream import Ending
+from rlt_ros.rlt.stream import EpisodeOutcome
 
 PLAN = ["eval_base:2", "train:0.1min", "eval_rlt:2"]  # 300 steps of training
 
@@ -22,10 +22,12 @@ def book(folder: Path, plan: list[str] | None = None, seed: int = 3) -> Logbook:
     return Logbook(folder, parse_plan(plan or PLAN), load_task("charger"), seed=seed, hz=50.0)
 
 
-def done(assignment: Assignment | None, ending: Ending = Ending.SUCCESS, **changes: Any) -> FinishedEpisode:
+def done(
+    assignment: Assignment | None, outcome: EpisodeOutcome = EpisodeOutcome.SUCCESS, **changes: Any
+) -> FinishedEpisode:
     assert assignment is not None
     values = {"critical": True, "steps": 100, "human_share": 0.25, "actor_acted": False, **changes}
-    return FinishedEpisode(assignment, ending, **values)
+    return FinishedEpisode(assignment, outcome, **values)
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
@@ -76,21 +78,21 @@ def test_lines_are_in_the_form_that_the_report_reads(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ending", "critical", "end"),
+    ("outcome", "critical", "end"),
     [
-        (Ending.SUCCESS, True, "success"),
-        (Ending.FAILURE, True, "failure"),
-        (Ending.TIMEOUT, True, "timeout"),
-        (Ending.TIMEOUT, False, "no_approach"),
-        (Ending.FAILURE, False, "no_approach"),
-        (Ending.ABORTED, True, "aborted"),
+        (EpisodeOutcome.SUCCESS, True, "success"),
+        (EpisodeOutcome.FAILURE, True, "failure"),
+        (EpisodeOutcome.TIMEOUT, True, "timeout"),
+        (EpisodeOutcome.TIMEOUT, False, "no_approach"),
+        (EpisodeOutcome.FAILURE, False, "no_approach"),
+        (EpisodeOutcome.ABORTED, True, "aborted"),
     ],
 )
 def test_the_end_has_the_names_of_the_trainer(
-    tmp_path: Path, ending: Ending, critical: bool, end: str
+    tmp_path: Path, outcome: EpisodeOutcome, critical: bool, end: str
 ) -> None:
     here = book(tmp_path, ["train:5"])
-    record = here.note(done(here.next(), ending, critical=critical))
+    record = here.note(done(here.next(), outcome, critical=critical))
     assert record is not None
     assert (record["end"], record["success"]) == (end, end == "success")
 
@@ -118,7 +120,7 @@ def test_ids_that_others_have_seen_are_not_used(tmp_path: Path) -> None:
 def test_what_was_withdrawn_is_repeated_under_a_new_id(tmp_path: Path) -> None:
     here = book(tmp_path, ["train:5"])
     here.note(done(here.next()))
-    assert here.note(done(here.next(), Ending.ABORTED, repeat=True)) is None
+    assert here.note(done(here.next(), EpisodeOutcome.ABORTED, repeat=True)) is None
     assignment = here.next()
     assert assignment is not None
     assert (assignment.episode, assignment.seed) == (3, 3_000_001)
@@ -127,7 +129,7 @@ def test_what_was_withdrawn_is_repeated_under_a_new_id(tmp_path: Path) -> None:
 
 def test_an_aborted_evaluation_is_done_again(tmp_path: Path) -> None:
     here = book(tmp_path)
-    here.note(done(here.next(), Ending.ABORTED))
+    here.note(done(here.next(), EpisodeOutcome.ABORTED))
     assignment = here.next()
     assert assignment is not None
     assert assignment.seed == EVALUATION_SEED
@@ -136,8 +138,8 @@ def test_an_aborted_evaluation_is_done_again(tmp_path: Path) -> None:
 
 def test_robot_time_of_an_aborted_episode_counts(tmp_path: Path) -> None:
     here = book(tmp_path, ["train:5"])
-    here.note(done(here.next(), Ending.ABORTED))
-    here.note(done(here.next(), Ending.ABORTED, steps=0))
+    here.note(done(here.next(), EpisodeOutcome.ABORTED))
+    here.note(done(here.next(), EpisodeOutcome.ABORTED, steps=0))
     assert here.robot_minutes == pytest.approx(100 / 3000)
     assert len(lines(tmp_path)) == 1
 
@@ -160,7 +162,7 @@ def test_failed_approaches_in_a_row_are_counted(tmp_path: Path) -> None:
     here = book(tmp_path, ["train:0"])
     assert here.failed_approaches() == 0
     for critical in (False, True, False, False):
-        here.note(done(here.next(), Ending.TIMEOUT, critical=critical, steps=0))
+        here.note(done(here.next(), EpisodeOutcome.TIMEOUT, critical=critical, steps=0))
     assert here.failed_approaches() == 2
 
 

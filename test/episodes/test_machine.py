@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rlt_ros.episodes.machine import Assignment, EpisodeConfig, EpisodeMachine, Event
 from rlt_ros.episodes.plan import Kind
-from rlt_ros.rlt.stream import Ending, EpisodeState, Phase
+from rlt_ros.rlt.stream import EpisodeOutcome, EpisodeState, Phase
 from rlt_ros.rlt.transition import Source
 
 PERIOD = 20
@@ -48,7 +48,7 @@ class Bench:
         self.event(Event.RESET_DONE)
         self.run(4)
         self.event(Event.HAND_OVER)
-        self.machine.chunk_asked(self.episode, self.step, critical=True)
+        self.machine.chunk_requested(self.episode, self.step, critical=True)
 
     def tick(self, seconds: float) -> None:
         self.now += seconds
@@ -73,15 +73,20 @@ def test_an_episode_goes_from_reset_to_success(bench: Bench) -> None:
     bench.hand_over()
     bench.run(6, Source.ACTOR)
     bench.event(Event.SUCCESS, stamp=bench.stamp - PERIOD)
-    news = bench.machine.take_news()
+    news = bench.machine.take_states()
     assert [state.phase for state in news] == [Phase.RESETTING, Phase.APPROACH, Phase.CRITICAL, Phase.DONE]
     assert {(state.episode, state.seed, state.task, state.instruction) for state in news} == {
         (1, 77, "charger", "plug it in")
     }
-    assert (bench.state.ending, bench.state.reward, bench.state.steps) == (Ending.SUCCESS, 1.0, 6)
+    assert (bench.state.outcome, bench.state.reward, bench.state.steps) == (EpisodeOutcome.SUCCESS, 1.0, 6)
     assert bench.state.stamp == bench.stamp - PERIOD  # of the last step
     done = bench.finished()
-    assert (done.ending, done.steps, done.actor_acted, done.critical) == (Ending.SUCCESS, 6, True, True)
+    assert (done.outcome, done.steps, done.actor_acted, done.critical) == (
+        EpisodeOutcome.SUCCESS,
+        6,
+        True,
+        True,
+    )
     assert bench.machine.may_begin
 
 
@@ -92,7 +97,7 @@ def test_the_label_may_come_before_the_step_that_caused_it(bench: Bench) -> None
     bench.event(Event.SUCCESS, stamp=bench.stamp)
     assert bench.state.phase is Phase.CRITICAL
     bench.run(1)
-    assert (bench.state.ending, bench.state.steps) == (Ending.SUCCESS, 6)
+    assert (bench.state.outcome, bench.state.steps) == (EpisodeOutcome.SUCCESS, 6)
 
 
 def test_steps_after_the_one_that_ended_it_do_not_belong_to_the_episode(bench: Bench) -> None:
@@ -126,7 +131,7 @@ def test_a_step_that_never_comes_is_not_waited_for_for_ever(bench: Bench) -> Non
     bench.tick(0.5)
     assert bench.state.phase is Phase.CRITICAL
     bench.tick(0.6)
-    assert (bench.state.ending, bench.state.steps) == (Ending.SUCCESS, 6)
+    assert (bench.state.outcome, bench.state.steps) == (EpisodeOutcome.SUCCESS, 6)
 
 
 def test_time_is_up_only_when_a_step_beyond_the_limit_is_executed(bench: Bench) -> None:
@@ -135,7 +140,7 @@ def test_time_is_up_only_when_a_step_beyond_the_limit_is_executed(bench: Bench) 
     bench.run(10)
     assert bench.state.phase is Phase.CRITICAL  # the tenth may have been the one that succeeded
     bench.run(1)
-    assert (bench.state.ending, bench.state.steps) == (Ending.TIMEOUT, 10)
+    assert (bench.state.outcome, bench.state.steps) == (EpisodeOutcome.TIMEOUT, 10)
     assert bench.state.stamp == bench.stamp - 2 * PERIOD
 
 
@@ -144,7 +149,7 @@ def test_success_with_the_very_last_step_counts(bench: Bench) -> None:
     bench.hand_over()
     bench.run(10)
     bench.event(Event.SUCCESS, stamp=bench.stamp - PERIOD)
-    assert (bench.state.ending, bench.state.steps) == (Ending.SUCCESS, 10)
+    assert (bench.state.outcome, bench.state.steps) == (EpisodeOutcome.SUCCESS, 10)
 
 
 def test_a_human_who_took_over_gets_time_to_finish(bench: Bench) -> None:
@@ -154,7 +159,7 @@ def test_a_human_who_took_over_gets_time_to_finish(bench: Bench) -> None:
     bench.run(12, Source.HUMAN)
     assert bench.state.phase is Phase.CRITICAL
     bench.run(1, Source.HUMAN)
-    assert (bench.state.ending, bench.state.steps) == (Ending.TIMEOUT, 20)
+    assert (bench.state.outcome, bench.state.steps) == (EpisodeOutcome.TIMEOUT, 20)
     assert bench.finished().human_share == pytest.approx(12 / 20)
 
 
@@ -164,7 +169,7 @@ def test_steps_of_the_approach_that_come_late_are_not_counted(bench: Bench) -> N
     bench.run(4)
     bench.event(Event.HAND_OVER)
     bench.run(1, Source.VLA)  # the executor had not heard yet
-    bench.machine.chunk_asked(1, bench.step, critical=True)
+    bench.machine.chunk_requested(1, bench.step, critical=True)
     bench.run(6, Source.ACTOR)
     bench.event(Event.SUCCESS, stamp=bench.stamp - PERIOD)
     assert bench.state.steps == 6
@@ -198,7 +203,7 @@ def test_a_tool_that_is_not_brought_near_ends_the_episode(bench: Bench) -> None:
     bench.run(20)
     assert bench.state.phase is Phase.APPROACH
     bench.run(1)
-    assert (bench.state.ending, bench.state.steps) == (Ending.TIMEOUT, 0)
+    assert (bench.state.outcome, bench.state.steps) == (EpisodeOutcome.TIMEOUT, 0)
     assert not bench.finished().critical
 
 
@@ -238,7 +243,7 @@ def test_a_second_label_changes_nothing(bench: Bench) -> None:
     bench.event(Event.SUCCESS, stamp=bench.stamp)
     bench.event(Event.FAILURE, stamp=bench.stamp)
     bench.run(1)
-    assert bench.state.ending is Ending.SUCCESS
+    assert bench.state.outcome is EpisodeOutcome.SUCCESS
     assert bench.dropped == {"FAILURE out of place": 1}
 
 
@@ -249,7 +254,7 @@ def test_events_of_other_episodes_and_of_before_are_counted(bench: Bench) -> Non
     bench.event(Event.SUCCESS, stamp=bench.state.stamp - 1)
     bench.run(3)
     assert bench.state.phase is Phase.CRITICAL
-    assert bench.dropped == {"event of another episode": 1, "label of before": 1}
+    assert bench.dropped == {"event of another episode": 1, "early label": 1}
 
 
 def test_steps_that_come_twice_or_of_another_episode_are_not_counted(bench: Bench) -> None:
@@ -268,7 +273,7 @@ def test_an_abort_cuts_where_the_robot_is(bench: Bench) -> None:
     bench.hand_over()
     bench.run(3)
     bench.event(Event.ABORT, stamp=5)  # whoever aborts may have another clock
-    assert (bench.state.ending, bench.state.steps) == (Ending.ABORTED, 3)
+    assert (bench.state.outcome, bench.state.steps) == (EpisodeOutcome.ABORTED, 3)
     assert not bench.state.discarded
     assert not bench.finished().repeat
 
@@ -278,7 +283,7 @@ def test_re_recording_discards_and_repeats(bench: Bench) -> None:
     bench.hand_over()
     bench.run(3)
     bench.event(Event.RE_RECORD)
-    assert (bench.state.ending, bench.state.discarded) == (Ending.ABORTED, True)
+    assert (bench.state.outcome, bench.state.discarded) == (EpisodeOutcome.ABORTED, True)
     assert bench.finished().repeat
     bench.begin()
     assert not bench.state.discarded
@@ -293,7 +298,7 @@ def test_an_operator_stops_and_starts() -> None:
     bench.event(Event.STOP)
     bench.event(Event.ABORT)
     assert not bench.machine.may_begin
-    assert "operator" in bench.machine.stopped_because
+    assert "operator" in bench.machine.stop_reason
     bench.event(Event.START)
     assert bench.machine.may_begin
     bench.begin()
@@ -305,7 +310,7 @@ def test_the_e_stop_aborts_and_blocks_until_it_is_released(bench: Bench) -> None
     bench.begin()
     bench.hand_over()
     bench.machine.e_stop(True)
-    assert bench.state.ending is Ending.ABORTED
+    assert bench.state.outcome is EpisodeOutcome.ABORTED
     assert not bench.machine.may_begin
     bench.machine.e_stop(False)
     assert bench.machine.may_begin
@@ -315,16 +320,16 @@ def test_a_reset_is_asked_for_again_and_then_given_up() -> None:
     bench = Bench(reset_timeout=10.0, reset_attempts=3)
     bench.begin()
     bench.tick(9.0)
-    assert len(bench.machine.take_news()) == 1
+    assert len(bench.machine.take_states()) == 1
     bench.stamp += 1
     bench.tick(2.0)
-    (again,) = bench.machine.take_news()
+    (again,) = bench.machine.take_states()
     assert (again.phase, again.episode, again.stamp) == (Phase.RESETTING, 1, bench.stamp)
     bench.tick(11.0)
     bench.tick(11.0)
-    assert bench.state.ending is Ending.ABORTED
+    assert bench.state.outcome is EpisodeOutcome.ABORTED
     assert not bench.machine.may_begin
-    assert "START" in bench.machine.stopped_because
+    assert "START" in bench.machine.stop_reason
     bench.event(Event.START)
     assert bench.machine.may_begin
 
@@ -339,7 +344,7 @@ def test_silence_of_the_executor_aborts() -> None:
     bench.tick(4.0)
     assert bench.state.phase is Phase.APPROACH
     bench.tick(2.0)
-    assert bench.state.ending is Ending.ABORTED
+    assert bench.state.outcome is EpisodeOutcome.ABORTED
 
 
 def test_an_evaluation_says_so(bench: Bench) -> None:
@@ -371,7 +376,7 @@ def test_whatever_comes_in_episodes_are_told_in_order_and_each_once(inputs: list
         elif value == "tick":
             bench.tick(0.7)
         elif value == "request":
-            bench.machine.chunk_asked(bench.episode, bench.step, critical=True)
+            bench.machine.chunk_requested(bench.episode, bench.step, critical=True)
         elif value in ("stop", "release"):
             bench.machine.e_stop(value == "stop")
         elif value == "begin":
@@ -380,7 +385,7 @@ def test_whatever_comes_in_episodes_are_told_in_order_and_each_once(inputs: list
         else:
             event, offset, episode = value
             bench.event(event, stamp=bench.stamp + offset, episode=episode)
-        told += bench.machine.take_news()
+        told += bench.machine.take_states()
         finished += bench.machine.take_finished()
     for episode in range(1, bench.episode + 1):
         mine = [state for state in told if state.episode == episode]
@@ -391,9 +396,9 @@ def test_whatever_comes_in_episodes_are_told_in_order_and_each_once(inputs: list
         assert places.count(3) == 1 or episode == bench.episode
         for state in mine:
             assert state.steps == 0 or state.phase is Phase.DONE
-            assert (state.reward > 0) == (state.ending is Ending.SUCCESS)
+            assert (state.reward > 0) == (state.outcome is EpisodeOutcome.SUCCESS)
             assert state.steps <= 10
     ended = [state for state in told if state.phase is Phase.DONE]
-    assert [(d.assignment.episode, d.ending, d.steps) for d in finished] == [
-        (state.episode, state.ending, state.steps) for state in ended
+    assert [(d.assignment.episode, d.outcome, d.steps) for d in finished] == [
+        (state.episode, state.outcome, state.steps) for state in ended
     ]

@@ -36,10 +36,10 @@ def test_stages_have_episodes_or_minutes_or_no_end() -> None:
         (["train"], "`train`"),
         (["tarin:3"], "eval_base, train, warmup, eval_rlt"),
         (["train:-1"], "`train:-1`"),
-        (["train:2.5"], "whole episodes"),
+        (["train:2.5"], "whole number of episodes"),
         (["eval_rlt:3min"], "eval_rlt:10"),
         (["train:3", "train:4"], "twice"),
-        (["train:0", "eval_rlt:1"], "no end"),
+        (["train:0", "eval_rlt:1"], "without end"),
     ],
 )
 def test_what_is_no_plan_is_refused(plan: list[str], words: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 from rlt_ros.cli.main import main
 from rlt_ros.experiments import charts, page, seeds
 from rlt_ros.experiments.report import WINDOW, write_report
-from rlt_ros.experiments.run_files import Run, RunError, read_run
+from rlt_ros.experiments.run_files import FinishedRun, RunError, read_run
 from rlt_ros.experiments.seeds import write_seeds_report
 
 WriteRun = Callable[..., Path]
@@ -202,9 +202,9 @@ def test_a_damaged_run_is_named_exactly(
     ("change", "message"),
     [
         ({"phase": "dance"}, "phase 'dance', expected one of warmup, online"),
-        ({"steps": -1}, "expected numbers from 0 on"),
-        ({"steps": None}, "expected numbers from 0 on"),
-        ({"robot_minutes": "3"}, "expected numbers from 0 on"),
+        ({"steps": -1}, "expected numbers of at least 0"),
+        ({"steps": None}, "expected numbers of at least 0"),
+        ({"robot_minutes": "3"}, "expected numbers of at least 0"),
     ],
 )
 def test_a_wrong_episode_is_named(write_run: WriteRun, change: dict[str, object], message: str) -> None:
@@ -250,7 +250,7 @@ def test_seeds_that_all_reach_everything_do_not_claim_certainty(write_run: Write
 
 
 def test_the_dip_of_several_seeds_is_that_of_their_mean(tmp_path: Path, write_run: WriteRun) -> None:
-    def run(name: str, online: str, base: float) -> Run:
+    def run(name: str, online: str, base: float) -> FinishedRun:
         folder = write_run(name, seed=len(name))
         lines = [json.loads(line) for line in (folder / "episodes.jsonl").read_text().splitlines()]
         sample = next(line for line in lines if line["phase"] == "online")
@@ -271,7 +271,7 @@ def test_the_dip_of_several_seeds_is_that_of_their_mean(tmp_path: Path, write_ru
 
 @pytest.mark.parametrize(
     ("second", "message"),
-    [({"task": "screw", "seed": 1}, "different tasks"), ({"seed": 0}, "stands there twice")],
+    [({"task": "screw", "seed": 1}, "different tasks"), ({"seed": 0}, "a seed is repeated")],
 )
 def test_seeds_of_different_experiments_are_not_averaged(
     write_run: WriteRun, second: dict[str, object], message: str
@@ -337,7 +337,7 @@ def test_labels_are_moved_apart_inside_the_chart(heights: list[float], expected:
 
 
 def test_gaps_in_a_curve_are_not_bridged() -> None:
-    line = charts.Line(np.arange(5.0), np.array([1, 2, np.nan, 4, 5.0]), "rlt")
+    line = charts.Curve(np.arange(5.0), np.array([1, 2, np.nan, 4, 5.0]), "rlt")
     drawn = re.search(r'class="line" d="([^"]*)"', charts.plot([line], x_label="x", description="d"))
     assert drawn is not None
     assert drawn.group(1).count("M") == 2
@@ -345,10 +345,10 @@ def test_gaps_in_a_curve_are_not_bridged() -> None:
 
 
 def test_a_long_curve_is_thinned_and_keeps_its_ends() -> None:
-    line = charts.Line(np.linspace(0, 1, 10_000), np.linspace(3, 7, 10_000), "rlt")
+    line = charts.Curve(np.linspace(0, 1, 10_000), np.linspace(3, 7, 10_000), "rlt")
     drawn = re.search(r'class="line" d="M([^"]*)"', charts.plot([line], x_label="x", description="d"))
     assert drawn is not None
-    assert len(drawn.group(1).split("L")) == charts.MOST_POINTS
+    assert len(drawn.group(1).split("L")) == charts.MAX_POINTS
     assert drawn.group(1).startswith(f"{charts.LEFT:.1f} ")
 
 

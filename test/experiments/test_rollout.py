@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from rlt_ros.experiments.evaluation import Swapped, blank, demonstrations, evaluation_seeds, outcome
-from rlt_ros.experiments.rollout import End, Episode, Rollout
-from rlt_ros.experiments.run_config import settings
+from rlt_ros.experiments.evaluation import Swapped, blank, demonstrations, evaluation_seeds, success_stats
+from rlt_ros.experiments.rollout import EpisodeResult, Rollout
+from rlt_ros.experiments.run_config import build_settings
 from rlt_ros.experiments.trainer import Training, TrainingError
 from rlt_ros.perception import Observation
 from rlt_ros.rlt.checkpoint import PolicyUpdate
 from rlt_ros.rlt.config import RLTConfig
 from rlt_ros.rlt.lineage import Lineage
-from rlt_ros.rlt.transition import Outcome, Source, Window
+from rlt_ros.rlt.run_folder import NO_APPROACH
+from rlt_ros.rlt.stream import EpisodeOutcome
+from rlt_ros.rlt.transition import RowOutcome, Source, Window
 from rlt_ros.robots.action_space import ActionSpace
 from rlt_ros.robots.profile import DEFAULT_ROBOT, load_profile
 from rlt_ros.sim.demonstrator import Demonstrator
@@ -85,7 +87,7 @@ def workcell() -> Iterator[Workcell]:
     cell.close()
 
 
-def _run(workcell: Workcell, speed: float = 0.1) -> tuple[Episode, list[Window]]:
+def _run(workcell: Workcell, speed: float = 0.1) -> tuple[EpisodeResult, list[Window]]:
     windows: list[Window] = []
     episode = loop(workcell, speed).run(5, episode=3, collect=windows.extend)
     return episode, windows
@@ -94,12 +96,12 @@ def _run(workcell: Workcell, speed: float = 0.1) -> tuple[Episode, list[Window]]
 def test_a_critical_phase_is_stored_as_one_window_every_two_steps(workcell: Workcell) -> None:
     windows: list[Window] = []
     episode = loop(workcell).run(5, acting(hold), episode=3, collect=windows.extend)
-    assert episode.end is End.TIMEOUT
+    assert episode.end == EpisodeOutcome.TIMEOUT.word
     assert episode.steps == workcell.task.critical_limit
     first = windows[0].step  # counted from the beginning of the approach
     assert [window.step for window in windows] == list(range(first, first + episode.steps, 2))
     assert all(window.episode == 3 for window in windows)
-    assert windows[-1].outcome is Outcome.TRUNCATED
+    assert windows[-1].outcome is RowOutcome.TRUNCATED
     assert windows[-1].discount > 0.0
 
 
@@ -134,12 +136,12 @@ def test_an_episode_is_the_same_again_for_the_same_seed(workcell: Workcell) -> N
 def test_a_tool_that_never_comes_near_gives_no_rows(workcell: Workcell) -> None:
     windows: list[Window] = []
     episode = loop(workcell, -0.01).run(5, collect=windows.extend)
-    assert episode.end is End.NO_APPROACH
+    assert episode.end == NO_APPROACH
     assert not windows
 
 
 def test_a_vla_that_never_gets_near_is_an_error_with_a_remedy(tmp_path: Path) -> None:
-    chosen = settings({}, origin="test")
+    chosen = build_settings({}, origin="test")
     run = Training(tmp_path, "charger", 0, chosen, StraightDown(-0.01))
     with pytest.raises(TrainingError, match=r"run\.start=critical"):
         run.complete(robot_minutes=1.0, eval_episodes=1)
@@ -150,9 +152,9 @@ def test_a_tool_that_strays_ends_in_failure(workcell: Workcell) -> None:
     windows: list[Window] = []
     away = acting(lambda _, reference: -2.0 * reference)
     episode = loop(workcell).run(5, away, collect=windows.extend)
-    assert episode.end is End.FAILURE
+    assert episode.end == EpisodeOutcome.FAILURE.word
     assert windows[-1].terminated
-    assert windows[-1].outcome is Outcome.FAILURE
+    assert windows[-1].outcome is RowOutcome.FAILURE
 
 
 def test_a_success_ends_the_stream_with_the_reward(workcell: Workcell) -> None:
@@ -184,7 +186,7 @@ def test_the_operator_finishes_what_the_policy_does_not_get_on_with(workcell: Wo
     commanded = [source for window in windows for source in window.source[: window.valid]]
     assert commanded[0] == Source.ACTOR
     assert commanded[-1] == Source.HUMAN
-    assert windows[-1].outcome is Outcome.SUCCESS
+    assert windows[-1].outcome is RowOutcome.SUCCESS
 
 
 def test_the_operator_leaves_a_policy_alone_that_gets_on(workcell: Workcell) -> None:
@@ -204,11 +206,11 @@ def test_an_operator_who_has_not_taken_over_commands_nothing(workcell: Workcell)
 def test_the_demonstrators_critical_phase_is_measured_on_the_same_seeds(workcell: Workcell) -> None:
     episodes = list(demonstrations(workcell, evaluation_seeds(3), Start.APPROACH))
     assert sum(episode.success for episode in episodes) >= 2
-    assert outcome(episodes).episodes == 3
+    assert success_stats(episodes).episodes == 3
 
 
 def test_an_approach_that_failed_counts_as_a_failure(workcell: Workcell) -> None:
-    result = outcome([Episode(End.SUCCESS, 100), Episode(End.NO_APPROACH, 0)])
+    result = success_stats([EpisodeResult("success", 100), EpisodeResult(NO_APPROACH, 0)])
     assert result.success_rate == 0.5
 
 

@@ -120,17 +120,6 @@ def test_bootstrap_interval_of_a_median_covers_the_true_one_as_often_as_it_says(
     assert 0.89 <= covered / 200 <= 0.99
 
 
-def test_median_ratio_of_known_samples() -> None:
-    ratio, (low, high) = statistics.median_ratio([200, 220, 240] * 10, [100, 110, 120] * 10)
-    assert ratio == pytest.approx(2)
-    assert 1.6 < low <= 2 <= high < 2.4
-
-
-def test_median_ratio_needs_both_sides() -> None:
-    with pytest.raises(StatisticsError, match="no successes"):
-        statistics.median_ratio([], [1.0])
-
-
 def test_t_interval_of_three_seeds_by_hand() -> None:
     mean, (low, high) = statistics.t_interval([1.0, 2.0, 3.0])
     assert mean == 2

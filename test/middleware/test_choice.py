@@ -71,4 +71,4 @@ def test_the_choice_may_be_made_by_hand(tmp_path: Path) -> None:
 
 def test_a_choice_that_does_not_exist_is_explained() -> None:
     result = python("import rlt_ros.middleware", RLT_ROS_MIDDLEWARE="zmq")
-    assert "`zmq`; it must be rclpy or dds" in result.stderr
+    assert "`zmq`; set it to rclpy or dds" in result.stderr

@@ -18,7 +18,7 @@ from bags import own, write_bag
 from rlt_ros.bringup import Arguments, graph
 from rlt_ros.experiments.bench.domain import reserve_domain
 from rlt_ros.rlt.replay import ReplayFormat
-from rlt_ros.rlt.stream import Ending
+from rlt_ros.rlt.stream import EpisodeOutcome
 
 LEARNING = {
     "chunk": SHAPES.chunk,
@@ -39,10 +39,10 @@ def start(
 ) -> Callable[..., Any]:
     """Starts bag node and learner for a bag of episodes that ended so; returns both processes."""
 
-    def begin(*endings: Ending) -> list[Any]:
+    def begin(*outcomes: EpisodeOutcome) -> list[Any]:
         # Latched topics of one test must not reach the next.
         monkeypatch.setenv("ROS_DOMAIN_ID", str(reserve_domain()))
-        made = [stream(number, ending=ending) for number, ending in enumerate(endings, 1)]
+        made = [stream(number, outcome=outcome) for number, outcome in enumerate(outcomes, 1)]
         bag = write_bag(tmp_path / "bag", own(record for one in made for record in one.records))
         settings = {
             "/**": {"ros__parameters": {"rlt": LEARNING}},
@@ -60,7 +60,7 @@ def start(
 def test_it_ends_when_the_learner_has_learned_from_all_rows(
     start: Callable[..., Any], tmp_path: Path
 ) -> None:
-    bags, learner = start(Ending.SUCCESS, Ending.FAILURE, Ending.SUCCESS)
+    bags, learner = start(EpisodeOutcome.SUCCESS, EpisodeOutcome.FAILURE, EpisodeOutcome.SUCCESS)
     assert bags.process.wait(2 * PATIENCE) == 0
     expected = sum(len(rows(stream(number))) for number in (1, 2, 3))
     assert f"has learned from all {expected} rows" in bags.log
@@ -70,7 +70,7 @@ def test_it_ends_when_the_learner_has_learned_from_all_rows(
 
 
 def test_what_no_bag_brings_is_said_and_not_waited_for(start: Callable[..., Any]) -> None:
-    bags, _ = start(Ending.SUCCESS, Ending.SUCCESS)
+    bags, _ = start(EpisodeOutcome.SUCCESS, EpisodeOutcome.SUCCESS)
     assert bags.process.wait(2 * PATIENCE) == 0
     assert "the learner waits for 1 more failures, which no bag brings" in bags.log
 

@@ -14,7 +14,7 @@ from rlt_ros.middleware import deserialize_message, serialize_message
 from rlt_ros.middleware.messages import Intervention as InterventionMessage
 from rlt_ros.nodes import conversions
 from rlt_ros.perception import Observation
-from rlt_ros.rlt.stream import ActionChunk, ChunkRequest, Ending, EpisodeState, Phase
+from rlt_ros.rlt.stream import ActionChunk, ChunkRequest, EpisodeOutcome, EpisodeState, Phase
 from rlt_ros.rlt.transition import Source
 from rlt_ros.robots.intervention import Intervention, TakeOver
 
@@ -89,7 +89,7 @@ def test_a_request_comes_out_as_it_went_in(expected: Any) -> None:
 
 def test_the_state_of_an_episode_comes_out_as_it_went_in() -> None:
     state = EpisodeState(
-        7, Phase.DONE, Ending.TIMEOUT, True, True, "charger", "plug it in", 2**63, 0.25, 220, 10**18
+        7, Phase.DONE, EpisodeOutcome.TIMEOUT, True, True, "charger", "plug it in", 2**63, 0.25, 220, 10**18
     )
     assert same(conversions.read_episode(sent(conversions.write_episode(state))), state)
 

@@ -42,7 +42,7 @@ from rlt_ros.rlt.checkpoint import export_actor, save_learner
 from rlt_ros.rlt.config import RLTConfig, Shapes
 from rlt_ros.rlt.learner import Learner
 from rlt_ros.rlt.lineage import Lineage, fingerprint
-from rlt_ros.rlt.stream import Ending, Phase, StepRecord
+from rlt_ros.rlt.stream import EpisodeOutcome, Phase, StepRecord
 from rlt_ros.rlt.stream import EpisodeState as Episode
 from rlt_ros.rlt.transition import Source
 from rlt_ros.vla.frozen import FrozenVLA
@@ -212,7 +212,7 @@ def test_states_and_chunks_are_those_of_one_process(graph: Any, robot: Robot, we
         assert (chunk.source, chunk.version, chunk.stamp) == (Source.VLA, 0, border * PERIOD)
         robot.executes(1, *range(border, border + CHUNK))
         robot.sees(border + 2)
-    robot.begins(1, Phase.DONE, ending=Ending.TIMEOUT, steps=8)
+    robot.begins(1, Phase.DONE, outcome=EpisodeOutcome.TIMEOUT, steps=8)
     robot.sees(8)
     batch = [observation(6), observation(8)]
     passes.append(robot.frozen.encode(batch, INSTRUCTION, noise))

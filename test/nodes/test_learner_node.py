@@ -23,7 +23,7 @@ from rlt_ros.rlt.checkpoint import import_actor
 from rlt_ros.rlt.replay import Replay
 from rlt_ros.rlt.replay_format import ReplayFormat
 from rlt_ros.rlt.replay_map import ReplayMap
-from rlt_ros.rlt.stream import Ending
+from rlt_ros.rlt.stream import EpisodeOutcome
 
 WARM_UP, UTD = 20, 2
 PARAMETERS: dict[str, Any] = {
@@ -61,8 +61,8 @@ class Station:
             self.out / "replay.rlt", SHAPES, 500, gamma=GAMMA, lineage=LINEAGE, z_storage="float32"
         ) as replay:
             for number in episodes:
-                ending = Ending.FAILURE if number % 2 else Ending.SUCCESS
-                replay.append(rows(stream(number, ending=ending)))
+                outcome = EpisodeOutcome.FAILURE if number % 2 else EpisodeOutcome.SUCCESS
+                replay.append(rows(stream(number, outcome=outcome)))
             self.rows = replay.total
         self._hints.publish(ReplayStatus(rows=self.rows))
 

@@ -25,9 +25,9 @@ from rlt_ros.nodes.conversions import (
     write_step,
 )
 from rlt_ros.nodes.replay_node import ReplayNode
-from rlt_ros.rlt.assembly import episode_offset
+from rlt_ros.rlt.episode_assembler import episode_offset
 from rlt_ros.rlt.replay import Replay
-from rlt_ros.rlt.stream import Ending, StateRecord, StepRecord
+from rlt_ros.rlt.stream import EpisodeOutcome, StateRecord, StepRecord
 from rlt_ros.rlt.transition import Window
 
 PARAMETERS: dict[str, Any] = {
@@ -105,8 +105,13 @@ def test_rows_equal_those_rebuilt_from_the_recorded_topics(graph: Any, tmp_path:
     robot = Robot(graph)
     node(graph, tmp_path)
     robot.meets(2)
-    endings = (Ending.SUCCESS, Ending.FAILURE, Ending.TIMEOUT, Ending.ABORTED)
-    made = [stream(number, steps=9 + number, ending=ending) for number, ending in enumerate(endings, 1)]
+    outcomes = (
+        EpisodeOutcome.SUCCESS,
+        EpisodeOutcome.FAILURE,
+        EpisodeOutcome.TIMEOUT,
+        EpisodeOutcome.ABORTED,
+    )
+    made = [stream(number, steps=9 + number, outcome=outcome) for number, outcome in enumerate(outcomes, 1)]
     for one in made:
         robot.says(*one.records)
     status = robot.hears(episodes=4)
@@ -134,9 +139,9 @@ def test_what_came_twice_or_is_not_to_be_kept_leaves_no_second_row(graph: Any, t
     first = stream(1)
     robot.says(*first.records[:-1], *first.records)
     robot.says(*stream(2, evaluation=True).records, *stream(3, discarded=True).records, first.end)
-    robot.says(*stream(4, ending=Ending.FAILURE).records)
+    robot.says(*stream(4, outcome=EpisodeOutcome.FAILURE).records)
     status = robot.hears(episodes=2)
-    assert_same(stored(tmp_path), [*rows(first), *rows(stream(4, ending=Ending.FAILURE))])
+    assert_same(stored(tmp_path), [*rows(first), *rows(stream(4, outcome=EpisodeOutcome.FAILURE))])
     assert status.duplicates >= 1 and status.rejected == 0
 
 
@@ -195,7 +200,7 @@ def test_an_episode_that_lacks_something_is_cut_when_its_time_is_over(graph: Any
     made = stream(1, steps=30)
     robot.says(*(r for r in made.records if not (isinstance(r, StepRecord) and r.step == 20)))
     status = robot.hears(successes=1)
-    assert "step 20 of 3 to 32 has not come" in status.last_rejection
+    assert "step 20 of 3 to 32 has not arrived" in status.last_rejection
     whole = {w.step: w for w in rows(made)}
     assert_same(stored(tmp_path), [whole[w.step] for w in stored(tmp_path)])
 

@@ -32,10 +32,10 @@ from rlt_ros.nodes.conversions import (
     write_step,
 )
 from rlt_ros.perception import Observation as Seen
-from rlt_ros.rlt.assembly import episode_offset
+from rlt_ros.rlt.episode_assembler import episode_offset
 from rlt_ros.rlt.replay import Replay, ReplayFormat
 from rlt_ros.rlt.stream import ActionChunk as Chunk
-from rlt_ros.rlt.stream import Ending, Phase, StepRecord
+from rlt_ros.rlt.stream import EpisodeOutcome, Phase, StepRecord
 from rlt_ros.rlt.stream import EpisodeState as Episode
 from rlt_ros.rlt.transition import Source
 
@@ -75,7 +75,7 @@ class Robot:
             what=f"the nodes of {self.name}",
         )
 
-    def does(self, episode: int, ending: Ending) -> list[Chunk]:
+    def does(self, episode: int, outcome: EpisodeOutcome) -> list[Chunk]:
         """An episode of :data:`STEPS` critical steps; returns its chunks."""
         self._says(episode, Phase.CRITICAL)
         chunks = []
@@ -86,14 +86,14 @@ class Robot:
             joints = np.zeros(JOINTS, np.float32)
             record = StepRecord(step * PERIOD, episode, step, chunks[-1].source, joints, joints)
             self._steps.publish(write_step(record))
-        reward = float(ending is Ending.SUCCESS)
-        self._says(episode, Phase.DONE, ending=ending, reward=reward, steps=STEPS)
+        reward = float(outcome is EpisodeOutcome.SUCCESS)
+        self._says(episode, Phase.DONE, outcome=outcome, reward=reward, steps=STEPS)
         return chunks
 
     def does_until_the_actor_acts(self, episode: int) -> Chunk:
         """Episodes from a number on, as long as the actor is on its way; returns its first chunk."""
         for number in range(episode, episode + 100):
-            for chunk in self.does(number, Ending.SUCCESS):
+            for chunk in self.does(number, EpisodeOutcome.SUCCESS):
                 if chunk.source is Source.ACTOR:
                     return chunk
         raise AssertionError(f"the actor never acts on {self.name}")
@@ -152,8 +152,8 @@ def test_both_fill_one_replay_and_act_by_what_the_common_learner_made_of_it(
     here.create_subscription(PolicyUpdate, "rlt/policy_update", policies.append, qos.POLICY_UPDATE)
 
     # Both count their episodes from 1. The learner waits for two, one that succeeded and one that failed.
-    for robot, ending in zip(robots, (Ending.SUCCESS, Ending.FAILURE), strict=True):
-        assert [chunk.source for chunk in robot.does(1, ending)] == [Source.VLA, Source.VLA]
+    for robot, outcome in zip(robots, (EpisodeOutcome.SUCCESS, EpisodeOutcome.FAILURE), strict=True):
+        assert [chunk.source for chunk in robot.does(1, outcome)] == [Source.VLA, Source.VLA]
     graph.until(lambda: stored and stored[-1].episodes == 2, what="two stored episodes")
     assert (stored[-1].successes, stored[-1].failures) == (1, 1)
     assert (stored[-1].duplicates, stored[-1].rejected) == (0, 0)

@@ -6,7 +6,7 @@ import pytest
 
 from rlt_ros.offline.errors import BagError
 from rlt_ros.offline.labels import read_labels
-from rlt_ros.rlt.stream import Ending
+from rlt_ros.rlt.stream import EpisodeOutcome
 
 START, END = 1_700_000_000 * 10**9, 1_700_000_060 * 10**9
 
@@ -23,9 +23,13 @@ def test_seconds_count_from_the_bags_start_or_from_1970(tmp_path: Path) -> None:
     )
     absolute, relative = read_labels(labels(tmp_path, text), start=START, end=END)
     assert (relative.start - START, relative.end - START) == (30 * 10**9, 40_500_000_000)
-    assert (relative.critical - START, relative.ending, relative.reward) == (32 * 10**9, Ending.SUCCESS, 1.0)
+    assert (relative.critical - START, relative.outcome, relative.reward) == (
+        32 * 10**9,
+        EpisodeOutcome.SUCCESS,
+        1.0,
+    )
     assert (absolute.start - START, absolute.critical - START) == (10**9, 10**9)
-    assert (absolute.ending, absolute.reward) == (Ending.ABORTED, 0.0)
+    assert (absolute.outcome, absolute.reward) == (EpisodeOutcome.ABORTED, 0.0)
 
 
 @pytest.mark.parametrize(

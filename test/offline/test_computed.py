@@ -21,7 +21,7 @@ from rlt_ros.offline.errors import BagError
 from rlt_ros.perception.pictures import encode
 from rlt_ros.rlt.config import RLTConfig
 from rlt_ros.rlt.replay import Replay, ReplayFormat
-from rlt_ros.rlt.transition import Outcome, Window
+from rlt_ros.rlt.transition import RowOutcome, Window
 from rlt_ros.robots.profile import RobotProfile, load_profile
 
 RLT = RLTConfig(chunk=4, stride=2, replay_capacity=1000, z_storage="float32")
@@ -117,7 +117,7 @@ def test_a_robot_alone_becomes_an_episode(tmp_path: Path, weights: Path, other: 
     report, found = take(tmp_path / "out", bag, robot, weights, outcome="success")
     assert (report["episodes"], report["successes"], report["skipped"]) == (1, 1, {})
     assert [row.step for row in found] == list(range(0, 100, 2))
-    assert found[-1].outcome is Outcome.SUCCESS and all(row.human[: row.valid].all() for row in found)
+    assert found[-1].outcome is RowOutcome.SUCCESS and all(row.human[: row.valid].all() for row in found)
     scale = np.linspace(0.01, 0.04, 7)
     for row in found[:10]:
         # ms of the observation before the step.
@@ -141,7 +141,7 @@ def test_pictures_may_be_files_and_velocities_left_out(tmp_path: Path, weights: 
     # The first picture comes with the first joint state, whose velocity is unknown: the second begins the rows.
     assert [row.step for row in found] == list(range(2, 100, 2))
     assert {kind: one["count"] for kind, one in report["skipped"].items()} == {"incomplete observation": 1}
-    assert found[-1].outcome is Outcome.SUCCESS
+    assert found[-1].outcome is RowOutcome.SUCCESS
     for row in found:
         # ms of the observation before the step.
         seen = 40 * (20 * row.step // 40)
@@ -171,8 +171,8 @@ def test_labels_say_episodes_and_outcomes(tmp_path: Path, weights: Path) -> None
     report, found = take(tmp_path / "out", bag, robot, weights, labels=str(labels), acted_by="vla")
     assert (report["episodes"], report["successes"], report["skipped"]) == (2, 1, {})
     assert [row.step for row in found if row.episode == 1] == list(range(10, 40, 2))
-    ends = [row.outcome for row in found if row.outcome is not Outcome.NONE]
-    assert ends == [Outcome.SUCCESS, Outcome.TRUNCATED]
+    ends = [row.outcome for row in found if row.outcome is not RowOutcome.NONE]
+    assert ends == [RowOutcome.SUCCESS, RowOutcome.TRUNCATED]
     assert not any(row.human.any() for row in found)
 
 

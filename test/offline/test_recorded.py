@@ -18,11 +18,11 @@ from stream_source import GAMMA, LINEAGE, SHAPES, rows, stream
 from rlt_ros.nodes.bag_import import BagImport, ImportSettings
 from rlt_ros.nodes.settings import BagConfig, Setup
 from rlt_ros.offline.errors import BagError
-from rlt_ros.rlt.assembly import episode_offset
 from rlt_ros.rlt.config import RLTConfig
+from rlt_ros.rlt.episode_assembler import episode_offset
 from rlt_ros.rlt.lineage import LineageError
 from rlt_ros.rlt.replay import Replay
-from rlt_ros.rlt.stream import Ending
+from rlt_ros.rlt.stream import EpisodeOutcome
 from rlt_ros.rlt.transition import Window
 
 RLT = RLTConfig(chunk=SHAPES.chunk, gamma=GAMMA, replay_capacity=500, z_storage="float32")
@@ -68,8 +68,8 @@ def assert_same(found: Sequence[Window], expected: Sequence[Window]) -> None:
     ],
 )
 def test_rows_are_those_of_the_stream(tmp_path: Path, storage: Any, compression: Any) -> None:
-    endings = (Ending.SUCCESS, Ending.FAILURE, Ending.TIMEOUT)
-    made = [stream(number, ending=ending) for number, ending in enumerate(endings, 1)]
+    outcomes = (EpisodeOutcome.SUCCESS, EpisodeOutcome.FAILURE, EpisodeOutcome.TIMEOUT)
+    made = [stream(number, outcome=outcome) for number, outcome in enumerate(outcomes, 1)]
     messages = own(record for one in made for record in one.records)
     bag = write_bag(tmp_path / "bag", messages, storage=storage, compression=compression)
     report = take(tmp_path / "out", bag)
@@ -88,8 +88,8 @@ def test_interleaving_and_repetition_change_nothing(
 ) -> None:
     folder = tmp_path_factory.mktemp("any")
     made = [
-        stream(number, steps=9, ending=ending)
-        for number, ending in ((1, Ending.SUCCESS), (2, Ending.ABORTED))
+        stream(number, steps=9, outcome=outcome)
+        for number, outcome in ((1, EpisodeOutcome.SUCCESS), (2, EpisodeOutcome.ABORTED))
     ]
     records = [record for one in made for record in one.records]
     records += order.sample(records, repeated)

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from rlt_ros.offline.labels import Segment
 from rlt_ros.offline.sampling import Sampler, SamplingConfig
 from rlt_ros.perception import Observation
-from rlt_ros.rlt.stream import ChunkRequest, Ending, EpisodeState, Phase, StepRecord
+from rlt_ros.rlt.stream import ChunkRequest, EpisodeOutcome, EpisodeState, Phase, StepRecord
 from rlt_ros.rlt.transition import Source
 
 # ns
 PERIOD, JOINT_PERIOD = 20_000_000, 10_000_000
 # ns by which the recording's clock is ahead of the robot's.
 AHEAD = 5_000_000_000
-EVER = Segment(0, 10**19, 0, Ending.SUCCESS, "the bag")
+EVER = Segment(0, 10**19, 0, EpisodeOutcome.SUCCESS, "the bag")
 
 
 class Recording:
@@ -66,9 +66,9 @@ class Recording:
         return [record for record in self.records if isinstance(record, StepRecord)]
 
     @property
-    def endings(self) -> list[tuple[int, Ending, int]]:
+    def outcomes(self) -> list[tuple[int, EpisodeOutcome, int]]:
         return [
-            (record.episode, record.ending, record.steps)
+            (record.episode, record.outcome, record.steps)
             for record in self.records
             if isinstance(record, EpisodeState) and record.phase is Phase.DONE
         ]
@@ -84,56 +84,60 @@ def test_a_step_is_the_newest_command_and_joints_of_its_moment(stamped: bool) ->
         assert step.command.tolist() == [moment + 10, moment + 11]
         assert step.measured.tolist() == [moment, moment + 1]
         assert step.source is Source.HUMAN
-    assert made.endings == [(1, Ending.SUCCESS, 20)] and not made.dropped
+    assert made.outcomes == [(1, EpisodeOutcome.SUCCESS, 20)] and not made.dropped
 
 
 def test_the_critical_phase_begins_where_the_label_says() -> None:
     start, critical, end = (AHEAD + ms * 10**6 for ms in (200, 300, 400))
     made = (
-        Recording(Segment(start, end, critical, Ending.FAILURE, "labels x: entry 1")).plays(100, 600).ends()
+        Recording(Segment(start, end, critical, EpisodeOutcome.FAILURE, "labels x: entry 1"))
+        .plays(100, 600)
+        .ends()
     )
     assert [step.stamp // 10**6 for step in made.steps] == list(range(200, 400, 20))
     assert [record.step for record in made.records if isinstance(record, ChunkRequest)] == [5]
-    assert made.endings == [(1, Ending.FAILURE, 5)]
+    assert made.outcomes == [(1, EpisodeOutcome.FAILURE, 5)]
     phases = [record.phase for record in made.records if isinstance(record, EpisodeState)]
     assert phases == [Phase.APPROACH, Phase.CRITICAL, Phase.DONE]
 
 
 def test_an_episode_that_is_over_does_not_begin_again_where_the_recording_lags_a_little() -> None:
-    segment = Segment(AHEAD + 200 * 10**6, AHEAD + 400 * 10**6, 0, Ending.ABORTED, "labels x: entry 1")
+    segment = Segment(
+        AHEAD + 200 * 10**6, AHEAD + 400 * 10**6, 0, EpisodeOutcome.ABORTED, "labels x: entry 1"
+    )
     made = Recording(segment).plays(100, 460).plays(460, 600, ahead=AHEAD - 60 * 10**6).ends()
-    assert made.endings == [(1, Ending.ABORTED, 10)] and not made.dropped
+    assert made.outcomes == [(1, EpisodeOutcome.ABORTED, 10)] and not made.dropped
 
 
 def test_the_critical_phase_begins_when_something_is_seen() -> None:
     made = Recording().plays(100, 160, pictures=False).plays(160, 300).ends()
     assert [record.step for record in made.records if isinstance(record, ChunkRequest)] == [3]
-    assert made.endings == [(1, Ending.SUCCESS, 7)] and not made.dropped
+    assert made.outcomes == [(1, EpisodeOutcome.SUCCESS, 7)] and not made.dropped
 
 
 def test_what_was_seen_before_a_gap_does_not_begin_the_critical_phase_after_it() -> None:
     made = Recording().plays(100, 300).plays(1500, 1600, pictures=False).plays(1600, 1700).ends()
-    assert made.endings == [(1, Ending.ABORTED, 15), (2, Ending.SUCCESS, 5)]
+    assert made.outcomes == [(1, EpisodeOutcome.ABORTED, 15), (2, EpisodeOutcome.SUCCESS, 5)]
     assert [record.step for record in made.records if isinstance(record, ChunkRequest)] == [0, 5]
 
 
 def test_a_gap_cuts_and_the_last_part_has_the_outcome() -> None:
     made = Recording().plays(100, 300).plays(1500, 1700).ends()
     # The last joint state, of 290 ms, is good for 100 ms.
-    assert made.endings == [(1, Ending.ABORTED, 15), (2, Ending.SUCCESS, 10)]
+    assert made.outcomes == [(1, EpisodeOutcome.ABORTED, 15), (2, EpisodeOutcome.SUCCESS, 10)]
     assert [kind for kind, _ in made.dropped] == ["cut by a gap"]
 
 
 def test_commands_that_stop_before_the_recording_does_take_no_outcome_away() -> None:
     made = Recording().plays(100, 300).plays(300, 3000, commands=False).ends()
-    ((_, ending, steps),) = made.endings
+    ((_, outcome, steps),) = made.outcomes
     # The last command holds for half a second.
-    assert ending is Ending.SUCCESS and 10 <= steps <= 36
+    assert outcome is EpisodeOutcome.SUCCESS and 10 <= steps <= 36
 
 
 def test_a_clock_that_is_set_back_cuts_and_is_counted() -> None:
     made = Recording().plays(5000, 5300).plays(100, 300).ends()
-    assert [ending for _, ending, _ in made.endings] == [Ending.ABORTED, Ending.SUCCESS]
+    assert [outcome for _, outcome, _ in made.outcomes] == [EpisodeOutcome.ABORTED, EpisodeOutcome.SUCCESS]
     assert [kind for kind, _ in made.dropped] == ["clock set back", "cut by a gap"]
     assert [step.stamp // 10**6 for step in made.steps] == [*range(5000, 5300, 20), *range(100, 300, 20)]
 
@@ -144,18 +148,18 @@ def test_an_arm_that_is_elsewhere_cuts_and_is_counted() -> None:
         300 * 10**6 + AHEAD, 300 * 10**6, np.array([9.0, 9.0]), relocated=True
     )
     made.plays(310, 500).ends()
-    assert [ending for _, ending, _ in made.endings] == [Ending.ABORTED, Ending.SUCCESS]
+    assert [outcome for _, outcome, _ in made.outcomes] == [EpisodeOutcome.ABORTED, EpisodeOutcome.SUCCESS]
     assert [kind for kind, _ in made.dropped] == ["arm elsewhere", "cut by a gap"]
 
 
 @pytest.mark.parametrize("leap", [1_500, 10**7])
 def test_a_clock_that_leaps_ahead_cuts_and_is_counted(leap: int) -> None:
     start, end = (AHEAD + ms * 10**6 for ms in (200, 800))
-    made = Recording(Segment(start, end, start, Ending.SUCCESS, "labels x: entry 1"))
+    made = Recording(Segment(start, end, start, EpisodeOutcome.SUCCESS, "labels x: entry 1"))
     made.plays(100, 500).plays(500 + leap, 1000 + leap, ahead=AHEAD - leap * 10**6).ends()
-    assert [(ending, steps) for _, ending, steps in made.endings] == [
-        (Ending.ABORTED, 15),
-        (Ending.SUCCESS, 15),
+    assert [(outcome, steps) for _, outcome, steps in made.outcomes] == [
+        (EpisodeOutcome.ABORTED, 15),
+        (EpisodeOutcome.SUCCESS, 15),
     ]
     assert [kind for kind, _ in made.dropped] == ["clock leapt ahead", "cut by a gap"]
     assert [step.stamp // 10**6 for step in made.steps] == [
@@ -167,18 +171,18 @@ def test_a_clock_that_leaps_ahead_cuts_and_is_counted(leap: int) -> None:
 def test_a_leap_of_a_single_stamp_never_ends_an_episode_as_a_success() -> None:
     made = Recording().plays(100, 300).plays(5000, 5010, ahead=AHEAD - 4_700 * 10**6)
     made.plays(310, 500).ends()
-    *before, last = [ending for _, ending, _ in made.endings]
-    assert set(before) == {Ending.ABORTED} and last is Ending.SUCCESS
+    *before, last = [outcome for _, outcome, _ in made.outcomes]
+    assert set(before) == {EpisodeOutcome.ABORTED} and last is EpisodeOutcome.SUCCESS
     assert [kind for kind, _ in made.dropped][::2] == ["clock leapt ahead", "clock set back"]
 
 
 def test_a_recorder_that_lags_for_a_while_does_not_end_an_episode() -> None:
     start = AHEAD + 200 * 10**6
-    made = Recording(Segment(start, 10**19, start, Ending.SUCCESS, "labels x: entry 1"))
+    made = Recording(Segment(start, 10**19, start, EpisodeOutcome.SUCCESS, "labels x: entry 1"))
     # The recorder writes late, then on time again: the moments before that lie before the label's start.
     made.plays(100, 240, ahead=AHEAD + 40 * 10**6).plays(240, 400, ahead=AHEAD - 60 * 10**6).ends()
-    ((_, ending, _),) = made.endings
-    assert ending is Ending.SUCCESS and not made.dropped
+    ((_, outcome, _),) = made.outcomes
+    assert outcome is EpisodeOutcome.SUCCESS and not made.dropped
     assert [step.stamp // 10**6 for step in made.steps] == list(range(160, 400, 20))
 
 
@@ -194,26 +198,28 @@ def test_whatever_the_clock_does_only_the_last_part_has_the_outcome(
     parts: list[tuple[int, int]], start: int, seconds: int
 ) -> None:
     begin, end = (AHEAD + (10**7 + ms) * 10**6 for ms in (start, start + seconds))
-    made = Recording(Segment(begin, end, begin, Ending.SUCCESS, "labels x: entry 1"))
+    made = Recording(Segment(begin, end, begin, EpisodeOutcome.SUCCESS, "labels x: entry 1"))
     recorded, offset = 10**7, 0
     for periods, leap in parts:
         offset += leap
         until = recorded + 10 * periods
         made.plays(recorded + offset, until + offset, ahead=AHEAD - offset * 10**6)
         recorded = until
-    endings = [ending for _, ending, _ in made.ends().endings]
-    assert set(endings[:-1]) <= {Ending.ABORTED}
+    outcomes = [outcome for _, outcome, _ in made.ends().outcomes]
+    assert set(outcomes[:-1]) <= {EpisodeOutcome.ABORTED}
     assert len({step.stamp for step in made.steps}) == len(made.steps)
 
 
 def test_a_clock_that_leaps_ahead_with_the_recording_costs_no_time() -> None:
     made = Recording().plays(100, 300).plays(10**12, 10**12 + 200).ends()
-    assert [ending for _, ending, _ in made.endings][-1] is Ending.SUCCESS
+    assert [outcome for _, outcome, _ in made.outcomes][-1] is EpisodeOutcome.SUCCESS
     assert len(made.steps) == 25
 
 
 def test_a_label_of_nothing_is_said() -> None:
-    far = Segment(AHEAD + 10**12, AHEAD + 2 * 10**12, AHEAD + 10**12, Ending.SUCCESS, "labels x: entry 1")
+    far = Segment(
+        AHEAD + 10**12, AHEAD + 2 * 10**12, AHEAD + 10**12, EpisodeOutcome.SUCCESS, "labels x: entry 1"
+    )
     made = Recording(far).plays(100, 300).ends()
     assert made.dropped == [
         ("episode without data", "labels x: entry 1: no commands and joint states were recorded in it")

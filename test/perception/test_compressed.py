@@ -94,12 +94,12 @@ BAD = {
     "half a PNG": (saved(RGB, "PNG")[:1000], "damaged PNG"),
     "the first bytes of a PNG": (b"\x89PNG\r\n\x1a\n", "damaged PNG"),
     "compressedDepth": (bytes(12) + saved(DEEP, "PNG"), "depth picture of `compressedDepth`"),
-    "16 bits, grey": (saved(DEEP, "PNG"), "16 bits a channel"),
+    "16 bits, grey": (saved(DEEP, "PNG"), "16 bits per channel"),
     "CMYK": (saved(RGB, "JPEG", "CMYK"), "colours are CMYK"),
     "a palette": (saved(RGB, "PNG", "P"), "colours are P"),
-    "a PNG of billions": (png_that_claims(2**31 - 1, 2**31 - 1), r"claims 2147483647×2147483647 pixels"),
-    "a JPEG of billions": (jpeg_that_claims(65_500, 65_500), r"claims 65500×65500 pixels"),
-    "more than Pillow warns of": (jpeg_that_claims(10_000, 10_000), r"claims 10000×10000 pixels"),
+    "a PNG of billions": (png_that_claims(2**31 - 1, 2**31 - 1), r"has 2147483647×2147483647 pixels"),
+    "a JPEG of billions": (jpeg_that_claims(65_500, 65_500), r"has 65500×65500 pixels"),
+    "more than Pillow warns of": (jpeg_that_claims(10_000, 10_000), r"has 10000×10000 pixels"),
 }
 
 

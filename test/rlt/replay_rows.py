@@ -12,7 +12,7 @@ from rlt_ros.rlt.batch import Batch
 from rlt_ros.rlt.config import Shapes
 from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.replay import Replay
-from rlt_ros.rlt.windows import ExecutedStep, Outcome, RLState, Source, Window, WindowBuilder, lineage_id
+from rlt_ros.rlt.windows import ExecutedStep, RLState, RowOutcome, Source, Window, WindowBuilder, lineage_id
 
 SHAPES = Shapes(z_dim=8, proprio_dim=4, chunk=4, action_dim=3)
 LINEAGE = Lineage(vla="v", token="t", stats="s")
@@ -83,7 +83,7 @@ def patterned_row(number: int, shapes: Shapes = SHAPES) -> Window:
         next_valid=shapes.chunk,
         terminated=False,
         truncated=False,
-        outcome=Outcome.NONE,
+        outcome=RowOutcome.NONE,
         source=np.full(shapes.chunk, Source.ACTOR, np.uint8),
         lineage=lineage_id(LINEAGE),
     )

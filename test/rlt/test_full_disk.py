@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rlt_ros.experiments.films import film_starts
 from rlt_ros.experiments.page import write_page
-from rlt_ros.experiments.rollout import End, Episode
+from rlt_ros.experiments.rollout import EpisodeResult
 from rlt_ros.rlt.journal import Journal, read_records
 from rlt_ros.rlt.stopwatch import WALL_FILE, Stopwatch
 from rlt_ros.rlt.storage import StorageError, replacing
@@ -85,7 +85,7 @@ def test_a_film_on_a_full_disk_is_named_and_the_old_one_stays(tmp_path: Path) ->
     path = tmp_path / "start-1.mp4"
     path.write_text("old")
     workcell: Any = Noise()
-    policies = {"RLT": lambda seed, watch: Episode(End.SUCCESS, 1)}
+    policies = {"RLT": lambda seed, watch: EpisodeResult("success", 1)}
     with room_for(100), pytest.raises(StorageError, match=r"start-1.mp4: could not be written .* untouched"):
         film_starts(tmp_path, workcell, policies, [0])
     assert [file.name for file in tmp_path.iterdir()] == ["start-1.mp4"]

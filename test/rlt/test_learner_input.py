@@ -56,7 +56,7 @@ def test_refused_updates_of_earlier_batches_are_reported() -> None:
     good = make_batch(32)
     learner.check(good)
     learner.update(make_batch(32, reward=torch.full((32,), float("inf"))))
-    with pytest.raises(NonFiniteError, match="2 critic and 0 actor steps were refused"):
+    with pytest.raises(NonFiniteError, match="2 critic and 0 actor steps were skipped"):
         learner.check(good)
 
 
@@ -87,7 +87,7 @@ def test_horizons_out_of_range_are_named() -> None:
 
 
 def test_a_chunk_that_shapes_and_configuration_disagree_on_is_refused() -> None:
-    with pytest.raises(ConfigError, match="`chunk` is 10, but the shapes say 4"):
+    with pytest.raises(ConfigError, match="`chunk` is 10, but the shapes have 4"):
         Learner(RLTConfig(), SHAPES)
 
 
@@ -124,7 +124,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_and_changes_nothing(tmp_path:
     wide = Learner(CONFIG, dataclasses.replace(SHAPES, z_dim=13))
     with pytest.raises(CheckpointError, match=r"z_dim=12.*need.*z_dim=13"):
         load_learner(path, wide, lineage=LINEAGE)
-    with pytest.raises(CheckpointError, match="use the `hidden` that it was made with"):
+    with pytest.raises(CheckpointError, match="use the `hidden` of the file"):
         load_learner(path, make_learner(hidden=(32, 16)), lineage=LINEAGE)
     with pytest.raises(CheckpointError, match="target_actor"):
         load_learner(path, make_learner(target_actor=True), lineage=LINEAGE)

@@ -54,13 +54,13 @@ def store(folder: Path, episode: int, *, success: bool, helped: bool = False) ->
 
 def pay(learner: OnlineLearner) -> list[int]:
     """Pay everything; how many updates each measurement was made after."""
-    return [measurement.updates for measurement in learner.pay(60.0)]
+    return [measurement.updates for measurement in learner.train_slice(60.0)]
 
 
 def test_nothing_is_learned_before_the_gate_opens(folder: Path) -> None:
     learner = online(folder)
     store(folder, 1, success=True)
-    assert learner.look() == 6
+    assert learner.count_new_rows() == 6
     pay(learner)
     assert learner.learner.critic_steps == 0 and not learner.acting
     assert learner.debt.waiting_for == "1 more episodes, 2 more rows, 1 more failures"
@@ -70,11 +70,11 @@ def test_warm_up_is_owed_when_it_opens_and_then_the_rate_for_each_row(folder: Pa
     learner = online(folder)
     store(folder, 1, success=True)
     store(folder, 2, success=False)
-    learner.look()
+    learner.count_new_rows()
     pay(learner)
     assert learner.learner.critic_steps == 20 and learner.acting
     new = store(folder, 3, success=True)
-    learner.look()
+    learner.count_new_rows()
     pay(learner)
     assert learner.learner.critic_steps == 20 + 2 * new
 
@@ -83,8 +83,8 @@ def test_the_account_does_not_depend_on_when_it_was_looked_at(folder: Path) -> N
     often, once = online(folder), online(folder)
     for episode in range(1, 6):
         store(folder, episode, success=episode % 2 == 0)
-        often.look()
-    once.look()
+        often.count_new_rows()
+    once.count_new_rows()
     assert often.debt == once.debt
     expected = UpdateDebt.from_config(CONFIG)  # as the in-process trainer keeps it
     for episode in range(1, 6):
@@ -97,28 +97,28 @@ def test_rows_that_the_writer_dropped_are_owed_again_when_they_come(folder: Path
     store(folder, 1, success=True)
     store(folder, 2, success=False)
     learner = online(folder)
-    learner.look()
+    learner.count_new_rows()
     pay(learner)
     learner.debt.rows += 4  # as if it had seen four rows more before a power failure
-    assert learner.look() == 0 and learner.debt.rows == 12 and learner.debt.owed == 0
+    assert learner.count_new_rows() == 0 and learner.debt.rows == 12 and learner.debt.owed == 0
     store(folder, 3, success=True)
-    assert learner.look() == 6 and learner.debt.owed == 12
+    assert learner.count_new_rows() == 6 and learner.debt.owed == 12
 
 
 def test_a_learner_that_was_killed_goes_on_from_its_checkpoint_to_the_bit(folder: Path) -> None:
     for episode in range(1, 4):
         store(folder, episode, success=episode % 2 == 0)
     whole, first = online(folder), online(folder)
-    whole.look()
+    whole.count_new_rows()
     pay(whole)
-    first.look()
-    for _ in first.pay(0.0):  # one update, in the middle of a debt
+    first.count_new_rows()
+    for _ in first.train_slice(0.0):  # one update, in the middle of a debt
         pass
     first.save()
-    for _ in first.pay(0.0):  # what came after the checkpoint is lost
+    for _ in first.train_slice(0.0):  # what came after the checkpoint is lost
         pass
     second = online(folder)
-    second.look()
+    second.count_new_rows()
     pay(second)
     assert second.debt == whole.debt
     assert fingerprint(second.learner.state()) == fingerprint(whole.learner.state())
@@ -128,7 +128,7 @@ def test_measurements_come_at_their_interval(folder: Path) -> None:
     store(folder, 1, success=True)
     store(folder, 2, success=False)
     learner = online(folder, metrics_every=8)
-    learner.look()
+    learner.count_new_rows()
     assert pay(learner) == [8, 16]
 
 
@@ -136,7 +136,7 @@ def test_an_exported_actor_says_what_it_is_and_equals_that_of_the_checkpoint(fol
     store(folder, 1, success=True)
     store(folder, 2, success=False)
     learner = online(folder)
-    learner.look()
+    learner.count_new_rows()
     pay(learner)
     learner.save()
     data, lineage, version = learner.export()
@@ -162,16 +162,16 @@ def test_a_success_gated_beta_compares_the_actor_with_the_base_policy(folder: Pa
     learner = online(folder, config)
     for episode in (1, 2):
         store(folder, episode, success=episode == 1)
-    learner.look()
+    learner.count_new_rows()
     pay(learner)
     assert float(learner.learner.success_factor) == 1.0  # the actor has not acted yet
     store(folder, 3, success=False)
-    learner.look()
+    learner.count_new_rows()
     assert float(learner.learner.success_factor) == config.beta_span  # worse than the base: strongest pull
     learner.save()
     again = online(folder, config)
     store(folder, 4, success=True)
-    again.look()
+    again.count_new_rows()
     assert float(again.learner.success_factor) == 1.0  # one of two, as the base
 
 
@@ -180,13 +180,13 @@ def test_what_a_human_finished_is_no_success_for_a_success_gated_beta(folder: Pa
     learner = online(folder, config)
     store(folder, 1, success=True)
     store(folder, 2, success=True, helped=True)
-    learner.look()
+    learner.count_new_rows()
     pay(learner)
     store(folder, 3, success=True, helped=True)
-    learner.look()
+    learner.count_new_rows()
     assert float(learner.learner.success_factor) == config.beta_span  # none of one, and the base one of two
     store(folder, 4, success=True)
-    learner.look()
+    learner.count_new_rows()
     assert float(learner.learner.success_factor) == 1.0  # one of two, as the base
 
 
@@ -197,13 +197,13 @@ def test_a_human_is_remembered_until_the_episode_ends_also_over_a_restart(folder
     store(folder, 2, success=False)
     rows = episode_rows(3, 12, reward=1.0)
     rows[0] = dataclasses.replace(rows[0], source=np.full(SHAPES.chunk, Source.HUMAN, np.uint8))
-    first.look()
+    first.count_new_rows()
     pay(first)
     with open_replay(folder / "replay.rlt") as replay:
         replay.append(rows[:3])
-        first.look()
+        first.count_new_rows()
         first.save()
         replay.append(rows[3:])
     again = online(folder, config)
-    again.look()
+    again.count_new_rows()
     assert float(again.learner.success_factor) == config.beta_span

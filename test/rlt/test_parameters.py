@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from rlt_ros.rlt.config import RLTConfig, Shapes
-from rlt_ros.rlt.parameters import ConfigError, build, describe, load_yaml, override, parameter
+from rlt_ros.rlt.parameter_file import read_parameters, values_for
+from rlt_ros.rlt.parameters import ConfigError, build, describe, nested, parameter
 
 CONFIG = Path(__file__).parents[2] / "config" / "rlt.yaml"
 
@@ -81,53 +82,11 @@ def test_errors_in_nested_values_name_the_whole_path(values: dict[str, object], 
     assert message in str(error.value)
 
 
-def test_a_ros_parameter_file_builds_each_section(tmp_path: Path) -> None:
-    path = tmp_path / "p.yaml"
-    path.write_text("/**:\n  ros__parameters:\n    rlt: {learning_rate: 3e-4, beta: 1}\n")
-    found = load_yaml(path, {"rlt": RLTConfig, "arm": RLTConfig})
-    assert found["rlt"].learning_rate == pytest.approx(3e-4)
-    assert found["arm"] == RLTConfig()
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("rlt: {beta: 1}", "is not a ROS parameter file"),
-        ("- 1", "is not a ROS parameter file"),
-        ("/**: {ros__parameters: {rtl: {beta: 1}}}", "section `rtl` is unknown; did you mean `rlt`"),
-        ("/**: {ros__parameters: {rlt: {beta: 1, beta: 2}}}", "key `beta` is given twice"),
-        ("/**: {ros__parameters: {rlt: {beta: }}}", "`beta` is None"),
-        ("/**: [", "is not valid YAML"),
-    ],
-)
-def test_a_parameter_file_that_cannot_be_used_says_why(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "p.yaml"
-    path.write_text(text)
-    with pytest.raises(ConfigError) as error:
-        load_yaml(path, {"rlt": RLTConfig})
-    assert str(path) in str(error.value)
-    assert message in str(error.value)
-
-
-def test_a_missing_parameter_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"nowhere\.yaml: cannot be read"):
-        load_yaml(tmp_path / "nowhere.yaml", {})
-
-
 def test_the_shipped_file_holds_exactly_the_defaults() -> None:
-    assert load_yaml(CONFIG, {"rlt": RLTConfig}) == {"rlt": RLTConfig()}
+    values = nested(values_for(read_parameters(CONFIG), "/any"))
+    assert build(RLTConfig, values["rlt"], origin=str(CONFIG)) == RLTConfig()
     keys = {line.split(":")[0].strip() for line in CONFIG.read_text().splitlines()}
     assert {field.name for field in dataclasses.fields(RLTConfig)} <= keys
-
-
-def test_command_line_assignments_are_read_as_yaml() -> None:
-    assert override(RLTConfig(), {"beta": "3e-2", "hidden": "[64]"}) == RLTConfig(beta=0.03, hidden=(64,))
-    arm = override(Arm(Gripper(0.1)), {"gripper.width": "0.2"})
-    assert arm.gripper.width == 0.2
-    with pytest.raises(ConfigError, match="command line: key `bta` is unknown"):
-        override(RLTConfig(), {"bta": "1"})
-    with pytest.raises(ConfigError, match="there is no section `hand`"):
-        override(Arm(Gripper(0.1)), {"hand.width": "1"})
 
 
 def test_every_hyper_parameter_says_what_it_does_and_where_its_default_comes_from() -> None:

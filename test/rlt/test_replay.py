@@ -25,9 +25,11 @@ from replay_rows import (
 )
 
 from rlt_ros.rlt.config import Shapes
+from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.replay import (
     Replay,
     ReplayError,
+    ReplayFormat,
 )
 from rlt_ros.rlt.windows import Source, Window
 
@@ -242,7 +244,7 @@ def test_an_empty_replay_says_so(tmp_path: Path) -> None:
         assert (len(replay), replay.total, replay.stats().rows) == (0, 0, 0)
         with pytest.raises(ReplayError, match="holds no rows"):
             replay.sample(1)
-        with pytest.raises(ReplayError, match="row 0 was asked for"):
+        with pytest.raises(ReplayError, match="row 0 does not exist"):
             replay.window(0)
 
 
@@ -256,7 +258,7 @@ def test_a_state_in_two_windows_is_stored_once(tmp_path: Path) -> None:
 def test_the_bytes_are_told_before_they_are_taken_and_taken_at_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    needed = Replay.bytes_needed(SHAPES, 5000, z_storage="float32")
+    needed = ReplayFormat(SHAPES, 5000, "float32", 1.0, Lineage()).nbytes
     with caplog.at_level(logging.INFO, "rlt_ros.rlt.replay_format"):
         open_replay(tmp_path / "replay", capacity=5000).close()
     assert f"takes {needed / 1e6:,.1f} MB (5000 rows" in caplog.text

@@ -42,7 +42,7 @@ def _used(path: Path) -> list[int]:
     mapped.close()
     states = sorted({*records["state"].tolist(), *records["next_state"].tolist()})
     offsets: list[int] = []
-    for name, slots in (("records", range(ROWS)), ("action", range(ROWS)), ("z", states), ("rest", states)):
+    for name, slots in (("records", range(ROWS)), ("action", range(ROWS)), ("z", states), ("side", states)):
         start, dtype, shape = found.regions[name]
         width = dtype.itemsize * int(np.prod(shape[1:], dtype=int))
         offsets += [start + slot * width + byte for slot in slots for byte in range(width)]
@@ -188,11 +188,11 @@ def test_the_range_is_the_same_for_a_block_of_rows_as_for_each_value(
 
 def test_a_replay_without_a_sound_row_is_refused(path: Path) -> None:
     mapped = ReplayMap(path, ReplayFormat.read(path), writable=True)
-    mapped.rest[:] = float("nan")
+    mapped.side[:] = float("nan")
     mapped.close()
-    with Replay.attach(path, SHAPES, lineage=LINEAGE) as replay, pytest.raises(ReplayError, match="not one"):
+    with Replay.attach(path, SHAPES, lineage=LINEAGE) as replay, pytest.raises(ReplayError, match="none of"):
         replay.sample(64)
-    with pytest.raises(ReplayError, match="not one"):
+    with pytest.raises(ReplayError, match="none of"):
         repair_replay(path)
     assert not list(path.parent.glob("*.damaged"))
 

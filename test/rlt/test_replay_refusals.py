@@ -138,11 +138,11 @@ def test_a_replay_of_another_lineage_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"shapes": dataclasses.replace(SHAPES, z_dim=9)}, r"`z_dim` 8 \(asked for 9\)"),
-        ({"shapes": dataclasses.replace(SHAPES, chunk=2)}, r"`chunk` 4 \(asked for 2\)"),
-        ({"capacity": 101}, r"`capacity` 100 \(asked for 101\)"),
-        ({"gamma": 0.99}, r"`gamma` 0.9 \(asked for 0.99\)"),
-        ({"z_storage": "float16"}, r"`z_storage` float32 \(asked for float16\)"),
+        ({"shapes": dataclasses.replace(SHAPES, z_dim=9)}, r"`z_dim` 8 \(requested 9\)"),
+        ({"shapes": dataclasses.replace(SHAPES, chunk=2)}, r"`chunk` 4 \(requested 2\)"),
+        ({"capacity": 101}, r"`capacity` 100 \(requested 101\)"),
+        ({"gamma": 0.99}, r"`gamma` 0.9 \(requested 0.99\)"),
+        ({"z_storage": "float16"}, r"`z_storage` float32 \(requested float16\)"),
     ],
 )
 def test_a_replay_of_other_sizes_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:

@@ -90,7 +90,7 @@ def test_embeddings_of_another_shape_are_refused(make: Callable[[], Readout]) ->
 def test_a_token_of_another_vla_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "token.safetensors"
     fitted(rl_token).save(path)
-    with pytest.raises(LineageError, match="made for VLA v, but the VLA at hand is w"):
+    with pytest.raises(LineageError, match="made for VLA v, but the VLA in use is w"):
         load_readout(path, vla="w")
 
 

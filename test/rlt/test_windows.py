@@ -11,8 +11,8 @@ from rlt_ros.rlt.config import Shapes
 from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.windows import (
     ExecutedStep,
-    Outcome,
     RLState,
+    RowOutcome,
     Source,
     Window,
     WindowBuilder,
@@ -117,9 +117,9 @@ def brute_force(episode: Episode) -> list[Window]:
         following = state if terminated else episode.state_at(start + valid)
         after = episode.end - (start + 6)
         is_last = start + episode.stride >= episode.end
-        ended = Outcome.TRUNCATED
+        ended = RowOutcome.TRUNCATED
         if episode.terminated:
-            ended = Outcome.SUCCESS if episode.reward > 0 else Outcome.FAILURE
+            ended = RowOutcome.SUCCESS if episode.reward > 0 else RowOutcome.FAILURE
         result.append(
             Window(
                 episode=7,
@@ -137,7 +137,7 @@ def brute_force(episode: Episode) -> list[Window]:
                 next_valid=6 if after <= 0 else min(6, after),
                 terminated=terminated,
                 truncated=reaches_end and not episode.terminated,
-                outcome=ended if is_last else Outcome.NONE,
+                outcome=ended if is_last else RowOutcome.NONE,
                 source=source,
                 lineage=11,
             )
@@ -214,7 +214,7 @@ def test_every_window_that_reaches_the_end_is_kept_and_marked(episode: Episode) 
     assert len(reaching) == sum(state.step >= episode.end - 6 for state in episode.states)
     assert all(w.terminated == episode.terminated and w.truncated != episode.terminated for w in reaching)
     assert not any(w.terminated or w.truncated for w in windows if w not in reaching)
-    assert [w.outcome != Outcome.NONE for w in windows] == [False] * (len(windows) - 1) + [True]
+    assert [w.outcome != RowOutcome.NONE for w in windows] == [False] * (len(windows) - 1) + [True]
 
 
 @FEW

@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from rlt_ros.perception.compressed import decode_file
-from rlt_ros.perception.pictures import MOST_SIDE, PictureError
+from rlt_ros.perception.pictures import MAX_SIDE, PictureError
 from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.serving.errors import RequestError
 from rlt_ros.serving.pictures import from_array
@@ -302,6 +302,6 @@ def test_a_picture_that_claims_too_much_is_refused_before_it_is_decoded(data: by
 @settings(max_examples=30)
 @given(st.integers(0, 3).map(lambda n: 10**n), st.integers(1, 4))
 def test_an_array_is_a_picture_within_the_bounds_or_an_error(height: int, channels: int) -> None:
-    width = MOST_SIDE + 1
+    width = MAX_SIDE + 1
     with pytest.raises(RequestError):
         from_array(np.broadcast_to(np.uint8(0), (height, width, channels)), (8, 8), name="head")

@@ -56,5 +56,5 @@ def test_a_picture_that_claims_too_much_is_not_decoded() -> None:
     frame = data.index(b"\xff\xc0")
     # Height and width
     data[frame + 5 : frame + 9] = b"\xff\xff\xff\xff"
-    with pytest.raises(RequestError, match=r"`head` cannot be read: it claims"):
+    with pytest.raises(RequestError, match=r"`head` cannot be read: it has"):
         from_file(bytes(data), (64, 64), name="head")

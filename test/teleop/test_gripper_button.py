@@ -12,7 +12,7 @@ from rlt_ros.robots.profile import load_profile
 from rlt_ros.teleop.config import JOY, KEYBOARD, SPACENAV, TeleopConfig
 from rlt_ros.teleop.gripper import GripperButton
 from rlt_ros.teleop.operator import Operator
-from rlt_ros.teleop.samples import Raw
+from rlt_ros.teleop.samples import DeviceSample
 
 PROFILE = load_profile("agibot_g1_geniesim")
 HOME = np.array([1.0734, -0.6109, -0.2793, 1.2846, -0.7313, -1.4957, 0.1868])
@@ -38,8 +38,8 @@ class Session:
 
     def step(self, *held: int, axes: tuple[float, ...] = (0.0,) * 6) -> Intervention:
         self.now += PERIOD
-        raw = Raw(axes, [int(i in held) for i in range(21)])
-        self.operator.hear(raw, EpisodeState(1, Phase.CRITICAL), self.now)
+        raw = DeviceSample(axes, [int(i in held) for i in range(21)])
+        self.operator.add_sample(raw, EpisodeState(1, Phase.CRITICAL), self.now)
         return self.operator.command(self.now, self.now, HOME, HOME)
 
     def silence(self) -> Intervention:
@@ -56,21 +56,21 @@ def test_each_press_turns_round_what_the_gripper_does(arm: Kinematics) -> None:
     assert wishes == [None, *[CLOSED] * 3, *[OPEN] * 3, *[CLOSED] * 3]
 
 
-@pytest.mark.parametrize(("measured", "wish"), [(0.1, CLOSED), (0.6, OPEN), (None, CLOSED)])
+@pytest.mark.parametrize(("measured", "goal"), [(0.1, CLOSED), (0.6, OPEN), (None, CLOSED)])
 def test_the_first_press_goes_by_where_the_gripper_is(
-    arm: Kinematics, measured: float | None, wish: float
+    arm: Kinematics, measured: float | None, goal: float
 ) -> None:
     session = Session(arm)
     if measured is not None:
-        session.operator.gripper_is(measured)
-    assert session.step(DEAD_MAN, GRIPPER).gripper == wish
+        session.operator.measure_gripper(measured)
+    assert session.step(DEAD_MAN, GRIPPER).gripper == goal
 
 
 def test_a_gripper_that_something_keeps_open_can_still_be_opened(arm: Kinematics) -> None:
     session = Session(arm)
-    session.operator.gripper_is(0.2)
+    session.operator.measure_gripper(0.2)
     assert session.step(DEAD_MAN, GRIPPER).gripper == CLOSED
-    session.operator.gripper_is(0.3)  # the object is wide
+    session.operator.measure_gripper(0.3)  # the object is wide
     session.step(DEAD_MAN)
     assert session.step(DEAD_MAN, GRIPPER).gripper == OPEN
 
@@ -132,4 +132,4 @@ def test_a_held_button_is_one_press() -> None:
     button = GripperButton(present=True)
     for _ in range(5):
         button.update(True, acts=True)
-    assert button.wish == CLOSED
+    assert button.goal == CLOSED

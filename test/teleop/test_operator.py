@@ -12,7 +12,7 @@ from rlt_ros.robots.profile import load_profile
 from rlt_ros.teleop.config import TeleopConfig
 from rlt_ros.teleop.hand import Hand
 from rlt_ros.teleop.operator import Operator
-from rlt_ros.teleop.samples import Raw
+from rlt_ros.teleop.samples import DeviceSample
 
 PROFILE = load_profile("agibot_g1_geniesim")
 HOME = np.array([1.0734, -0.6109, -0.2793, 1.2846, -0.7313, -1.4957, 0.1868])
@@ -27,8 +27,8 @@ def arm() -> Kinematics:
     return PROFILE.kinematics()
 
 
-def pad(axes: list[float], *held: int) -> Raw:
-    return Raw(axes, [int(i in held) for i in range(21)])
+def pad(axes: list[float], *held: int) -> DeviceSample:
+    return DeviceSample(axes, [int(i in held) for i in range(21)])
 
 
 @pytest.mark.parametrize("axis", range(6))
@@ -86,10 +86,10 @@ class Session:
         self.operator = Operator(CONFIG, arm, PROFILE.limits(arm), 50.0)
         self.now = 10**12
 
-    def step(self, raw: Raw | None) -> object:
+    def step(self, raw: DeviceSample | None) -> object:
         self.now += 20 * MS
         if raw is not None:
-            self.operator.hear(raw, EPISODE, self.now)
+            self.operator.add_sample(raw, EPISODE, self.now)
         return self.operator.command(self.now, self.now, HOME, HOME + 0.01)
 
 

@@ -14,9 +14,9 @@ from rlt_ros.rlt.stream import EpisodeState, Phase
 from rlt_ros.robots.intervention import Intervention, TakeOver
 from rlt_ros.robots.profile import load_profile
 from rlt_ros.teleop.config import SPACENAV, UNUSED, TeleopConfig
-from rlt_ros.teleop.labels import Event
+from rlt_ros.teleop.labels import ButtonEvent
 from rlt_ros.teleop.operator import Operator
-from rlt_ros.teleop.samples import Interpreter, Raw
+from rlt_ros.teleop.samples import DeviceSample, Interpreter
 
 PROFILE = load_profile("agibot_g1_geniesim")
 ARM = PROFILE.kinematics()
@@ -47,12 +47,12 @@ class Session:
     def __init__(self, config: TeleopConfig | None = None) -> None:
         self.operator = Operator(config or TeleopConfig(), ARM, LIMITS, 50.0)
         self.now = 10**12
-        self.events: list[Event] = []
+        self.events: list[ButtonEvent] = []
 
-    def step(self, raw: Raw | None) -> Intervention:
+    def step(self, raw: DeviceSample | None) -> Intervention:
         self.now += 20 * MS
         if raw is not None:
-            self.events += self.operator.hear(raw, EPISODE, self.now)
+            self.events += self.operator.add_sample(raw, EPISODE, self.now)
         return self.operator.command(self.now, self.now, HOME, HOME)
 
     def silence(self, seconds: float) -> None:
@@ -60,14 +60,14 @@ class Session:
         self.operator.command(self.now, self.now, HOME, HOME)
 
 
-def pad(*held: int, **axes: float) -> Raw:
+def pad(*held: int, **axes: float) -> DeviceSample:
     values = [axes.get(f"a{number}", 0.0) for number in range(6)]
-    return Raw(values, [int(i in held) for i in range(21)])
+    return DeviceSample(values, [int(i in held) for i in range(21)])
 
 
-def xbox(*held: int, **axes: float) -> Raw:
+def xbox(*held: int, **axes: float) -> DeviceSample:
     values = [axes.get(f"a{number}", 0.0) for number in range(8)]
-    return Raw(values, [int(i in held) for i in range(11)])
+    return DeviceSample(values, [int(i in held) for i in range(11)])
 
 
 # Axes of the standard mapping.
@@ -103,7 +103,7 @@ def test_nothing_acts_before_every_axis_and_the_dead_man_were_seen_at_rest(
         elif what == "reconnect":
             connection += 1
             rested, released = set(), False
-        raw = Raw(axes, [int(held and i == DEAD_MAN) for i in range(21)], connection)
+        raw = DeviceSample(axes, [int(held and i == DEAD_MAN) for i in range(21)], connection)
         human = session.step(raw)
         rested |= {number for number in USED if abs(axes[number]) <= 0.1}
         released = released or not held
@@ -121,7 +121,7 @@ def test_a_stick_that_is_held_at_the_start_moves_nothing(stuck: dict[str, float]
         assert not session.step(pad(**stuck)).phase.commands
     for _ in range(30):
         assert not session.step(pad(DEAD_MAN, **stuck)).phase.commands
-    assert "let go of it" in session.operator.problem
+    assert "release it" in session.operator.problem
     session.step(pad())
     assert session.operator.problem == ""
     assert session.step(pad(DEAD_MAN)).phase.commands
@@ -134,8 +134,8 @@ def test_a_trigger_counts_only_after_it_was_seen_at_its_rest() -> None:
         assert not session.step(xbox(5)).phase.commands
         assert not session.step(xbox()).phase.commands
     assert session.operator.problem == (
-        "axis 2 (z) is at 0.00 and was not seen at rest, 1: its driver publishes 0 before it is touched; move it once "
-        "and let go of it"
+        "axis 2 (z) is at 0.00 and was not yet at rest, 1: its driver publishes 0 before the first motion; move and "
+        "release it once"
     )
     for value in (0.4, -1.0, 0.2, 1.0):
         session.step(xbox(a2=value))
@@ -170,9 +170,9 @@ def test_a_trigger_without_its_rest_is_recognised_when_it_is_first_let_go_of() -
 def test_a_space_mouse_that_is_held_at_the_start_moves_nothing() -> None:
     session = Session(TeleopConfig(device=SPACENAV))
     for _ in range(30):
-        assert not session.step(Raw([0.5, 0, 0, 0, 0, 0], [])).phase.commands
-    session.step(Raw([0.0] * 6, []))
-    assert session.step(Raw([0.5, 0, 0, 0, 0, 0], [0])).phase.commands
+        assert not session.step(DeviceSample([0.5, 0, 0, 0, 0, 0], [])).phase.commands
+    session.step(DeviceSample([0.0] * 6, []))
+    assert session.step(DeviceSample([0.5, 0, 0, 0, 0, 0], [0])).phase.commands
 
 
 @pytest.mark.parametrize("how", ["silence", "gone", "another"])
@@ -184,15 +184,15 @@ def test_after_a_reconnect_rest_must_be_seen_again(how: str) -> None:
         session.silence(0.6)
         held = pad(DEAD_MAN, a1=0.5)
     elif how == "gone":
-        assert not session.step(Raw()).phase.commands
+        assert not session.step(DeviceSample()).phase.commands
         held = pad(DEAD_MAN, a1=0.5)
     else:
-        held = Raw(pad(a1=0.5).axes, pad(DEAD_MAN).buttons, 2)
+        held = DeviceSample(pad(a1=0.5).axes, pad(DEAD_MAN).buttons, 2)
     for _ in range(60):
         assert not session.step(held).phase.commands
     for _ in range(60):
-        session.step(pad() if how != "another" else Raw(pad().axes, pad().buttons, 2))
-    released = Raw(pad(DEAD_MAN).axes, pad(DEAD_MAN).buttons, held.connection)
+        session.step(pad() if how != "another" else DeviceSample(pad().axes, pad().buttons, 2))
+    released = DeviceSample(pad(DEAD_MAN).axes, pad(DEAD_MAN).buttons, held.connection)
     assert session.step(released).phase.commands
 
 
@@ -205,10 +205,10 @@ def test_the_layout_of_another_joy_node_is_named_and_moves_nothing(axes: int, bu
     session = Session()
     for held in (*range(buttons), None):
         for _ in range(3):
-            human = session.step(Raw([0.0] * axes, [int(i == held) for i in range(buttons)]))
+            human = session.step(DeviceSample([0.0] * axes, [int(i == held) for i in range(buttons)]))
             assert not human.phase.commands
     # Its numbers mean other buttons; only an e-stop is taken at any risk.
-    assert set(session.events) <= {Event.E_STOP}
+    assert set(session.events) <= {ButtonEvent.E_STOP}
     problem = session.operator.problem
     assert problem.startswith(
         f"the device has {axes} axes and {buttons} buttons; the mapping is that of game_controller"
@@ -220,23 +220,23 @@ def test_the_layout_of_another_joy_node_is_named_and_moves_nothing(axes: int, bu
 @pytest.mark.parametrize("buttons", [15, 21])
 def test_every_version_of_game_controller_node_fits(buttons: int) -> None:
     session = Session()
-    session.step(Raw([0.0] * 6, [0] * buttons))
+    session.step(DeviceSample([0.0] * 6, [0] * buttons))
     assert session.operator.problem == ""
-    assert session.operator.lacking == ""
-    assert session.step(Raw([0.0] * 6, [int(i == DEAD_MAN) for i in range(buttons)])).phase.commands
+    assert session.operator.missing_buttons == ""
+    assert session.step(DeviceSample([0.0] * 6, [int(i == DEAD_MAN) for i in range(buttons)])).phase.commands
 
 
 def test_an_own_mapping_is_compared_with_the_device() -> None:
     session = Session(XBOX)
-    session.step(Raw([0.0, 0.0, 1.0], [0] * 11))
+    session.step(DeviceSample([0.0, 0.0, 1.0], [0] * 11))
     assert "`axes` names axis 3" in session.operator.problem
     session = Session(XBOX)
-    session.step(Raw([0.0, 0.0, 1.0, 0.0], [0] * 4))
+    session.step(DeviceSample([0.0, 0.0, 1.0, 0.0], [0] * 4))
     assert "`dead_man` is button 5" in session.operator.problem
     session = Session(XBOX)
-    session.step(Raw([0.0, 0.0, 1.0, 0.0], [0] * 8))
+    session.step(DeviceSample([0.0, 0.0, 1.0, 0.0], [0] * 8))
     assert session.operator.problem == ""
-    assert session.operator.lacking == "the device has 8 buttons, too few for reset_done, gripper"
+    assert session.operator.missing_buttons == "the device has 8 buttons, too few for reset_done, gripper"
 
 
 @pytest.mark.parametrize("rests", [(0.0,), (0.0, 0.0, 2.0, 0.0, 0.0, 0.0)])

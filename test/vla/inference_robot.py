@@ -13,7 +13,7 @@ from rlt_ros.rlt.checkpoint import PolicyUpdate
 from rlt_ros.rlt.config import RLTConfig, Shapes
 from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.networks import Actor
-from rlt_ros.rlt.stream import ActionChunk, ChunkRequest, Ending, EpisodeState, Phase, StateRecord
+from rlt_ros.rlt.stream import ActionChunk, ChunkRequest, EpisodeOutcome, EpisodeState, Phase, StateRecord
 from rlt_ros.robots.action_space import ActionSpace
 from rlt_ros.vla.chunk_server import Output
 from rlt_ros.vla.config import InferenceConfig
@@ -72,8 +72,10 @@ class Robot:
         state = EpisodeState(number, phase, instruction="go", seed=7, **fields)  # type: ignore[arg-type]
         self.inference.update_episode(state)
 
-    def done(self, steps: int, ending: Ending = Ending.SUCCESS, **fields: object) -> list[Output]:
-        self.episode(Phase.DONE, steps=steps, ending=ending, **fields)
+    def done(
+        self, steps: int, outcome: EpisodeOutcome = EpisodeOutcome.SUCCESS, **fields: object
+    ) -> list[Output]:
+        self.episode(Phase.DONE, steps=steps, outcome=outcome, **fields)
         return self.inference.work()
 
     def sees(self, *steps: int) -> None:

@@ -8,7 +8,7 @@ import torch
 from inference_robot import CHUNK, HORIZON, JOINTS, PERIOD, Robot, StampEncoder, actor, chunks, states
 
 from rlt_ros.perception import Observation
-from rlt_ros.rlt.stream import Ending, Phase, StateRecord
+from rlt_ros.rlt.stream import EpisodeOutcome, Phase, StateRecord
 from rlt_ros.rlt.transition import Source
 from rlt_ros.vla.frozen import VLAFeatures
 
@@ -145,20 +145,20 @@ def test_a_token_that_is_the_same_everywhere_is_neither_acted_on_nor_stored() ->
     assert "same token" in robot.inference.fallback_reason and max(states(output)) < 20
 
 
-@pytest.mark.parametrize("ending", [Ending.SUCCESS, Ending.FAILURE])
-def test_a_terminal_owes_the_states_before_it(ending: Ending) -> None:
+@pytest.mark.parametrize("outcome", [EpisodeOutcome.SUCCESS, EpisodeOutcome.FAILURE])
+def test_a_terminal_owes_the_states_before_it(outcome: EpisodeOutcome) -> None:
     robot = Robot()
     robot.runs(chunks=2)
-    assert states(robot.done(7, ending)) == [6]
-    assert robot.done(7, ending) == [] and not robot.inference.busy
+    assert states(robot.done(7, outcome)) == [6]
+    assert robot.done(7, outcome) == [] and not robot.inference.busy
 
 
-@pytest.mark.parametrize("ending", [Ending.TIMEOUT, Ending.ABORTED])
-def test_a_cut_episode_owes_the_state_after_its_last_step_too(ending: Ending) -> None:
+@pytest.mark.parametrize("outcome", [EpisodeOutcome.TIMEOUT, EpisodeOutcome.ABORTED])
+def test_a_cut_episode_owes_the_state_after_its_last_step_too(outcome: EpisodeOutcome) -> None:
     robot = Robot()
     robot.runs(chunks=2)
     # Its observation has not arrived.
-    assert robot.done(8, ending) == [] and robot.inference.busy
+    assert robot.done(8, outcome) == [] and robot.inference.busy
     robot.sees(8)
     assert states(robot.inference.work()) == [6, 8]
 
@@ -169,7 +169,7 @@ def test_it_owes_that_state_also_where_it_lies_between_window_starts_and_those_w
     robot.executes(*range(4, 11))
     robot.sees(*range(4, 12))
     assert states(robot.inference.work())[-1] == 10
-    assert states(robot.done(11, Ending.ABORTED)) == [11]
+    assert states(robot.done(11, EpisodeOutcome.ABORTED)) == [11]
 
 
 def test_an_end_waits_for_the_picture_before_its_last_window() -> None:
@@ -213,7 +213,7 @@ def test_an_inference_that_joined_in_the_middle_makes_the_states_that_it_can() -
 def test_a_withdrawn_episode_owes_nothing() -> None:
     robot = Robot()
     robot.runs(chunks=2)
-    assert robot.done(8, Ending.ABORTED, discarded=True) == [] and not robot.inference.busy
+    assert robot.done(8, EpisodeOutcome.ABORTED, discarded=True) == [] and not robot.inference.busy
 
 
 def test_after_the_end_nothing_is_answered_any_more() -> None:

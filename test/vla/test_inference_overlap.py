@@ -7,7 +7,7 @@ import pytest
 import torch
 from inference_robot import HORIZON, JOINTS, PERIOD, Robot, StampEncoder, chunks, states
 
-from rlt_ros.rlt.stream import ActionChunk, Ending, Phase, StateRecord
+from rlt_ros.rlt.stream import ActionChunk, EpisodeOutcome, Phase, StateRecord
 from rlt_ros.robots.action_space import ActionSpace
 from rlt_ros.vla.chunk_server import Output
 
@@ -119,7 +119,7 @@ def test_the_state_after_a_cut_is_ahead_too() -> None:
     robot, _ = moving(last=2, until=7)
     robot.inference.work()
     robot.sees(7, 8)
-    made = records(robot.done(7, Ending.ABORTED))
+    made = records(robot.done(7, EpisodeOutcome.ABORTED))
     assert list(made) == [7] and made[7].stamp == 5 * PERIOD
     np.testing.assert_allclose(made[7].state.anchor, 0.07, rtol=1e-6)
 

@@ -24,7 +24,7 @@ from rlt_ros.rlt.learner import Learner
 from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.networks import product_dtype
 from rlt_ros.rlt.replay import Replay
-from rlt_ros.rlt.transition import FloatArray, Outcome, RLState, Source, Window, lineage_id
+from rlt_ros.rlt.transition import FloatArray, RLState, RowOutcome, Source, Window, lineage_id
 
 PAPER = Shapes(z_dim=2048, proprio_dim=14, chunk=10, action_dim=14)
 ROWS = 20_000
@@ -156,7 +156,7 @@ def _window(
         next_valid=PAPER.chunk,
         terminated=False,
         truncated=False,
-        outcome=Outcome.NONE,
+        outcome=RowOutcome.NONE,
         source=np.full(PAPER.chunk, Source.ACTOR, dtype=np.uint8),
         lineage=lineage_id(Lineage()),
     )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rlt_ros.control.chunks import ChunkRefused
 from rlt_ros.control.records import InputRefused
 from rlt_ros.rlt.lineage import Lineage
-from rlt_ros.rlt.stream import ActionChunk, ChunkRequest, Ending, EpisodeState, Phase, StreamError
+from rlt_ros.rlt.stream import ActionChunk, ChunkRequest, EpisodeOutcome, EpisodeState, Phase, StreamError
 from rlt_ros.rlt.transition import Source
 from rlt_ros.robots.intervention import Intervention, TakeOver
 from rlt_ros.robots.safety import Limits
@@ -131,8 +131,8 @@ class RandomGraph:
             self._publish(self.episodes, Phase.APPROACH, stamp)
 
     def _publish(self, episode: int, phase: Phase, stamp: int) -> None:
-        ending = Ending.ABORTED if phase is Phase.DONE else Ending.NONE
-        self._controller.episode_state(EpisodeState(episode, phase, ending, stamp=stamp))
+        outcome = EpisodeOutcome.ABORTED if phase is Phase.DONE else EpisodeOutcome.NONE
+        self._controller.episode_state(EpisodeState(episode, phase, outcome, stamp=stamp))
 
     def _send_chunks(self, now: int, stamp: int) -> None:
         while self._requests and self._requests[0][0] <= now:

@@ -20,7 +20,7 @@ import torch
 from rlt_ros.rlt.config import Shapes
 from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.replay import Replay
-from rlt_ros.rlt.transition import Outcome, Source, Window, lineage_id
+from rlt_ros.rlt.transition import RowOutcome, Source, Window, lineage_id
 
 PAPER = Shapes(z_dim=2048, proprio_dim=14, chunk=10, action_dim=14)
 ROWS = 20_000
@@ -155,7 +155,7 @@ def _pieces(count: int, size: int) -> Iterator[list[Window]]:
                 next_valid=PAPER.chunk,
                 terminated=False,
                 truncated=False,
-                outcome=Outcome.NONE,
+                outcome=RowOutcome.NONE,
                 source=source,
                 lineage=lineage,
             )

@@ -1,4 +1,4 @@
-"""What follows ``--ros-args`` on a command line: remappings, parameters, the log level."""
+"""ROS arguments of a command line, after ``--ros-args``: remappings, parameters, log level."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from rlt_ros.rlt.parameters import ConfigError
 
 
 class UnknownROSArgsError(ValueError):
-    """Something after ``--ros-args`` that nothing here understands."""
+    """Unknown or malformed argument after ``--ros-args``."""
 
 
 @dataclass(frozen=True)
 class Remapping:
-    """``[node:]old:=new``; `node` is empty where it holds for every node."""
+    """Rule ``[node:]old:=new``; an empty `node` means every node."""
 
     node: str
     old: str
@@ -27,13 +27,13 @@ class Remapping:
 
 
 @dataclass
-class Arguments:
+class RosArguments:
     """ROS arguments of a process or a node.
 
     Attributes:
-        remappings: first come, first served.
-        parameters: (node pattern, name, value), later ones win.
-        log_level: name, empty where none was given.
+        remappings: rules, of which the first match applies.
+        parameters: (node pattern, name, value), later ones override earlier ones.
+        log_level: name, or empty.
     """
 
     remappings: list[Remapping] = field(default_factory=list)
@@ -41,11 +41,11 @@ class Arguments:
     log_level: str = ""
 
     def special(self, key: str, node: str) -> str | None:
-        """What replaces ``__node`` or ``__ns`` of the node that calls itself ``node``."""
+        """New value of ``__node`` or ``__ns`` for the node of original name ``node``, or None."""
         return next((r.new for r in self.remappings if r.old == key and r.node in ("", node)), None)
 
     def remapped(self, topic: str, *, node: str, namespace: str) -> str:
-        """The absolute topic name after remapping."""
+        """Absolute topic name after remapping."""
         for rule in self.remappings:
             if rule.old.startswith("__") or rule.node not in ("", node):
                 continue
@@ -58,13 +58,13 @@ class Arguments:
         return values_for(self.parameters, node)
 
 
-def parse(argv: Sequence[str]) -> Arguments:
-    """Read the ROS arguments among ``argv``; the others are left alone.
+def parse(argv: Sequence[str]) -> RosArguments:
+    """Parse the ROS arguments among ``argv``; others are ignored.
 
     Raises:
         UnknownROSArgsError: an argument is unknown or malformed; the message shows it.
     """
-    result, files, rest = Arguments(), [], list(_ros_arguments(argv))
+    result, files, rest = RosArguments(), [], list(_ros_arguments(argv))
     while rest:
         option = rest.pop(0)
         if option in ("--enable-rosout-logs", "--enable-stdout-logs"):

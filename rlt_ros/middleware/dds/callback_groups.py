@@ -1,4 +1,4 @@
-"""Which callbacks may run beside each other in a multi-threaded executor."""
+"""Callback groups: concurrency of callbacks in a multi-threaded executor."""
 
 from __future__ import annotations
 
@@ -6,50 +6,50 @@ import threading
 
 
 class CallbackGroup:
-    """Base of the two kinds."""
+    """Base class of callback groups."""
 
     def begin(self) -> bool:
-        """Start a callback if it may run now; returns whether it did."""
+        """Begin a callback if it may run now; returns whether it may."""
         raise NotImplementedError
 
     def end(self) -> None:
-        """A callback that was begun is over."""
+        """End a callback."""
         raise NotImplementedError
 
     def can_begin(self) -> bool:
-        """Return whether :meth:`begin` would do it."""
+        """Return whether :meth:`begin` would succeed."""
         raise NotImplementedError
 
 
 class ReentrantCallbackGroup(CallbackGroup):
-    """All at once."""
+    """Group whose callbacks run concurrently."""
 
     def begin(self) -> bool:
-        """Always."""
+        """Begin a callback; always succeeds."""
         return True
 
     def end(self) -> None:
-        """Nothing to note."""
+        """End a callback; no state changes."""
 
     def can_begin(self) -> bool:
-        """Always."""
+        """Return True."""
         return True
 
 
 class MutuallyExclusiveCallbackGroup(CallbackGroup):
-    """One at a time."""
+    """Group whose callbacks run one at a time."""
 
     def __init__(self) -> None:
         self._running = threading.Lock()
 
     def begin(self) -> bool:
-        """Unless another one runs."""
+        """Begin a callback unless another one runs."""
         return self._running.acquire(blocking=False)
 
     def end(self) -> None:
-        """The next one may."""
+        """End the callback."""
         self._running.release()
 
     def can_begin(self) -> bool:
-        """Unless another one runs."""
+        """Return whether no callback runs."""
         return not self._running.locked()

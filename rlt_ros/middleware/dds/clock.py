@@ -1,4 +1,4 @@
-"""Clocks: the wall's, the steady one, and ROS time, which is either the wall's or what a simulator says on `/clock`."""
+"""Clocks: system time, steady time, and ROS time, which is system time or a simulator's on `/clock`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rlt_ros.middleware.dds.time import ClockType, Duration, Time
 
 
 class ClockChange(enum.IntEnum):
-    """What a jump of ROS time did to its source."""
+    """Change of the source of ROS time at a jump."""
 
     ROS_TIME_NO_CHANGE = 1
     ROS_TIME_ACTIVATED = 2
@@ -23,19 +23,19 @@ class ClockChange(enum.IntEnum):
 
 @dataclass(frozen=True)
 class TimeJump:
-    """A jump: what changed, and by how much time went forward or (negative) back."""
+    """Jump of time: change of source, and step forward or (negative) back."""
 
     clock_change: ClockChange
     delta: Duration
 
 
 class JumpThreshold:
-    """Which jumps to tell about.
+    """Threshold of reported jumps.
 
     Args:
         min_forward: smallest step forward, above 0; None for none.
         min_backward: smallest step back, below 0; None for none.
-        on_clock_change: also when ROS time starts or stops to be simulated.
+        on_clock_change: True to report the start and end of simulated time.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class JumpThreshold:
         self.on_clock_change = on_clock_change
 
     def meets(self, jump: TimeJump) -> bool:
-        """Return whether ``jump`` is one of these."""
+        """Return whether ``jump`` exceeds the threshold."""
         if jump.clock_change in (ClockChange.ROS_TIME_ACTIVATED, ClockChange.ROS_TIME_DEACTIVATED):
             return self.on_clock_change
         forward, backward = self.min_forward, self.min_backward
@@ -62,7 +62,7 @@ class JumpThreshold:
 
 
 class JumpHandle:
-    """Keeps a jump callback alive; :meth:`unregister` ends it."""
+    """Registration of a jump callback, ended by :meth:`unregister`."""
 
     def __init__(
         self,
@@ -78,18 +78,18 @@ class JumpHandle:
         clock._jump_handles.append(self)
 
     def unregister(self) -> None:
-        """Stop calling."""
+        """Remove the callback."""
         if self in self._clock._jump_handles:
             self._clock._jump_handles.remove(self)
 
 
 class Clock:
-    """A clock that cannot be set: :class:`ROSClock` for ROS time."""
+    """Clock of system or steady time; :class:`ROSClock` for ROS time."""
 
     _READ = {ClockType.SYSTEM_TIME: time.time_ns, ClockType.STEADY_TIME: time.monotonic_ns}  # noqa: RUF012
 
     def __new__(cls, *, clock_type: ClockType = ClockType.SYSTEM_TIME) -> Clock:
-        """ROS time has a class of its own."""
+        """Create a :class:`ROSClock` for ROS time."""
         return super().__new__(ROSClock if clock_type is ClockType.ROS_TIME else cls)
 
     def __init__(self, *, clock_type: ClockType = ClockType.SYSTEM_TIME) -> None:
@@ -98,11 +98,11 @@ class Clock:
 
     @property
     def clock_type(self) -> ClockType:
-        """Which clock this is."""
+        """Type of the clock."""
         return self._clock_type
 
     def now(self) -> Time:
-        """The time."""
+        """Current time."""
         return Time(nanoseconds=self._nanoseconds(), clock_type=self._clock_type)
 
     def _nanoseconds(self) -> int:
@@ -115,29 +115,30 @@ class Clock:
         pre_callback: Callable[[], None] | None = None,
         post_callback: Callable[[TimeJump], None] | None = None,
     ) -> JumpHandle:
-        """Have functions called before and after the clock jumps. Keep the handle."""
+        """Register callbacks before and after a jump of the clock; keep the handle."""
         return JumpHandle(self, threshold, pre_callback, post_callback)
 
 
 class ROSClock(Clock):
-    """ROS time: the wall's, until simulated time is switched on."""
+    """ROS time: system time, or simulated time once enabled."""
 
     def __new__(cls, **_: Any) -> ROSClock:
-        """Without a choice of type."""
+        """Create the clock; its type is fixed."""
         return object.__new__(cls)
 
     def __init__(self, **_: Any) -> None:
         super().__init__(clock_type=ClockType.ROS_TIME)
         self._lock = threading.Lock()
-        self._simulated: int | None = None  # ns; None while it is the wall's
+        # ns; None for system time.
+        self._simulated: int | None = None
 
     @property
     def ros_time_is_active(self) -> bool:
-        """Return whether time is simulated."""
+        """True if time is simulated."""
         return self._simulated is not None
 
     def now(self) -> Time:
-        """Simulated time, 0 before the first `/clock` message; else the wall's."""
+        """Simulated time, 0 before the first `/clock` message, or system time."""
         return super().now()
 
     def _nanoseconds(self) -> int:
@@ -150,7 +151,7 @@ class ROSClock(Clock):
             self._change(0 if enabled else None, change)
 
     def set_ros_time_override(self, time: Time) -> None:
-        """Set simulated time; ignored while time is the wall's."""
+        """Set simulated time; ignored while time is not simulated."""
         if self.ros_time_is_active:
             self._change(time.nanoseconds, ClockChange.ROS_TIME_NO_CHANGE)
 
@@ -158,11 +159,11 @@ class ROSClock(Clock):
         with self._lock:
             after = time.time_ns() if simulated is None else simulated
             jump = TimeJump(change, Duration(nanoseconds=after - self.now().nanoseconds))
-            told = [handle for handle in self._jump_handles if handle.threshold.meets(jump)]
-            for handle in told:
+            handles = [handle for handle in self._jump_handles if handle.threshold.meets(jump)]
+            for handle in handles:
                 if handle.pre_callback:
                     handle.pre_callback()
             self._simulated = simulated
-        for handle in told:
+        for handle in handles:
             if handle.post_callback:
                 handle.post_callback(jump)

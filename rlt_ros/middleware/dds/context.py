@@ -1,4 +1,4 @@
-"""The life of the process in the graph: from :func:`init` to :func:`shutdown`, or to a signal."""
+"""Participation of the process in the graph, from :func:`init` to :func:`shutdown` or a signal."""
 
 from __future__ import annotations
 
@@ -10,29 +10,30 @@ import weakref
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from rlt_ros.middleware.dds.arguments import Arguments, parse
+from rlt_ros.middleware.dds.arguments import RosArguments, parse
 from rlt_ros.middleware.dds.domain import Participant, domain_id_from_environment
 from rlt_ros.middleware.dds.graph import Graph
 from rlt_ros.middleware.dds.signals import Signals
 
-_PATIENCE = 1.0  # s, for callbacks that run while the process leaves the graph
+_SHUTDOWN_TIMEOUT = 1.0
+"""s, time for running callbacks to end when the process leaves the graph."""
 
 
 class NotInitializedException(Exception):
-    """Something that needs :func:`init` first."""
+    """Use of the middleware before :func:`init` or after :func:`shutdown`."""
 
     def __init__(self) -> None:
         super().__init__("the middleware is not initialized or shut down; call init() first")
 
 
 class Sleeper(Protocol):
-    """Something that may be asleep: an executor."""
+    """Executor as seen by the context."""
 
     def wake(self) -> None:
-        """Look around."""
+        """Interrupt waiting."""
 
     def shutdown(self, timeout_sec: float | None = None) -> bool:
-        """Let go of DDS."""
+        """Release all DDS entities."""
 
 
 class Context:
@@ -44,25 +45,26 @@ class Context:
         self._open: tuple[Participant, Graph] | None = None
         self._signals = Signals(self.stop, self.wake_all)
         self._sleepers: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._sleepers_lock = threading.RLock()  # a signal may come while this thread holds it
-        self.arguments = Arguments()
+        # Reentrant, because a signal handler may run while this thread holds it.
+        self._sleepers_lock = threading.RLock()
+        self.arguments = RosArguments()
 
     def ok(self) -> bool:
-        """Return whether there is work to do."""
+        """Return whether the process takes part in the graph and was not stopped."""
         return self._ok
 
     @property
     def participant(self) -> Participant:
-        """The DDS side."""
+        """DDS participant of the process."""
         return self._require_open()[0]
 
     @property
     def graph(self) -> Graph:
-        """Nodes and endpoints, here and elsewhere."""
+        """Nodes and endpoints of all processes."""
         return self._require_open()[1]
 
     def init(self, args: Sequence[str] | None, domain_id: int | None) -> None:
-        """See :func:`init`."""
+        """Join the graph, see :func:`init`."""
         with self._lock:
             if self._ok:
                 raise RuntimeError("init() was called already; call shutdown() first")
@@ -88,7 +90,7 @@ class Context:
             self._close()
 
     def add_sleeper(self, sleeper: Sleeper) -> None:
-        """Wake ``sleeper`` when the work ends."""
+        """Register an executor to be woken at the end."""
         with self._sleepers_lock:
             self._sleepers.add(sleeper)
 
@@ -104,7 +106,7 @@ class Context:
     def _close(self) -> None:
         if self._open:
             for sleeper in self._all_sleepers():
-                sleeper.shutdown(timeout_sec=_PATIENCE)
+                sleeper.shutdown(timeout_sec=_SHUTDOWN_TIMEOUT)
             participant, graph = self._open
             self._open = None
             graph.close()
@@ -121,7 +123,7 @@ atexit.register(_context.shutdown)
 
 
 def default_context() -> Context:
-    """The context of this process."""
+    """Context of this process."""
     return _context
 
 
@@ -129,14 +131,14 @@ def init(args: Sequence[str] | None = None, *, domain_id: int | None = None) -> 
     """Join the graph.
 
     Args:
-        args: command line with ROS arguments; None takes the process's own.
-        domain_id: DDS domain; None takes `ROS_DOMAIN_ID`.
+        args: command line with ROS arguments; None for the process's own.
+        domain_id: DDS domain; None for `ROS_DOMAIN_ID`.
     """
     _context.init(args, domain_id)
 
 
 def ok() -> bool:
-    """Return whether the process takes part in the graph and nobody asked it to stop."""
+    """Return whether the process takes part in the graph and was not stopped."""
     return _context.ok()
 
 
@@ -144,7 +146,7 @@ def shutdown() -> None:
     """Leave the graph.
 
     Raises:
-        RuntimeError: it was not joined, or was left before.
+        RuntimeError: the process has not joined, or has already left.
     """
     if not _context.ok():
         raise RuntimeError("shutdown() was called already, or init() was not")
@@ -152,5 +154,5 @@ def shutdown() -> None:
 
 
 def try_shutdown() -> None:
-    """Leave the graph if that has not been done."""
+    """Leave the graph if the process has joined it."""
     _context.shutdown()

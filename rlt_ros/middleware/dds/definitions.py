@@ -1,4 +1,4 @@
-"""Interface definitions: those of this package's ``msg/`` folder and the common ones that `rosbags` brings."""
+"""Interface definitions of this package's ``msg/`` folder and of `rosbags`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import rlt_ros
 
 PACKAGE = "rlt_ros"
 
-# The graph's own bookkeeping since Iron. `rosbags` has `char`, which is as long but gives another type hash.
+# Discovery messages since Iron. `rosbags` has `char`, of the same size but with another type hash.
 _GRAPH_DEFINITIONS = {
     "rmw_dds_common/msg/Gid": "uint8[16] data",
     "rmw_dds_common/msg/NodeEntitiesInfo": """\
@@ -25,7 +25,7 @@ Gid gid
 NodeEntitiesInfo[] node_entities_info_seq""",
 }
 
-# Trossen's driver of X-series arms, as far as it is spoken to here (Interbotix/interbotix_ros_core).
+# Commands of Trossen's driver of X-series arms (Interbotix/interbotix_ros_core).
 _FOREIGN_DEFINITIONS = {
     "interbotix_xs_msgs/msg/JointGroupCommand": "string name\nfloat32[] cmd",
     "interbotix_xs_msgs/msg/JointSingleCommand": "string name\nfloat32 cmd",
@@ -33,11 +33,11 @@ _FOREIGN_DEFINITIONS = {
 
 
 class UnknownType(ValueError):
-    """A message type that nothing here defines."""
+    """Undefined message type."""
 
 
 def message_folder() -> Path:
-    """The ``msg/`` folder: beside the package in a checkout, under ``share/rlt_ros`` where it was installed.
+    """Folder ``msg/``: next to the package in a checkout, in ``share/rlt_ros`` of an installation.
 
     Raises:
         FileNotFoundError: the installation is incomplete.
@@ -54,7 +54,7 @@ def message_folder() -> Path:
 
 @functools.cache
 def type_store() -> Typestore:
-    """All known definitions. Their generated code serialises; the classes are those of `message`."""
+    """Store of all definitions, with generated code for serialisation and the classes of `message`."""
     store = get_typestore(Stores.ROS2_JAZZY)
     for name in _GRAPH_DEFINITIONS:
         del store.fielddefs[name], store.types[name]
@@ -78,4 +78,4 @@ def require_known(name: str) -> None:
     """Raise :class:`UnknownType` unless message type ``name`` is defined."""
     if name not in type_store().fielddefs:
         packages = ", ".join(sorted({known.split("/")[0] for known in type_store().fielddefs}))
-        raise UnknownType(f"message type `{name}` is unknown; definitions are there for: {packages}")
+        raise UnknownType(f"message type `{name}` is unknown; packages with definitions: {packages}")

@@ -1,4 +1,4 @@
-"""The DDS side of a process: one participant, configured by the environment variables of ROS 2."""
+"""DDS participant of a process, configured by the environment variables of ROS 2."""
 
 from __future__ import annotations
 
@@ -14,73 +14,74 @@ from cyclonedds.topic import Topic
 
 from rlt_ros.middleware.dds.definitions import type_hash
 
-# A host's participants share a range of ports that holds 120 of them (DDSI-RTPS 9.6.1). ROS 2 looks for 32 by default.
+# The port range of a host has room for 120 participants (DDSI-RTPS 9.6.1). ROS 2 searches for 32 by default.
 _LAST_PARTICIPANT = 119
 
 _RANGES = ("SUBNET", "LOCALHOST", "OFF", "SYSTEM_DEFAULT")
 
 
 class EnvironmentVariableError(ValueError):
-    """A `ROS_…` variable with a value that means nothing."""
+    """Invalid value of a `ROS_…` variable."""
 
 
-class Sample(IdlStruct):
-    """Serialised bytes on their way to or from DDS, which would otherwise want to know every field.
+class SerializedMessage(IdlStruct):
+    """Serialised message, opaque to DDS.
 
     Attributes:
-        payload: encapsulation header and CDR bytes. Not annotated: what is annotated is a field to DDS.
+        payload: encapsulation header and CDR bytes; without annotation, because DDS treats annotated attributes as
+            fields.
     """
 
     def __init__(self, payload: bytes) -> None:
         self.payload = payload
 
     def serialize(self, *_: Any, **__: Any) -> bytes:
-        """The bytes."""
+        """Bytes of the message."""
         return self.payload
 
     @classmethod
     def deserialize(cls, data: bytes, *_: Any, **__: Any) -> Any:
-        """Around received bytes. Also called for the empty key of samples without data."""
+        """Wrap received bytes; also called for the empty key of samples without data."""
         return cls(data)
 
     deserialize_key = deserialize
 
 
 class Participant:
-    """The DDS participant of a process.
+    """DDS participant of a process.
 
     Args:
-        domain_id: participants of different domains never meet.
+        domain_id: domain, isolated from others.
     """
 
     def __init__(self, domain_id: int) -> None:
         self._domain = Domain(domain_id, configuration(os.environ))
         self.entity = DomainParticipant(domain_id, qos=Qos(Policy.Userdata(b"enclave=/;")))
         self.gid = self.entity.guid.bytes
-        self._classes: dict[str, type[Sample]] = {}
+        self._classes: dict[str, type[SerializedMessage]] = {}
 
     def topic(self, name: str, type_name: str) -> Topic[Any]:
-        """A topic of DDS name ``name`` with messages of ROS type ``type_name``."""
-        return Topic(self.entity, name, self._sample_class(type_name))
+        """Create a topic of DDS name ``name`` with messages of ROS type ``type_name``."""
+        return Topic(self.entity, name, self._message_class(type_name))
 
-    def _sample_class(self, type_name: str) -> type[Sample]:
+    def _message_class(self, type_name: str) -> type[SerializedMessage]:
         if type_name not in self._classes:
             package, _, short = type_name.split("/")
 
-            class Typed(Sample, typename=f"{package}::msg::dds_::{short}_"):
-                """Bytes of one type."""
+            class Typed(SerializedMessage, typename=f"{package}::msg::dds_::{short}_"):
+                """Serialised message of one type."""
 
             self._classes[type_name] = Typed
         return self._classes[type_name]
 
     def close(self) -> None:
-        """Leave the domain; the others learn it at once."""
+        """Leave the domain and notify the others at once."""
         delete(self.entity)
         delete(self._domain)
 
 
 def domain_id_from_environment(environment: Mapping[str, str]) -> int:
-    """`ROS_DOMAIN_ID`, 0 where it is not set."""
+    """Domain of `ROS_DOMAIN_ID`, 0 if unset."""
     text = environment.get("ROS_DOMAIN_ID", "").strip() or "0"
     if not text.isdecimal() or int(text) > 232:
         raise EnvironmentVariableError(f"ROS_DOMAIN_ID is `{text}`; it must be 0 to 232")
@@ -88,11 +89,11 @@ def domain_id_from_environment(environment: Mapping[str, str]) -> int:
 
 
 def configuration(environment: Mapping[str, str]) -> str:
-    """Cyclone's configuration, from the variables that ROS 2 and Cyclone read.
+    """Cyclone's configuration, from the environment variables of ROS 2 and Cyclone.
 
-    Unlike in ROS 2, this host is always a peer, so that processes find each other on a machine whose network does not
-    let multicast through. Where no other may take part, the loopback interface is the only one: through it ROS 2 looks
-    for this host's processes, and Cyclone 11 drops what comes by an interface that it does not use.
+    Unlike in ROS 2, this host is always a peer, so that its processes discover each other on a network without
+    multicast. With the range LOCALHOST only the loopback interface is used: ROS 2 searches it for this host's
+    processes, and Cyclone 11 drops messages from unused interfaces.
     """
     chosen = environment.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "").upper() or "SUBNET"
     if environment.get("ROS_LOCALHOST_ONLY") == "1":
@@ -116,7 +117,7 @@ def configuration(environment: Mapping[str, str]) -> str:
     general = "" if chosen == "SUBNET" else "<AllowMulticast>false</AllowMulticast>"
     if chosen == "LOCALHOST" and not environment.get("ROS_STATIC_PEERS"):
         general += '<Interfaces><NetworkInterface address="127.0.0.1"/></Interfaces>'
-    # Fragments are merged in order, so what the user gives in CYCLONEDDS_URI wins.
+    # Fragments are merged in order, so the user's CYCLONEDDS_URI overrides the others.
     return (
         f"<CycloneDDS><Domain><General>{general}</General><Discovery>{discovery}</Discovery></Domain></CycloneDDS>,"
         f"{users}"
@@ -124,10 +125,10 @@ def configuration(environment: Mapping[str, str]) -> str:
 
 
 def user_data(type_name: str) -> Any:
-    """The policy with which ROS 2 since Iron tells the type hash of an endpoint."""
+    """Policy that publishes the type hash of an endpoint, as ROS 2 does since Iron."""
     return Policy.Userdata(f"typehash={type_hash(type_name)};".encode())
 
 
 def delete(entity: Entity) -> None:
-    """Delete a DDS entity now. What the wrapper does when it is collected comes too late to end a process in order."""
+    """Delete a DDS entity now, because garbage collection is too late for an orderly end of the process."""
     entity.__del__()

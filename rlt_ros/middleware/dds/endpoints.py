@@ -1,4 +1,4 @@
-"""Publishers and subscriptions, and the news that DDS has about them."""
+"""Publishers, subscriptions, and their DDS events."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ from rlt_ros.middleware.dds.qos import (
 from rlt_ros.middleware.dds.signals import uninterrupted
 from rlt_ros.middleware.dds.time import Duration
 
-_FOR_EVER = 2**63 - 1  # ns
+_INFINITE_NS = 2**63 - 1
 _EVERYTHING = SampleState.Any | ViewState.Any | InstanceState.Any
-_COMPLAINT_PERIOD = 5.0  # s between two lines about the same malformed topic
+_LOG_PERIOD = 5.0
+"""s between two log lines about malformed messages on one topic."""
 
 
 class Publisher:
-    """Sends messages of one type on one topic. Nodes make it.
+    """Publisher of one type on one topic, created by nodes.
 
     Args:
         participant: DDS side of the process.
@@ -61,14 +62,14 @@ class Publisher:
 
     @property
     def gid(self) -> bytes:
-        """Its identity in the graph, 16 bytes."""
+        """Identity in the graph, 16 bytes."""
         return self.entity.guid.bytes
 
     def publish(self, msg: Message | bytes) -> None:
-        """Send a message, or the bytes of a serialised one.
+        """Publish a message or a serialised one.
 
         Raises:
-            TypeError: it is of another type.
+            TypeError: the message is of another type.
         """
         if not isinstance(msg, bytes):
             if not isinstance(msg, self.msg_type):
@@ -77,16 +78,18 @@ class Publisher:
         self.entity.write(self._sample(msg))
 
     def get_subscription_count(self) -> int:
-        """Subscriptions that receive what is published, in any process."""
-        # The wheel's list of them is asked for twice, and fails where a subscription comes in between.
+        """Number of matched subscriptions in all processes."""
+        # The wheel's list of them is read in two calls, and fails if a subscription is added in between.
         return int(self.entity.get_publication_matched_status().current_count)
 
     def wait_for_all_acked(self, timeout: Duration | None = None) -> bool:
-        """Wait until every reliable subscription has what was published; False if that takes longer than `timeout`."""
-        span = _FOR_EVER if timeout is None or timeout.nanoseconds < 0 else timeout.nanoseconds  # as in rclpy
+        """Wait until all reliable subscriptions have received all messages; False after `timeout`."""
+        # A negative time-out is infinite, as in rclpy.
+        span = _INFINITE_NS if timeout is None or timeout.nanoseconds < 0 else timeout.nanoseconds
         try:
             return bool(self.entity.wait_for_acks(span))
-        except AttributeError:  # the wheel looks its code for a time-out up in the wrong class
+        # Time-out: the wheel reads its return code from the wrong class.
+        except AttributeError:
             return False
 
     def close(self) -> None:
@@ -96,7 +99,7 @@ class Publisher:
 
 
 class Subscription:
-    """Receives messages of one type on one topic. Nodes make it.
+    """Subscription to one type on one topic, created by nodes.
 
     Args:
         participant: DDS side of the process.
@@ -104,10 +107,10 @@ class Subscription:
         msg_type: class of the messages.
         topic_name: absolute ROS name.
         callback: called with each message, or with its bytes if ``raw``.
-        callback_group: what it must not run beside.
+        callback_group: group that limits its concurrency.
         qos_profile: quality of service.
-        raw: whether to leave the bytes as they are.
-        logger: told about messages that are malformed; these are counted and dropped.
+        raw: True to skip deserialisation.
+        logger: logger of malformed messages, which are counted and dropped.
     """
 
     def __init__(
@@ -138,16 +141,16 @@ class Subscription:
 
     @property
     def gid(self) -> bytes:
-        """Its identity in the graph, 16 bytes."""
+        """Identity in the graph, 16 bytes."""
         return self._reader.guid.bytes
 
     @property
     def reader(self) -> DataReader[Any]:
-        """The DDS entity that has the news about it."""
+        """DDS entity of its events."""
         return self._reader
 
     def take(self) -> Callable[[], Any] | None:
-        """Take the next message; returns the call that handles it, or None if there is none."""
+        """Take the next message; returns the call that handles it, or None."""
         with uninterrupted:
             samples = self._reader.take(1, condition=self.entity)
         for sample in samples:
@@ -164,7 +167,7 @@ class Subscription:
             self.malformed += 1
             self._logger.error(
                 f"dropped a message on {self.topic_name} ({self.malformed} so far): {error}",
-                throttle_duration_sec=_COMPLAINT_PERIOD,
+                throttle_duration_sec=_LOG_PERIOD,
             )
             return None
         return self.callback(message)
@@ -177,12 +180,12 @@ class Subscription:
 
 
 class IncompatibleQoS:
-    """Tells when an endpoint of the other kind is there whose quality of service does not fit.
+    """Event of a matching endpoint with incompatible quality of service.
 
     Args:
         entity: DDS reader or writer.
-        callback: told how many, and which policy.
-        callback_group: what it must not run beside.
+        callback: called with the counts and the policy.
+        callback_group: group that limits its concurrency.
     """
 
     def __init__(
@@ -205,7 +208,7 @@ class IncompatibleQoS:
         entity.set_status_mask(self._mask)
 
     def take(self) -> Callable[[], Any] | None:
-        """The call that tells the news, or None if there is none."""
+        """Take the event; returns the call that handles it, or None."""
         if not self.entity.get_status_changes() & self._mask:
             return None
         status = self._status()
@@ -215,13 +218,13 @@ class IncompatibleQoS:
         return lambda: self.callback(info)
 
     def close(self) -> None:
-        """Nothing of its own to leave: the endpoint owns the entity."""
+        """Do nothing: the endpoint owns the entity."""
 
 
 def incompatible_qos_callback(
     chosen: SubscriptionEventCallbacks | None, topic_name: str, logger: Logger
 ) -> Callable[[IncompatibleQoSInfo], Any] | None:
-    """What to call: the user's choice, else a warning, or nothing where the user wants it so."""
+    """Callback of incompatible quality of service: the user's, a warning by default, or None if disabled."""
     chosen = chosen or SubscriptionEventCallbacks()
     if chosen.incompatible_qos or not chosen.use_default_callbacks:
         return chosen.incompatible_qos

@@ -1,4 +1,4 @@
-"""Executors: wait for messages, timers and news, and call back."""
+"""Executors: wait for messages, timers and events, and run callbacks."""
 
 from __future__ import annotations
 
@@ -20,46 +20,54 @@ from rlt_ros.middleware.dds.waitset import NamingWaitSet, handle_of
 if TYPE_CHECKING:
     from rlt_ros.middleware.dds.node import Node
 
-_FOR_EVER = 2**63 - 1  # ns
-_ALL = 2**31
+_INFINITE_NS = 2**63 - 1
+_UNLIMITED = 2**31
 Work = tuple[CallbackGroup, Callable[[], Any]]
 
 
 class ExternalShutdownException(Exception):
-    """The process was asked to stop while it was spinning."""
+    """The process was stopped from outside while it was spinning."""
 
     def __init__(self) -> None:
-        super().__init__("the process was asked to stop")
+        super().__init__("the process was stopped")
 
 
 class Executor:
-    """Base: finds out what is ready.
+    """Base class: collects ready callbacks.
 
-    A node's waitables (subscriptions, timers, news about endpoints) have ``entity``, what DDS waits for, or None;
-    ``callback_group``; ``take()``, which returns the call to make, or None; and ``close()``.
+    A node's waitables (subscriptions, timers, endpoint events) have ``entity``, the DDS entity to wait for, or None;
+    ``callback_group``; ``take()``, which returns a call or None; and ``close()``.
     """
 
     def __init__(self) -> None:
         self._context = default_context()
         participant = self._context.participant.entity
         self._nodes: list[Node] = []
-        self._waitables: list[Any] = []  # of all nodes, as of the last change
-        self._places: dict[int, int] = {}  # handle of the DDS entity → place of its waitable
-        self._timers: list[tuple[int, Timer]] = []  # with their places
-        self._attached: set[Any] = set()  # waitables that wake it
-        self._parked: set[Any] = set()  # have something, but their group is busy: they would wake us at once
+        # Waitables of all nodes at the last change.
+        self._waitables: list[Any] = []
+        # Handle of the DDS entity → index of its waitable.
+        self._indices: dict[int, int] = {}
+        # Timers with their indices.
+        self._timers: list[tuple[int, Timer]] = []
+        # Waitables in the wait set.
+        self._attached: set[Any] = set()
+        # Ready waitables of busy groups, which would end every wait at once.
+        self._parked: set[Any] = set()
         self._retired: deque[Any] = deque()
         self._changed = True
         self._guard, self._waitset = GuardCondition(participant), NamingWaitSet(participant)
         self._waitset.attach(self._guard)
-        self._using_dds = threading.Lock()  # so that nothing is deleted under a thread that waits or polls
-        self._waking = threading.RLock()  # nor under one that wakes; reentrant, for signals
+        # Prevents deletion of entities while a thread waits or polls.
+        self._using_dds = threading.Lock()
+        # Prevents deletion of the guard while a thread wakes; reentrant, for signal handlers.
+        self._waking = threading.RLock()
         self._is_shutdown = False
-        self._turn = 0  # whose turn it is; without it, a busy topic would starve those behind it
+        # First index of the next round, so that a busy topic does not starve later ones.
+        self._turn = 0
         self._context.add_sleeper(self)
 
     def add_node(self, node: Node) -> bool:
-        """Call back for ``node`` too; returns False if it already does."""
+        """Add a node; returns False if it was added before."""
         if node in self._nodes:
             return False
         self._nodes.append(node)
@@ -68,42 +76,42 @@ class Executor:
         return True
 
     def remove_node(self, node: Node) -> None:
-        """Call back for it no more."""
+        """Remove a node."""
         if node in self._nodes:
             self._nodes.remove(node)
             node.executor = None
             self.refresh()
 
     def get_nodes(self) -> list[Node]:
-        """Those it calls back for."""
+        """Added nodes."""
         return list(self._nodes)
 
     def wake(self) -> None:
-        """Look around, if it waits."""
+        """Interrupt waiting."""
         with self._waking:
             if not self._is_shutdown:
                 self._guard.set(True)
 
     def refresh(self) -> None:
-        """Learn that a node or a waitable came or went."""
+        """Schedule an update after a change of nodes or waitables."""
         self._changed = True
         self.wake()
 
     def spin(self) -> None:
-        """Call back until the process is asked to stop, or the executor is shut down.
+        """Run callbacks until the process is stopped or the executor is shut down.
 
         Raises:
-            ExternalShutdownException: the process was asked to stop from outside.
+            ExternalShutdownException: the process was stopped from outside.
         """
         while self._context.ok() and not self._is_shutdown:
             self.spin_once()
 
     def spin_once(self, timeout_sec: float | None = None) -> None:
-        """Wait for one callback and make it; without one, return after ``timeout_sec`` (None: never)."""
+        """Wait for one callback and run it; return after ``timeout_sec`` (None: never) without one."""
         raise NotImplementedError
 
     def shutdown(self, timeout_sec: float | None = None) -> bool:
-        """Stop calling back, wait for callbacks that run; returns whether they ended in time."""
+        """Stop, and wait for running callbacks; returns whether they ended in time."""
         if self._is_shutdown:
             return True
         with self._waking:
@@ -112,75 +120,76 @@ class Executor:
         for node in self.get_nodes():
             self.remove_node(node)
         with self._using_dds:
-            self._look_around()
+            self._update_waitables()
             delete(self._waitset)
             delete(self._guard)
         return True
 
     def retire(self, waitable: Any) -> None:
-        """Close a waitable that its node gave up, when nothing waits for it any more."""
+        """Close a removed waitable once the executor does not wait for it."""
         self._retired.append(waitable)
         self.refresh()
 
-    def _ready(self, timeout_sec: float | None, *, most: int) -> list[Work]:
-        """Up to ``most`` calls that can be made now, their groups begun; waits ``timeout_sec`` (None: for ever)."""
+    def _ready(self, timeout_sec: float | None, *, limit: int) -> list[Work]:
+        """Up to ``limit`` ready calls, their groups begun; waits ``timeout_sec`` (None: without limit)."""
         deadline = (
             None if timeout_sec is None or timeout_sec < 0 else time.monotonic_ns() + int(timeout_sec * 1e9)
         )
         while True:
-            left = _FOR_EVER if deadline is None else max(0, deadline - time.monotonic_ns())
-            asked_to_stop = not self._context.ok()
+            left = _INFINITE_NS if deadline is None else max(0, deadline - time.monotonic_ns())
+            was_stopped = not self._context.ok()
             with self._using_dds:
                 if self._is_shutdown:
                     return []
-                places = self._wait(0 if asked_to_stop else left)
-                if not asked_to_stop and not self._context.ok():
+                indices = self._wait(0 if was_stopped else left)
+                if not was_stopped and not self._context.ok():
                     raise ExternalShutdownException
                 if self._is_shutdown:
                     return []
-                if self._changed:  # what was found may be gone
+                # Indices are invalid after a change.
+                if self._changed:
                     continue
-                works = self._take(places, most)
+                works = self._take(indices, limit)
             if works or not left:
                 return works
-            if asked_to_stop:
+            if was_stopped:
                 raise ExternalShutdownException
 
     def _wait(self, timeout_ns: int) -> list[int]:
-        """Sleep until something may be ready; returns the places of what is.
+        """Wait for ready waitables; returns their indices.
 
-        What cannot run now is not waited for: the executor is woken when what hinders it ends.
+        Waitables of busy groups are not waited for: the end of a callback wakes the executor.
         """
         if self._changed:
-            self._look_around()
-        for waitable in [one for one in self._parked if one.callback_group.can_begin()]:
+            self._update_waitables()
+        for waitable in [parked for parked in self._parked if parked.callback_group.can_begin()]:
             self._parked.remove(waitable)
             self._attach(waitable)
         due, sleep = self._due(timeout_ns)
         found = self._waitset.triggered(sleep)
         if handle_of(self._guard) in found:
             self._guard.take()
-        places = [*due, *(self._places[handle] for handle in found if handle in self._places)]
-        return places or self._due(0)[0]
+        indices = [*due, *(self._indices[handle] for handle in found if handle in self._indices)]
+        return indices or self._due(0)[0]
 
     def _due(self, timeout_ns: int) -> tuple[list[int], int]:
-        """Places of the timers that are due, and how long to sleep at most: until the next one is."""
+        """Indices of due timers, and ns until the next one is due, at most ``timeout_ns``."""
         due, sleep = [], timeout_ns
-        for place, timer in self._timers:
+        for index, timer in self._timers:
             wait = timer.wait_ns()
             if wait is None or not timer.callback_group.can_begin():
                 continue
             if wait <= 0:
-                due.append(place)
+                due.append(index)
             sleep = max(0, min(sleep, wait))
         return due, sleep
 
-    def _take(self, places: list[int], most: int) -> list[Work]:
-        """The next call of each of ``places``, at most one of a mutually exclusive group, all in turn."""
+    def _take(self, indices: list[int], limit: int) -> list[Work]:
+        """Next call of each waitable, at most one per mutually exclusive group, in turn."""
         works: list[Work] = []
         count = len(self._waitables)
-        for place in sorted(places, key=lambda place: (place - self._turn) % count):
-            waitable = self._waitables[place]
+        for index in sorted(indices, key=lambda index: (index - self._turn) % count):
+            waitable = self._waitables[index]
             group = waitable.callback_group
             if not group.begin():
                 self._park(waitable)
@@ -189,31 +198,33 @@ class Executor:
             if not call:
                 group.end()
                 continue
-            self._turn = place + 1
+            self._turn = index + 1
             works.append((group, call))
-            if len(works) == most:
+            if len(works) == limit:
                 break
         return works
 
-    def _look_around(self) -> None:
-        """Learn what the nodes have now, and close what they gave up."""
+    def _update_waitables(self) -> None:
+        """Read the waitables of all nodes and close the retired ones."""
         self._changed = False
-        # First, so that nothing is closed which is still among what is listed next.
+        # Before the waitables, so that none of those is closed.
         retired = [self._retired.popleft() for _ in range(len(self._retired))]
         self._waitables = [waitable for node in list(self._nodes) for waitable in list(node.waitables)]
-        waking = {one: place for place, one in enumerate(self._waitables) if one.entity is not None}
-        self._places = {handle_of(one.entity): place for one, place in waking.items()}
-        self._timers = [(place, one) for place, one in enumerate(self._waitables) if isinstance(one, Timer)]
-        for gone in self._attached - waking.keys():
-            self._detach(gone)
+        waking = {item: index for index, item in enumerate(self._waitables) if item.entity is not None}
+        self._indices = {handle_of(item.entity): index for item, index in waking.items()}
+        self._timers = [
+            (index, item) for index, item in enumerate(self._waitables) if isinstance(item, Timer)
+        ]
+        for removed in self._attached - waking.keys():
+            self._detach(removed)
         self._parked &= waking.keys()
-        for come in waking.keys() - self._attached - self._parked:
-            self._attach(come)
-        for one in retired:
-            one.close()
+        for added in waking.keys() - self._attached - self._parked:
+            self._attach(added)
+        for waitable in retired:
+            waitable.close()
 
     def _park(self, waitable: Any) -> None:
-        """Be not woken by what has something while its group is busy."""
+        """Exclude a ready waitable from waiting while its group is busy."""
         if waitable in self._attached:
             self._detach(waitable)
             self._parked.add(waitable)
@@ -228,11 +239,11 @@ class Executor:
 
 
 class SingleThreadedExecutor(Executor):
-    """Calls back in the thread that spins, one after the other."""
+    """Executor that runs callbacks one after the other, in the spinning thread."""
 
     def spin_once(self, timeout_sec: float | None = None) -> None:
-        """See :meth:`Executor.spin_once`."""
-        for group, call in self._ready(timeout_sec, most=1):
+        """Run one callback, see :meth:`Executor.spin_once`."""
+        for group, call in self._ready(timeout_sec, limit=1):
             try:
                 call()
             finally:
@@ -240,17 +251,17 @@ class SingleThreadedExecutor(Executor):
 
 
 class MultiThreadedExecutor(Executor):
-    """Calls back in several threads, as callback groups allow.
+    """Executor that runs callbacks in several threads, limited by callback groups.
 
     Args:
-        num_threads: how many; at least 2 by default.
+        num_threads: number of threads; 2 by default.
     """
 
     def __init__(self, num_threads: int | None = None) -> None:
         super().__init__()
         self._works: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._errors: deque[BaseException] = deque()
-        # Daemons: a callback that never returns must not keep the process from ending.
+        # Daemons, because a callback that never returns must not prevent the end of the process.
         self._threads = [
             threading.Thread(target=self._work, name=f"callbacks-{i}", daemon=True)
             for i in range(num_threads or 2)
@@ -259,14 +270,14 @@ class MultiThreadedExecutor(Executor):
             thread.start()
 
     def spin_once(self, timeout_sec: float | None = None) -> None:
-        """Hand what is ready to the threads; raises what a callback raised before."""
-        for work in self._ready(timeout_sec, most=_ALL):
+        """Pass ready callbacks to the threads; raises an earlier exception of a callback."""
+        for work in self._ready(timeout_sec, limit=_UNLIMITED):
             self._works.put(work)
         if self._errors:
             raise self._errors.popleft()
 
     def shutdown(self, timeout_sec: float | None = None) -> bool:
-        """See :meth:`Executor.shutdown`."""
+        """Stop the threads, see :meth:`Executor.shutdown`."""
         for _ in self._threads:
             self._works.put(None)
         deadline = None if timeout_sec is None else time.monotonic() + timeout_sec
@@ -290,10 +301,11 @@ class MultiThreadedExecutor(Executor):
 
 
 def spin(node: Node, executor: Executor | None = None) -> None:
-    """Call back for ``node`` until the process is asked to stop.
+    """Run the callbacks of ``node`` until the process is stopped.
 
     Raises:
-        ExternalShutdownException: it was asked by a signal other than Ctrl-C, which raises KeyboardInterrupt.
+        ExternalShutdownException: the process was stopped by a signal other than Ctrl-C, which raises
+            KeyboardInterrupt.
     """
     chosen = executor or SingleThreadedExecutor()
     chosen.add_node(node)
@@ -306,7 +318,7 @@ def spin(node: Node, executor: Executor | None = None) -> None:
 
 
 def spin_once(node: Node, *, executor: Executor | None = None, timeout_sec: float | None = None) -> None:
-    """Make one callback of ``node``, or none within ``timeout_sec``."""
+    """Run one callback of ``node``, or return after ``timeout_sec``."""
     chosen = executor or SingleThreadedExecutor()
     chosen.add_node(node)
     try:

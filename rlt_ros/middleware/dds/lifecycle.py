@@ -1,6 +1,6 @@
-"""Nodes with a life: configured, activated and deactivated in the order that ROS 2's managed nodes have.
+"""Lifecycle nodes with the states and transitions of ROS 2's managed nodes.
 
-They have no services here, so a lifecycle manager cannot drive them; the process triggers its own transitions.
+They have no services here, so a lifecycle manager cannot control them; the process triggers its own transitions.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rlt_ros.middleware.dds.node import Node
 
 
 class TransitionCallbackReturn(enum.Enum):
-    """What came of a transition."""
+    """Result of a transition."""
 
     SUCCESS = 97
     FAILURE = 98
@@ -22,7 +22,7 @@ class TransitionCallbackReturn(enum.Enum):
 
 
 class LifecycleState(NamedTuple):
-    """A state by name and number, as `lifecycle_msgs` has them."""
+    """State by name and number, as in `lifecycle_msgs`."""
 
     label: str
     state_id: int
@@ -45,24 +45,24 @@ _TRANSITIONS = {
 
 
 class InvalidTransition(RuntimeError):
-    """A transition that does not start from the state that the node is in."""
+    """Transition that does not start from the node's state."""
 
 
 class LifecyclePublisher(Publisher):
-    """Publishes while its node is active; at other times messages are dropped."""
+    """Publisher that drops messages while its node is not active."""
 
     is_activated = False
 
     def publish(self, msg: Message | bytes) -> None:
-        """See :meth:`Publisher.publish`."""
+        """Publish a message, see :meth:`Publisher.publish`."""
         if self.is_activated:
             super().publish(msg)
 
 
 class LifecycleNode(Node):
-    """A node whose work begins and ends on demand. See ``rclpy.lifecycle.LifecycleNode``.
+    """Node with lifecycle states. See ``rclpy.lifecycle.LifecycleNode``.
 
-    Override ``on_configure`` and the like, and call the one here: it does the same for the lifecycle publishers.
+    Overrides of ``on_configure`` and the like must call the method here, which controls the lifecycle publishers.
     """
 
     def __init__(self, node_name: str, **options: Any) -> None:
@@ -71,62 +71,62 @@ class LifecycleNode(Node):
         self._lifecycle_publishers: list[LifecyclePublisher] = []
 
     def create_lifecycle_publisher(self, *args: Any, **options: Any) -> LifecyclePublisher:
-        """A publisher that is silent unless the node is active; takes what ``create_publisher`` takes."""
+        """Create a publisher that is active with the node; arguments are those of ``create_publisher``."""
         publisher = self.create_publisher(*args, **options, publisher_class=LifecyclePublisher)
         assert isinstance(publisher, LifecyclePublisher)
         self._lifecycle_publishers.append(publisher)
         return publisher
 
     def destroy_lifecycle_publisher(self, publisher: LifecyclePublisher) -> bool:
-        """Leave the topic; returns whether it was one of this node."""
+        """Remove a publisher; returns whether it belonged to this node."""
         if publisher in self._lifecycle_publishers:
             self._lifecycle_publishers.remove(publisher)
         return self.destroy_publisher(publisher)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Get ready; ``state`` is the one before."""
+        """Allocate resources; ``state`` is the previous state."""
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Begin."""
+        """Start work."""
         self._set_activated(True)
         return TransitionCallbackReturn.SUCCESS
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Pause."""
+        """Pause work."""
         self._set_activated(False)
         return TransitionCallbackReturn.SUCCESS
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Let go of what :meth:`on_configure` took."""
+        """Release the resources of :meth:`on_configure`."""
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """End for good."""
+        """Release all resources."""
         return TransitionCallbackReturn.SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """A transition raised or returned ERROR: SUCCESS starts anew, anything else is the end."""
+        """Handle a failed transition: SUCCESS leads to unconfigured, any other result to finalized."""
         return TransitionCallbackReturn.SUCCESS
 
     def trigger_configure(self) -> TransitionCallbackReturn:
-        """Unconfigured → inactive."""
+        """Trigger unconfigured → inactive."""
         return self._change_state("configure")
 
     def trigger_activate(self) -> TransitionCallbackReturn:
-        """Inactive → active."""
+        """Trigger inactive → active."""
         return self._change_state("activate")
 
     def trigger_deactivate(self) -> TransitionCallbackReturn:
-        """Active → inactive."""
+        """Trigger active → inactive."""
         return self._change_state("deactivate")
 
     def trigger_cleanup(self) -> TransitionCallbackReturn:
-        """Inactive → unconfigured."""
+        """Trigger inactive → unconfigured."""
         return self._change_state("cleanup")
 
     def trigger_shutdown(self) -> TransitionCallbackReturn:
-        """Any → finalized."""
+        """Trigger any state → finalized."""
         return self._change_state("shutdown")
 
     def _set_activated(self, activated: bool) -> None:

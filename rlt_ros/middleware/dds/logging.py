@@ -1,4 +1,4 @@
-"""The logger of a node: lines on the standard error, and messages on `/rosout`."""
+"""Logger of a node: lines on the standard error, and messages on `/rosout`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class LoggingSeverity(enum.IntEnum):
-    """How grave a line is."""
+    """Severity of a line."""
 
     UNSET = 0
     DEBUG = 10
@@ -21,26 +21,27 @@ class LoggingSeverity(enum.IntEnum):
 
 
 class Logger:
-    """Writes what is grave enough.
+    """Logger with a severity level.
 
     Args:
-        name: of the node, dots for slashes.
-        level: lines below it are dropped.
-        publish: puts (severity, text, file, function, line) on `/rosout`.
+        name: name of the node with dots for slashes.
+        level: lowest severity that is written.
+        publish: publish(severity, text, file, function, line) on `/rosout`, or None.
     """
 
     def __init__(
         self, name: str, level: LoggingSeverity, publish: Callable[[int, str, str, str, int], None] | None
     ) -> None:
         self.name, self._level, self._publish = name, level, publish
-        self._last: dict[tuple[str, int], float] = {}  # place in the code → steady time of its last line, s
+        # Call site → steady time of its last line, s.
+        self._last: dict[tuple[str, int], float] = {}
 
     def set_level(self, level: LoggingSeverity) -> None:
-        """Drop what is below ``level`` from now on."""
+        """Set the lowest severity that is written."""
         self._level = LoggingSeverity(level)
 
     def get_effective_level(self) -> LoggingSeverity:
-        """What is dropped is below it."""
+        """Lowest severity that is written."""
         return self._level
 
     def is_enabled_for(self, severity: LoggingSeverity) -> bool:
@@ -48,27 +49,27 @@ class Logger:
         return severity >= self._level
 
     def debug(self, message: str, **filters: Any) -> bool:
-        """For developers."""
+        """Log a line for developers."""
         return self._log(message, LoggingSeverity.DEBUG, **filters)
 
     def info(self, message: str, **filters: Any) -> bool:
-        """As expected."""
+        """Log an expected event."""
         return self._log(message, LoggingSeverity.INFO, **filters)
 
     def warning(self, message: str, **filters: Any) -> bool:
-        """Not as it should be, but it goes on."""
+        """Log a problem that the node can handle."""
         return self._log(message, LoggingSeverity.WARN, **filters)
 
     def warn(self, message: str, **filters: Any) -> bool:
-        """:meth:`warning`."""
+        """Log as :meth:`warning`."""
         return self._log(message, LoggingSeverity.WARN, **filters)
 
     def error(self, message: str, **filters: Any) -> bool:
-        """Something does not work."""
+        """Log a failure."""
         return self._log(message, LoggingSeverity.ERROR, **filters)
 
     def fatal(self, message: str, **filters: Any) -> bool:
-        """Nothing works."""
+        """Log a failure of the whole node."""
         return self._log(message, LoggingSeverity.FATAL, **filters)
 
     def _log(
@@ -79,7 +80,7 @@ class Logger:
         once: bool = False,
         throttle_duration_sec: float = 0.0,
     ) -> bool:
-        """Write a line, unless the place that calls wrote one too lately; returns whether it did."""
+        """Write a line unless filtered by level, ``once`` or throttling per call site; returns whether it did."""
         if severity < self._level:
             return False
         caller = sys._getframe(2)

@@ -1,6 +1,6 @@
-"""Message classes, made from interface definitions when they are first asked for, and their bytes.
+"""Message classes, made from interface definitions on first use, and their serialisation.
 
-They behave like the classes that ROS 2 generates: keyword arguments, defaults, checked assignment, constants, equality.
+They behave like the generated classes of ROS 2: keyword arguments, defaults, checked assignment, constants, equality.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from rlt_ros.middleware.dds.definitions import require_known, type_store
 from rlt_ros.middleware.dds.message_fields import Byte, Field, fixed, nested, scalar, sequence
 
 _DEFAULTS: Mapping[str, Mapping[str, Any]] = {"geometry_msgs/msg/Quaternion": {"w": 1.0}}
-"""Defaults that an interface definition gives; the type store does not keep them."""
+"""Defaults of interface definitions, which the type store lacks."""
 
 _lock = threading.RLock()
 M = TypeVar("M", bound="Message")
 
 
 class MalformedMessage(ValueError):
-    """Bytes that are not a message of the type that they should be."""
+    """The bytes are not a message of the expected type."""
 
 
 class Message:
-    """Base of all message classes.
+    """Base class of all messages.
 
     Attributes:
         TYPE: full name, e.g. ``sensor_msgs/msg/JointState``.
@@ -61,7 +61,8 @@ class Message:
             return NotImplemented
         return all(_equal(getattr(self, name), getattr(other, name)) for name in self._fields)
 
-    __hash__ = None  # type: ignore[assignment]  # it can be changed
+    # Mutable.
+    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._fields)
@@ -69,7 +70,7 @@ class Message:
 
     @classmethod
     def get_fields_and_field_types(cls) -> dict[str, str]:
-        """Field name → type, as the interface definition writes it."""
+        """Field name → type, as in the interface definition."""
         return {name: field.type for name, field in cls._fields.items()}
 
 
@@ -80,10 +81,10 @@ def _equal(one: Any, other: Any) -> bool:
 
 @functools.cache
 def message_class(name: str) -> type[Message]:
-    """The class of message type ``name``, e.g. ``std_msgs/msg/String``.
+    """Class of message type ``name``, e.g. ``std_msgs/msg/String``.
 
     Raises:
-        UnknownType: nothing defines it.
+        UnknownType: the type has no definition.
     """
     require_known(name)
     with _lock:
@@ -91,15 +92,15 @@ def message_class(name: str) -> type[Message]:
 
 
 def serialize_message(message: Message) -> bytes:
-    """``message`` as little-endian XCDR1 with its encapsulation header, the bytes that ROS 2 sends."""
+    """Serialise a message to little-endian XCDR1 with encapsulation header, as ROS 2 does."""
     return bytes(type_store().serialize_cdr(message, message.TYPE, little_endian=True))
 
 
 def deserialize_message(data: bytes, cls: type[M]) -> M:
-    """The message of class ``cls`` that ``data`` holds.
+    """Deserialise a message of class ``cls``.
 
     Raises:
-        MalformedMessage: it holds none.
+        MalformedMessage: the bytes are no such message.
     """
     try:
         message = type_store().deserialize_cdr(data, cls.TYPE)
@@ -131,7 +132,8 @@ def _make_class(name: str) -> type[Message]:
             object.__setattr__(message, field, read(value))
         return message
 
-    store.types[name] = from_wire  # type: ignore[assignment]  # called with the values, like the class it replaces
+    # Called with the values, like the class that it replaces.
+    store.types[name] = from_wire  # type: ignore[assignment]
     return cls
 
 

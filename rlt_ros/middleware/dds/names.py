@@ -1,4 +1,4 @@
-"""Names of nodes, namespaces and topics: what is allowed, and how relative ones become absolute."""
+"""Names of nodes, namespaces and topics: validation and expansion to absolute names."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ _ABSOLUTE = re.compile(f"(/{_TOKEN})+")
 
 
 class NameValidationException(ValueError):
-    """A name that ROS 2 does not allow."""
+    """Invalid name in ROS 2."""
 
 
 def valid_node_name(name: str) -> str:
-    """``name``, if it is one for a node."""
+    """Validate and return a node name."""
     if not _NODE.fullmatch(name):
         raise NameValidationException(f"node name `{name}` must be letters, digits and `_`, no digit first")
     return name
 
 
 def valid_namespace(name: str) -> str:
-    """``name`` as an absolute namespace; empty is the root."""
+    """Validate a namespace and return it as absolute; empty is the root."""
     absolute = name if name.startswith("/") else f"/{name}"
     if absolute != "/" and not _ABSOLUTE.fullmatch(absolute):
         raise NameValidationException(
@@ -31,15 +31,15 @@ def valid_namespace(name: str) -> str:
 
 
 def join(namespace: str, name: str) -> str:
-    """``name`` below ``namespace``."""
+    """Join a namespace and a name."""
     return f"{namespace.rstrip('/')}/{name}"
 
 
 def expand(name: str, *, node: str, namespace: str) -> str:
-    """The absolute name: ``~/x`` is below the node, ``x`` below its namespace, ``/x`` as it is.
+    """Absolute topic name: ``~/x`` is below the node, ``x`` below its namespace, ``/x`` absolute.
 
     Raises:
-        NameValidationException: it is not a name for a topic.
+        NameValidationException: the name is no topic name.
     """
     if name == "~" or name.startswith("~/"):
         absolute = join(namespace, node) + name[1:]

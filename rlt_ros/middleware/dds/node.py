@@ -1,11 +1,11 @@
-"""A node: a name in the graph with publishers, subscriptions, timers, parameters, a clock and a logger."""
+"""Node: publishers, subscriptions, timers, parameters, clock and logger under a name in the graph."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rlt_ros.middleware.dds.arguments import Arguments, parse
+from rlt_ros.middleware.dds.arguments import RosArguments, parse
 from rlt_ros.middleware.dds.callback_groups import CallbackGroup, MutuallyExclusiveCallbackGroup
 from rlt_ros.middleware.dds.clock import Clock, ROSClock
 from rlt_ros.middleware.dds.context import default_context
@@ -41,15 +41,15 @@ _ROSOUT_QOS = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL
 
 
 class Node:
-    """A node. See ``rclpy.node.Node``; what no node of this package uses is left out.
+    """Node with the part of ``rclpy.node.Node``'s interface that this package uses.
 
     Args:
-        node_name: name, unless the command line says another.
-        cli_args: ROS arguments of this node alone; they win over those of the process.
-        namespace: namespace, unless the command line says another.
-        use_global_arguments: whether those of the process hold for it.
-        enable_rosout: whether its log goes to `/rosout` too.
-        parameter_overrides: win over every other value.
+        node_name: name, unless remapped.
+        cli_args: ROS arguments of this node, which override those of the process.
+        namespace: namespace, unless remapped.
+        use_global_arguments: True to apply the ROS arguments of the process.
+        enable_rosout: True to publish its log on `/rosout`.
+        parameter_overrides: values that override all others.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Node:
         self._context = default_context()
         self._participant, self._graph = self._context.participant, self._context.graph
         self._arguments = _merged(
-            parse(cli_args or ()), self._context.arguments if use_global_arguments else Arguments()
+            parse(cli_args or ()), self._context.arguments if use_global_arguments else RosArguments()
         )
         self._name = valid_node_name(self._arguments.special("__node", node_name) or node_name)
         self._namespace = valid_namespace(self._arguments.special("__ns", node_name) or namespace or "")
@@ -81,7 +81,7 @@ class Node:
         self._clock = ROSClock()
         self._logger = self._make_logger(enable_rosout)
         self._clock_subscription: Subscription | None = None
-        self._simulate(self.declare_parameter("use_sim_time", False).value)
+        self._use_sim_time(self.declare_parameter("use_sim_time", False).value)
         self.add_on_set_parameters_callback(self._on_parameters)
 
     def get_name(self) -> str:
@@ -97,7 +97,7 @@ class Node:
         return join(self._namespace, self._name)
 
     def get_clock(self) -> ROSClock:
-        """ROS time, simulated if the parameter `use_sim_time` says so."""
+        """ROS time, simulated if the parameter `use_sim_time` is true."""
         return self._clock
 
     def get_logger(self) -> Logger:
@@ -106,44 +106,44 @@ class Node:
 
     @property
     def default_callback_group(self) -> CallbackGroup:
-        """Of callbacks that were given no other: one at a time."""
+        """Group of callbacks without another one: mutually exclusive."""
         return self._group
 
     def declare_parameter(self, name: str, value: Any = None, descriptor: Any = None) -> Parameter:
-        """See :meth:`Parameters.declare`."""
+        """Declare a parameter, see :meth:`Parameters.declare`."""
         return self._parameters.declare(name, value, descriptor)
 
     def declare_parameters(self, namespace: str, parameters: Sequence[tuple[Any, ...]]) -> list[Parameter]:
-        """Declare (name[, value[, descriptor]]) each, names below ``namespace``."""
+        """Declare each (name[, value[, descriptor]]), with names below ``namespace``."""
         prefix = f"{namespace}." if namespace else ""
         return [self.declare_parameter(f"{prefix}{name}", *rest) for name, *rest in parameters]
 
     def has_parameter(self, name: str) -> bool:
-        """Return whether it was declared."""
+        """Return whether a parameter is declared."""
         return self._parameters.has(name)
 
     def get_parameter(self, name: str) -> Parameter:
-        """A declared parameter."""
+        """Declared parameter."""
         return self._parameters.get(name)
 
     def describe_parameter(self, name: str) -> Any:
-        """Its ``rcl_interfaces/msg/ParameterDescriptor``."""
+        """``rcl_interfaces/msg/ParameterDescriptor`` of a parameter."""
         return self._parameters.describe(name)
 
     def set_parameters(self, parameter_list: Sequence[Parameter]) -> list[Any]:
-        """Set each if it may be; returns a SetParametersResult each."""
+        """Set each parameter if allowed; returns a SetParametersResult for each."""
         return self._parameters.set(parameter_list)
 
     def add_on_set_parameters_callback(self, callback: Callable[[list[Parameter]], Any]) -> None:
-        """Ask ``callback``, which returns a SetParametersResult, before values change."""
+        """Register a validation callback, which returns a SetParametersResult."""
         self._parameters.add_callback(callback)
 
     def remove_on_set_parameters_callback(self, callback: Callable[[list[Parameter]], Any]) -> None:
-        """Ask it no more."""
+        """Remove a validation callback."""
         self._parameters.remove_callback(callback)
 
     def resolve_topic_name(self, topic: str, *, only_expand: bool = False) -> str:
-        """The absolute name, after remapping unless ``only_expand``."""
+        """Absolute topic name, after remapping unless ``only_expand``."""
         absolute = expand(topic, node=self._name, namespace=self._namespace)
         if only_expand:
             return absolute
@@ -160,20 +160,20 @@ class Node:
         qos_overriding_options: QoSOverridingOptions | None = None,
         publisher_class: type[Publisher] = Publisher,
     ) -> Publisher:
-        """A publisher of ``msg_type`` on ``topic``; an integer for the quality of service is its depth."""
+        """Create a publisher of ``msg_type`` on ``topic``; an integer as quality of service is the depth."""
         name = self.resolve_topic_name(topic)
         profile = self._overridden(as_profile(qos_profile), qos_overriding_options, f"{name}.publisher")
         dds_topic = self._participant.topic(f"rt{name}", msg_type.TYPE)
         publisher = publisher_class(self._participant, dds_topic, msg_type, name, profile)
         self._publishers.append(publisher)
-        self._watch(
+        self._add_qos_event(
             publisher.entity,
             event_callbacks or PublisherEventCallbacks(),
             callback_group or self._group,
             name,
         )
         self._record.writers.add(publisher.gid)
-        self._graph.announce()
+        self._graph.publish()
         return publisher
 
     def create_subscription(
@@ -188,17 +188,17 @@ class Node:
         qos_overriding_options: QoSOverridingOptions | None = None,
         raw: bool = False,
     ) -> Subscription:
-        """A subscription to ``msg_type`` on ``topic``; with ``raw`` the callback gets serialised bytes."""
+        """Create a subscription to ``msg_type`` on ``topic``; with ``raw`` the callback receives serialised bytes."""
         name, group = self.resolve_topic_name(topic), callback_group or self._group
         profile = self._overridden(as_profile(qos_profile), qos_overriding_options, f"{name}.subscription")
         dds_topic = self._participant.topic(f"rt{name}", msg_type.TYPE)
         subscription = Subscription(
             self._participant, dds_topic, msg_type, name, callback, group, profile, raw, self._logger
         )
-        self._watch(subscription.reader, event_callbacks, group, name)
+        self._add_qos_event(subscription.reader, event_callbacks, group, name)
         self._add(subscription)
         self._record.readers.add(subscription.gid)
-        self._graph.announce()
+        self._graph.publish()
         return subscription
 
     def create_timer(
@@ -208,7 +208,7 @@ class Node:
         callback_group: CallbackGroup | None = None,
         clock: Clock | None = None,
     ) -> Timer:
-        """A timer of the node's clock, or of ``clock``; it starts at once."""
+        """Create a timer of the node's clock, or of ``clock``; it starts at once."""
         timer = Timer(
             callback, callback_group or self._group, int(timer_period_sec * 1e9), clock or self._clock
         )
@@ -216,29 +216,29 @@ class Node:
         return timer
 
     def destroy_publisher(self, publisher: Publisher) -> bool:
-        """Leave the topic; returns whether it was one of this node."""
+        """Remove a publisher; returns whether it belonged to this node."""
         if publisher not in self._publishers:
             return False
         self._record.writers.discard(publisher.gid)
         self._publishers.remove(publisher)
-        self._unwatch(publisher.entity)
+        self._remove_qos_events(publisher.entity)
         self._retire(publisher)
-        self._graph.announce()
+        self._graph.publish()
         return True
 
     def destroy_subscription(self, subscription: Subscription) -> bool:
-        """Leave the topic; returns whether it was one of this node."""
+        """Remove a subscription; returns whether it belonged to this node."""
         if subscription not in self.waitables:
             return False
         self._record.readers.discard(subscription.gid)
-        self._unwatch(subscription.reader)
+        self._remove_qos_events(subscription.reader)
         self.waitables.remove(subscription)
         self._retire(subscription)
-        self._graph.announce()
+        self._graph.publish()
         return True
 
     def destroy_timer(self, timer: Timer) -> bool:
-        """Never call back again; returns whether it was one of this node."""
+        """Remove a timer; returns whether it belonged to this node."""
         if timer not in self.waitables:
             return False
         self.waitables.remove(timer)
@@ -246,7 +246,7 @@ class Node:
         return True
 
     def destroy_node(self) -> None:
-        """Leave the graph, with everything that the node has."""
+        """Remove the node and all its entities from the graph."""
         executor, waitables = self.executor, self.waitables
         self.waitables = []
         for waitable in (*waitables, *self._publishers):
@@ -257,27 +257,27 @@ class Node:
         self._graph.remove(self._record)
 
     def count_publishers(self, topic_name: str) -> int:
-        """Publishers on a topic in the whole graph, as far as it is discovered."""
+        """Number of discovered publishers on a topic."""
         return self._graph.count_publishers(self.resolve_topic_name(topic_name, only_expand=True))
 
     def count_subscribers(self, topic_name: str) -> int:
-        """Subscriptions to a topic in the whole graph, as far as it is discovered."""
+        """Number of discovered subscriptions to a topic."""
         return self._graph.count_subscriptions(self.resolve_topic_name(topic_name, only_expand=True))
 
     def get_publishers_info_by_topic(self, topic_name: str) -> list[TopicEndpointInfo]:
-        """The publishers on a topic, with their nodes."""
+        """Publishers on a topic, with their nodes."""
         return self._graph.publishers(self.resolve_topic_name(topic_name, only_expand=True))
 
     def get_subscriptions_info_by_topic(self, topic_name: str) -> list[TopicEndpointInfo]:
-        """The subscriptions to a topic, with their nodes."""
+        """Subscriptions to a topic, with their nodes."""
         return self._graph.subscriptions(self.resolve_topic_name(topic_name, only_expand=True))
 
     def get_topic_names_and_types(self) -> list[tuple[str, list[str]]]:
-        """(name, types) of every topic in the graph."""
+        """Pairs (name, types) of all topics in the graph."""
         return self._graph.topics()
 
     def get_node_names_and_namespaces(self) -> list[tuple[str, str]]:
-        """(name, namespace) of every node in the graph."""
+        """Pairs (name, namespace) of all nodes in the graph."""
         return self._graph.nodes()
 
     def _add(self, waitable: Any) -> None:
@@ -286,20 +286,20 @@ class Node:
             self.executor.refresh()
 
     def _retire(self, closeable: Any) -> None:
-        """Close now, or where an executor may be waiting for it, when it does not."""
+        """Close an entity now, or once the executor does not wait for it."""
         if self.executor:
             self.executor.retire(closeable)
         else:
             closeable.close()
 
-    def _watch(
+    def _add_qos_event(
         self, entity: Any, events: SubscriptionEventCallbacks | None, group: CallbackGroup, topic: str
     ) -> None:
         callback = incompatible_qos_callback(events, topic, self._logger)
         if callback:
             self._add(IncompatibleQoS(entity, callback, group))
 
-    def _unwatch(self, entity: Any) -> None:
+    def _remove_qos_events(self, entity: Any) -> None:
         for waitable in list(self.waitables):
             if isinstance(waitable, IncompatibleQoS) and waitable.entity is entity:
                 self.waitables.remove(waitable)
@@ -352,14 +352,14 @@ class Node:
     def _on_parameters(self, parameters: list[Parameter]) -> Any:
         for parameter in parameters:
             if parameter.name == "use_sim_time":
-                self._simulate(parameter.value)
+                self._use_sim_time(parameter.value)
         return message_class("rcl_interfaces/msg/SetParametersResult")(successful=True)
 
-    def _simulate(self, enabled: bool) -> None:
-        """Take the time from `/clock`, or from the wall."""
+    def _use_sim_time(self, enabled: bool) -> None:
+        """Set the source of ROS time: `/clock` or system time."""
         self._clock._set_ros_time_is_active(enabled)
         if enabled and self._clock_subscription is None:
-            # A group of its own: in a multi-threaded executor time must go on while a callback runs.
+            # A separate group, so that time progresses while a callback runs in a multi-threaded executor.
             group = MutuallyExclusiveCallbackGroup()
             clock = message_class("rosgraph_msgs/msg/Clock")
             self._clock_subscription = self.create_subscription(
@@ -373,8 +373,8 @@ class Node:
         self._clock.set_ros_time_override(Time.from_msg(message.clock))
 
 
-def _merged(own: Arguments, of_process: Arguments) -> Arguments:
-    return Arguments(
+def _merged(own: RosArguments, of_process: RosArguments) -> RosArguments:
+    return RosArguments(
         [*own.remappings, *of_process.remappings],
         [*of_process.parameters, *own.parameters],
         own.log_level or of_process.log_level,

@@ -1,4 +1,4 @@
-"""Parameters of a node: declared with type, range and description, set at start-up and checked when they change."""
+"""Parameters of a node, with type, range and description, checked at start-up and on every change."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from rlt_ros.middleware.dds.message import message_class
 
 
 class ParameterException(Exception):
-    """Base of what can be wrong with a parameter."""
+    """Base class of parameter errors."""
 
 
 class ParameterNotDeclaredException(ParameterException):
-    """It was not declared."""
+    """The parameter was not declared."""
 
 
 class ParameterAlreadyDeclaredException(ParameterException):
-    """It was declared before."""
+    """The parameter was already declared."""
 
 
 class InvalidParameterTypeException(ParameterException):
@@ -32,16 +32,16 @@ class InvalidParameterValueException(ParameterException):
 
 
 class Parameter:
-    """A name and a value.
+    """Name and value.
 
     Args:
-        name: dots separate groups.
-        type_: of the value; left out, it follows from the value.
+        name: name, with dots between groups.
+        type_: type of the value; by default that of the value.
         value: the value.
     """
 
     class Type(enum.IntEnum):
-        """Types of values, as `rcl_interfaces` numbers them."""
+        """Type of a value, with the numbers of `rcl_interfaces`."""
 
         NOT_SET = 0
         BOOL = 1
@@ -56,7 +56,7 @@ class Parameter:
 
         @classmethod
         def from_parameter_value(cls, value: Any) -> Parameter.Type:
-            """The type that a Python value has."""
+            """Type of a Python value."""
             for kind, python in _SCALARS.items():
                 if type(value) is python:
                     return kind
@@ -68,7 +68,7 @@ class Parameter:
                 for kind in (cls.BOOL, cls.INTEGER, cls.DOUBLE, cls.STRING):
                     if all(type(item) is _SCALARS[kind] for item in value):
                         return cls[f"{kind.name}_ARRAY"]
-            raise TypeError(f"{value!r} is of no type that a parameter can have; lists hold one type only")
+            raise TypeError(f"{value!r} is of no parameter type; lists must have elements of one type")
 
     def __init__(self, name: str, type_: Parameter.Type | None = None, value: Any = None) -> None:
         found = Parameter.Type.from_parameter_value(value)
@@ -91,7 +91,7 @@ class Parameter:
 
     @property
     def value(self) -> Any:
-        """The value; sequences as lists."""
+        """Value; sequences are lists."""
         return self._value
 
     def __repr__(self) -> str:
@@ -109,10 +109,10 @@ SetCallback = Callable[[list[Parameter]], Any]
 
 
 class Parameters:
-    """The parameters of one node.
+    """Parameters of one node.
 
     Args:
-        overrides: values from the command line and files, taken instead of defaults.
+        overrides: values from the command line and files, which replace defaults.
     """
 
     def __init__(self, overrides: Mapping[str, Any]) -> None:
@@ -122,15 +122,15 @@ class Parameters:
         self._callbacks: list[SetCallback] = []
 
     def declare(self, name: str, value: Any = None, descriptor: Any = None) -> Parameter:
-        """Declare a parameter; an override wins over ``value``. See ``rclpy.node.Node.declare_parameter``.
+        """Declare a parameter; an override replaces ``value``. See ``rclpy.node.Node.declare_parameter``.
 
         Raises:
-            ParameterAlreadyDeclaredException: it is there already.
+            ParameterAlreadyDeclaredException: the parameter is already declared.
             InvalidParameterTypeException: the override is of another type than the default.
-            InvalidParameterValueException: the value is out of range, or a callback refuses it.
+            InvalidParameterValueException: the value is out of range, or a callback rejects it.
         """
         if name in self._values:
-            raise ParameterAlreadyDeclaredException(f"parameter `{name}` is declared already")
+            raise ParameterAlreadyDeclaredException(f"parameter `{name}` is already declared")
         default = Parameter(name, None, None if isinstance(value, Parameter.Type) else value)
         wanted = value if isinstance(value, Parameter.Type) else default.type_
         given = self._overrides.get(name, default.value)
@@ -152,26 +152,26 @@ class Parameters:
         return parameter
 
     def has(self, name: str) -> bool:
-        """Return whether it was declared."""
+        """Return whether a parameter is declared."""
         return name in self._values
 
     def get(self, name: str) -> Parameter:
-        """A declared parameter.
+        """Declared parameter.
 
         Raises:
-            ParameterNotDeclaredException: it was not.
+            ParameterNotDeclaredException: the parameter is not declared.
         """
         if name not in self._values:
             raise ParameterNotDeclaredException(f"parameter `{name}` is not declared")
         return self._values[name]
 
     def describe(self, name: str) -> Any:
-        """The descriptor of a declared parameter."""
+        """Descriptor of a declared parameter."""
         self.get(name)
         return self._descriptors[name]
 
     def set(self, parameters: Sequence[Parameter]) -> list[Any]:
-        """Set each one if it may be; returns a SetParametersResult each."""
+        """Set each parameter if allowed; returns a SetParametersResult for each."""
         results = []
         for parameter in parameters:
             old, descriptor = self.get(parameter.name), self._descriptors[parameter.name]
@@ -189,11 +189,11 @@ class Parameters:
         return results
 
     def add_callback(self, callback: SetCallback) -> None:
-        """Ask ``callback`` before values change; the newest is asked first."""
+        """Register a validation callback; the newest is called first."""
         self._callbacks.insert(0, callback)
 
     def remove_callback(self, callback: SetCallback) -> None:
-        """Ask it no more."""
+        """Remove a validation callback."""
         self._callbacks.remove(callback)
 
     def _checked(self, parameters: list[Parameter], descriptors: Mapping[str, Any]) -> Any:
@@ -213,7 +213,7 @@ def _refusal(reason: str) -> Any:
 
 
 def _out_of_range(parameter: Parameter, descriptor: Any) -> str:
-    """Why the value does not fit the range of its descriptor; empty if it does."""
+    """Describe a value outside the range of its descriptor; empty if it is inside."""
     ranges = {
         Parameter.Type.INTEGER: descriptor.integer_range,
         Parameter.Type.DOUBLE: descriptor.floating_point_range,

@@ -1,4 +1,4 @@
-"""Quality of service: the policies that nodes choose, and their DDS form."""
+"""Quality of service: policies of nodes, and their DDS form."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 
 from cyclonedds.qos import Policy, Qos
 
-_INFINITE = 2**63 - 1  # ns; Cyclone's "for ever"
+_INFINITE_NS = 2**63 - 1
+"""Cyclone's infinite time, ns."""
 
 
 class HistoryPolicy(enum.IntEnum):
-    """Which samples are kept for a reader that is slow."""
+    """Samples that are kept for a slow reader."""
 
     SYSTEM_DEFAULT = 0
     KEEP_LAST = 1
@@ -21,7 +22,7 @@ class HistoryPolicy(enum.IntEnum):
 
 
 class ReliabilityPolicy(enum.IntEnum):
-    """Return whether lost samples are sent again."""
+    """Repetition of lost samples."""
 
     SYSTEM_DEFAULT = 0
     RELIABLE = 1
@@ -29,7 +30,7 @@ class ReliabilityPolicy(enum.IntEnum):
 
 
 class DurabilityPolicy(enum.IntEnum):
-    """Return whether who joins later gets what was sent before."""
+    """Delivery of earlier samples to late joiners."""
 
     SYSTEM_DEFAULT = 0
     TRANSIENT_LOCAL = 1
@@ -44,7 +45,7 @@ QoSHistoryPolicy, QoSReliabilityPolicy, QoSDurabilityPolicy = (
 
 
 class QoSPolicyKind(enum.IntEnum):
-    """Names of policies, as `rmw` numbers them."""
+    """Kind of a policy, with the numbers of `rmw`."""
 
     INVALID = 1
     DURABILITY = 2
@@ -57,20 +58,20 @@ class QoSPolicyKind(enum.IntEnum):
 
 
 class InvalidQoSProfileException(Exception):
-    """A profile that says too little."""
+    """Incomplete profile."""
 
     def __init__(self, text: str) -> None:
         super().__init__(f"Invalid QoSProfile: {text}")
 
 
 class QoSProfile:
-    """History, reliability and durability of an endpoint; keyword arguments alone, as Humble has it.
+    """History, reliability and durability of an endpoint; keyword arguments only, as in Humble.
 
     Args:
-        history: which samples to keep; left out, the newest `depth`.
-        depth: how many to keep, with KEEP_LAST.
-        reliability: RELIABLE unless said.
-        durability: VOLATILE unless said.
+        history: kept samples; by default the newest `depth`.
+        depth: number of kept samples, with KEEP_LAST.
+        reliability: reliability.
+        durability: durability.
     """
 
     def __init__(
@@ -93,7 +94,8 @@ class QoSProfile:
     def __eq__(self, other: object) -> bool:
         return vars(self) == vars(other) if isinstance(other, QoSProfile) else NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]  # it can be changed
+    # Mutable.
+    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={getattr(value, 'name', value)}" for name, value in vars(self).items())
@@ -111,12 +113,12 @@ qos_profile_sensor_data = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST
 
 @dataclass(frozen=True)
 class IncompatibleQoSInfo:
-    """How often an endpoint of the other kind did not fit.
+    """Number of incompatible endpoints.
 
     Attributes:
         total_count: endpoints so far.
-        total_count_change: since this was last told.
-        last_policy_kind: policy that did not fit the last time.
+        total_count_change: endpoints since the last event.
+        last_policy_kind: incompatible policy of the last one.
     """
 
     total_count: int
@@ -125,11 +127,11 @@ class IncompatibleQoSInfo:
 
 
 class UnsupportedEventTypeError(Exception):
-    """The middleware cannot tell such news; Cyclone DDS can, but nodes must expect it of others."""
+    """The middleware does not support the event; raised by other middlewares than Cyclone DDS."""
 
 
 class SubscriptionEventCallbacks:
-    """What to call when the middleware has news about a subscription; without a choice a warning is logged."""
+    """Callbacks of a subscription's events; by default a warning is logged."""
 
     def __init__(
         self,
@@ -142,29 +144,29 @@ class SubscriptionEventCallbacks:
 
 
 class PublisherEventCallbacks(SubscriptionEventCallbacks):
-    """The same for a publisher."""
+    """Callbacks of a publisher's events."""
 
 
 class QoSOverridingOptions:
-    """Which policies of an endpoint the user may override with `qos_overrides.…` parameters."""
+    """Policies of an endpoint that `qos_overrides.…` parameters may override."""
 
     def __init__(self, policy_kinds: Iterable[QoSPolicyKind]) -> None:
         self.policy_kinds = tuple(policy_kinds)
 
     @classmethod
     def with_default_policies(cls) -> QoSOverridingOptions:
-        """History, depth and reliability."""
+        """Allow history, depth and reliability."""
         return cls((QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY))
 
 
 class InvalidQosOverridesError(Exception):
-    """An override that names no policy value."""
+    """Invalid value of an overridden policy."""
 
 
 def overridden(
     profile: QoSProfile, policy_kinds: Iterable[QoSPolicyKind], declare: Callable[[str, Any], Any]
 ) -> QoSProfile:
-    """A copy of ``profile`` with the values that ``declare(policy name, default)`` gives back."""
+    """Copy of ``profile`` with the values returned by ``declare(policy name, default)``."""
     result = QoSProfile(**vars(profile))
     for kind in policy_kinds:
         name = kind.name.lower()
@@ -181,30 +183,30 @@ def overridden(
 
 
 def as_profile(qos: QoSProfile | int) -> QoSProfile:
-    """A profile, or the one that keeps the newest ``qos`` samples."""
+    """Profile as given, or one that keeps the newest ``qos`` samples."""
     return qos if isinstance(qos, QoSProfile) else QoSProfile(depth=qos)
 
 
 def to_dds(profile: QoSProfile, *policies: Any) -> Qos:
-    """The DDS policies that `rmw_cyclonedds_cpp` makes of a profile, and ``policies``."""
+    """DDS policies of a profile, as in `rmw_cyclonedds_cpp`, with additional ``policies``."""
     keep_all = profile.history == HistoryPolicy.KEEP_ALL
     history = Policy.History.KeepAll if keep_all else Policy.History.KeepLast(max(1, profile.depth))
     best_effort = profile.reliability == ReliabilityPolicy.BEST_EFFORT
     chosen = [
         history,
-        Policy.Reliability.BestEffort if best_effort else Policy.Reliability.Reliable(_INFINITE),
+        Policy.Reliability.BestEffort if best_effort else Policy.Reliability.Reliable(_INFINITE_NS),
         Policy.Durability.Volatile,
         Policy.DataRepresentation(use_cdrv0_representation=True),
         Policy.WriterDataLifecycle(autodispose=False),
     ]
     if profile.durability == DurabilityPolicy.TRANSIENT_LOCAL:
-        # Cyclone takes what it keeps for those who join later from the durability service, not from the history.
+        # Cyclone's depth for late joiners is that of the durability service, not of the history.
         chosen[2:3] = [Policy.Durability.TransientLocal, Policy.DurabilityService(0, history, -1, -1, -1)]
     return Qos(*chosen, *policies)
 
 
 def from_dds(qos: Qos) -> QoSProfile:
-    """The profile of a remote endpoint. History and depth do not travel, so they are reported as system default."""
+    """Profile of a remote endpoint. History and depth are not discovered and reported as system default."""
     reliable = isinstance(qos[Policy.Reliability], Policy.Reliability.Reliable)
     latched = qos[Policy.Durability] != Policy.Durability.Volatile
     return QoSProfile(
@@ -216,7 +218,7 @@ def from_dds(qos: Qos) -> QoSProfile:
 
 
 def policy_kind(dds_policy: int) -> QoSPolicyKind:
-    """The policy that DDS numbers ``dds_policy``."""
+    """Policy with the DDS number ``dds_policy``."""
     return {
         2: QoSPolicyKind.DURABILITY,
         4: QoSPolicyKind.DEADLINE,

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: they end the work, but not in the middle of what must not be interrupted."""
+"""Handling of SIGINT and SIGTERM, deferred during calls that must not be interrupted."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 
 
 class _Uninterrupted:
-    """``with uninterrupted:`` puts what a signal does off until the block ends, in the main thread, where signals go.
+    """Context manager that defers signal actions to the end of its block, in the main thread.
 
-    For calls into the DDS wrapper's C code that call Python in turn: it goes on with what failed there, and crashes.
+    For calls into the DDS wrapper's C code that call Python back: an exception there would crash the process.
     """
 
     def __init__(self) -> None:
         self._depth = 0
-        self._late: deque[Callable[[], Any]] = deque()
+        self._deferred: deque[Callable[[], Any]] = deque()
 
     def __enter__(self) -> None:
         if _in_main_thread():
@@ -30,30 +30,30 @@ class _Uninterrupted:
     ) -> None:
         if _in_main_thread():
             self._depth -= 1
-            while self._late and not self._depth:
-                self._late.popleft()()
+            while self._deferred and not self._depth:
+                self._deferred.popleft()()
 
-    def run(self, act: Callable[[], Any]) -> None:
-        """Call ``act`` now, or when the block ends. Only the main thread may."""
+    def run(self, action: Callable[[], Any]) -> None:
+        """Call ``action`` now or at the end of the block; main thread only."""
         if self._depth:
-            self._late.append(act)
+            self._deferred.append(action)
         else:
-            act()
+            action()
 
 
 uninterrupted = _Uninterrupted()
-"""The one of this process."""
+"""Instance of this process."""
 
 
 class Signals:
-    """Takes over SIGINT and SIGTERM.
+    """Handler of SIGINT and SIGTERM.
 
-    Python runs signal handlers in the main thread, when it is back from C code. While it waits for DDS it is not, so a
-    thread that the signal reaches through a socket wakes it.
+    Python runs signal handlers in the main thread, after its return from C code. While it waits for DDS, another
+    thread, notified through a socket, wakes it.
 
     Args:
-        stop: ends the work; may be called at any time.
-        wake: wakes who waits for DDS.
+        stop: stops the process' work; callable at any time.
+        wake: wakes all threads that wait for DDS.
     """
 
     _HANDLED = (signal.SIGINT, signal.SIGTERM)
@@ -64,7 +64,7 @@ class Signals:
         self._sockets: tuple[socket.socket, socket.socket] | None = None
 
     def install(self) -> None:
-        """Take over the signals, if this is the main thread."""
+        """Install the handlers, in the main thread only."""
         if not _in_main_thread() or self._sockets:
             return
         self._sockets = receive, send = socket.socketpair()
@@ -75,7 +75,7 @@ class Signals:
         threading.Thread(target=self._forward, args=(receive,), name="signals", daemon=True).start()
 
     def uninstall(self) -> None:
-        """Give the signals back."""
+        """Restore the previous handlers."""
         if self._sockets is None or not _in_main_thread():
             return
         _, send = self._sockets
@@ -90,7 +90,8 @@ class Signals:
         self._stop()
         before = self._before.get(number)
         if number == signal.SIGINT and callable(before):
-            uninterrupted.run(lambda: before(number, frame))  # Python's own raises KeyboardInterrupt
+            # Python's own handler raises KeyboardInterrupt.
+            uninterrupted.run(lambda: before(number, frame))
 
     def _forward(self, receive: socket.socket) -> None:
         with receive:

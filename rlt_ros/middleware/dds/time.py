@@ -1,4 +1,4 @@
-"""Points in time and spans of time, whole nanoseconds."""
+"""Time and duration in whole nanoseconds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SECOND = 1_000_000_000
 
 
 class ClockType(enum.IntEnum):
-    """Which clock a point in time belongs to; those of different clocks cannot be compared."""
+    """Clock of a time; times of different clocks cannot be compared."""
 
     ROS_TIME = 1
     SYSTEM_TIME = 2
@@ -19,24 +19,24 @@ class ClockType(enum.IntEnum):
 
 
 class Duration:
-    """A span of time; ``nanoseconds`` may be negative."""
+    """Duration; ``nanoseconds`` may be negative."""
 
     def __init__(self, *, seconds: float = 0, nanoseconds: int = 0) -> None:
         self._nanoseconds = int(seconds * _SECOND) + int(nanoseconds)
 
     @property
     def nanoseconds(self) -> int:
-        """The whole span, ns."""
+        """Duration, ns."""
         return self._nanoseconds
 
     def to_msg(self) -> Any:
-        """As ``builtin_interfaces/msg/Duration``."""
+        """Convert to ``builtin_interfaces/msg/Duration``."""
         seconds, nanoseconds = divmod(self._nanoseconds, _SECOND)
         return message_class("builtin_interfaces/msg/Duration")(sec=seconds, nanosec=nanoseconds)
 
     @classmethod
     def from_msg(cls, msg: Any) -> Duration:
-        """From ``builtin_interfaces/msg/Duration``."""
+        """Convert from ``builtin_interfaces/msg/Duration``."""
         return cls(nanoseconds=msg.sec * _SECOND + msg.nanosec)
 
     def __repr__(self) -> str:
@@ -56,38 +56,38 @@ class Duration:
 
 
 class Time:
-    """A point in time of one clock, from 0 on."""
+    """Time of one clock, 0 or later."""
 
     def __init__(
         self, *, seconds: float = 0, nanoseconds: int = 0, clock_type: ClockType = ClockType.SYSTEM_TIME
     ) -> None:
         self._nanoseconds = int(seconds * _SECOND) + int(nanoseconds)
         if not 0 <= self._nanoseconds < 2**63:
-            raise ValueError(f"a time of {self._nanoseconds} ns; it must be 0 or more and fit 63 bits")
+            raise ValueError(f"time is {self._nanoseconds} ns; it must be at least 0 and below 2^63")
         self._clock_type = ClockType(clock_type)
 
     @property
     def nanoseconds(self) -> int:
-        """Since the clock's zero, ns."""
+        """Time since the clock's zero, ns."""
         return self._nanoseconds
 
     @property
     def clock_type(self) -> ClockType:
-        """Whose time it is."""
+        """Type of the clock."""
         return self._clock_type
 
     def seconds_nanoseconds(self) -> tuple[int, int]:
-        """Whole seconds, and the nanoseconds left."""
+        """Whole seconds and remaining nanoseconds."""
         return divmod(self._nanoseconds, _SECOND)
 
     def to_msg(self) -> Any:
-        """As ``builtin_interfaces/msg/Time``."""
+        """Convert to ``builtin_interfaces/msg/Time``."""
         seconds, nanoseconds = self.seconds_nanoseconds()
         return message_class("builtin_interfaces/msg/Time")(sec=seconds, nanosec=nanoseconds)
 
     @classmethod
     def from_msg(cls, msg: Any, clock_type: ClockType = ClockType.ROS_TIME) -> Time:
-        """From ``builtin_interfaces/msg/Time``."""
+        """Convert from ``builtin_interfaces/msg/Time``."""
         return cls(nanoseconds=msg.sec * _SECOND + msg.nanosec, clock_type=clock_type)
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Timers: a callback every period of a clock. A period that was missed is left out, never made up for in a burst."""
+"""Timers: a callback per period of a clock; missed periods are skipped."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from rlt_ros.middleware.dds.time import Duration
 
 
 class Timer:
-    """A timer of a node.
+    """Timer of a node.
 
     Args:
         callback: called without arguments.
-        callback_group: what it must not run beside.
-        period_ns: of ``clock``, ns.
-        clock: any; with simulated time the timer stands still while the simulation does.
+        callback_group: group that limits its concurrency.
+        period_ns: period, ns of ``clock``.
+        clock: any clock; a timer in simulated time pauses with the simulation.
     """
 
-    entity = None  # no DDS entity to wait for
+    # No DDS entity to wait for.
+    entity = None
 
     def __init__(
         self, callback: Callable[[], Any], callback_group: CallbackGroup, period_ns: int, clock: Clock
     ) -> None:
         if period_ns < 1:
-            raise ValueError(f"a timer period of {period_ns} ns; it must be above 0")
+            raise ValueError(f"timer period is {period_ns} ns; it must be above 0")
         self.callback, self.callback_group, self.clock = callback, callback_group, clock
         self._period, self._canceled = period_ns, False
         self._next = clock._nanoseconds() + period_ns
@@ -41,24 +42,24 @@ class Timer:
         return self._period
 
     def is_canceled(self) -> bool:
-        """Return whether it stands still until :meth:`reset`."""
+        """Return whether the timer is canceled until :meth:`reset`."""
         return self._canceled
 
     def cancel(self) -> None:
-        """Stop calling."""
+        """Cancel the timer."""
         self._canceled = True
 
     def reset(self) -> None:
-        """Start anew: the next call comes a period from now."""
+        """Restart the timer: the next call is one period from now."""
         self._next = self.clock._nanoseconds() + self._period
         self._canceled = False
 
     def time_until_next_call(self) -> int | None:
-        """Ns of its clock, negative when late; None while it is canceled."""
+        """Time until the next call, ns, negative if late; None while canceled."""
         return None if self._canceled else self._next - self.clock._nanoseconds()
 
     def take(self) -> Callable[[], Any] | None:
-        """The callback, if it is due."""
+        """Return the callback if it is due, else None."""
         left = self.time_until_next_call()
         if left is None or left > 0:
             return None
@@ -66,13 +67,13 @@ class Timer:
         return self.callback
 
     def wait_ns(self) -> int | None:
-        """How long to sleep before it is due, 0 or less if it is; None where sleeping does not bring it nearer."""
+        """Time to sleep until it is due, ns, at most 0 if it is; None if it is canceled or waits for `/clock`."""
         left = self.time_until_next_call()
         simulated = isinstance(self.clock, ROSClock) and self.clock.ros_time_is_active
-        return None if simulated and left is not None and left > 0 else left  # then only `/clock` can
+        return None if simulated and left is not None and left > 0 else left
 
     def close(self) -> None:
-        """Never call again."""
+        """Cancel the timer for good."""
         self.cancel()
         if self._jumps:
             self._jumps.unregister()

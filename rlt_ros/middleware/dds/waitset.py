@@ -1,4 +1,4 @@
-"""What an executor sleeps on: a DDS wait set that names what woke it."""
+"""DDS wait set of an executor that returns the triggered entities."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from cyclonedds.core import DDSException, Entity, WaitSet
 
 
 class NamingWaitSet(WaitSet):
-    """A wait set whose :meth:`triggered` tells which of its entities have something.
+    """Wait set whose :meth:`triggered` returns the handles of ready entities.
 
-    The wrapper's own tells how many; to ask each of them afterwards costs more than the messages do.
+    The wrapper's own returns only their number; polling each entity afterwards would cost more than the messages.
 
     Args:
         participant: DDS participant.
@@ -23,7 +23,7 @@ class NamingWaitSet(WaitSet):
         self._found = (ctypes.c_void_p * 16)()
 
     def attach(self, entity: Entity) -> None:
-        """Be woken by ``entity``. What DDS gives back when it wakes us is the entity's handle."""
+        """Add ``entity``, with its handle as the value that DDS returns."""
         handle = handle_of(entity)
         result = self._waitset_attach(self._ref, handle, handle)
         if result < 0:
@@ -33,12 +33,12 @@ class NamingWaitSet(WaitSet):
             self._found = (ctypes.c_void_p * (2 * len(self._handles)))()
 
     def detach(self, entity: Entity) -> None:
-        """Be woken by it no more. One that was deleted has left by itself, so that it is unknown is no error."""
+        """Remove ``entity``; a deleted entity is already removed, which is no error."""
         self._handles.discard(handle_of(entity))
         self._waitset_detach(self._ref, handle_of(entity))
 
     def triggered(self, timeout_ns: int) -> list[int]:
-        """Handles of the entities that have something; sleeps ``timeout_ns`` at most until one has."""
+        """Wait up to ``timeout_ns``; returns the handles of ready entities."""
         count = self._waitset_wait(self._ref, self._found, len(self._found), timeout_ns)
         if count < 0:
             raise DDSException(count, f"Occurred while waiting in {self!r}")
@@ -46,5 +46,5 @@ class NamingWaitSet(WaitSet):
 
 
 def handle_of(entity: Entity) -> int:
-    """The number by which DDS knows an entity; never 0."""
+    """DDS handle of an entity; never 0."""
     return int(entity._ref)

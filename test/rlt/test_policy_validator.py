@@ -9,11 +9,11 @@ import pytest
 import torch
 from replay_rows import LINEAGE, SHAPES
 
-from rlt_ros.rlt.actor_slot import ActorSlot, PolicyRefused
 from rlt_ros.rlt.checkpoint import CheckpointError, export_actor
 from rlt_ros.rlt.config import RLTConfig
 from rlt_ros.rlt.learner import Learner
 from rlt_ros.rlt.lineage import Lineage, LineageError, fingerprint
+from rlt_ros.rlt.policy_validator import PolicyRefused, PolicyValidator
 from rlt_ros.rlt.storage import StorageError
 
 CONFIG = RLTConfig(chunk=SHAPES.chunk, hidden=(8,), compute="float32")
@@ -35,19 +35,19 @@ def sent(
 
 
 @pytest.fixture
-def slot() -> ActorSlot:
-    slot = ActorSlot(SHAPES, LINEAGE)
-    slot.put(**sent(3))
-    return slot
+def validator() -> PolicyValidator:
+    validator = PolicyValidator(SHAPES, LINEAGE)
+    validator.accept(**sent(3))
+    return validator
 
 
-def test_a_newer_actor_takes_the_place_of_the_old(slot: ActorSlot) -> None:
-    assert slot.put(**sent(4, seed=1, stamp=11)) is slot.current
-    assert slot.current is not None and slot.current.version == 4
+def test_a_newer_actor_takes_the_place_of_the_old(validator: PolicyValidator) -> None:
+    assert validator.accept(**sent(4, seed=1, stamp=11)) is validator.current
+    assert validator.current is not None and validator.current.version == 4
 
 
-def test_of_two_with_the_same_version_the_one_sent_later_acts(slot: ActorSlot) -> None:
-    assert slot.put(**sent(3, seed=1, stamp=11)) is slot.current
+def test_of_two_with_the_same_version_the_one_sent_later_acts(validator: PolicyValidator) -> None:
+    assert validator.accept(**sent(3, seed=1, stamp=11)) is validator.current
 
 
 @pytest.mark.parametrize(
@@ -69,18 +69,20 @@ def test_of_two_with_the_same_version_the_one_sent_later_acts(slot: ActorSlot) -
         "cut", "damaged",
     ],
 )  # fmt: skip
-def test_what_is_refused_leaves_the_old_one(slot: ActorSlot, message: Any, error: type[Exception]) -> None:
-    before = slot.current
+def test_what_is_refused_leaves_the_old_one(
+    validator: PolicyValidator, message: Any, error: type[Exception]
+) -> None:
+    before = validator.current
     with pytest.raises(error):
-        slot.put(**message())
-    assert slot.current is before
+        validator.accept(**message())
+    assert validator.current is before
 
 
-def test_weights_that_are_no_numbers_are_refused(slot: ActorSlot) -> None:
+def test_weights_that_are_no_numbers_are_refused(validator: PolicyValidator) -> None:
     learner = Learner(CONFIG, SHAPES)
     learner.actor_steps = 4
     with torch.no_grad():
         next(learner.actor.parameters())[0, 0] = torch.nan
     lineage = dataclasses.replace(LINEAGE, actor=fingerprint(learner.actor.state_dict()))
     with pytest.raises(PolicyRefused, match="NaN"):
-        slot.put(export_actor(learner, lineage=LINEAGE), version=4, lineage=lineage, stamp=11)
+        validator.accept(export_actor(learner, lineage=LINEAGE), version=4, lineage=lineage, stamp=11)

@@ -1,4 +1,4 @@
-"""The place of the actor where it acts: what is put there was checked, and what was refused leaves the old one."""
+"""Validation of policy updates: a rejected one does not change the policy in use."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from rlt_ros.rlt.lineage import Lineage
 
 
 class PolicyRefused(ValueError):
-    """An actor that is not used, although it could be read. The message says why."""
+    """Rejection of a readable actor. The message gives the reason."""
 
 
-class ActorSlot:
-    """Checks actors one after the other.
+class PolicyValidator:
+    """Validation of policy updates, in order of arrival.
 
     Args:
-        shapes: sizes that the robot and the token need.
-        lineage: frozen parts at hand.
+        shapes: sizes of robot and token.
+        lineage: frozen parts in use.
 
     Attributes:
-        current: the newest actor that was taken.
+        current: newest accepted actor.
     """
 
     def __init__(self, shapes: Shapes, lineage: Lineage) -> None:
@@ -29,23 +29,23 @@ class ActorSlot:
         self._stamp = 0
         self.current: PolicyUpdate | None = None
 
-    def put(
+    def accept(
         self, data: bytes, *, version: int, lineage: Lineage, stamp: int, origin: str = "policy update"
     ) -> PolicyUpdate:
-        """Take an exported actor.
+        """Validate an exported actor and make it the current one.
 
         Args:
-            data: what :func:`rlt_ros.rlt.checkpoint.export_actor` made.
-            version: that the sender says.
-            lineage: that the sender says.
-            stamp: when it was sent, ns; decides between two of the same version. A lower version is older whatever its
-                stamp: a learner that continues from a checkpoint soon passes the version in use.
-            origin: names the sender in errors.
+            data: result of :func:`rlt_ros.rlt.checkpoint.export_actor`.
+            version: version claimed by the sender.
+            lineage: lineage claimed by the sender.
+            stamp: time of sending, ns; decides between two actors of the same version. A lower version is older
+                regardless of its stamp: a learner that continues from a checkpoint soon passes the version in use.
+            origin: name of the sender in errors.
 
         Raises:
-            StorageError: the bytes are damaged or something else.
-            LineageError: it was trained on other frozen parts.
-            PolicyRefused: it is older than the one at hand, contradicts its sender, or has weights that are no numbers.
+            StorageError: the bytes are damaged or of another kind.
+            LineageError: the actor was trained on other frozen parts.
+            PolicyRefused: the actor is older than the current one, contradicts its sender, or has non-finite weights.
         """
         current = self.current
         if current and (version, stamp) <= (current.version, self._stamp):
@@ -55,10 +55,10 @@ class ActorSlot:
         update = import_actor(data, shapes=self._shapes, lineage=self._lineage, origin=origin)
         if (update.version, update.lineage) != (version, lineage):
             raise PolicyRefused(
-                f"{origin}: holds version {update.version} of `{update.lineage.actor}`, but says version {version} of "
-                f"`{lineage.actor}`"
+                f"{origin}: holds version {update.version} of `{update.lineage.actor}`, but claims version {version} "
+                f"of `{lineage.actor}`"
             )
-        # The bounds of an actor that was never fitted are infinite; no weight is.
+        # An unfitted actor has infinite bounds; only weights must be finite.
         faulty = any(not bool(torch.isfinite(value).all()) for value in update.actor.parameters())
         if faulty or any(bool(torch.isnan(value).any()) for value in update.actor.buffers()):
             raise PolicyRefused(f"{origin}: version {version} has weights that are NaN or infinite")

@@ -6,7 +6,7 @@ from stream_source import GAMMA, LINEAGE, SHAPES, rows, stream
 
 from rlt_ros.rlt.config import RLTConfig
 from rlt_ros.rlt.replay import Replay
-from rlt_ros.rlt.row_store import RowStore
+from rlt_ros.rlt.replay_recorder import ReplayRecorder
 from rlt_ros.robots.action_space import ActionSpace
 
 
@@ -14,11 +14,11 @@ def test_an_episode_that_is_over_is_not_cut_while_more_of_it_comes(tmp_path: Pat
     config = RLTConfig(chunk=SHAPES.chunk, gamma=GAMMA, replay_capacity=500, z_storage="float32")
     rejected: list[str] = []
     path = tmp_path / "replay.rlt"
-    store = RowStore(
+    store = ReplayRecorder(
         path,
         config,
         joints=SHAPES.action_dim,
-        space=ActionSpace,
+        action_encoder=ActionSpace,
         reject=lambda kind, reason: rejected.append(kind),
         patience=10.0,
     )
@@ -28,9 +28,9 @@ def test_an_episode_that_is_over_is_not_cut_while_more_of_it_comes(tmp_path: Pat
         store.add(robot, record)
     now = 0.0
     for record in late:  # each of them 9 s after the one before
-        store.look(now)
+        store.check_timeouts(now)
         now += 9.0
-        store.look(now)
+        store.check_timeouts(now)
         store.add(robot, record)
     store.close()
     assert rejected == []

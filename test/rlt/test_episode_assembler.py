@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stream_source import GAMMA, LINEAGE, SHAPES, SPACE, STRIDE, Stream, rows, stream
 
-from rlt_ros.rlt.assembly import Assembled, Assembly, Recipe
-from rlt_ros.rlt.stream import Ending, EpisodeState, StateRecord, StepRecord
-from rlt_ros.rlt.transition import Outcome, Window
+from rlt_ros.rlt.episode_assembler import AssembledEpisode, EpisodeAssembler, RowSpec
+from rlt_ros.rlt.stream import EpisodeOutcome, EpisodeState, StateRecord, StepRecord
+from rlt_ros.rlt.transition import RowOutcome, Window
 
 
 class Sink:
@@ -21,26 +21,26 @@ class Sink:
 
     def __init__(self, *, offset: int = 0) -> None:
         self.refused: list[tuple[str, str]] = []
-        self.assembly = Assembly(
+        self.assembler = EpisodeAssembler(
             STRIDE, lambda kind, reason: self.refused.append((kind, reason)), offset=offset
         )
-        self.assembly.recipe = Recipe(SHAPES, SPACE.encode, LINEAGE, GAMMA)
+        self.assembler.spec = RowSpec(SHAPES, SPACE.encode, LINEAGE, GAMMA)
 
-    def give(self, *records: StateRecord | StepRecord | EpisodeState) -> list[Assembled]:
+    def give(self, *records: StateRecord | StepRecord | EpisodeState) -> list[AssembledEpisode]:
         done = []
         for record in records:
             if isinstance(record, StateRecord):
-                self.assembly.add_state(record)
+                self.assembler.add_state(record)
             elif isinstance(record, StepRecord):
-                self.assembly.add_step(record)
+                self.assembler.add_step(record)
             else:
-                self.assembly.add_episode(record)
-            done += self.assembly.take()
+                self.assembler.add_episode(record)
+            done += self.assembler.take()
         return done
 
     def overdue(self) -> list[Window]:
         """What is there of the episodes that lack something."""
-        done = self.assembly.take(overdue=frozenset(self.assembly.waiting))
+        done = self.assembler.take(overdue=frozenset(self.assembler.waiting))
         return [window for one in done for window in one.windows]
 
 
@@ -56,12 +56,14 @@ def same(found: list[Window], expected: list[Window]) -> bool:
     seed=st.integers(0, 2**32),
     steps=st.integers(1, 25),
     start=st.integers(0, 5),
-    ending=st.sampled_from([Ending.SUCCESS, Ending.FAILURE, Ending.TIMEOUT, Ending.ABORTED]),
+    outcome=st.sampled_from(
+        [EpisodeOutcome.SUCCESS, EpisodeOutcome.FAILURE, EpisodeOutcome.TIMEOUT, EpisodeOutcome.ABORTED]
+    ),
 )
 def test_rows_do_not_depend_on_the_order_of_arrival(
-    seed: int, steps: int, start: int, ending: Ending
+    seed: int, steps: int, start: int, outcome: EpisodeOutcome
 ) -> None:
-    made = stream(steps=steps, start=start, ending=ending)
+    made = stream(steps=steps, start=start, outcome=outcome)
     records = made.records
     random.Random(seed).shuffle(records)
     sink = Sink()
@@ -75,9 +77,9 @@ def test_an_end_waits_for_the_states_that_are_still_computed() -> None:
     made, sink = stream(steps=15), Sink()
     *early, last = made.states
     assert sink.give(*early, *made.steps, made.end) == []
-    assert sink.assembly.waiting == [1]
+    assert sink.assembler.waiting == [1]
     assert same(sink.give(last)[0].windows, rows(made))
-    assert sink.assembly.waiting == []
+    assert sink.assembler.waiting == []
 
 
 @pytest.mark.parametrize("flag", ["discarded", "evaluation"])
@@ -90,7 +92,7 @@ def test_evaluations_and_withdrawn_episodes_leave_no_rows(flag: str) -> None:
 
 def test_an_episode_without_a_critical_phase_leaves_no_rows() -> None:
     sink = Sink()
-    done = sink.give(*stream(steps=0, ending=Ending.ABORTED).records)
+    done = sink.give(*stream(steps=0, outcome=EpisodeOutcome.ABORTED).records)
     assert done[0].windows == [] and done[0].complete
 
 
@@ -102,7 +104,7 @@ def test_no_row_spans_a_step_that_is_missing(lost: int) -> None:
     assert all(not w.step <= lost < w.step + w.valid for w in kept)
     whole = {(w.episode, w.step): w for w in rows(made)}
     assert same(kept, [whole[w.episode, w.step] for w in kept])
-    assert kept[-1].outcome is Outcome.SUCCESS  # everything from the gap to the end is there
+    assert kept[-1].outcome is RowOutcome.SUCCESS  # everything from the gap to the end is there
     assert [kind for kind, _ in sink.refused] == ["incomplete"] and f"step {lost} " in sink.refused[0][1]
 
 
@@ -114,14 +116,14 @@ def test_rows_that_a_missing_state_does_not_touch_are_right(lost: int) -> None:
     whole = {(w.episode, w.step): w for w in rows(made)}
     assert kept and same(kept, [whole[w.episode, w.step] for w in kept])
     assert lost not in {w.step for w in kept} | {w.step + SHAPES.chunk for w in kept if not w.terminated}
-    assert (kept[-1].outcome is Outcome.SUCCESS) == (lost < 31)
+    assert (kept[-1].outcome is RowOutcome.SUCCESS) == (lost < 31)
 
 
 def test_a_time_out_without_its_last_state_is_cut_where_the_last_one_was_seen() -> None:
-    made, sink = stream(steps=16, start=0, ending=Ending.TIMEOUT), Sink()
+    made, sink = stream(steps=16, start=0, outcome=EpisodeOutcome.TIMEOUT), Sink()
     sink.give(*made.steps, *made.states[:-1], made.end)
     kept = sink.overdue()
-    assert kept[-1].truncated and kept[-1].outcome is Outcome.TRUNCATED
+    assert kept[-1].truncated and kept[-1].outcome is RowOutcome.TRUNCATED
     assert kept[-1].step + kept[-1].valid == 14
     np.testing.assert_array_equal(kept[-1].next_z, made.states[-2].state.z)
 
@@ -139,7 +141,7 @@ def test_what_comes_twice_is_counted_and_stored_once() -> None:
     made, sink = stream(), Sink()
     done = sink.give(*made.states, *made.states, *made.steps, *made.steps, made.end)
     assert same(done[0].windows, rows(made))
-    assert sink.assembly.duplicates == len(made.states) + len(made.steps)
+    assert sink.assembler.duplicates == len(made.states) + len(made.steps)
     assert sink.give(made.end) == [] and not sink.refused
 
 
@@ -150,7 +152,7 @@ def test_nothing_is_used_after_the_steps_began_to_be_counted_anew() -> None:
     done = sink.give(*again, made.end)
     whole = {w.step: w for w in rows(made)}
     assert same(done[0].windows, [whole[w.step] for w in done[0].windows])
-    assert all(w.step + w.valid <= 20 and w.outcome is Outcome.NONE for w in done[0].windows)
+    assert all(w.step + w.valid <= 20 and w.outcome is RowOutcome.NONE for w in done[0].windows)
     assert sink.refused[0][0] == "executed twice"
 
 
@@ -200,5 +202,5 @@ def test_many_episodes_may_come_in_one_go_after_a_stall() -> None:
 
 def test_without_a_recipe_an_episode_ends_without_rows() -> None:
     sink = Sink()
-    sink.assembly.recipe = None
+    sink.assembler.spec = None
     assert [one.windows for one in sink.give(*stream().records)] == [[]]

@@ -1,4 +1,4 @@
-"""Live progress of a run: a line in the terminal that is always current, one line now and then, and TensorBoard."""
+"""Live progress of a run: a current line in the terminal, periodic permanent lines, and TensorBoard."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from rlt_ros.episodes.narration import ROLLING, Goal, Narrator
 from rlt_ros.experiments.curves import Curves
 from rlt_ros.rlt.run_folder import TRAINING_PHASES, unaided
 
-_LINE_EVERY = 10  # episodes between two lines that stay
+_LINE_PERIOD = 10
+"""Episodes between two permanent lines."""
 
 
-class Watch:
-    """Shows a run while it goes on: a current line in a terminal, some lines that stay, and TensorBoard.
+class ProgressView:
+    """Display of a running run: a current line, permanent lines, and TensorBoard.
 
     Args:
-        folder: of the run; TensorBoard logs go below it.
+        folder: folder of the run, for TensorBoard logs.
         goals: phases of the run.
-        records: lines of ``episodes.jsonl``, which grow.
+        records: growing lines of ``episodes.jsonl``.
     """
 
     def __init__(self, folder: Path, goals: Sequence[Goal], records: Sequence[Mapping[str, Any]]) -> None:
@@ -38,11 +39,11 @@ class Watch:
         self._line(self._narrator.opening(records))
 
     def episode(self) -> None:
-        """The newest of the records is new."""
+        """Show the newest record."""
         record = self._records[-1]
         current, *phase = self._narrator.after(self._records)
         self._bar.update(self._task, description=current + self._of_learner())
-        if len(self._records) % _LINE_EVERY == 0:
+        if len(self._records) % _LINE_PERIOD == 0:
             self._line(current + self._of_learner())
         for line in phase:
             self._line(line)
@@ -54,22 +55,22 @@ class Watch:
             self._curves.add("episode/rolling_success", success, record["episode"])
 
     def note(self, text: str) -> None:
-        """Show a line that stays."""
+        """Print a permanent line."""
         self._line(text)
 
     def measured(self, record: Mapping[str, Any]) -> None:
-        """The learner was measured."""
+        """Show a measurement of the learner."""
         self._learner = record
         for name, value in record.items():
             self._curves.add(f"learner/{name}", value, record["updates"])
 
     def close(self) -> None:
-        """Stop drawing and write out the logs."""
+        """Stop the display and close the logs."""
         self._bar.stop()
         self._curves.close()
 
     def _line(self, text: str) -> None:
-        """A line that stays, whole even where the terminal is narrow or the output a file."""
+        """Print a permanent line without wrapping."""
         self._console.print(text, soft_wrap=True, highlight=False)
 
     def _of_learner(self) -> str:
