@@ -1,4 +1,4 @@
-"""What was done is on the disk, and says what comes next."""
+"""Finished episodes are on the disk and determine the next one."""
 
 from __future__ import annotations
 

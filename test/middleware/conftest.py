@@ -53,7 +53,7 @@ class Child:
         return line.decode()
 
     def errors(self) -> str:
-        """What it wrote to the standard error; ends it."""
+        """End the process; returns its standard error."""
         self.process.kill()
         return self.process.communicate()[1].decode()
 

@@ -1,4 +1,4 @@
-"""What colcon reads: package.xml and the interface definitions."""
+"""Inputs of colcon: package.xml and the interface definitions."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Sink:
         return done
 
     def overdue(self) -> list[Window]:
-        """What is there of the episodes that lack something."""
+        """Available rows of incomplete episodes."""
         done = self.assembler.take(overdue=frozenset(self.assembler.waiting))
         return [window for one in done for window in one.windows]
 

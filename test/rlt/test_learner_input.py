@@ -1,4 +1,4 @@
-"""What goes into a learner and comes out of it: bad batches, checkpoints, exported actors, metrics."""
+"""Inputs and outputs of a learner: bad batches, checkpoints, exported actors, metrics."""
 
 from __future__ import annotations
 

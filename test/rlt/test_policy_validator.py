@@ -1,4 +1,4 @@
-"""What may become the actor in use."""
+"""Validation of policy updates."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONFIG = RLTConfig(chunk=SHAPES.chunk, hidden=(8,), compute="float32")
 def sent(
     version: int = 3, *, lineage: Lineage = LINEAGE, seed: int = 0, stamp: int = 10, **shapes: int
 ) -> dict[str, Any]:
-    """What a learner sends."""
+    """Policy update as sent by a learner."""
     learner = Learner(CONFIG, dataclasses.replace(SHAPES, **shapes), seed=seed)
     learner.actor_steps = version
     actor = fingerprint(learner.actor.state_dict())

@@ -1,4 +1,4 @@
-"""What a replay refuses, and what it keeps then."""
+"""Inputs that a replay rejects, and its state afterwards."""
 
 from __future__ import annotations
 

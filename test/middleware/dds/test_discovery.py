@@ -1,4 +1,4 @@
-"""What other DDS participants see of this package's endpoints, and how the environment configures them."""
+"""Endpoints as discovered by other DDS participants, and configuration by the environment."""
 
 from __future__ import annotations
 
