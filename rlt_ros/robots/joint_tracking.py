@@ -304,7 +304,7 @@ class JointTracker:
         reach = self._reach(elapsed)[worst]
         remark = f"and can move {reach:.3f}" if moved[worst] > reach else "the position of the last jump"
         return (
-            f"{names[worst]} goes from {before[worst]:.3f} to {position[worst]:.3f} in "
+            f"{names[worst]} moves from {before[worst]:.3f} to {position[worst]:.3f} in "
             f"{abs(elapsed) * 1e-9:.3f} s, {remark}{turn}"
         )
 

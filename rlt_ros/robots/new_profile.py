@@ -15,7 +15,7 @@ from rlt_ros.robots.urdf_joints import JointLimits, read_joints
 from rlt_ros.robots.urdf_model import find_link, link_name, read_urdf
 
 _TEXT = """\
-# {name}: made from {urdf_name}. Check every line marked with (!), then: rlt-ros robot check {file}
+# {name}: generated from {urdf_name}. Check every line marked with (!), then: rlt-ros robot check {file}
 # docs/reference/robots.md explains each key.
 name: {name}
 base_frame: {base}

@@ -26,7 +26,7 @@ def implausible_limits(arm: Kinematics) -> Iterator[str]:
         lower, upper, velocity = arm.lower[i], arm.upper[i], arm.velocity_limit[i]
         greatest = max(abs(lower), abs(upper))
         if not lower < upper:
-            yield f"joint {joint} goes from {lower:g} to {upper:g}; its limits are swapped or missing"
+            yield f"joint {joint} has the range {lower:g} to {upper:g}; its limits are swapped or missing"
         elif arm.prismatic[i] and greatest > _MAX_LENGTH:
             yield f"joint {joint} slides from {lower:g} to {upper:g} m; these look like millimetres"
         elif not arm.prismatic[i] and _MAX_ANGLE < greatest < UNLIMITED:

@@ -1,4 +1,4 @@
-"""Arithmetic of joints that turn without end: positions that differ by whole turns are the same place.
+"""Arithmetic of joints that turn without end: positions that differ by whole turns are equal.
 
 Every function takes a mask (A,) of these joints; positions of all other joints stay bitwise the same.
 """

@@ -44,7 +44,7 @@ def error(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
     return lines[-1]
 
 
-def test_inspect_tells_layout_episodes_grippers_and_what_is_wrong(
+def test_inspect_has_layout_episodes_grippers_and_faults(
     folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     parts = pack(folders["lerobot_v2"], tmp_path / "pick_block_color_g1.tar.gz", (1_999,))
@@ -88,7 +88,7 @@ def test_convert_writes_what_inspect_reads(
     assert seen["example"]["joints"].endswith("left_gripper, right_gripper")
 
 
-def test_a_command_that_makes_nothing_exits_with_3_and_the_reasons(
+def test_a_command_without_a_result_exits_with_3_and_the_reasons(
     copied: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home = copied("lerobot_v2")
@@ -109,7 +109,7 @@ def test_a_command_that_makes_nothing_exits_with_3_and_the_reasons(
         assert "3 × lacks the video of top_head, hand_left, hand_right, e.g. episode_000000" in said.err
 
 
-def test_embed_and_pretrain_share_what_they_understand(
+def test_embed_and_pretrain_share_options(
     folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_tiny_vla(tmp_path / "vla")
@@ -146,7 +146,7 @@ def test_embed_and_pretrain_share_what_they_understand(
         (("pretrain", "--out", "y", "--vla", "builtin"), "--vla needs --data"),
     ],
 )
-def test_what_is_missing_is_said_in_one_line(
+def test_a_missing_option_is_one_line(
     argv: tuple[str, ...],
     message: str,
     capsys: pytest.CaptureFixture[str],

@@ -203,7 +203,7 @@ def test_a_driver_without_stamps_is_judged_by_arrival() -> None:
     feed = Feed(JointTracker(FR3.tracked_joints))
     feed(FR3_HOME, stamped=False)
     feed(FR3_HOME + 0.04, stamped=False)
-    with pytest.raises(JointStateRejected, match="goes from"):
+    with pytest.raises(JointStateRejected, match="moves from"):
         feed(FR3_HOME + 1.0, stamped=False)
     feed.time += 300 * MS
     feed(FR3_HOME - 0.5, stamped=False)
