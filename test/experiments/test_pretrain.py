@@ -111,7 +111,7 @@ def test_a_finished_folder_is_left_as_it_is(weights: Path) -> None:
 
 
 def test_a_folder_begun_with_other_parameters_is_refused(weights: Path) -> None:
-    with pytest.raises(ConfigError, match="begun with other parameters"):
+    with pytest.raises(ConfigError, match="started with other parameters"):
         run(weights, token={"steps": 9})
 
 
