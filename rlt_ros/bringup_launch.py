@@ -80,7 +80,7 @@ def _join_domain(mode: str, specs: list[NodeSpec]) -> list[NodeSpec]:
     check, only the nodes check.
     """
     with contextlib.suppress(ImportError):
-        from rlt_ros.nodes.company import join_domain
+        from rlt_ros.nodes.exclusivity import join_domain
 
         return join_domain(specs, watches=mode == "monitor")
     return specs

@@ -112,10 +112,10 @@ def _drivers(call: str, robot: RobotProfile) -> Iterator[tuple[str, set[str]]]:
 
 def _recorded(robot: RobotProfile) -> set[str]:
     """Topics of the recorder, from its own list."""
-    from rlt_ros.nodes.record_node import _wanted
+    from rlt_ros.nodes.record_node import _recorded_topics
     from rlt_ros.nodes.settings import RecordConfig
 
-    topics = (topic for _, topic, _ in _wanted(robot, RecordConfig()))
+    topics = (topic for _, topic, _ in _recorded_topics(robot, RecordConfig()))
     return {topic if topic in _ABSOLUTE else topic.lstrip("/") for topic in topics}
 
 

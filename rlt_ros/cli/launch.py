@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     commands = {spec.label: command(spec) for spec in specs}
     if args.mode not in WRITING_MODES:
         # Imported here: it loads the middleware, and help must be quick.
-        from rlt_ros.nodes.company import join_domain
+        from rlt_ros.nodes.exclusivity import join_domain
 
         specs = join_domain(specs, watches=args.mode == "monitor")
         return _run_nodes(args.mode, arguments, specs, commands)
@@ -130,7 +130,7 @@ def _run_in_folder(
     reports = mode == "train" and has_report(arguments)
     trained = reports and is_trained(arguments)
     if not trained:
-        from rlt_ros.nodes.company import join_domain
+        from rlt_ros.nodes.exclusivity import join_domain
 
         join_domain(specs)
     result: dict[str, Any] = {"mode": mode, "nodes": {}}

@@ -1,8 +1,9 @@
-"""The nodes of the graph, one thin file each: parameters, topics, call the core, publish.
+"""Nodes of the graph, one thin file each: parameters, topics, a call of the core, publishers.
 
-What they share: :mod:`~rlt_ros.nodes.parameters` declares a configuration dataclass as ROS parameters,
+Shared modules: :mod:`~rlt_ros.nodes.parameters` declares a configuration dataclass as ROS parameters,
 :mod:`~rlt_ros.nodes.topics` makes publishers and subscriptions, :mod:`~rlt_ros.nodes.qos` names their qualities of
-service, :mod:`~rlt_ros.nodes.diagnostics` reports, and :mod:`~rlt_ros.nodes.run` is every node's ``main``. Together::
+service, :mod:`~rlt_ros.nodes.diagnostics` publishes `/diagnostics`, and :mod:`~rlt_ros.nodes.run` is the ``main`` of
+every node. Example::
 
     class ReplayNode(Node):
         def __init__(self) -> None:

@@ -1,6 +1,6 @@
-"""A robot's cameras in the graph: pictures in and out as the robot profile describes them.
+"""Camera messages of a robot profile, read and written.
 
-What the bytes mean is in `perception.pictures` and `perception.compressed`; here are the messages around them.
+`perception.pictures` and `perception.compressed` decode and encode the data.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rlt_ros.robots.interface import CameraProfile
 
 
 def camera_type(camera: CameraProfile) -> type[Any]:
-    """Class of a camera's messages."""
+    """Message class of a camera."""
     kind: type[Any] = message_type(camera.message_type)
     return kind
 
@@ -27,7 +27,7 @@ def read_camera(message: Any, camera: CameraProfile, size: tuple[int, int] | Non
     """RGB (h, w, 3) of a camera's message, resized to ``size`` unless this is None.
 
     Raises:
-        PictureError: it is not what the profile says of the camera, or is damaged.
+        PictureError: the picture is damaged, or differs from the profile.
     """
     if camera.is_compressed:
         return _decoded(message, size)
@@ -36,7 +36,7 @@ def read_camera(message: Any, camera: CameraProfile, size: tuple[int, int] | Non
 
 
 def write_camera(rgb: Pixels, camera: CameraProfile, header: Any) -> Any:
-    """An RGB picture (h, w, 3) as the camera would send it; a compressed one is a JPEG."""
+    """Message of an RGB picture (h, w, 3) in the encoding of the camera; JPEG if it is compressed."""
     if camera.is_compressed:
         data = np.frombuffer(encode_file(rgb), np.uint8)
         return CompressedImage(header=header, format="rgb8; jpeg compressed bgr8", data=pack(data))
@@ -53,12 +53,13 @@ def write_camera(rgb: Pixels, camera: CameraProfile, header: Any) -> Any:
 
 
 def _decoded(message: Any, size: tuple[int, int] | None) -> Pixels:
-    told = message.format
-    if told.startswith("bayer") and "png" in told:  # image_transport compresses the sensor's own pixels then
+    form = message.format
+    # image_transport compresses raw sensor pixels then.
+    if form.startswith("bayer") and "png" in form:
         raise PictureError(
-            f"its format is `{told}`, raw pixels of the sensor; name the topic of a colour picture"
+            f"its format is `{form}`, raw pixels of the sensor; use the topic of a colour picture"
         )
     try:
         return decode_file(bytes(message.data), size)
     except PictureError as error:
-        raise PictureError(f"{error} (its format is `{told}`)") from error
+        raise PictureError(f"{error} (its format is `{form}`)") from error

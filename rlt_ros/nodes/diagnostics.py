@@ -1,4 +1,4 @@
-"""What a node says about itself on `/diagnostics`, once a second by the steady clock."""
+"""Status of a node on `/diagnostics`, once per second on the steady clock."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ OK, WARN, ERROR, STALE = (
 )
 
 Report: TypeAlias = "tuple[bytes, str, Mapping[str, Any]]"
-"""(level, message in words, figures by name)."""
+"""(level, message, figures by name)."""
 
-_PERIOD = 1.0  # s; what diagnostic_aggregator expects
+_PERIOD = 1.0
+"""s; diagnostic_aggregator expects 1 Hz."""
 _PROCESS = f"process {os.getpid()} on {socket.gethostname()}"
 
 
@@ -31,18 +32,18 @@ class Diagnostics:
     """Publishes one status for each registered task.
 
     Args:
-        node: whose diagnostics they are. A status is called "/full/node_name: task".
+        node: owner of the status. The name of a status is "/full/node_name: task".
     """
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self._tasks: dict[str, Callable[[], Report]] = {}
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS)
-        # The steady clock: a simulation that stands still is worth a report.
+        # The steady clock, so that a paused simulation reports, too.
         self._timer = node.create_timer(_PERIOD, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def add(self, name: str, task: Callable[[], Report]) -> None:
-        """Ask ``task`` once a second for (level, message, {key: value})."""
+        """Call ``task`` once per second for (level, message, {key: value})."""
         self._tasks[name] = task
 
     def publish(self) -> None:
@@ -63,11 +64,11 @@ class Diagnostics:
 
 
 class Dropped:
-    """Counts what a node did not use, by kind, and warns while there is more of it. Safe in several threads.
+    """Counter of rejected input by kind; warns while its counts grow. Thread-safe.
 
     Args:
-        diagnostics: where the counts are reported.
-        name: of the task.
+        diagnostics: publishes the counts.
+        name: name of the status task.
     """
 
     def __init__(self, diagnostics: Diagnostics, name: str = "input") -> None:
@@ -77,11 +78,11 @@ class Dropped:
         diagnostics.add(name, self.report)
 
     def add(self, kind: str, reason: str) -> None:
-        """Count one more.
+        """Count one rejected input.
 
         Args:
-            kind: what was dropped and why, in two or three words; the same for all that are counted together.
-            reason: this one in words, with its values.
+            kind: name of the counter, two or three words.
+            reason: detail of this input, with its values.
         """
         with self._lock:
             self._counts[kind] += 1
@@ -93,11 +94,11 @@ class Dropped:
 
     @property
     def total(self) -> int:
-        """All kinds together."""
+        """Sum over all kinds."""
         return sum(self._counts.values())
 
     def report(self) -> Report:
-        """WARN if something was dropped since the last report."""
+        """Return WARN if input was dropped since the last report."""
         with self._lock:
             new, self._new = self._new, 0
             message = f"{new} dropped, last: {self._last}" if new else "all input was used"

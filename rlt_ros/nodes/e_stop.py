@@ -1,4 +1,4 @@
-"""The e-stop of people and that of the robot: either stops the arm, and releasing one does not release the other."""
+"""E-stop of people and e-stop of the robot: either stops the arm, and releasing one does not release the other."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ from typing import Any
 
 
 class EStop:
-    """Hears `rlt/e_stop`, a button that speaks when it is pressed or released, and `rlt/hardware_e_stop`, a circuit.
+    """State of `rlt/e_stop`, a button that publishes on change, and of `rlt/hardware_e_stop`, the robot's circuit.
 
     Args:
-        told: called with whether any is pressed, when that changes.
+        on_change: called with `pressed` on every change of it.
     """
 
-    def __init__(self, told: Callable[[bool], None]) -> None:
-        self._told = told
+    def __init__(self, on_change: Callable[[bool], None]) -> None:
+        self._on_change = on_change
         self._button = self._hardware = False
 
     @property
     def pressed(self) -> bool:
-        """Return whether any is."""
+        """Return True if either is pressed."""
         return self._button or self._hardware
 
     def on_button(self, message: Any) -> None:
-        """Take in what a person says (`std_msgs/Bool`)."""
-        self._take(button=message.data, hardware=self._hardware)
+        """Update the button from a `std_msgs/Bool`."""
+        self._update(button=message.data, hardware=self._hardware)
 
     def on_hardware(self, message: Any) -> None:
-        """Take in what the robot says (`std_msgs/Bool`)."""
-        self._take(button=self._button, hardware=message.data)
+        """Update the circuit from a `std_msgs/Bool`."""
+        self._update(button=self._button, hardware=message.data)
 
     def on_state(self, message: Any) -> None:
-        """Take in whether the executor is stopped (`std_msgs/Bool`), whose word counts: it moves the arm.
+        """Update both from the state of the executor (`std_msgs/Bool`), which overrides the other topics.
 
-        A message on the other topics may reach one node and miss another; this keeps all of them of one mind.
+        A message on the other topics may reach one node and miss another; this state makes all nodes agree.
         """
-        self._take(button=message.data, hardware=message.data and self._hardware)
+        self._update(button=message.data, hardware=message.data and self._hardware)
 
-    def _take(self, *, button: bool, hardware: bool) -> None:
+    def _update(self, *, button: bool, hardware: bool) -> None:
         before, self._button, self._hardware = self.pressed, button, hardware
         if self.pressed != before:
-            self._told(self.pressed)
+            self._on_change(self.pressed)

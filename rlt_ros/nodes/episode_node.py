@@ -31,10 +31,10 @@ from rlt_ros.middleware.messages import (
     ReplayStatus,
 )
 from rlt_ros.nodes import qos
-from rlt_ros.nodes.company import CLOCK, EPISODE_STATE, crowd
 from rlt_ros.nodes.conversions import to_ns, write_episode
 from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Dropped, Report
 from rlt_ros.nodes.e_stop import EStop
+from rlt_ros.nodes.exclusivity import CLOCK, EPISODE_STATE, duplicate_publishers
 from rlt_ros.nodes.joint_input import ArmState, JointInput
 from rlt_ros.nodes.parameters import declare
 from rlt_ros.nodes.run import NodeConfigurationError, ShutdownRequested, run_node
@@ -183,7 +183,7 @@ class EpisodeNode(Node):
 
     def _watch_for_others(self) -> None:
         """Forget the episode whose states another graph mixes with its own, and begin none while it is there."""
-        before, self._crowd = self._crowd, crowd(self, self._alone)
+        before, self._crowd = self._crowd, duplicate_publishers(self, self._alone)
         if self._crowd == before:
             return
         if not self._crowd:

@@ -14,14 +14,14 @@ from rlt_ros.nodes.diagnostics import OK, WARN, Report
 from rlt_ros.nodes.lateness import Lateness
 from rlt_ros.robots.plausible import outside
 
-# Percentile of the chunks' latencies that `overlap_delay` must allow for.
-_ON_TIME = 95
-# Latencies needed for a verdict.
-_ENOUGH = 20
+# Percentile of the chunk latencies that `overlap_delay` must cover.
+_LATENCY_PERCENTILE = 95
+# Minimum number of latencies for the percentile.
+_MIN_LATENCIES = 20
 
 
 def figures_of(controller: Controller, lateness: Lateness) -> dict[str, Any]:
-    """Counters of executed steps and limits, and the punctuality of the timer."""
+    """Counters of executed steps and limits, and the lateness of the timer."""
     counters = controller.counters
     figures: dict[str, Any] = {f"steps_{source}": count for source, count in counters.sources.items()}
     figures.update({f"limited_{limit}": count for limit, count in counters.limit_hits.items()})
@@ -38,22 +38,22 @@ def report(controller: Controller, config: ControlConfig, joints: Sequence[str])
     if controller.hold_reason:
         return WARN, f"holds: {controller.hold_reason}{_outside(controller, joints)}", {}
     latencies = controller.latencies
-    if len(latencies) < _ENOUGH or config.lock_step:
+    if len(latencies) < _MIN_LATENCIES or config.lock_step:
         return OK, "acts", {}
-    nearly_all = float(np.percentile(latencies, _ON_TIME))
-    figures = {f"chunk_latency_p{_ON_TIME}_ms": 1e3 * nearly_all}
-    if nearly_all > config.overlap_delay:
-        enough = math.ceil(1e2 * nearly_all) / 1e2
-        return WARN, f"chunks come late: raise `overlap_delay` to {enough:.2f} s", figures
+    latency = float(np.percentile(latencies, _LATENCY_PERCENTILE))
+    figures = {f"chunk_latency_p{_LATENCY_PERCENTILE}_ms": 1e3 * latency}
+    if latency > config.overlap_delay:
+        delay = math.ceil(1e2 * latency) / 1e2
+        return WARN, f"chunks arrive late: raise `overlap_delay` to {delay:.2f} s", figures
     return OK, "acts", figures
 
 
 def _outside(controller: Controller, joints: Sequence[str]) -> str:
-    """Joints outside their limits and the remedy, as the end of a sentence; empty for none, and while one commands."""
+    """End of a sentence with joints outside their limits and the remedy; empty without any, and while commanding."""
     if controller.measured is None or controller.commanding:
         return ""
     limits = controller.limits
     found = list(outside(joints, controller.measured, limits.lower, limits.upper))
     if not found:
         return ""
-    return f"; {'; '.join(found)}; the start of an episode or teleoperation brings it back at the speed limit"
+    return f"; {'; '.join(found)}; the start of an episode or a take-over moves it back at the speed limit"

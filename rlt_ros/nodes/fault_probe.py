@@ -1,7 +1,7 @@
-"""What a graph is watched with while its nodes are killed: notes what is executed, held, stored and learned, and when.
+"""Observer of a graph whose nodes are killed: records executed, held, stored and learned steps with their times.
 
-It only listens. Times are those of arrival on the steady clock, in seconds: simulated time stands still when the
-simulator dies, and just then it matters how much passes.
+It only subscribes. Times are arrivals on the steady clock, in seconds, because simulated time stands still when the
+simulator dies.
 """
 
 from __future__ import annotations
@@ -24,13 +24,12 @@ from rlt_ros.nodes import qos
 from rlt_ros.nodes.realtime import disable_realtime, enable_realtime
 from rlt_ros.robots.profile import RobotProfile
 
-_PRIORITY = (
-    40  # below the executor's, above all that computes: what comes late here would look like a late hold
-)
+_PRIORITY = 40
+"""Real-time priority, below the executor's: a late arrival here would look like a late hold."""
 
 
 class ObservedStep(NamedTuple):
-    """An executed step as it came: arrival in s, who acted, and where it stands in its episode and chunk."""
+    """Executed step on arrival: time in s, source, and position in its episode and chunk."""
 
     arrived: float
     source: int
@@ -40,30 +39,30 @@ class ObservedStep(NamedTuple):
 
     @property
     def moves(self) -> bool:
-        """Return whether somebody commands the arm, which otherwise holds."""
+        """Return True unless the arm holds."""
         return self.source != ExecutedStep.SOURCE_HOLD
 
 
 class FaultProbe(Node):
-    """Keeps what the graph says.
+    """Record of the messages of a graph.
 
     Args:
-        profile: of the robot.
+        profile: robot profile.
     """
 
     def __init__(self, profile: RobotProfile) -> None:
         super().__init__("fault_probe")
         self.steps: list[ObservedStep] = []
-        """Every executed step, until somebody clears it."""
-        self.on_news: Callable[[], None] | None = None
-        """Called after each of them, and after each state of an episode."""
+        """Executed steps, until cleared by the user of the probe."""
+        self.on_update: Callable[[], None] | None = None
+        """Called after each executed step and each episode state."""
         self.sensed = self.commanded = 0.0
-        """When the newest joint state and command came."""
+        """Arrival of the newest joint state and command, s."""
         self.rows = self.critic_steps = self.begun = self.over = 0
-        """Rows in the replay, the learner's updates, and the newest training episodes that began and ended."""
+        """Rows in the replay, updates of the learner, and the newest started and ended training episode."""
         self.in_use: list[float] = []
-        """Seconds from a policy's arrival to its first executed step, of policies that came while an actor acted."""
-        self._awaited: tuple[float, int, int] | None = None  # arrival, version, and the episode it came in
+        """Seconds from arrival of a policy to its first executed step, if an actor acted at the arrival."""
+        self._awaited: tuple[float, int, int] | None = None  # arrival, version, episode at arrival
         topic = profile.command.topic
         self.create_subscription(ExecutedStep, "rlt/executed_step", self._on_step, qos.EXECUTED_STEP)
         self.create_subscription(EpisodeState, "rlt/episode_state", self._on_episode, qos.EPISODE_STATE)
@@ -79,11 +78,12 @@ class FaultProbe(Node):
         if self._awaited and message.source == ExecutedStep.SOURCE_ACTOR:
             came, version, episode = self._awaited
             if message.episode != episode:
-                self._awaited = None  # between episodes nobody acts
+                # Nothing acts between episodes.
+                self._awaited = None
             elif message.version >= version:
                 self.in_use.append(arrived - came)
                 self._awaited = None
-        self._tell()
+        self._notify()
 
     def _on_policy(self, message: Any) -> None:
         newest = self.steps[-1] if self.steps else None
@@ -97,11 +97,11 @@ class FaultProbe(Node):
             self.begun = message.episode
         elif message.phase == EpisodeState.PHASE_DONE:
             self.over = message.episode
-        self._tell()
+        self._notify()
 
-    def _tell(self) -> None:
-        if self.on_news is not None:
-            self.on_news()
+    def _notify(self) -> None:
+        if self.on_update is not None:
+            self.on_update()
 
     def _on_replay(self, message: Any) -> None:
         self.rows = message.rows
@@ -117,7 +117,7 @@ class FaultProbe(Node):
 
 
 class FaultMonitor:
-    """A probe in the graph, and a loop to wait with."""
+    """Probe and executor in the process of the benchmark."""
 
     def __init__(self, profile: RobotProfile) -> None:
         init(args=[])
@@ -126,23 +126,23 @@ class FaultMonitor:
         self._executor.add_node(self.probe)
 
     def close(self) -> None:
-        """Leave the graph."""
+        """Destroy the probe and shut the context down."""
         self._executor.shutdown()
         self.probe.destroy_node()
         try_shutdown()
 
     @contextmanager
-    def punctual(self) -> Iterator[None]:
-        """Note arrivals without delay, where the system allows it; nothing long may be computed meanwhile."""
+    def realtime(self) -> Iterator[None]:
+        """Record arrivals without delay, if the system permits it; run no long computation meanwhile."""
         enable_realtime(self.probe, _PRIORITY)
         try:
             yield
         finally:
             disable_realtime()
 
-    def until(self, condition: Callable[[], Any], patience: float) -> bool:
-        """Listen until something is so, at most `patience` seconds; returns whether it came true."""
-        end = time.monotonic() + patience
+    def spin_until(self, condition: Callable[[], Any], timeout: float) -> bool:
+        """Spin until `condition` holds, at most `timeout` s; return True if it does."""
+        end = time.monotonic() + timeout
         while not condition():
             if time.monotonic() > end:
                 return False

@@ -1,4 +1,4 @@
-"""Goals of a gripper's action, and what becomes of them. Nothing here waits: answers come as callbacks."""
+"""Action goals of a gripper and their results, without blocking: answers arrive as callbacks."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _NAMES = {SUCCEEDED: "succeeded", CANCELED: "canceled", ABORTED: "aborted"}
 
 
 class GripperGoals:
-    """Sends goals one after the other; the newest one counts.
+    """Action client of a gripper; only the newest goal counts.
 
     Args:
-        node: whose they are; its callbacks bring the answers.
-        profile: of the gripper; its `type` is an action's.
-        joint: what the driver calls its joint.
+        node: owner of the action client.
+        profile: gripper profile; its `type` is an action.
+        joint: joint name of the driver.
 
     Raises:
-        MiddlewareError: ROS 2 is not there, or the action is not installed.
+        MiddlewareError: ROS 2 is not sourced, or the action is not installed.
     """
 
     def __init__(self, node: Node, profile: GripperProfile, joint: str) -> None:
@@ -33,38 +33,38 @@ class GripperGoals:
         self._newest = 0
         self._unanswered_since: float | None = None  # s
         self._lost = False
-        self._level, self._what = OK, "no goal was sent yet"
+        self._level, self._status = OK, "no goal sent yet"
 
     def was_lost(self) -> bool:
-        """Return whether the newest goal did not arrive, or was refused; said once."""
+        """Return True once if the newest goal was rejected or not answered."""
         if self._unanswered_since is not None and time.monotonic() - self._unanswered_since > RETRY_PERIOD:
             self._unanswered_since, self._lost = None, True
             self._counts["goals_unanswered"] += 1
-            self._tell(WARN, f"did not answer within {RETRY_PERIOD:g} s")
+            self._set_status(WARN, f"did not answer within {RETRY_PERIOD:g} s")
         lost, self._lost = self._lost, False
         return lost
 
     def send(self, value: float) -> None:
-        """Send a goal, in the robot's unit, if somebody serves the action."""
+        """Send a goal, in the unit of the robot, if the action has a server."""
         self._newest += 1
         if not self._client.server_is_ready():
             self._lost = True
-            self._tell(WARN, "is served by nobody; the gripper does not move")
+            self._set_status(WARN, "has no server; the gripper does not move")
             return
         self._lost, self._unanswered_since = False, time.monotonic()
         self._counts["goals_sent"] += 1
-        self._tell(OK, f"was told to go to {value:g}")
+        self._set_status(OK, f"goal {value:g} sent")
         number = self._newest
         self._client.send_goal_async(self._goal(value)).add_done_callback(
             lambda future: self._answered(number, value, future.result())
         )
 
     def report(self) -> Report:
-        """What became of the newest goal, and figures of all."""
-        return self._level, self._what, self._counts
+        """State of the newest goal, and counters of all."""
+        return self._level, self._status, self._counts
 
     def close(self) -> None:
-        """Send no more, and hear no more answers."""
+        """Destroy the client and ignore further answers."""
         self._newest += 1
         self._client.destroy()
 
@@ -74,7 +74,7 @@ class GripperGoals:
         if number == self._newest:
             self._unanswered_since, self._lost = None, not handle.accepted
             if self._lost:
-                self._tell(WARN, f"refused to go to {value:g}")
+                self._set_status(WARN, f"goal {value:g} rejected")
         if handle.accepted:
             handle.get_result_async().add_done_callback(
                 lambda future: self._ended(number, value, future.result())
@@ -84,25 +84,27 @@ class GripperGoals:
         status = _NAMES.get(response.status, f"status_{response.status}")
         self._counts[f"goals_{status}"] = self._counts.get(f"goals_{status}", 0) + 1
         if number != self._newest:
-            return  # a newer goal took its place
+            # Replaced by a newer goal.
+            return
         result = response.result
-        where = f"{self._position(result):g} on the way to {value:g}"
-        if result.stalled:  # with a thing between its fingers; some drivers call that a failure
-            self._tell(OK, f"holds something at {where}")
+        where = f"{self._position(result):g}, goal {value:g}"
+        if result.stalled:
+            # An object is between the fingers; some drivers report that as a failure.
+            self._set_status(OK, f"holds an object at {where}")
         elif response.status == SUCCEEDED:
-            self._tell(OK, f"went to {value:g}")
+            self._set_status(OK, f"reached {value:g}")
         else:
-            self._tell(WARN, f"{status} at {where}")
+            self._set_status(WARN, f"{status} at {where}")
 
     def _position(self, result: Any) -> float:
         if self._profile.type == "gripper_command":
             return float(result.position)
         return float(result.state.position[0]) if result.state.position else float("nan")
 
-    def _tell(self, level: bytes, what: str) -> None:
-        self._level, self._what = level, f"{self._action} {what}"
+    def _set_status(self, level: bytes, status: str) -> None:
+        self._level, self._status = level, f"{self._action} {status}"
         if level != OK:
-            self._node.get_logger().warning(self._what, throttle_duration_sec=5.0)
+            self._node.get_logger().warning(self._status, throttle_duration_sec=5.0)
 
     def _goal(self, value: float) -> Any:
         goal = self._kind.Goal()

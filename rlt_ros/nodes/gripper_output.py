@@ -1,4 +1,4 @@
-"""Commands to a gripper that has a topic or an action of its own, each time they have changed."""
+"""Commands to a gripper with its own topic or action, sent on change."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from rlt_ros.robots.gripper import ACTION_TYPES, TOPIC_TYPES, ChangeFilter, Grip
 
 
 class GripperInterfaceError(ValueError):
-    """Its messages are not installed, or it has an action and ROS 2 is not there."""
+    """Missing message package, or an action without ROS 2."""
 
 
 class GripperOutput:
-    """Sends a gripper's commands.
+    """Publisher or action client of a gripper.
 
     Args:
-        node: whose they are.
-        topics: makes the publisher.
-        profile: of the gripper; its `type` is not `joint`.
-        joint: its joint's name in messages.
+        node: owner of the publisher or client.
+        topics: factory of publishers.
+        profile: gripper profile; its `type` is not `joint`.
+        joint: joint name in messages.
 
     Raises:
-        GripperInterfaceError: its messages are not installed, or it has an action and ROS 2 is not there.
+        GripperInterfaceError: the message package is missing, or the gripper has an action and ROS 2 is not sourced.
     """
 
     def __init__(self, node: Node, topics: Topics, profile: GripperProfile, joint: str) -> None:
@@ -52,7 +52,7 @@ class GripperOutput:
             raise GripperInterfaceError(f"`gripper.type` is {profile.type}: {error}") from error
 
     def send(self, value: float, stamp: int) -> None:
-        """Take a command, in the robot's unit; what has not changed is not sent again, unless it was lost."""
+        """Send a command, in the unit of the robot, if it changed or was lost."""
         now = time.monotonic()
         if self._goals is not None and self._goals.was_lost():
             self._changes.failed(now)
@@ -64,13 +64,13 @@ class GripperOutput:
             self._publisher.publish(self._message(value, stamp))
 
     def report(self) -> Report:
-        """What became of the commands, as far as it can be known."""
+        """State of the newest command, if the interface reports it."""
         if self._goals is not None:
             return self._goals.report()
-        return OK, f"{self._profile.topic} is a topic; nobody answers there", {}
+        return OK, f"{self._profile.topic} is a topic without feedback", {}
 
     def close(self) -> None:
-        """Send no more."""
+        """Destroy publisher or client."""
         if self._publisher is not None:
             self._node.destroy_publisher(self._publisher)
         if self._goals is not None:

@@ -1,6 +1,6 @@
-"""What a graph is measured with: plays robot, inference and game pad around real nodes, and notes when things happen.
+"""Latency probe: stands in for robot, inference and gamepad around real nodes, and records times.
 
-Its inference answers at once, so that what is measured is everything but the VLA's forward pass.
+Its inference answers at once, so the measurement contains everything except the VLA's forward pass.
 """
 
 from __future__ import annotations
@@ -31,24 +31,28 @@ from rlt_ros.rlt.stream import Phase
 from rlt_ros.robots.profile import RobotProfile
 
 CHUNK = 10
-SIDE = 64  # pixels, as the built-in VLA takes pictures
+SIDE = 64
+"""Pixels; picture size of the built-in VLA."""
 _BLACK = np.zeros((SIDE, SIDE, 3), np.uint8)
-_CAMERA_EVERY = 2  # control steps
-_DEAD_MAN, _BUTTONS = 10, 21  # of a game pad
-_PRIORITY = 40  # a robot's driver is not what shall be measured
-_PATIENCE = 60.0  # s, for processes to start
+_STEPS_PER_PICTURE = 2
+_DEAD_MAN, _BUTTONS = 10, 21
+"""Index of the dead-man button and number of buttons of a gamepad."""
+_PRIORITY = 40
+"""Real-time priority, so that delays of the stand-in driver do not enter the measurement."""
+_START_TIMEOUT = 60.0
+"""s, for processes to start."""
 
 
 class NoResponseError(RuntimeError):
-    """The nodes that shall be measured do not answer."""
+    """Missing answer of a measured node."""
 
 
 class LatencyProbe(Node):
-    """A robot at its home position, whose clock is the wall's.
+    """Stand-in for a robot at its home position, on the wall clock.
 
     Args:
-        profile: of the robot.
-        home: (A,) rad, where it stands.
+        profile: robot profile.
+        home: (A,) rad, joint positions.
     """
 
     def __init__(self, profile: RobotProfile, home: np.ndarray[Any, np.dtype[np.float64]]) -> None:
@@ -57,9 +61,9 @@ class LatencyProbe(Node):
         self.steps: list[tuple[int, int, int]] = []
         """Stamp ns, source and observation ns of every executed step."""
         self.commands: dict[int, int] = {}
-        """Stamp of a command → when it came, both ns."""
+        """Stamp of a command → arrival, both ns."""
         self._chunk = 0
-        self._waiting: Any = None  # request that its observation has not come for
+        self._waiting: Any = None  # request whose observation has not arrived
         self._seen = 0  # stamp of the newest observation
         self._joints = self.create_publisher(JointState, profile.joint_states, qos.SENSOR_RELIABLE)
         self._images = [
@@ -76,18 +80,18 @@ class LatencyProbe(Node):
 
     @property
     def endpoints(self) -> dict[str, Publisher]:
-        """What other nodes have to listen to, by what it is."""
+        """Name → publisher that the measured nodes subscribe to."""
         return {"robot": self._joints, "camera": self._images[0], "chunks": self._chunks, "pad": self._pad}
 
-    def say(self, phase: Phase, episode: int) -> None:
-        """Publish where the episode is."""
+    def publish_phase(self, phase: Phase, episode: int) -> None:
+        """Publish the phase of an episode."""
         stamp = self.get_clock().now().nanoseconds
         self._states.publish(EpisodeState(header=to_header(stamp), episode=episode, phase=int(phase)))
 
-    def sense(self, stamp: int, *, pictures: bool) -> None:
-        """Publish joint state and pictures of one moment."""
+    def publish_sensors(self, stamp: int, *, pictures: bool) -> None:
+        """Publish joint state and pictures of one time, ns."""
         header = to_header(stamp)
-        # As many joints as the whole robot has.
+        # Number of joints of the whole robot.
         names = [*self._profile.joints, *(f"other_{i}" for i in range(27))]
         values = pack(np.concatenate([self._home, np.zeros(27)]))
         self._joints.publish(JointState(header=header, name=names, position=values, velocity=values))
@@ -95,8 +99,8 @@ class LatencyProbe(Node):
             for publisher, camera in zip(self._images, self._profile.cameras.values(), strict=True):
                 publisher.publish(write_camera(_BLACK, camera, header))
 
-    def pad(self, *, held: bool) -> None:
-        """Publish the game pad's state: at rest, or with the dead-man button and a stick held."""
+    def publish_gamepad(self, *, held: bool) -> None:
+        """Publish a gamepad state: at rest, or with dead-man button and stick held."""
         buttons = [int(held and i == _DEAD_MAN) for i in range(_BUTTONS)]
         self._pad.publish(Joy(axes=[0.0, 0.5 if held else 0.0, 0.0, 0.0, 0.0, 0.0], buttons=buttons))
 
@@ -137,7 +141,7 @@ class LatencyProbe(Node):
 
 
 class LatencyBench:
-    """A probe in the graph, with a loop to drive it by."""
+    """Probe and executor in the process of the benchmark."""
 
     def __init__(self, profile: RobotProfile, home: np.ndarray[Any, np.dtype[np.float64]]) -> None:
         init(args=[])
@@ -148,64 +152,64 @@ class LatencyBench:
         self._period = 1.0 / profile.control_hz
 
     def close(self) -> None:
-        """Leave the graph."""
+        """Destroy the probe and shut the context down."""
         disable_realtime()
         self._executor.shutdown()
         self.probe.destroy_node()
         try_shutdown()
 
-    def until(self, condition: Callable[[], Any], what: str, alive: Callable[[], bool]) -> None:
-        """Call back until something is so.
+    def spin_until(self, condition: Callable[[], Any], what: str, alive: Callable[[], bool]) -> None:
+        """Spin until `condition` holds.
 
         Raises:
-            NoResponseError: it does not come true, or a node died.
+            NoResponseError: time-out, or a node died.
         """
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + _START_TIMEOUT
         while not condition():
             if time.monotonic() > end or not alive():
-                raise NoResponseError(
-                    f"waited in vain for {what}; is another graph in the same ROS_DOMAIN_ID?"
-                )
+                raise NoResponseError(f"time-out: no {what}; is another graph in the same ROS_DOMAIN_ID?")
             self._executor.spin_once(timeout_sec=0.01)
 
-    def meet(self, *others: str, alive: Callable[[], bool]) -> None:
-        """Wait until the measured nodes listen and speak."""
+    def wait_for_nodes(self, *others: str, alive: Callable[[], bool]) -> None:
+        """Wait until the measured nodes have subscribed and published."""
         for name in others:
             publisher = self.probe.endpoints[name]
-            self.until(publisher.get_subscription_count, f"a node that listens to the {name}", alive)
+            self.spin_until(publisher.get_subscription_count, f"subscription to the {name}", alive)
         topic = self.probe.resolve_topic_name("joint_command")
-        self.until(lambda: self.probe.count_publishers(topic), "the executor", alive)
+        self.spin_until(lambda: self.probe.count_publishers(topic), "executor", alive)
 
-    def drive(self, seconds: float, every_period: Callable[[int], None] = lambda _: None) -> None:
-        """Be a robot in real time, calling `every_period` with the number of the period."""
+    def run(self, seconds: float, every_period: Callable[[int], None] = lambda _: None) -> None:
+        """Publish sensors in real time, calling `every_period` with the number of the period."""
         start = time.monotonic()
         for period in range(round(seconds / self._period)):
-            self.probe.sense(self.probe.get_clock().now().nanoseconds, pictures=period % _CAMERA_EVERY == 0)
+            self.probe.publish_sensors(
+                self.probe.get_clock().now().nanoseconds, pictures=period % _STEPS_PER_PICTURE == 0
+            )
             every_period(period)
             while (left := start + (period + 1) * self._period - time.monotonic()) > 0:
                 self._executor.spin_once(timeout_sec=left)
 
     def warm_up(self, source: int, every_period: Callable[[int], None]) -> None:
-        """Be a robot until a step of a source is executed.
+        """Publish sensors until a step of `source` is executed.
 
         Raises:
-            NoResponseError: none is.
+            NoResponseError: time-out.
         """
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + _START_TIMEOUT
         while not any(step[1] == source for step in self.probe.steps):
             if time.monotonic() > end:
-                raise NoResponseError(f"waited in vain for a step of source {source}")
-            self.drive(self._period, every_period)
+                raise NoResponseError(f"time-out: no step of source {source}")
+            self.run(self._period, every_period)
 
     def lock_step(self, steps: int, alive: Callable[[], bool]) -> list[float]:
-        """Ask step by step for commands; returns how long each took that needed an observation, in ms."""
+        """Run lock-step; return the latency of each step that needs an observation, ms."""
         probe, took = self.probe, []
         for step in range(1, steps + 1):
             stamp = step * round(self._period * 1e9)
             border = (step - 1) % CHUNK == 0
             start = time.monotonic_ns()
-            probe.sense(stamp, pictures=border)
-            self.until(partial(probe.commands.__contains__, stamp), f"the command of step {step}", alive)
+            probe.publish_sensors(stamp, pictures=border)
+            self.spin_until(partial(probe.commands.__contains__, stamp), f"command of step {step}", alive)
             if border:
                 took.append((probe.commands[stamp] - start) * 1e-6)
         return took

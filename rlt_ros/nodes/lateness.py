@@ -1,4 +1,4 @@
-"""Lateness of a periodic timer, whose period the arm's motion is made of."""
+"""Lateness of the control timer."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections import deque
 
 import numpy as np
 
-# Newest ticks that are kept; 10 s at 50 Hz.
-_TICKS = 500
+# Number of newest ticks for the percentile; 10 s at 50 Hz.
+_MAX_TICKS = 500
 
 
 class Lateness:
-    """Measures how late the ticks of a timer are.
+    """Measurement of the delay of each tick.
 
     Args:
         period: s.
@@ -21,16 +21,16 @@ class Lateness:
         self._period = round(period * 1e9)
         self._expected = 0
         # ms
-        self._late: deque[float] = deque(maxlen=_TICKS)
+        self._late: deque[float] = deque(maxlen=_MAX_TICKS)
         self.missed = 0
-        """Periods in which no tick came."""
+        """Periods without a tick."""
 
     def restart(self, now: int) -> None:
         """Expect the next tick one period after steady time `now`, ns."""
         self._expected = now + self._period
 
     def tick(self, now: int) -> None:
-        """Take in a tick at steady time `now`, ns."""
+        """Record a tick at steady time `now`, ns."""
         late = now - self._expected
         self._late.append(late * 1e-6)
         skipped = max(0, late // self._period)

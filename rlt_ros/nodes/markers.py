@@ -22,20 +22,23 @@ COLOURS: Mapping[Source, tuple[int, int, int]] = {
     Source.ACTOR: (245, 124, 0),
     Source.HUMAN: (52, 168, 83),
 }
-"""Who acts → red, green, blue, in every view."""
+"""Source of a command → red, green, blue, in every view."""
 
 _REFERENCE = (0.75, 0.75, 0.75, 0.6)
-_WIDTH = 0.005  # m; 2 mm are a pixel or two where the whole arm is in the view
-_DIAMETER = 0.012  # m of the sphere at the end of a path; it stands out from a line of 5 mm
-_LIFETIME = 1  # s; a chunk that nothing follows disappears
+_LINE_WIDTH = 0.005
+"""m; 2 mm would be a pixel or two in a view of the whole arm."""
+_SPHERE_DIAMETER = 0.012
+"""m, at the end of a path; visible on a line of 5 mm."""
+_CHUNK_LIFETIME = 1
+"""s after which a chunk without a successor disappears."""
 
 
 class ChunkMarkers:
-    """Makes the markers of one arm.
+    """Markers of one arm.
 
     Args:
         tip: position (3,) m of the tool in the base frame at joint positions (A,) rad.
-        frame_id: of the base.
+        frame_id: frame of the base.
         trail: executed steps that stay visible.
     """
 
@@ -45,7 +48,7 @@ class ChunkMarkers:
         self._colours: list[_Colour] = []
 
     def chunk(self, chunk: ActionChunk, stamp: Any) -> Any:
-        """``MarkerArray`` of a chunk: the VLA's proposal in grey, what was chosen in the colour of who chose it."""
+        """``MarkerArray`` of a chunk: the reference in grey, the chosen actions in the colour of their source."""
         colour = _rgba(chunk.source)
         lines = {"reference": (chunk.reference, _REFERENCE), "chosen": (chunk.action, colour)}
         return MarkerArray(
@@ -53,13 +56,13 @@ class ChunkMarkers:
                 marker
                 for name, (actions, shade) in lines.items()
                 for marker in self._markers(
-                    name, stamp, self._path(chunk, actions), [shade] * (1 + len(actions)), _LIFETIME
+                    name, stamp, self._path(chunk, actions), [shade] * (1 + len(actions)), _CHUNK_LIFETIME
                 )
             ]
         )
 
     def executed(self, command: Array, source: Source) -> None:
-        """Add an executed step to the trail: joint targets (A,) rad, and who chose them."""
+        """Add an executed step to the trail: joint targets (A,) rad and their source."""
         self._points.append(self._tip(command))
         self._colours.append(_rgba(source))
         del self._points[: -self._trail], self._colours[: -self._trail]
@@ -69,7 +72,7 @@ class ChunkMarkers:
         return MarkerArray(markers=self._markers("executed", stamp, self._points, self._colours, 0))
 
     def clear(self) -> None:
-        """Forget the trail: another episode begins."""
+        """Clear the trail at the start of an episode."""
         self._points.clear()
         self._colours.clear()
 
@@ -85,17 +88,17 @@ class ChunkMarkers:
         colours: list[_Colour],
         lifetime: int,
     ) -> list[Any]:
-        """Line and end of a path, in the namespace ``name``; both are deleted where there is no path."""
-        # A strip of one point is an error to RViz, and a sphere without its line is no path.
+        """Line and end sphere of a path, in the namespace ``name``; both are deleted without a path."""
+        # RViz reports a strip of one point as an error.
         action = Marker.ADD if len(points) > 1 else Marker.DELETE
         common = {"ns": name, "action": action, "lifetime": Duration(sec=lifetime)}
         header = Header(stamp=stamp, frame_id=self._frame_id)
         line = Marker(header=header, id=0, type=Marker.LINE_STRIP, **common)
         line.points = [_point(point) for point in points]
         line.colors = [_colour(colour) for colour in colours]
-        line.scale.x = _WIDTH
+        line.scale.x = _LINE_WIDTH
         end = Marker(header=header, id=1, type=Marker.SPHERE, **common)
-        end.scale.x = end.scale.y = end.scale.z = _DIAMETER
+        end.scale.x = end.scale.y = end.scale.z = _SPHERE_DIAMETER
         if points:
             end.pose.position, end.color = _point(points[-1]), _colour(colours[-1])
         return [line, end]

@@ -1,4 +1,4 @@
-"""Check of a ROS parameter file against what the nodes of a graph declare, before one of them starts."""
+"""Check of a ROS parameter file against the parameters of the nodes of a graph, before any node starts."""
 
 from __future__ import annotations
 
@@ -21,25 +21,26 @@ from rlt_ros.rlt.parameters import (
 )
 
 _SWITCHES = ("use_sim_time", "autostart", "start_type_description_service")
-"""Parameters that ROS or every node of a kind has beside its settings, each true or false."""
+"""Boolean parameters of ROS and of lifecycle nodes, in addition to the settings."""
 
 _OF_ROS = (*_SWITCHES, "qos_overrides")
 _EVERY_NODE = ("*", "**")
-_SIMILAR = 0.8  # share of equal letters from which a name for every node is a misspelt one of ours
+_MIN_SIMILARITY = 0.8
+"""Similarity (difflib) from which an unknown name for all nodes counts as misspelt."""
 
 
 def check_parameters(path: Path, assignments: Sequence[Assignment], specs: Sequence[NodeSpec]) -> None:
     """Check names and values of a parameter file.
 
-    Names of other packages' nodes, and of parameters that every node is offered, are left to these.
+    Nodes of other packages, and unknown parameters for all nodes, are not checked.
 
     Args:
-        path: of the file, for the message.
-        assignments: its contents.
-        specs: nodes that are to be started with it.
+        path: path of the file, for the message.
+        assignments: contents of the file.
+        specs: nodes that start with it.
 
     Raises:
-        ConfigError: a node of this package is misspelt, does not have the parameter, or cannot take the value.
+        ConfigError: the name of a node or parameter is unknown, or a value is not allowed.
     """
     for pattern, name, value in assignments:
         _check_name(path, pattern, name)
@@ -47,7 +48,7 @@ def check_parameters(path: Path, assignments: Sequence[Assignment], specs: Seque
             raise ConfigError(f"{path}: `{name}` is {value!r}; it must be true or false")
     for spec in specs:
         if spec.package == "rlt_ros":
-            # The launch's own values win in the node; those of the file are checked all the same.
+            # Values of the launch override those of the file, which are checked as well.
             _check_values(path, {**spec.parameters, **values_for(assignments, spec.full_name)}, spec)
 
 
@@ -57,11 +58,11 @@ def _check_name(path: Path, pattern: str, name: str) -> None:
         if not _has(node, name):
             hint = did_you_mean(name, _names(node))
             raise ConfigError(
-                f"{path}: {node} has no parameter `{name}`; {hint}docs/reference/nodes.md lists those it has"
+                f"{path}: {node} has no parameter `{name}`; {hint}docs/reference/nodes.md lists all of them"
             )
     elif node in _EVERY_NODE:
         names = [name for one in ORDER for name in _names(one)]
-        close = difflib.get_close_matches(name, names, n=1, cutoff=_SIMILAR)
+        close = difflib.get_close_matches(name, names, n=1, cutoff=_MIN_SIMILARITY)
         if close and not any(_has(one, name) for one in ORDER):
             raise ConfigError(f"{path}: no node has the parameter `{name}`; did you mean `{close[0]}`?")
     elif hint := did_you_mean(node, ORDER):
@@ -69,7 +70,7 @@ def _check_name(path: Path, pattern: str, name: str) -> None:
 
 
 def _has(node: str, name: str) -> bool:
-    """Return whether the node has the parameter, or a section of it, which names what it lacks itself."""
+    """Return True if the node has the parameter or its section; `build` reports unknown names of a section."""
     group = name.partition(".")[0]
     sections = {section for section, _ in SETTINGS[node] if section}
     return name in _names(node) or group in sections or group in _OF_ROS
@@ -80,13 +81,13 @@ def _names(node: str) -> list[str]:
 
 
 def _described(section: str, cls: type) -> Iterator[tuple[str, Description]]:
-    """Names of a section's parameters as the node has them, and their declarations."""
+    """Full parameter names of a section, and their declarations."""
     for description in describe(cls):
         yield (f"{section}.{description.name}" if section else description.name), description
 
 
 def _check_values(path: Path, given: dict[str, Any], spec: NodeSpec) -> None:
-    """Build every group of settings from the values that the node would get."""
+    """Build every group of settings from the values for the node."""
     for section, cls in SETTINGS[spec.executable]:
         known = dict(_described(section, cls))
         own = {name for name in given if section and name.startswith(f"{section}.")} | (
@@ -100,17 +101,17 @@ def _check_values(path: Path, given: dict[str, Any], spec: NodeSpec) -> None:
 
 
 def _check_type(path: Path, spec: NodeSpec, name: str, value: Any, description: Description) -> None:
-    """Check that a value has the default's type, as ROS demands: 1 is no number with a fraction, 1.0 is."""
+    """Check that a value has the type of the default, as ROS requires: 1 is an integer, 1.0 a float."""
     default = plain_default(description)
     if default is None or _type(value) == _type(default):
         return
     remedy = f"write {float(value)}" if type(value) is int and type(default) is float else ""
     raise ConfigError(
         f"{path}: {spec.name}: `{name}` is {value!r} ({type(value).__name__}); "
-        f"{remedy or f'it must be like its default, {default!r}'}"
+        f"{remedy or f'it must have the type of its default, {default!r}'}"
     )
 
 
 def _type(value: Any) -> tuple[type, ...]:
-    """Type of a value, of a list with those of its items."""
+    """Type of a value; of a list with the types of its items."""
     return (list, *{type(item) for item in value}) if isinstance(value, list) else (type(value),)

@@ -1,7 +1,7 @@
-"""Configuration dataclasses as ROS parameters: declared with help, unit, range and source, and built from what is set.
+"""Configuration dataclasses as ROS parameters: declared with help, unit, range and source, and built from their values.
 
 A field ``name`` of the section ``executor`` is the parameter ``executor.name``; a nested dataclass adds one more dot.
-All are read-only: a node takes its settings when it starts, and what it does is what it was started with.
+All are read-only: a node runs with the settings of its start.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from rlt_ros.rlt.parameters import ConfigError, Description, build, describe, ne
 
 T = TypeVar("T")
 
-_SMALLEST_INT, _LARGEST_INT = -(2**63), 2**63 - 1  # of an INTEGER parameter
+# Range of an INTEGER parameter.
+_MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
 
 
 def declare(node: Node, section: str, cls: type[T]) -> T:
     """Declare every field of ``cls`` as a parameter of ``node`` and build the instance from their values.
 
     Args:
-        node: whose parameters they become.
+        node: owner of the parameters.
         section: prefix of the names, without the dot; empty for none.
         cls: dataclass whose fields are made with :func:`rlt_ros.rlt.parameters.parameter`.
 
@@ -51,12 +52,12 @@ def declare(node: Node, section: str, cls: type[T]) -> T:
 
 
 def allowed(description: Description) -> str:
-    """Allowed values of a parameter, in words."""
+    """Allowed values of a parameter, as text."""
     return description.range or description.type
 
 
 def fields(cls: type) -> Iterator[tuple[str, Any]]:
-    """(dotted name, type) of every field that is a parameter, nested ones too."""
+    """(dotted name, type) of every field, including nested ones."""
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
         hint = hints[field.name]
@@ -73,7 +74,7 @@ def _descriptor(description: Description) -> Any:
         description=f"{description.help}{unit}{source}",
         additional_constraints=description.range,
         read_only=True,
-        # Without a default the type is not known to ROS; the dataclass checks it.
+        # Without a default ROS does not know the type; the dataclass checks it.
         dynamic_typing=plain_default(description) is None,
     )
     if description.low is None and description.high is None:
@@ -81,8 +82,8 @@ def _descriptor(description: Description) -> Any:
     low, high = description.low, description.high
     if description.type == "int":
         bounds = IntegerRange(
-            from_value=_SMALLEST_INT if low is None else int(low),
-            to_value=_LARGEST_INT if high is None else int(high),
+            from_value=_MIN_INT if low is None else int(low),
+            to_value=_MAX_INT if high is None else int(high),
         )
         result.integer_range = [bounds]
     elif description.type == "float":
@@ -96,5 +97,5 @@ def _descriptor(description: Description) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Arrays as lists; both implementations of the graph give sequences of their own kinds."""
+    """Value with arrays as lists; the two middlewares return different sequence types."""
     return value if isinstance(value, (bool, int, float, str)) else list(value)

@@ -1,4 +1,4 @@
-"""Makes one observation of all cameras and the joint state out of what the robot's drivers send one by one."""
+"""Synchroniser of cameras and joint states: one `Observation` for each time with complete input."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from rlt_ros.robots.profile import load_profile
 
 
 class PerceptionNode(Node):
-    """Sensors in, observations out."""
+    """Sensor messages in, observations out."""
 
     def __init__(self) -> None:
         super().__init__("perception_node")
@@ -88,7 +88,7 @@ class PerceptionNode(Node):
             )
 
     def _time(self) -> int | None:
-        """ROS time, ns; None while simulated time has not begun."""
+        """ROS time, ns; None before the first simulated time."""
         return int(self.get_clock().now().nanoseconds) or None
 
     def _report(self) -> Report:

@@ -1,9 +1,8 @@
-"""Records what the graph says into a rosbag2 of MCAP files, which ROS 2, Foxglove and PlotJuggler open.
+"""Recorder of the graph: a rosbag2 of MCAP files, for ROS 2, Foxglove and PlotJuggler.
 
-Bytes are written as they come, with the qualities of service that they were offered with, so that what is latched is
-latched again when the bag is played. A run that goes on gets a new bag beside the old one. SIGINT and SIGTERM finish
-the bag; one whose recorder was killed lacks its last megabyte and its summary: `rlt-ros bag` reads it all the same,
-and `ros2 bag reindex` makes a new summary.
+Serialised messages are written unchanged, with the offered quality of service, so that playback latches latched topics
+again. A resumed run gets a new bag next to the old one. SIGINT and SIGTERM finish the bag. After a kill the bag lacks
+its last megabyte and its summary: `rlt-ros bag` reads it without, and `ros2 bag reindex` creates a new summary.
 """
 
 from __future__ import annotations
@@ -50,18 +49,20 @@ from rlt_ros.nodes.topics import Topics
 from rlt_ros.rlt.run_folder import unused
 from rlt_ros.robots.profile import RobotProfile, load_profile
 
-_DEEP = 1000  # messages that may wait: who records may be late, but leaves nothing out
-_FOR_EVER = QosTime(sec=9223372036, nsec=854775807)  # as rosbag2 writes it
+_MIN_DEPTH = 1000
+"""Queue depth, so that a late recorder loses no message."""
+_INFINITE = QosTime(sec=9223372036, nsec=854775807)
+"""Infinite duration in the notation of rosbag2."""
 
 
 class RecordNode(Node):
-    """Writes messages into a bag."""
+    """Subscriptions of a graph, written into a bag."""
 
     def __init__(self) -> None:
         super().__init__("record_node")
         setup, config = declare(self, "", Setup), declare(self, "", RecordConfig)
         path = unused(Path(config.out) / "bag")
-        # 9 is the form of Iron and later.
+        # Version 9 is the format of Iron and later.
         self._bag = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
         self._bag.open()
         self._written: Counter[str] = Counter()  # topic → messages
@@ -69,17 +70,17 @@ class RecordNode(Node):
         diagnostics = Diagnostics(self)
         diagnostics.add("bag", self._report)
         topics = Topics(self, diagnostics)
-        for kind, topic, profile in _wanted(load_profile(setup.robot), config):
+        for kind, topic, profile in _recorded_topics(load_profile(setup.robot), config):
             connection = self._bag.add_connection(
                 topic, type_name(kind), typestore=type_store(), offered_qos_profiles=[_offered(profile)]
             )
             quality = QoSProfile(
-                depth=max(_DEEP, profile.depth),
+                depth=max(_MIN_DEPTH, profile.depth),
                 reliability=profile.reliability,
                 durability=profile.durability,
             )
             topics.subscription(kind, topic, partial(self._write, connection), quality, raw=True)
-        self.get_logger().info(f"records into {path}")
+        self.get_logger().info(f"recording to {path}")
 
     def _write(self, connection: Any, data: bytes) -> None:
         self._bag.write(connection, time.time_ns(), data)
@@ -91,15 +92,15 @@ class RecordNode(Node):
         return OK, "", {"messages": messages, "megabytes": 1e-6 * self._bytes}
 
     def destroy_node(self) -> None:
-        """Leave the graph, then finish the bag."""
+        """Destroy the node, then finish the bag."""
         super().destroy_node()
         self._bag.close()
 
 
-def _wanted(robot: RobotProfile, config: RecordConfig) -> Iterator[tuple[Any, str, QoSProfile]]:
-    """(type, topic, quality of service that it is offered with) of what is recorded."""
+def _recorded_topics(robot: RobotProfile, config: RecordConfig) -> Iterator[tuple[Any, str, QoSProfile]]:
+    """(type, topic, offered quality of service) of the recorded topics."""
     sensors = qos.sensor(reliable=robot.reliable_sensors)
-    of_a_robot = [
+    per_robot = [
         *((JointState, part.joint_states, sensors) for part in robot.drivers),
         *((command_type(part), part.command.topic, qos.COMMAND) for part in robot.drivers),
         (RLState, "rlt/rl_state", qos.RL_STATE),
@@ -113,11 +114,11 @@ def _wanted(robot: RobotProfile, config: RecordConfig) -> Iterator[tuple[Any, st
         (Bool, "rlt/hardware_e_stop", qos.E_STOP),
     ]
     if config.pictures:
-        of_a_robot += [(camera_type(camera), camera.topic, sensors) for camera in robot.cameras.values()]
-        of_a_robot.append((Observation, "rlt/observation", qos.OBSERVATION))
+        per_robot += [(camera_type(camera), camera.topic, sensors) for camera in robot.cameras.values()]
+        per_robot.append((Observation, "rlt/observation", qos.OBSERVATION))
     for namespace in config.robots:
         prefix = f"/{namespace}/" if namespace else "/"
-        for kind, topic, profile in of_a_robot:
+        for kind, topic, profile in per_robot:
             yield kind, topic if topic.startswith("/") else prefix + topic, profile
         yield Clock, f"{prefix}clock" if len(config.robots) > 1 else "/clock", qos.SENSOR
     yield PolicyUpdate, "/rlt/policy_update", qos.POLICY_UPDATE
@@ -127,16 +128,16 @@ def _wanted(robot: RobotProfile, config: RecordConfig) -> Iterator[tuple[Any, st
 
 
 def _offered(profile: QoSProfile) -> Qos:
-    """A quality of service as a bag names it."""
+    """Quality of service in the format of a bag."""
     return Qos(
         history=QosHistory.KEEP_LAST,
         depth=profile.depth,
         reliability=QosReliability[profile.reliability.name],
         durability=QosDurability[profile.durability.name],
-        deadline=_FOR_EVER,
-        lifespan=_FOR_EVER,
+        deadline=_INFINITE,
+        lifespan=_INFINITE,
         liveliness=QosLiveliness.AUTOMATIC,
-        liveliness_lease_duration=_FOR_EVER,
+        liveliness_lease_duration=_INFINITE,
         avoid_ros_namespace_conventions=False,
     )
 

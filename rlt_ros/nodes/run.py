@@ -1,4 +1,4 @@
-"""``main`` of every node: joins the graph, makes the node, calls back until its end, and returns the exit status."""
+"""``main`` of every node: initialise, create the node, spin, clean up, and return the exit status."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ from rlt_ros.middleware import (
     try_shutdown,
 )
 from rlt_ros.middleware.messages import ParameterDescriptor
-from rlt_ros.nodes.company import claim_of, require_alone
+from rlt_ros.nodes.exclusivity import claim_of, require_exclusive
 from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.rlt.storage import StorageError
 
 EXIT_CRASHED = 1
 
-_PATIENCE = 2.0  # s, for callbacks that run while the node leaves
+_SHUTDOWN_TIMEOUT = 2.0
+"""s, for running callbacks during the shutdown."""
 _REASONS: dict[str, str] = {}
 """Name of a node of this process → reason of its last failed transition."""
 
@@ -43,34 +44,33 @@ N = TypeVar("N", bound=LifecycleNode)
 
 
 class ShutdownRequested(Exception):
-    """Raised in a callback: the node has done all that it was asked for, and leaves with status 0."""
+    """Raised in a callback when the work of the node is complete: it exits with status 0."""
 
 
 class NodeConfigurationError(Exception):
-    """Raised when a node cannot do its work here; the message says what to change."""
+    """Configuration or environment that a node cannot work with; the message contains the remedy."""
 
 
 def run_node(factory: Callable[[], Node], *, threads: int = 1, args: Sequence[str] | None = None) -> int:
     """Run a node until SIGINT, SIGTERM, :class:`ShutdownRequested` or an error, and return the exit status.
 
-    It starts only where no other node has its name or publishes what a graph has once (`rlt_ros.nodes.company`). A
+    It starts only if no other node has its name or publishes its exclusive topics (`rlt_ros.nodes.exclusivity`). A
     lifecycle node is configured and activated first, unless its parameter ``autostart`` is false.
 
-    An error after the context was shut down, by a signal as a rule, is no crash: most calls of the middleware fail
-    then, each with an exception of its own.
+    An error after the shutdown of the context, usually by a signal, is no crash: most calls of the middleware fail
+    then, with various exceptions.
 
     Args:
-        factory: makes the node.
-        threads: how many callbacks may run at once; callback groups limit which.
-        args: command line; the process's own by default.
+        factory: creates the node.
+        threads: maximum number of parallel callbacks, subject to callback groups.
+        args: command line; default: that of the process.
 
     Returns:
-        0 when it was asked to stop or is finished, 1 after a crash, 2 when it cannot start as it is configured, or a
-        file of the run cannot be written.
+        0 after a stop or at completion, 1 after a crash, 2 for a configuration error or a file that cannot be written.
     """
     run = _Run(factory, threads, list(sys.argv if args is None else args))
     try:
-        _take_signals()
+        _set_signal_handlers()
         run.spin()
         status = 0
     except (KeyboardInterrupt, ExternalShutdownException):
@@ -84,7 +84,7 @@ def run_node(factory: Callable[[], Node], *, threads: int = 1, args: Sequence[st
 
 
 class _Run:
-    """A node with its executor, from the start of the process to its end."""
+    """Node and executor, from the start of the process to its end."""
 
     def __init__(self, factory: Callable[[], Node], threads: int, words: list[str]) -> None:
         self._factory, self._threads, self._words = factory, threads, words
@@ -93,11 +93,11 @@ class _Run:
         self._executor: Executor | None = None
 
     def spin(self) -> None:
-        """Join the graph, make the node and call back until it ends."""
+        """Initialise, create the node and spin until it ends."""
         init(args=self._words)
         self._joined = True
         executable = Path(inspect.getfile(self._factory)).stem
-        require_alone(lambda lookout: [claim_of(executable, self._words, lookout)])
+        require_exclusive(lambda observer: [claim_of(executable, self._words, observer)])
         node = self._node = self._factory()
         single = self._threads == 1
         executor = self._executor = (
@@ -115,9 +115,7 @@ class _Run:
                 self._node.get_logger().info(str(error))
             return 0
         if self._is_shut_down():
-            _log(
-                self._node, f"ignored, since the node is shut down: {type(error).__name__}: {error}", "debug"
-            )
+            _log(self._node, f"ignored after the shutdown: {type(error).__name__}: {error}", "debug")
             return 0
         if isinstance(error, ConfigError | NodeConfigurationError | StorageError) or _is_full_disk(error):
             _log(self._node, str(error))
@@ -126,18 +124,18 @@ class _Run:
         return EXIT_CRASHED
 
     def leave(self) -> bool:
-        """Stop the executor, destroy the node and leave the graph, each of them whatever became of the others.
+        """Stop the executor, destroy the node and shut down the context; an error in one step does not skip the others.
 
         Returns:
-            Whether all went well; an error is logged, and counts only if the context was up.
+            True without errors. Errors are logged, and ignored if the context was down already.
         """
         steps: list[Callable[[], object]] = [try_shutdown]
         if self._node:
             steps.insert(0, self._node.destroy_node)
         if self._executor:
-            steps.insert(0, functools.partial(self._executor.shutdown, timeout_sec=_PATIENCE))
+            steps.insert(0, functools.partial(self._executor.shutdown, timeout_sec=_SHUTDOWN_TIMEOUT))
         successes = [self._attempt(step) for step in steps]
-        # The middleware has given the signals back to the handlers before it.
+        # The shutdown of the middleware restored the previous signal handlers.
         _ignore_further_signals()
         return all(successes)
 
@@ -154,30 +152,30 @@ class _Run:
         return True
 
     def _is_shut_down(self) -> bool:
-        """Return whether the process has been in the graph and its context is down; before `init` it is down too."""
+        """Return True after `init` if the context is down; before `init` it is down, too."""
         return self._joined and not ok()
 
 
 def _is_full_disk(error: Exception) -> bool:
-    """Return whether there is no room for a file, which starting again would not change."""
+    """Return True for an error of a full disk, which a restart would not fix."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def _take_signals() -> None:
-    """Set handlers that end the node; the program's start may have set others."""
+def _set_signal_handlers() -> None:
+    """Set the signal handlers of the node; `start` may have set others."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, _interrupt_once)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _interrupt_once(number: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt for the first SIGINT, and let nothing interrupt the clean-up after it."""
+    """Raise KeyboardInterrupt for the first SIGINT and ignore further ones during the clean-up."""
     signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def _ignore_further_signals() -> None:
-    """A terminal's Ctrl-C and the launcher's own signal both arrive; the second must not cut the clean-up short."""
+    """Ignore SIGINT and SIGTERM: Ctrl-C and the launcher both send one, and the second must not abort the clean-up."""
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
@@ -186,13 +184,13 @@ def _ignore_further_signals() -> None:
 def log_failures(
     transition: Callable[[N, State], TransitionCallbackReturn],
 ) -> Callable[[N, State], TransitionCallbackReturn]:
-    """For the transitions of a lifecycle node: an exception is logged and the transition fails.
+    """Decorate a lifecycle transition: log exceptions and return FAILURE.
 
-    Without it ROS 2 swallows the exception, and nobody learns why the node does not start.
+    Without it ROS 2 discards the exception, and the log lacks the reason.
     """
 
     @functools.wraps(transition)
-    def explain(node: N, state: State) -> TransitionCallbackReturn:
+    def logged(node: N, state: State) -> TransitionCallbackReturn:
         try:
             return transition(node, state)
         except (ConfigError, NodeConfigurationError) as error:
@@ -203,12 +201,12 @@ def log_failures(
             node.get_logger().error(traceback.format_exc())
         return TransitionCallbackReturn.FAILURE
 
-    return explain
+    return logged
 
 
 def _autostart(node: LifecycleNode) -> None:
     descriptor = ParameterDescriptor(
-        description="Configure and activate the node when it starts, instead of waiting for a lifecycle manager.",
+        description="Configure and activate the node at start, instead of waiting for a lifecycle manager.",
         read_only=True,
     )
     if not node.declare_parameter("autostart", True, descriptor).value:

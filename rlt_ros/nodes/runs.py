@@ -1,4 +1,4 @@
-"""Messages of this package belong to a run: those sent get its id, those of another run are dropped and counted."""
+"""Run ids: outgoing messages get the id of the node's run; messages of another run are dropped and counted."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ from typing import Any
 from rlt_ros.middleware import Node
 from rlt_ros.nodes.diagnostics import Diagnostics, Dropped
 
-_COMPLAINT_PERIOD = 10.0  # s between two warnings of a node about other runs
-_FROM_A_PERSON = "EpisodeEvent"  # the one message that people send by hand, without an id
-_ENCAPSULATION = 4  # bytes before the CDR data, which alignment does not count
-_STAMP = 8  # bytes of a header's stamp
+_WARNING_PERIOD = 10.0
+"""s between two warnings of a node about other runs."""
+_ID_OPTIONAL = "EpisodeEvent"
+"""Message type that people publish by hand, without an id."""
+_ENCAPSULATION = 4
+"""Bytes before the CDR data, excluded from alignment."""
+_STAMP = 8
+"""Bytes of the stamp of a header."""
 
 
 class RunFilter:
-    """Run of a node, from its parameter ``run_id``. A node without one takes the messages of every run.
+    """Run of a node, from its parameter ``run_id``. A node without one accepts messages of every run.
 
     Args:
         node: with the parameter ``run_id``, declared before.
-        diagnostics: gets the task "runs" with counts of what was dropped, by kind.
+        diagnostics: gets the task "runs" with counts of dropped messages by kind.
     """
 
     def __init__(self, node: Node, diagnostics: Diagnostics) -> None:
@@ -28,52 +32,52 @@ class RunFilter:
         self._dropped = Dropped(diagnostics, "runs") if self.run_id else None
 
     def stamps(self, msg_type: type[Any]) -> bool:
-        """Return whether messages of a type are sent with the id of the run."""
+        """Return True if messages of a type are sent with the id of the run."""
         return bool(self.run_id) and carries_run(msg_type)
 
     def takes(self, kind: str, run_id: str, topic: str) -> bool:
-        """Return whether a message is of this run; one of another is counted, and a warning names that run.
+        """Return True for a message of this run; a message of another run is counted and logged.
 
         Args:
             kind: name of the message type, e.g. ``ActionChunk``.
-            run_id: id that the message carries.
+            run_id: id in the message.
             topic: name of the topic, for the warning.
         """
-        if self._dropped is None or run_id == self.run_id or (kind == _FROM_A_PERSON and not run_id):
+        if self._dropped is None or run_id == self.run_id or (kind == _ID_OPTIONAL and not run_id):
             return True
         origin = f"run {run_id}" if run_id else "a node without run"
         self._dropped.add(f"{kind} of another run", f"{topic} from {origin}; this run is {self.run_id}")
         self._node.get_logger().warning(
             f"{topic}: {origin} (HOST-PID-TIME of its launcher) publishes into run {self.run_id}; its messages are "
             "dropped. Stop that graph, or give it another ROS_DOMAIN_ID",
-            throttle_duration_sec=_COMPLAINT_PERIOD,
+            throttle_duration_sec=_WARNING_PERIOD,
         )
         return False
 
 
 class RunPublisher:
-    """Publisher whose messages get the id of the run.
+    """Publisher that adds the id of the run to its messages.
 
     Args:
         endpoint: publisher of the node.
-        run_id: the id.
+        run_id: id of the run.
     """
 
     def __init__(self, endpoint: Any, run_id: str) -> None:
         self.endpoint, self._run_id = endpoint, run_id
 
     def publish(self, message: Any) -> None:
-        """Publish ``message`` with the id."""
+        """Publish ``message`` with the id of the run."""
         message.run_id = self._run_id
         self.endpoint.publish(message)
 
     def get_subscription_count(self) -> int:
-        """Subscriptions that receive what is published, in any process."""
+        """Number of matched subscriptions in all processes."""
         return int(self.endpoint.get_subscription_count())
 
 
 def carries_run(msg_type: type[Any]) -> bool:
-    """Return whether messages of a type have the id of a run."""
+    """Return True if messages of a type have a field for the id of a run."""
     return "run_id" in msg_type.get_fields_and_field_types()
 
 
@@ -81,7 +85,7 @@ def run_id_in(data: bytes) -> str:
     """Id of the run in a serialised message of this package: the field after the header.
 
     Raises:
-        ValueError: the bytes end too soon, or are not those of a message.
+        ValueError: the bytes are truncated or no message.
     """
     order = "<" if data[1:2] in (b"\x01", b"\x07") else ">"
     body = memoryview(data)[_ENCAPSULATION:]

@@ -1,8 +1,8 @@
 """Program of every node: ``python -m rlt_ros.nodes.start NODE [ARGUMENTS]``.
 
-A node imports for seconds (torch, MuJoCo). Stopped in that time it ends silently with status 0, and a library that is
-missing is one line, not a traceback that every restart repeats. The launcher starts it with SIGINT and SIGTERM blocked,
-since the interpreter itself would answer one with a traceback; they are let through as soon as there are handlers.
+The imports of a node take seconds (torch, MuJoCo). A node that is stopped meanwhile exits silently with status 0, and a
+missing library is one line instead of a traceback for every restart. The launcher starts it with SIGINT and SIGTERM
+blocked, because the interpreter itself would print a traceback; they are unblocked once handlers are set.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main() -> int:
-    """Run the node that the first argument names; its exit status."""
+    """Run the node of the first argument and return its exit status."""
     for number in _NUMBERS:
         signal.signal(number, _leave)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _NUMBERS)
@@ -36,13 +36,13 @@ def main() -> int:
     status = int(module.main())
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status)  # the node has closed what it had; tearing torch down takes a niced learner seconds
+    # The node has closed its resources; tearing torch down would take a niced learner seconds.
+    os._exit(status)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
-    os._exit(
-        0
-    )  # there is nothing to clean up yet, and an exception would surface in whatever is being imported
+    # Nothing needs cleaning up yet, and an exception would surface in the running import.
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A node's publishers and subscriptions: quality of service overridable, mismatches reported, traffic measured."""
+"""Publishers and subscriptions of a node: overridable quality of service, reported mismatches, measured traffic."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ from rlt_ros.nodes.runs import RunFilter, RunPublisher, carries_run, run_id_in
 
 
 class Topics:
-    """Makes the endpoints of ``node``. Give topic names as literals: the reference page is made from them.
+    """Factory of publishers and subscriptions. Topic names must be literals: the reference page is generated from them.
 
     Args:
-        node: whose they are.
-        diagnostics: gets the task "topics": rate and age of each, and who does not fit.
+        node: owner of the endpoints.
+        diagnostics: gets the task "topics": rate, age and incompatible endpoints of each topic.
     """
 
     def __init__(self, node: Node, diagnostics: Diagnostics) -> None:
         self._node = node
         self._runs = RunFilter(node, diagnostics)
         self._traffic: dict[str, _Traffic] = {}
-        self._misfits: dict[str, str] = {}
+        self._mismatches: dict[str, str] = {}
         diagnostics.add("topics", self._report)
 
     def publisher(
         self, msg_type: type[Any], topic: str, profile: QoSProfile, *, while_active: bool = False
     ) -> Publisher:
-        """A publisher; ``while_active`` makes one that a lifecycle node publishes with only while it is active.
+        """Create a publisher; with ``while_active`` a lifecycle publisher, which is silent while the node is inactive.
 
-        Messages of this package get the id of the node's run.
+        Messages of this package get the id of the run.
         """
         create: Callable[..., Publisher] = self._node.create_publisher
         if while_active:
@@ -56,14 +56,14 @@ class Topics:
         def attempt(**events: Any) -> Publisher:
             return create(msg_type, topic, profile, qos_overriding_options=_overridable(), **events)
 
-        told = PublisherEventCallbacks(incompatible_qos=self._misfit(topic, "subscription"))
-        endpoint = _with_events(attempt, told)
+        events = PublisherEventCallbacks(incompatible_qos=self._on_mismatch(topic, "subscription"))
+        endpoint = _with_events(attempt, events)
         if self._runs.stamps(msg_type):
             return cast(Publisher, RunPublisher(endpoint, self._runs.run_id))
         return cast(Publisher, endpoint)
 
     def destroy_lifecycle_publisher(self, publisher: Publisher) -> None:
-        """Leave the topic of a publisher that was made with ``while_active``."""
+        """Destroy a publisher that was created with ``while_active``."""
         assert isinstance(self._node, LifecycleNode)
         endpoint = publisher.endpoint if isinstance(publisher, RunPublisher) else publisher
         self._node.destroy_lifecycle_publisher(endpoint)
@@ -79,11 +79,11 @@ class Topics:
         raw: bool = False,
         any_qos: bool = False,
     ) -> Subscription:
-        """A subscription. Messages with a header have their age measured on the node's clock.
+        """Create a subscription. The age of messages with a header is measured on the node's clock.
 
         Messages of another run are dropped and counted. With ``raw`` the callback gets serialised bytes.
-        ``any_qos`` adds two, for publishers that offer less than ``profile`` requests: messages of the others
-        arrive up to three times.
+        ``any_qos`` adds two subscriptions for publishers that offer less than ``profile`` requests; messages of all
+        others then arrive up to three times.
         """
         traffic = self._traffic[topic] = _Traffic()
 
@@ -112,31 +112,31 @@ class Topics:
             silent = SubscriptionEventCallbacks(use_default_callbacks=False)
             for weaker in (qos.RELIABLE, qos.BEST_EFFORT):
                 _with_events(partial(attempt, weaker, None), silent)
-            # One of these receives from every publisher that does not fit another. The middleware's default warning
-            # ("no messages will be received") would be false.
+            # At least one of the three matches every publisher. The default warning of the middleware ("no messages
+            # will be received") would be false.
             return _with_events(partial(attempt, profile, _overridable()), silent)
-        told = SubscriptionEventCallbacks(incompatible_qos=self._misfit(topic, "publisher"))
-        return _with_events(partial(attempt, profile, _overridable()), told)
+        events = SubscriptionEventCallbacks(incompatible_qos=self._on_mismatch(topic, "publisher"))
+        return _with_events(partial(attempt, profile, _overridable()), events)
 
-    def _misfit(self, topic: str, other: str) -> Callable[[Any], None]:
-        def told(info: Any) -> None:
+    def _on_mismatch(self, topic: str, other: str) -> Callable[[Any], None]:
+        def report(info: Any) -> None:
             policy = QoSPolicyKind(int(info.last_policy_kind)).name.lower()
-            text = f"{info.total_count} {other}(s) with another {policy}: no messages pass between"
-            self._misfits[topic] = text
+            text = f"{info.total_count} {other}(s) with incompatible {policy}: no messages are exchanged"
+            self._mismatches[topic] = text
             self._node.get_logger().warning(f"{topic}: {text}; set qos_overrides for one of them")
 
-        return told
+        return report
 
     def _report(self) -> Report:
         values = {topic: traffic.text() for topic, traffic in self._traffic.items()}
-        values.update({f"{topic} quality of service": text for topic, text in self._misfits.items()})
-        if self._misfits:
-            return WARN, f"quality of service does not fit on {', '.join(sorted(self._misfits))}", values
+        values.update({f"{topic} quality of service": text for topic, text in self._mismatches.items()})
+        if self._mismatches:
+            return WARN, f"incompatible quality of service on {', '.join(sorted(self._mismatches))}", values
         return OK, "", values
 
 
 class _Traffic:
-    """Messages that came since the last report."""
+    """Messages since the last report."""
 
     def __init__(self) -> None:
         self._since, self._messages = time.monotonic(), 0
@@ -152,12 +152,12 @@ class _Traffic:
         now = time.monotonic()
         rate = self._messages / max(now - self._since, 1e-9)
         self._since, self._messages = now, 0
-        age = "" if self._age is None else f", newest {1e3 * self._age:.1f} ms old when it came"
+        age = "" if self._age is None else f", newest {1e3 * self._age:.1f} ms old on arrival"
         return f"{rate:.1f} Hz{age}"
 
 
 def _run_of(message: Any) -> str:
-    """Id of the run in a message, or in its bytes; empty where these are damaged, which the reader finds."""
+    """Id of the run in a message or in its bytes; empty if these are damaged, which the reader detects."""
     if not isinstance(message, bytes):
         return str(message.run_id)
     try:
@@ -173,5 +173,6 @@ def _overridable() -> QoSOverridingOptions:
 def _with_events(attempt: Callable[..., Any], events: Any) -> Any:
     try:
         return attempt(event_callbacks=events)
-    except UnsupportedEventTypeError:  # an RMW that does not tell; then nobody can
+    except UnsupportedEventTypeError:
+        # This RMW does not report mismatches.
         return attempt()

@@ -24,7 +24,7 @@ from rlt_ros.middleware.messages import (
 from rlt_ros.nodes import qos
 from rlt_ros.nodes.bag_messages import ReadMode, RecordedSensors
 from rlt_ros.nodes.conversions import read_observation, to_header
-from rlt_ros.nodes.record_node import _wanted
+from rlt_ros.nodes.record_node import _recorded_topics
 from rlt_ros.nodes.settings import RecordConfig
 from rlt_ros.offline.bag_files import Bag
 from rlt_ros.offline.stamps import Stamps
@@ -110,7 +110,10 @@ def test_perception_decodes_to_the_size_wanted_and_counts_what_it_cannot(
 
 
 def test_the_recorder_takes_each_camera_by_its_type(profile_file: Path) -> None:
-    wanted = {topic: kind.__name__ for kind, topic, _ in _wanted(load_profile(profile_file), RecordConfig())}
+    wanted = {
+        topic: kind.__name__
+        for kind, topic, _ in _recorded_topics(load_profile(profile_file), RecordConfig())
+    }
     cameras = {topic: wanted[topic] for topic in ("/head/compressed", "/left/compressed", "/right/image")}
     assert cameras == {
         "/head/compressed": "CompressedImage",

@@ -69,13 +69,13 @@ def test_a_goal_that_is_reached_counts_and_is_not_sent_again(goals: GripperGoals
     driver.answer(accepted=True)
     driver.end(SUCCEEDED, position=0.04)
     assert driver.goals == [(0.04, 20.0)] and not goals.was_lost()
-    assert goals.report()[:2] == (OK, "hand/act went to 0.04") and goals.report()[2]["goals_succeeded"] == 1
+    assert goals.report()[:2] == (OK, "hand/act reached 0.04") and goals.report()[2]["goals_succeeded"] == 1
 
 
 def test_a_goal_that_is_refused_is_lost_once_and_said(goals: GripperGoals, driver: Driver) -> None:
     goals.send(0.0)
     driver.answer(accepted=False)
-    assert goals.report()[:2] == (WARN, "hand/act refused to go to 0")
+    assert goals.report()[:2] == (WARN, "hand/act goal 0 rejected")
     assert goals.was_lost() and not goals.was_lost()
 
 
@@ -90,14 +90,14 @@ def test_the_answer_to_an_older_goal_says_nothing_of_the_newest(goals: GripperGo
     driver.answer(accepted=True)
     goals.send(0.04)
     driver.end(ABORTED, position=0.01)
-    assert goals.report()[1] == "hand/act was told to go to 0.04" and goals.report()[2]["goals_aborted"] == 1
+    assert goals.report()[1] == "hand/act goal 0.04 sent" and goals.report()[2]["goals_aborted"] == 1
 
 
 def test_fingers_that_hold_something_have_not_failed(goals: GripperGoals, driver: Driver) -> None:
     goals.send(0.0)
     driver.answer(accepted=True)
     driver.end(ABORTED, position=0.012, stalled=True)
-    assert goals.report()[:2] == (OK, "hand/act holds something at 0.012 on the way to 0")
+    assert goals.report()[:2] == (OK, "hand/act holds an object at 0.012, goal 0")
 
 
 @pytest.mark.skipif(IMPLEMENTATION != "rclpy", reason="actions need ROS 2")
@@ -112,7 +112,7 @@ def test_goals_at_a_real_server(graph: Any, kind: str) -> None:
     heard: list[Any] = []
     takes = [GoalResponse.REJECT, GoalResponse.ACCEPT, GoalResponse.ACCEPT]
     one.send(0.0, 0)
-    assert one.report()[:2] == (WARN, "hand/act is served by nobody; the gripper does not move")
+    assert one.report()[:2] == (WARN, "hand/act has no server; the gripper does not move")
 
     def execute(handle: Any) -> Any:
         heard.append(handle.request)
@@ -130,8 +130,8 @@ def test_goals_at_a_real_server(graph: Any, kind: str) -> None:
 
         graph.until(said, what=words)
 
-    until("refused to go to 0")
-    until("went to 0")
+    until("goal 0 rejected")
+    until("reached 0")
     for _ in range(20):
         one.send(0.0, 0)  # unchanged
     one.send(0.04, 0)

@@ -15,7 +15,7 @@ from rosbags.rosbag2 import Reader
 from rlt_ros.middleware import deserialize_message
 from rlt_ros.middleware.messages import DiagnosticArray, EpisodeState, Observation, PolicyUpdate
 from rlt_ros.nodes import qos
-from rlt_ros.nodes.record_node import _wanted
+from rlt_ros.nodes.record_node import _recorded_topics
 from rlt_ros.nodes.settings import RecordConfig
 from rlt_ros.robots.profile import load_profile
 
@@ -32,7 +32,7 @@ def talker(graph: Any) -> Any:
 def test_names_in_a_bag_are_absolute() -> None:
     profile = load_profile("agibot_g1_geniesim")
     for robots in (("",), ("left", "right")):
-        topics = [topic for _, topic, _ in _wanted(profile, RecordConfig(robots=robots))]
+        topics = [topic for _, topic, _ in _recorded_topics(profile, RecordConfig(robots=robots))]
         assert all(topic.startswith("/") for topic in topics)
         assert len(set(topics)) == len(topics)
 

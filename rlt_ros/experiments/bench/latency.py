@@ -62,16 +62,16 @@ def _real_time(seconds: float, stop_bare_timer: Callable[[], BareTimer]) -> dict
         bench = LatencyBench(profile, _home(profile))
         try:
             probe = bench.probe
-            bench.meet("robot", "camera", "chunks", "pad", alive=alive)
-            probe.say(Phase.RESETTING, 1)
-            probe.say(Phase.APPROACH, 1)
+            bench.wait_for_nodes("robot", "camera", "chunks", "pad", alive=alive)
+            probe.publish_phase(Phase.RESETTING, 1)
+            probe.publish_phase(Phase.APPROACH, 1)
             # A pad is used after a sample at rest.
             for held, source in ((False, Source.VLA), (True, Source.HUMAN), (False, Source.VLA)):
                 probe.steps.clear()
                 bench.warm_up(source, partial(_pad, probe, held))
-            bench.drive(2.0, partial(_pad, probe, False))
+            bench.run(2.0, partial(_pad, probe, False))
             probe.steps.clear()
-            bench.drive(seconds, partial(_pad, probe, False))
+            bench.run(seconds, partial(_pad, probe, False))
             stamps = np.array([stamp for stamp, _, _ in probe.steps], dtype=np.int64)
 
             pressed: list[int] = []
@@ -83,11 +83,11 @@ def _real_time(seconds: float, stop_bare_timer: Callable[[], BareTimer]) -> dict
                 if held and (number == 0 or not last[0]):
                     pressed.append(probe.get_clock().now().nanoseconds)
                 last[0] = held
-                probe.pad(held=bool(held))
+                probe.publish_gamepad(held=bool(held))
 
             last = [False]
             probe.steps.clear()
-            bench.drive(seconds, press)
+            bench.run(seconds, press)
             taken_over = np.array([stamp for stamp, _, _ in probe.steps], dtype=np.int64)
             human = np.array([stamp for stamp, source, _ in probe.steps if source == Source.HUMAN])
         finally:
@@ -125,16 +125,16 @@ def _lock_step() -> dict[str, float]:
     with _nodes(executor_node={"lock_step": True}, perception_node=lenient) as alive:
         bench = LatencyBench(profile, _home(profile))
         try:
-            bench.meet("robot", "camera", "chunks", alive=alive)
-            bench.probe.say(Phase.RESETTING, 1)
-            bench.probe.say(Phase.APPROACH, 1)
+            bench.wait_for_nodes("robot", "camera", "chunks", alive=alive)
+            bench.probe.publish_phase(Phase.RESETTING, 1)
+            bench.probe.publish_phase(Phase.APPROACH, 1)
             return _spread(bench.lock_step(_LOCK_STEPS, alive)[10:])
         finally:
             bench.close()
 
 
 def _pad(probe: Any, held: bool, _: int) -> None:
-    probe.pad(held=held)
+    probe.publish_gamepad(held=held)
 
 
 def _home(profile: Any) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -123,10 +123,10 @@ class TrainingGraph:
         watch, probe = self._watch, self._watch.probe
         pid = self._pid(node)
         before = self._rows()
-        with watch.punctual():
+        with watch.realtime():
             killed = self._kill(node, pid)
             rows, updates, begun = probe.rows, probe.critic_steps, probe.begun
-            watch.until(lambda: time.monotonic() > killed + _HOLD_DURATION, _RECOVERY_TIMEOUT)
+            watch.spin_until(lambda: time.monotonic() > killed + _HOLD_DURATION, _RECOVERY_TIMEOUT)
         holds = node in ("sim", "perception", "inference", "executor") and not self._lock_step
         held = self._held(node, killed) if holds else None
         restarted = self._seconds_until(lambda: self._processes().get(node, pid) != pid, killed)
@@ -160,19 +160,19 @@ class TrainingGraph:
         """Wait until the actor acts and the learner learns."""
         probe = self._watch.probe
         # Older steps are of no use yet.
-        probe.on_news = lambda: probe.steps.__delitem__(slice(0, -1000))
+        probe.on_update = lambda: probe.steps.__delitem__(slice(0, -1000))
         self._until(
             lambda: probe.critic_steps and any(step.source == Source.ACTOR for step in probe.steps),
             "step of the actor",
             _START_TIMEOUT,
         )
-        probe.on_news = None
+        probe.on_update = None
 
     def policies_in_use(self, count: int) -> list[float]:
         """Times, ms, from the arrival of each of `count` policies to its first executed step."""
         in_use = self._watch.probe.in_use
         in_use.clear()
-        with self._watch.punctual():
+        with self._watch.realtime():
             self._until(lambda: len(in_use) >= count, "use of new policies", _RECOVERY_TIMEOUT)
         return [1e3 * seconds for seconds in in_use[:count]]
 
@@ -193,9 +193,9 @@ class TrainingGraph:
                 os.kill(pid, signal.SIGKILL)
                 killed.append(time.monotonic())
 
-        probe.on_news = strike
+        probe.on_update = strike
         self._until(lambda: killed, f"moment to kill {node}", _RECOVERY_TIMEOUT)
-        probe.on_news = None
+        probe.on_update = None
         return killed[0]
 
     def _held(self, node: str, killed: float) -> Held | None:
@@ -211,12 +211,12 @@ class TrainingGraph:
         """Seconds from the kill until a condition holds; None after the time-out."""
         return (
             time.monotonic() - killed
-            if self._watch.until(self._alive(condition), _RECOVERY_TIMEOUT)
+            if self._watch.spin_until(self._alive(condition), _RECOVERY_TIMEOUT)
             else None
         )
 
     def _until(self, condition: Any, event: str, timeout: float) -> None:
-        if not self._watch.until(self._alive(condition), timeout):
+        if not self._watch.spin_until(self._alive(condition), timeout):
             raise FaultError(f"no {event} within {timeout:.0f} s; output of the graph:\n{self._output()}")
 
     def _alive(self, condition: Any) -> Any:

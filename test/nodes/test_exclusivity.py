@@ -20,7 +20,14 @@ from rlt_ros.middleware import Node
 from rlt_ros.middleware.messages import Clock, EpisodeState
 from rlt_ros.middleware.presence import Presence, nodes_named, publishers_of
 from rlt_ros.nodes import qos
-from rlt_ros.nodes.company import Claim, Company, crowd, graph_claims, join_domain, require_alone
+from rlt_ros.nodes.exclusivity import (
+    Claim,
+    OtherGraphError,
+    duplicate_publishers,
+    graph_claims,
+    join_domain,
+    require_exclusive,
+)
 from rlt_ros.run_id import PREDECESSOR
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,7 +62,7 @@ def other() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
 
 def test_nobody_there_is_no_company(graph: Any) -> None:
-    require_alone(lambda _: [Claim("/sim_node", ("/clock",))])
+    require_exclusive(lambda _: [Claim("/sim_node", ("/clock",))])
 
 
 @pytest.mark.parametrize(
@@ -69,14 +76,18 @@ def test_another_node_is_named_with_host_and_process(
     graph: Any, other: Any, claim: Claim, words: str
 ) -> None:
     pid = other().pid
-    with pytest.raises(Company, match=re.escape(f"/sim_node (process {pid} on {HOST}) {words}")) as error:
-        require_alone(lambda _: [claim])
+    with pytest.raises(
+        OtherGraphError, match=re.escape(f"/sim_node (process {pid} on {HOST}) {words}")
+    ) as error:
+        require_exclusive(lambda _: [claim])
     assert os.environ["ROS_DOMAIN_ID"] in str(error.value)
 
 
 def test_other_names_and_namespaces_are_no_company(graph: Any, other: Any) -> None:
     other("--ros-args", "-r", "__ns:=/left", "-r", "/clock:=/left/clock")
-    require_alone(lambda _: [Claim("/sim_node", ("/clock",)), Claim("/right/sim_node", ("/right/clock",))])
+    require_exclusive(
+        lambda _: [Claim("/sim_node", ("/clock",)), Claim("/right/sim_node", ("/right/clock",))]
+    )
 
 
 def test_a_killed_predecessor_that_the_launcher_names_is_no_company(
@@ -87,7 +98,7 @@ def test_a_killed_predecessor_that_the_launcher_names_is_no_company(
     one.kill()
     one.wait()
     monkeypatch.setenv(PREDECESSOR, str(one.pid))
-    require_alone(lambda _: [Claim("/sim_node", ("/clock",))])
+    require_exclusive(lambda _: [Claim("/sim_node", ("/clock",))])
     (dead,) = nodes_named(here, "/sim_node")
     assert dead == Presence("/sim_node", HOST, one.pid) and dead.seems_dead
 
@@ -96,8 +107,8 @@ def test_a_living_node_that_is_called_a_predecessor_is_company(
     graph: Any, other: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(PREDECESSOR, str(other().pid))
-    with pytest.raises(Company):
-        require_alone(lambda _: [Claim("/sim_node")])
+    with pytest.raises(OtherGraphError):
+        require_exclusive(lambda _: [Claim("/sim_node")])
 
 
 def test_two_publishers_are_a_crowd_and_a_dead_one_is_not_counted(graph: Any, other: Any) -> None:
@@ -105,11 +116,11 @@ def test_two_publishers_are_a_crowd_and_a_dead_one_is_not_counted(graph: Any, ot
     mine = here.create_publisher(Clock, "/clock", qos.CLOCK)
     one = other()
     graph.until(lambda: len(publishers_of(here, "/clock")) == 2)
-    assert f"/sim_node (process {one.pid} on {HOST})" in crowd(here, ["/clock"])
-    assert crowd(here, ["/nothing"]) == ""
+    assert f"/sim_node (process {one.pid} on {HOST})" in duplicate_publishers(here, ["/clock"])
+    assert duplicate_publishers(here, ["/nothing"]) == ""
     one.kill()
     one.wait()
-    assert crowd(here, ["/clock"]) == ""
+    assert duplicate_publishers(here, ["/clock"]) == ""
     here.destroy_publisher(mine)
 
 
@@ -138,13 +149,13 @@ def test_rviz_starts_alone_next_to_a_monitor(other: Any, capsys: pytest.CaptureF
 
 def test_a_monitor_alone_next_to_a_monitor_is_refused(other: Any) -> None:
     other("--ros-args", "-r", "__node:=monitor_node")
-    with pytest.raises(Company, match="/monitor_node"):
+    with pytest.raises(OtherGraphError, match="/monitor_node"):
         join_domain(monitors("", rviz=False), watches=True)
 
 
 def test_a_graph_next_to_a_monitor_is_refused(other: Any) -> None:
     other("--ros-args", "-r", "__node:=monitor_node")
-    with pytest.raises(Company, match="Stop that process"):
+    with pytest.raises(OtherGraphError, match="Stop that process"):
         join_domain(nodes_of("train", Arguments(rviz=True)))
 
 

@@ -1,8 +1,8 @@
-"""Other graphs in the domain: refused before a node publishes anything, noticed while it runs.
+"""Detection of other graphs in the domain: refused before a node publishes anything, reported while it runs.
 
-A second graph resets the first one's clock, and its states end in the first one's replay. So a node starts only where
-no other has its full name and none publishes what a graph has once. A node that was killed stays in discovery until
-its lease ends; one whose process has ended is waited for, not refused.
+A second graph would reset the clock of the first and add states to its replay. A node therefore starts only if no other
+node has its full name and none publishes its exclusive topics. A killed node stays in discovery until its lease ends; a
+node whose process has ended is waited for, not refused.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ from rlt_ros.run_id import PREDECESSOR, local_discovery
 CLOCK, EPISODE_STATE = "/clock", "rlt/episode_state"
 
 DISCOVERY_TIME = 1.0
-"""s in which the nodes that are there are discovered; participants answer a new one at once, a busy host later."""
+"""s to discover existing nodes; participants answer a new one at once, or later on a busy host."""
 
 LEASE = 12.0
-"""s after which a dead node has left discovery: the lease of a DDS participant is 10 s."""
+"""s until a dead node has left discovery; the lease of a DDS participant is 10 s."""
 
-_POLL = 0.05  # s between two looks at discovery
+_POLL = 0.05
+"""s, polling period of discovery."""
 _NAME_RULE = "__node:="
 _REMEDY = "Stop that process, or start this graph in another ROS_DOMAIN_ID"
 _MONITOR_REMEDY = "It publishes the views already, for RViz too; a second one is not needed"
@@ -41,11 +42,11 @@ _MONITOR_REMEDY = "It publishes the views already, for RViz too; a second one is
 
 @dataclass(frozen=True)
 class Claim:
-    """Names in the graph that one node alone may have.
+    """Exclusive names of a node in the graph.
 
     Attributes:
-        node: full name.
-        topics: absolute names of topics that it alone publishes.
+        node: full name of the node.
+        topics: absolute names of its exclusive topics.
         remedy: last sentence of a refusal.
     """
 
@@ -54,12 +55,12 @@ class Claim:
     remedy: str = _REMEDY
 
 
-class Company(ConfigError):
-    """Another graph has what this one claims; the message names node, host, process and remedy.
+class OtherGraphError(ConfigError):
+    """Another graph has a claimed name or topic; the message contains node, host, process and remedy.
 
     Attributes:
-        claimed: full name of the node of this graph that made the claim.
-        other: node that has it, with its process, in words.
+        claimed: full name of the claiming node of this graph.
+        other: conflicting node with its process, as text.
     """
 
     def __init__(self, claim: Claim, other: str, what: str) -> None:
@@ -68,34 +69,34 @@ class Company(ConfigError):
         self.claimed, self.other = claim.node, other
 
 
-def sole_topics(executable: str, profile: Callable[[], RobotProfile]) -> tuple[str, ...]:
-    """Topics, before remapping, that one node of a graph publishes alone.
+def exclusive_topics(executable: str, profile: Callable[[], RobotProfile]) -> tuple[str, ...]:
+    """Topics, before remapping, with one publisher in a graph.
 
     Args:
-        executable: which node, e.g. ``sim_node``.
-        profile: loads the robot profile; called only where it is needed.
+        executable: node, e.g. ``sim_node``.
+        profile: loads the robot profile; called only if needed.
     """
     if executable == "sim_node":
         return (CLOCK, *(part.joint_states for part in profile().drivers))
     return (EPISODE_STATE,) if executable == "episode_node" else ()
 
 
-def require_alone(claims: Callable[[Node], Sequence[Claim]]) -> None:
-    """Listen for other nodes that have what is claimed; call it in a process that has joined the graph.
+def require_exclusive(claims: Callable[[Node], Sequence[Claim]]) -> None:
+    """Search discovery for conflicting nodes; the context must be initialised.
 
-    Returns after :data:`DISCOVERY_TIME` where nobody is there.
+    Returns after :data:`DISCOVERY_TIME` without a conflict.
 
     Args:
-        claims: what is claimed, from a node under the process's own rules for namespace, topics and parameters.
+        claims: returns the claims, given a node with the namespace, remappings and parameters of the process.
 
     Raises:
-        Company: somebody else has it.
+        OtherGraphError: another node has a claimed name or topic.
     """
-    node = observer_node(f"lookout_{os.getpid()}")
+    node = observer_node(f"observer_{os.getpid()}")
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        _listen(_Lookout(node, claims(node)), executor)
+        _refuse_conflicts(_DiscoveryObserver(node, claims(node)), executor)
     finally:
         executor.shutdown()
         node.destroy_node()
@@ -105,12 +106,12 @@ def claim_of(executable: str, args: Iterable[str], node: Node) -> Claim:
     """Claim of the node in this process.
 
     Args:
-        executable: which node.
-        args: command line of the process; its rules give the name.
-        node: another node of the process, for its namespace, topics and parameters.
+        executable: node.
+        args: command line of the process, which may contain the name.
+        node: another node of the process, for namespace, remappings and parameters.
     """
     robot = str(node.declare_parameter("robot", "agibot_g1_geniesim").value)
-    topics = sole_topics(executable, lambda: load_profile(robot))
+    topics = exclusive_topics(executable, lambda: load_profile(robot))
     names = [executable, *(text.partition(_NAME_RULE)[2] for text in args if _NAME_RULE in text)]
     full_name = f"{node.get_namespace().rstrip('/')}/{names[-1]}"
     remedy = _MONITOR_REMEDY if executable == "monitor_node" else _REMEDY
@@ -123,40 +124,43 @@ def graph_claims(specs: Iterable[NodeSpec]) -> list[Claim]:
     for spec in (one for one in specs if one.package == "rlt_ros"):
         robot, moved = str(spec.parameters["robot"]), dict(spec.remappings)
         prefix = f"/{spec.namespace}/" if spec.namespace else "/"
-        topics = (moved.get(one, one) for one in sole_topics(spec.executable, partial(load_profile, robot)))
+        topics = (
+            moved.get(one, one) for one in exclusive_topics(spec.executable, partial(load_profile, robot))
+        )
         absolute = tuple(one if one.startswith("/") else f"{prefix}{one}" for one in topics)
         claims.append(Claim(spec.full_name, absolute))
     return claims
 
 
 def join_domain(specs: Sequence[NodeSpec], *, watches: bool = False) -> list[NodeSpec]:
-    """Check for other graphs, in a launcher's process and before its nodes import anything.
+    """Check for other graphs in the process of a launcher, before its nodes import anything.
 
     Args:
-        specs: nodes that are to be started.
-        watches: they are views of a graph that runs; those that it has already are left out, unless nothing is left.
+        specs: nodes to start.
+        watches: the nodes are views of a running graph; those that it has already are omitted, unless none remains.
 
     Returns:
         The nodes to start.
 
     Raises:
-        Company: another graph is there.
+        OtherGraphError: another graph is in the domain.
         KeyboardInterrupt: a signal ended the check.
     """
     if simulates(specs):
         os.environ.update(local_discovery(os.environ))
     init(args=[])
     try:
-        left = _unclaimed(specs, watches=watches)
+        left = _without_running(specs, watches=watches)
         if not ok():
-            raise KeyboardInterrupt  # SIGTERM, which the middleware takes as an order to end without an exception
+            # SIGTERM, which the middleware handles without an exception.
+            raise KeyboardInterrupt
     finally:
         try_shutdown()
     return left
 
 
-def crowd(node: Node, topics: Iterable[str]) -> str:
-    """Topics of absolute name that more than one living node publishes, and these nodes, in words; empty for none."""
+def duplicate_publishers(node: Node, topics: Iterable[str]) -> str:
+    """Text with the first of ``topics`` (absolute names) that has several live publishers; empty without one."""
     for topic in topics:
         publishers = [one for one in publishers_of(node, topic) if not one.seems_dead]
         if len(publishers) > 1:
@@ -164,30 +168,30 @@ def crowd(node: Node, topics: Iterable[str]) -> str:
     return ""
 
 
-def _unclaimed(specs: Sequence[NodeSpec], *, watches: bool) -> list[NodeSpec]:
-    """The nodes that nobody has; for arguments and errors see :func:`join_domain`."""
+def _without_running(specs: Sequence[NodeSpec], *, watches: bool) -> list[NodeSpec]:
+    """Nodes that do not run yet; arguments and errors as in :func:`join_domain`."""
     try:
-        require_alone(lambda _: graph_claims(specs))
-    except Company as company:
-        left = [spec for spec in specs if spec.full_name != company.claimed]
+        require_exclusive(lambda _: graph_claims(specs))
+    except OtherGraphError as error:
+        left = [spec for spec in specs if spec.full_name != error.claimed]
         if not watches or not left:
             raise
-        print(f"{company.other} publishes the views already; no second one starts", file=sys.stderr)
-        return _unclaimed(left, watches=watches)
+        print(f"{error.other} publishes the views already; no second one starts", file=sys.stderr)
+        return _without_running(left, watches=watches)
     return list(specs)
 
 
-class _Lookout:
-    """Others in discovery, and what their diagnostics say of their processes."""
+class _DiscoveryObserver:
+    """Other nodes in discovery, and the processes from their diagnostics."""
 
     def __init__(self, node: Node, claims: Sequence[Claim]) -> None:
         self._node, self._claims = node, claims
-        self._processes: dict[str, str] = {}  # full name → process, in words
+        self._processes: dict[str, str] = {}  # full name → process, as text
         self._host, self._replaced = socket.gethostname(), os.environ.get(PREDECESSOR, "")
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.DIAGNOSTICS)
 
     def others(self) -> list[tuple[Presence, Claim, str]]:
-        """Nodes of other processes, each with the claim and what of it the node has."""
+        """Nodes of other processes, each with the violated claim and a description."""
         seen = []
         for claim in self._claims:
             names, what = nodes_named(self._node, claim.node), "has the name of a node of this one"
@@ -197,12 +201,12 @@ class _Lookout:
         return [found for found in seen if not self._is_ours(found[0])]
 
     def described(self, one: Presence) -> str:
-        """A node with its process, from discovery or from its diagnostics."""
-        heard = self._processes.get(one.node)
-        return f"{one.node} ({heard})" if heard and not one.pid else str(one)
+        """Node and process as text, from discovery or from its diagnostics."""
+        process = self._processes.get(one.node)
+        return f"{one.node} ({process})" if process and not one.pid else str(one)
 
     def is_alive(self, one: Presence) -> bool:
-        """Return whether its process is known to run, and it is not merely a lease that has not ended."""
+        """Return True if its process is known to run; False may be a lease that has not ended."""
         return one.node in self._processes or bool(one.pid and not one.seems_dead)
 
     def _is_ours(self, one: Presence) -> bool:
@@ -215,13 +219,13 @@ class _Lookout:
                 self._processes[status.name.partition(": ")[0]] = status.hardware_id
 
 
-def _listen(lookout: _Lookout, executor: SingleThreadedExecutor) -> None:
+def _refuse_conflicts(observer: _DiscoveryObserver, executor: SingleThreadedExecutor) -> None:
     start = time.monotonic()
     while True:
-        others, waited = lookout.others(), time.monotonic() - start
+        others, waited = observer.others(), time.monotonic() - start
         for one, claim, what in others:
-            if lookout.is_alive(one) or waited > LEASE:
-                raise Company(claim, lookout.described(one), what)
+            if observer.is_alive(one) or waited > LEASE:
+                raise OtherGraphError(claim, observer.described(one), what)
         if not others and waited > DISCOVERY_TIME:
             return
         executor.spin_once(timeout_sec=_POLL)
