@@ -1,8 +1,8 @@
-"""Bags into a replay: the same rows that the live graph stored, or would have stored with the VLA that is chosen now.
+"""Import of bags into a replay: the rows that the live graph stored, or would have stored with the selected VLA.
 
-A second reader of the stream. Where a bag holds the states of this VLA, they are taken as they are; else they are
-computed from what was seen and done; and of a bag that somebody else recorded, steps and episodes are made first. What
-is stored is safe at once, so that reading may be stopped anywhere; the same bag read again adds what is missing.
+Recorded states of this VLA are used unchanged; otherwise states are computed from observations and steps. For bags of
+other software, steps and episodes are sampled first. Stored rows are safe at once, so an import can be stopped anywhere;
+a second import of the same bag adds missing rows only.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ _NS = 1e-9
 
 @dataclass(frozen=True)
 class ImportSettings:
-    """Everything that rows depend on.
+    """Settings that rows depend on.
 
     Attributes:
         setup: robot, task and VLA.
-        bags: which bags, and how they are read.
+        bags: bags and their read mode.
         rlt: chunk, stride and replay.
-        sync: which pictures and joint states belong together.
-        inference: how old an observation may be.
-        sampling: what counts as a gap in a bag of others.
+        sync: synchronisation of pictures and joint states.
+        inference: maximum age of an observation.
+        sampling: gaps in bags of other software.
     """
 
     setup: Setup
@@ -67,7 +67,7 @@ class ImportSettings:
 
 @dataclass(frozen=True)
 class _Plan:
-    """How a bag is read: a way for each namespace, and its episodes where it has none of its own."""
+    """Plan of a bag: read mode of each namespace, and segments if the bag has no episodes."""
 
     bag: Bag
     ways: Mapping[str, ReadMode]
@@ -118,11 +118,11 @@ class BagImport:
 
     @property
     def seconds(self) -> float:
-        """Of recording, all bags together."""
+        """Duration of all bags, s."""
         return sum(plan.bag.seconds for plan in self._plans)
 
     def run(self) -> Iterator[float]:
-        """Read all bags; gives now and then how many seconds of recording are done.
+        """Read all bags; yields the processed seconds of recording.
 
         Raises:
             LineageError: a bag's states were made by other parts than the replay's rows.
@@ -135,11 +135,11 @@ class BagImport:
             yield done
 
     def close(self) -> None:
-        """Let go of the replay; what is stored is safe."""
+        """Close the replay; stored rows are safe."""
         self.store.close()
 
     def report(self) -> dict[str, Any]:
-        """What came of it: rows, episodes and their outcomes, how bags were read, what was skipped and why."""
+        """Result: rows, episodes and outcomes, read modes of the bags, skipped messages with reasons."""
         total = self.store.replay.total if self.store.replay else self._before
         return {
             "replay": str(self.store.path),
@@ -174,7 +174,7 @@ class BagImport:
             streams.append(stream)
             readers.append(self._reader(plan, namespace, stream, stamps))
         by_topic = {topic: reader for reader in readers for topic in reader.topics}
-        told = 0.0
+        checked = 0.0
         for recorded in bag.messages(set(by_topic)):
             try:
                 by_topic[recorded.topic].take(recorded)
@@ -183,9 +183,9 @@ class BagImport:
             except ValueError as error:
                 self._skip(f"unusable {recorded.type.split('/')[-1]}", f"{recorded.topic}: {error}")
             seconds = (recorded.time - bag.start) * _NS
-            if abs(seconds - told) >= 0.5:
+            if abs(seconds - checked) >= 0.5:
                 self.store.check_timeouts(seconds)
-                told = seconds
+                checked = seconds
             yield min(max(seconds, 0.0), bag.seconds)
         for reader in readers:
             reader.finish()
@@ -216,9 +216,7 @@ class BagImport:
 
     def _note_unfinished(self, stream: RobotStream) -> None:
         for number in stream.assembler.unfinished:
-            self._skip(
-                "without end", f"episode {number} has no end in the bag, so nobody knows whether it counts"
-            )
+            self._skip("without end", f"episode {number} has no end in the bag, so its outcome is unknown")
 
     def _namespaces(self, bag: Bag) -> list[str]:
         if self._settings.bags.namespace != AUTO:
@@ -232,7 +230,7 @@ class BagImport:
         return [whole_recording(bag.start, bag.end, config.outcome)]
 
     def _way(self, bag: Bag, namespace: str) -> ReadMode:
-        """How rows come out of a bag.
+        """Read mode of a namespace.
 
         Raises:
             BagError: in no way.
@@ -279,13 +277,13 @@ class BagImport:
             )
 
     def _made_by(self, bag: Bag, namespace: str) -> Lineage | None:
-        """Which parts made the first state of a bag; None where it holds none."""
+        """Lineage of the first state of a bag; None without states."""
         topics = messages.own_topics(namespace, messages.STATE)
         message = next(messages.readable(bag, topics), None)
         return None if message is None else read_lineage(message.lineage)
 
     def _vla(self) -> FrozenVLA:
-        """The VLA, loaded when it is first needed."""
+        """VLA, loaded on first use."""
         if self._frozen is None:
             setup = self._settings.setup
             frozen = load_frozen(setup.vla, self._task.name, setup.robot, self._profile.continuous)
@@ -300,7 +298,7 @@ class BagImport:
         return self._frozen
 
     def _note(self, bag: Bag, stamps: Stamps) -> None:
-        """Keep what a bag's stamps and pictures show, for the report."""
+        """Store findings about stamps and pictures of a bag for the report."""
         report = stamps.report()
         self._stamps[str(bag.path)] = report
         self._warnings += [f"{bag.path}: {text}" for text in warnings(report)]

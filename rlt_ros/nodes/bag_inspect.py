@@ -1,4 +1,4 @@
-"""What is in a bag, and what can be made of it for a robot."""
+"""Content of a bag, and the ways to make rows of it for a robot."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from rlt_ros.robots.profile import RobotProfile
 _REMEDIES = {
     ReadMode.RECORDED: "record with `record:=true`",
     ReadMode.COMPUTED: "record with `record:=true` and `pictures` on",
-    ReadMode.SAMPLED: "name these topics in a profile of the robot (`--robot`), or its namespace (`--namespace`)",
+    ReadMode.SAMPLED: "set these topics in a profile of the robot (`--robot`), or its namespace (`--namespace`)",
 }
 
 
 def inspect(bag: Bag, profile: RobotProfile, namespaces: list[str]) -> dict[str, Any]:
-    """Topics, episodes and ways of a bag.
+    """Topics, episodes and read modes of a bag.
 
     Args:
-        bag: to look into.
-        profile: the robot that it may be of.
-        namespaces: of the robots; those that the stream of this package names by default.
+        bag: bag to inspect.
+        profile: robot profile.
+        namespaces: namespaces of the robots; default: those with topics of this package.
     """
     names = namespaces or messages.namespaces(bag) or [""]
     seconds = bag.seconds
@@ -66,7 +66,7 @@ def _robot(bag: Bag, profile: RobotProfile, namespace: str) -> dict[str, Any]:
 
 
 def _episodes(bag: Bag, namespace: str) -> dict[str, int]:
-    """How many episodes began, how they ended, and how many of them leave no rows."""
+    """Numbers of started episodes, of their outcomes, and of episodes without rows."""
     topics = messages.own_topics(namespace, messages.EPISODE)
     begun, ends = set[int](), dict[int, EpisodeState]()
     if messages.missing_topics(bag, topics):

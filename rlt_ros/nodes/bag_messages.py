@@ -1,7 +1,6 @@
-"""What the messages of a bag are: which topics tell the stream of this package or of a robot, and their records.
+"""Messages of a bag: topics of this package and of a robot, and their conversion to records.
 
-Messages are read by the definitions of this package, with and without ROS 2 alike. Types that nothing here knows are
-never looked at.
+Messages are deserialised by the definitions of this package, with and without ROS 2. Unknown types are ignored.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ _PICTURES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 
 class ReadMode(enum.Enum):
-    """How rows come out of a bag."""
+    """Method to make rows of a bag."""
 
     RECORDED = "recorded states"
     COMPUTED = "computed states"
@@ -57,14 +56,14 @@ class ReadMode(enum.Enum):
 
 
 def absolute(topic: str, namespace: str) -> str:
-    """A topic's name in a bag."""
+    """Absolute name of a topic in a bag."""
     if topic.startswith("/"):
         return topic
     return f"/{namespace}/{topic}" if namespace else f"/{topic}"
 
 
 def namespaces(bag: Bag) -> list[str]:
-    """Namespaces of the robots whose stream of this package is in a bag, without slashes at the ends."""
+    """Namespaces with topics of this package in a bag, without slashes at the ends."""
     ends = (f"/{EPISODE}", f"/{STEP}")
     found = {name[: -len(end)].strip("/") for name in bag.topics for end in ends if name.endswith(end)}
     return sorted(found)
@@ -85,12 +84,12 @@ def command_topics(profile: RobotProfile, namespace: str) -> dict[str, str]:
 
 
 def own_topics(namespace: str, *names: str) -> dict[str, str]:
-    """Topic → type of this package's own."""
+    """Topic → type of topics of this package."""
     return {absolute(name, namespace): _OWN[name] for name in names}
 
 
 def required_topics(way: ReadMode, bag: Bag, profile: RobotProfile, namespace: str) -> dict[str, str]:
-    """Topic → type that a way is made of."""
+    """Topic → type that a mode needs."""
     if way is ReadMode.RECORDED:
         return own_topics(namespace, STATE, STEP, EPISODE)
     sensors = sensor_topics(profile, namespace)
@@ -103,7 +102,7 @@ def required_topics(way: ReadMode, bag: Bag, profile: RobotProfile, namespace: s
 
 
 def missing_topics(bag: Bag, topics: Mapping[str, str]) -> list[str]:
-    """What a bag lacks of some topics, in words."""
+    """Text for each topic that is missing or unusable in a bag."""
     return [fault for name, kind in topics.items() if (fault := _fault(bag.topics.get(name), name, kind))]
 
 
@@ -111,7 +110,7 @@ def _fault(topic: Topic | None, name: str, kind: str) -> str:
     if topic is None:
         return f"{name} ({kind}) is not in it"
     if topic.type != kind:
-        remedy = "; `encoding` of the camera in the profile says which" if topic.type in _PICTURES else ""
+        remedy = "; set `encoding` of the camera in the profile" if topic.type in _PICTURES else ""
         return f"{name} is {topic.type}, expected {kind}{remedy}"
     if kind.startswith("rlt_ros/") and _digest(topic) not in ("", type_hash(kind)):
         return f"{name} was recorded with another definition of {kind}; read it with the version that recorded it"
@@ -119,22 +118,23 @@ def _fault(topic: Topic | None, name: str, kind: str) -> str:
 
 
 def _digest(topic: Topic) -> str:
-    """Hash of a topic's type, from what the bag says of it; empty where it says nothing."""
+    """Type hash of a topic, from hash or definition in the bag; empty without both."""
     if topic.digest or not topic.definition or topic.definition.startswith("="):
         return topic.digest
     store = get_typestore(Stores.EMPTY)
     try:
         store.register(get_types_from_msg(topic.definition, topic.type))
         return str(store.hash_rihs01(topic.type))
-    except Exception:  # a definition that the library cannot read proves nothing
+    except Exception:
+        # The library cannot parse this definition, so it cannot be compared.
         return ""
 
 
 def read(recorded: BagMessage) -> Any:
-    """The message.
+    """Deserialise a message.
 
     Raises:
-        ValueError: its bytes are none.
+        ValueError: malformed data.
     """
     return deserialize_message(recorded.data, message_class(recorded.type))
 
@@ -175,7 +175,7 @@ class RecordedSensors:
         self.position: tuple[int, Array] | None = None
         """Stamp and positions (A,) of the joint state just read."""
         self.relocated = False
-        """The arm cannot have moved there from the joint state before."""
+        """True if the arm cannot have moved there from the previous joint state."""
         self.encodings: dict[str, str] = {}
         """Topic of a camera → encoding of its pictures, where it is not the profile's."""
 
@@ -205,7 +205,7 @@ class RecordedSensors:
         return self._sync.add_joints(joints.stamp, state.positions, believed, None, relocated=state.relocated)
 
     def finish(self) -> None:
-        """Count what never became complete."""
+        """Count joint states that never became complete."""
         if not self._joints.complete:
             missing = self._joints.missing
             lacks = f"none has {', '.join(missing)}" if missing else "no joint of the profile is in any"
@@ -214,7 +214,7 @@ class RecordedSensors:
             )
 
     def _picture(self, topic: str, message: Any, camera: CameraProfile) -> Pixels:
-        """RGB of the size that the VLA takes; a raw picture is of the encoding that it names itself."""
+        """RGB in the picture size of the VLA; a raw picture is decoded by the encoding in its message."""
         if camera.is_compressed:
             return read_camera(message, camera, self._size)
         if message.encoding != camera.encoding:
@@ -222,15 +222,15 @@ class RecordedSensors:
         return resize(read_picture(message, message.encoding), *self._size)
 
     def _joint_state(self, index: int, stamp: int, message: Any) -> JointSample | None:
-        """The arm, once all of its joints were published since the last time: by drivers, or messages, in turn."""
+        """Joint state of the arm, once all joints arrived since the last one, in several messages or from several drivers."""
         positions, velocities = np.array(message.position), np.array(message.velocity)
-        told = self._readers[index].read(0, stamp, message.name, positions, velocities)
-        # A driver has its own joints alone, whatever others in its messages are called.
-        own = [place for place, name in enumerate(told.names) if name in self._own[index]] if told else []
-        if told is None or not own:
+        state = self._readers[index].read(0, stamp, message.name, positions, velocities)
+        # Only joints of this driver, whatever other names its messages contain.
+        own = [place for place, name in enumerate(state.names) if name in self._own[index]] if state else []
+        if state is None or not own:
             return None
-        names = [told.names[place] for place in own]
-        return self._joints.add(told.stamp, names, told.positions[own], told.velocities[own])
+        names = [state.names[place] for place in own]
+        return self._joints.add(state.stamp, names, state.positions[own], state.velocities[own])
 
 
 class RecordedCommands:
@@ -249,14 +249,14 @@ class RecordedCommands:
         self.topics = command_topics(profile, namespace)
 
     def take(self, recorded: BagMessage, position: Array) -> tuple[int, int, Array]:
-        """Which driver's, stamp (0 for none), and its joints' targets (K, J) rad, one row a control period.
+        """Index of the driver, stamp (0 for none), and joint targets (K, J) rad, one row per control period.
 
         Args:
             recorded: the message.
             position: (A,) rad, where the arm was measured before.
 
         Raises:
-            ValueError: it does not say what all joints of the driver shall do.
+            ValueError: targets of some joints of the driver are missing.
         """
         message = read(recorded)
         index = self._parts[recorded.topic]
@@ -274,7 +274,7 @@ class RecordedCommands:
 
 
 def readable(bag: Bag, topics: Mapping[str, str]) -> Iterator[Any]:
-    """Messages of some topics, read; those that are malformed are left out."""
+    """Deserialised messages of some topics, without malformed ones."""
     for recorded in bag.messages(topics):
         try:
             yield read(recorded)

@@ -1,9 +1,8 @@
-"""Fills the replay from bags, in the place of `replay_node`, and ends the graph when the learner has learned from it.
+"""Import of bags into the replay, in place of `replay_node`; ends the graph when the learner has used all rows.
 
-What bags are read and how rows come out of them is in `rlt_ros.nodes.bag_import`; `rlt-ros bag to-replay` does the
-same without a graph. When all is read it waits until the learner is caught up with every row. Where the learner waits
-for what no bag brings, such as more failures, it says so and ends too: the rows are stored, and a run goes on with
-them.
+`rlt_ros.nodes.bag_import` reads the bags; `rlt-ros bag to-replay` does the same without a graph. After the import the
+node waits until the learner has caught up. If the learner waits for data that the bags lack, such as more failures, the
+node reports that and ends as well: the rows are stored, and the run can continue.
 """
 
 from __future__ import annotations
@@ -33,12 +32,14 @@ from rlt_ros.rlt.lineage import LineageError
 from rlt_ros.rlt.storage import StorageError
 from rlt_ros.vla.config import InferenceConfig
 
-_SLICE = 0.05  # s of reading between two looks at the graph
-_TELL = 10.0  # s between two lines about the progress
+_SLICE = 0.05
+"""s of reading between two callbacks."""
+_LOG_PERIOD = 10.0
+"""s between two log lines of the progress."""
 
 
 class BagNode(Node):
-    """Connects the import of bags to the graph."""
+    """Import of bags in the graph."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__("bag_node", **options)
@@ -50,32 +51,35 @@ class BagNode(Node):
             declare(self, "inference", InferenceConfig),
             declare(self, "sampling", SamplingConfig),
         )
-        torch.set_num_threads(1)  # the VLA's numbers must be those of the live inference
+        # One thread: results of the VLA must equal those of the live inference.
+        torch.set_num_threads(1)
         diagnostics = Diagnostics(self)
         diagnostics.add("bags", self._report)
         topics = Topics(self, diagnostics)
         self._status = topics.publisher(ReplayStatus, "rlt/replay_status", qos.REPLAY_STATUS)
         self._bags: BagImport | None = None
         try:
-            self._bags = BagImport(settings, committed=self._say)
+            self._bags = BagImport(settings, committed=self._publish_status)
         except (BagError, LineageError, StorageError) as error:
             raise NodeConfigurationError(str(error)) from error
-        self._seconds, self._told, self._complete = 0.0, time.monotonic(), False
+        self._seconds, self._logged, self._complete = 0.0, time.monotonic(), False
         self._run: Iterator[float] = self._bags.run()
         if self._bags.store.replay is not None:
-            self._say()
+            self._publish_status()
         topics.subscription(LearnerStatus, "rlt/learner_status", self._on_learner, qos.LEARNER_STATUS)
-        self._worker = self.create_timer(0.001, self._slice, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._worker = self.create_timer(
+            0.001, self._read_slice, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
 
     def destroy_node(self) -> None:
-        """Let go of the file; what is stored is safe."""
+        """Close the replay; stored rows are safe."""
         if self._bags is not None:
             self._bags.close()
             self._bags = None
         super().destroy_node()
 
-    def _slice(self) -> None:
-        """Read for a moment."""
+    def _read_slice(self) -> None:
+        """Read for one slice."""
         end = time.monotonic() + _SLICE
         try:
             for seconds in self._run:
@@ -84,16 +88,16 @@ class BagNode(Node):
                     break
             else:
                 self._worker.cancel()
-                self._conclude()
+                self._finish()
         except (LineageError, StorageError) as error:
             raise NodeConfigurationError(str(error)) from error
-        if time.monotonic() - self._told >= _TELL:
-            self._told = time.monotonic()
+        if time.monotonic() - self._logged >= _LOG_PERIOD:
+            self._logged = time.monotonic()
             assert self._bags is not None
             self.get_logger().info(f"{self._seconds:.0f} of {self._bags.seconds:.0f} s read")
 
-    def _conclude(self) -> None:
-        """All is read."""
+    def _finish(self) -> None:
+        """Log the result after the last bag."""
         assert self._bags is not None
         report = self._bags.report()
         for kind, skipped in report["skipped"].items():
@@ -108,32 +112,32 @@ class BagNode(Node):
         )
         if not report["rows_in_replay"]:
             raise NodeConfigurationError(
-                "the bags hold no episode that leaves rows; `rlt-ros bag inspect` shows what is in them"
+                "no episode in the bags gives rows; `rlt-ros bag inspect` lists their content"
             )
         self._complete = True
-        self._say()
+        self._publish_status()
 
     def _on_learner(self, message: Any) -> None:
-        """End when nothing more is to be learned from what was read."""
+        """End when the learner can make no further progress with the rows."""
         if not self._complete or self._bags is None or self._bags.store.replay is None:
             return
         if message.rows < self._bags.store.replay.total:
             return
         if message.state == LearnerStatus.CAUGHT_UP:
             raise ShutdownRequested(
-                f"the learner has learned from all {message.rows} rows, {message.critic_steps} updates"
+                f"the learner has used all {message.rows} rows, {message.critic_steps} updates"
             )
         if message.state == LearnerStatus.WAITING:
             raise ShutdownRequested(
-                f"the learner waits for {message.waiting_for}, which no bag brings; all rows are stored. Give more "
-                "bags, go on live with `rlt-ros launch train` and the same `out`, or lower `rlt.min_…` and "
+                f"the learner waits for {message.waiting_for}, which the bags lack; all rows are stored. Add bags, "
+                "continue live with `rlt-ros launch train` and the same `out`, or lower `rlt.min_…` and "
                 "`rlt.warmup_episodes`"
             )
         if message.state == LearnerStatus.PAUSED:
-            raise ShutdownRequested("the learner has stopped, its log says why; all rows are stored")
+            raise ShutdownRequested("the learner has stopped, see its log; all rows are stored")
 
-    def _say(self) -> None:
-        """Publish what the replay holds."""
+    def _publish_status(self) -> None:
+        """Publish the status of the replay."""
         assert self._bags is not None
         skipped, examples = self._bags.skipped.total(), self._bags.last_skipped
         message = replay_status(self._bags.store, rejected=skipped, last_rejection=examples)
@@ -150,7 +154,11 @@ class BagNode(Node):
             "rows": bags.store.replay.total if bags.store.replay else 0,
             **{f"skipped_{kind}": count for kind, count in bags.skipped.items()},
         }
-        return (WARN if bags.skipped else OK), "waits for the learner" if self._complete else "reads", values
+        return (
+            (WARN if bags.skipped else OK),
+            "waiting for the learner" if self._complete else "reading",
+            values,
+        )
 
 
 def main() -> int:

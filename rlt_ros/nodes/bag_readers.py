@@ -1,4 +1,4 @@
-"""The readers of a bag: messages of one robot to the records that its rows are made of, in one of three ways."""
+"""Readers of a bag: messages of one robot to stream records, in one of three modes."""
 
 from __future__ import annotations
 
@@ -32,41 +32,41 @@ _NS = 1e-9
 
 
 class Reader(Protocol):
-    """Makes rows of one robot's messages in a bag."""
+    """Reader of the messages of one robot in a bag."""
 
     @property
     def topics(self) -> Collection[str]:
-        """Whose messages it takes."""
+        """Topics to read."""
         ...
 
     def take(self, recorded: BagMessage) -> None:
-        """Take a message. Raises ValueError where it cannot be used."""
+        """Process a message. Raises ValueError for an unusable one."""
         ...
 
     def finish(self) -> None:
-        """The bag is over."""
+        """Process the end of the bag."""
         ...
 
 
 class RecordSink:
-    """Passes records through the state computer into the replay."""
+    """Records through the state computer into the replay."""
 
     def __init__(self, store: ReplayRecorder, stream: RobotStream, computer: StateComputer) -> None:
         self._store, self._stream, self._computer = store, stream, computer
 
     def put(self, recorded: int, record: Record) -> None:
-        """Take a record of a moment, ns."""
+        """Process a record of time `recorded`, ns."""
         for made in self._computer.take(recorded * _NS, record):
             self._store.add(self._stream, made)
 
     def finish(self) -> None:
-        """No more comes."""
+        """Process the end of the stream."""
         for made in self._computer.finish():
             self._store.add(self._stream, made)
 
 
 class RecordedReader:
-    """States, steps and episodes as they are."""
+    """Reader of recorded states, steps and episodes."""
 
     def __init__(
         self, store: ReplayRecorder, stream: RobotStream, namespace: str, profile: RobotProfile, chunk: int
@@ -91,7 +91,7 @@ class RecordedReader:
 
 
 class ComputedReader:
-    """Observations, steps, episodes and requests, whose states are computed."""
+    """Reader of observations, steps, episodes and requests; states are computed."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class ComputedReader:
 
 
 class SampledReader:
-    """What a robot's drivers said, from which steps and episodes are made."""
+    """Reader of driver topics; steps and episodes are sampled from them."""
 
     def __init__(
         self, sink: RecordSink, sensors: RecordedSensors, commands: RecordedCommands, sampler: Sampler
@@ -146,7 +146,8 @@ class SampledReader:
         """See :class:`Reader`."""
         self._now = recorded.time
         if recorded.topic in self._commands.topics:
-            if self._position is not None:  # else nobody knows where the arm stands
+            # Before the first joint state the position of the arm is unknown.
+            if self._position is not None:
                 part, stamp, targets = self._commands.take(recorded, self._position)
                 self._sampler.command(recorded.time, part, stamp, targets)
             return

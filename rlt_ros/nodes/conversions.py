@@ -1,7 +1,7 @@
-"""Messages of the graph to the records of `rlt_ros.rlt.stream` and back; the one place that knows both.
+"""Conversion between messages of the graph and the records of `rlt_ros.rlt.stream`.
 
-Reading checks: what is malformed is a ValueError (of the record, of an array's length, of an enumeration) that says
-what, and is for the node to drop and count. Stamps are nanoseconds. A record that was written and read again is equal.
+Readers validate: a malformed message (record, length of an array, enumeration) is a ValueError with the reason, which
+the node drops and counts. Stamps are nanoseconds. Writing and reading a record gives an equal record.
 """
 
 from __future__ import annotations
@@ -63,22 +63,22 @@ def to_header(ns: int, frame_id: str = "") -> Any:
 
 
 def read_lineage(message: Any) -> Lineage:
-    """The lineage in a message."""
+    """Lineage of a message."""
     return Lineage(vla=message.vla, token=message.token, stats=message.stats, actor=message.actor)
 
 
 def write_lineage(lineage: Lineage) -> Any:
-    """A lineage as a message."""
+    """Message of a lineage."""
     return LineageMessage(vla=lineage.vla, token=lineage.token, stats=lineage.stats, actor=lineage.actor)
 
 
 def state_shapes(message: Any, chunk: int) -> Shapes:
-    """Sizes that the arrays of an RL state say, for chunks of ``chunk`` control steps."""
+    """Shapes of the arrays of an RL state, for chunks of ``chunk`` control steps."""
     return Shapes(len(message.z), len(message.proprio), chunk, len(message.anchor))
 
 
 def read_state(message: Any, shapes: Shapes) -> StateRecord:
-    """The RL state in a message, for a policy of ``shapes``."""
+    """RL state of a message, for a policy of ``shapes``."""
     chunk = (shapes.chunk, shapes.action_dim)
     return StateRecord(
         stamp=to_ns(message.header.stamp),
@@ -96,7 +96,7 @@ def read_state(message: Any, shapes: Shapes) -> StateRecord:
 
 
 def write_state(record: StateRecord) -> Any:
-    """An RL state as a message."""
+    """Message of an RL state."""
     state = record.state
     return RLStateMessage(
         header=to_header(record.stamp),
@@ -112,7 +112,7 @@ def write_state(record: StateRecord) -> Any:
 
 
 def read_step(message: Any, action_dim: int) -> StepRecord:
-    """The executed step in a message, for an arm of ``action_dim`` joints."""
+    """Executed step of a message, for an arm of ``action_dim`` joints."""
     return StepRecord(
         stamp=to_ns(message.header.stamp),
         episode=message.episode,
@@ -131,7 +131,7 @@ def read_step(message: Any, action_dim: int) -> StepRecord:
 
 
 def write_step(record: StepRecord) -> Any:
-    """An executed step as a message."""
+    """Message of an executed step."""
     return ExecutedStepMessage(
         header=to_header(record.stamp),
         episode=record.episode,
@@ -150,7 +150,7 @@ def write_step(record: StepRecord) -> Any:
 
 
 def read_chunk(message: Any, chunk: int, action_dim: int) -> ActionChunk:
-    """The action chunk in a message: ``chunk`` control steps for an arm of ``action_dim`` joints."""
+    """Action chunk of a message: ``chunk`` control steps for an arm of ``action_dim`` joints."""
     return ActionChunk(
         stamp=to_ns(message.header.stamp),
         episode=message.episode,
@@ -168,7 +168,7 @@ def read_chunk(message: Any, chunk: int, action_dim: int) -> ActionChunk:
 
 
 def write_chunk(record: ActionChunk) -> Any:
-    """An action chunk as a message."""
+    """Message of an action chunk."""
     return ActionChunkMessage(
         header=to_header(record.stamp),
         episode=record.episode,
@@ -186,7 +186,7 @@ def write_chunk(record: ActionChunk) -> Any:
 
 
 def read_episode(message: Any) -> EpisodeState:
-    """The state of an episode in a message."""
+    """Episode state of a message."""
     return EpisodeState(
         episode=message.episode,
         phase=Phase(message.phase),
@@ -203,7 +203,7 @@ def read_episode(message: Any) -> EpisodeState:
 
 
 def write_episode(state: EpisodeState) -> Any:
-    """The state of an episode as a message."""
+    """Message of an episode state."""
     return EpisodeStateMessage(
         header=to_header(state.stamp),
         episode=state.episode,
@@ -220,7 +220,7 @@ def write_episode(state: EpisodeState) -> Any:
 
 
 def read_request(message: Any) -> ChunkRequest:
-    """The request for a chunk in a message.
+    """Chunk request of a message.
 
     Raises:
         ValueError: the phase is unknown, or an expected position is not finite.
@@ -239,7 +239,7 @@ def read_request(message: Any) -> ChunkRequest:
 
 
 def write_request(request: ChunkRequest) -> Any:
-    """The request for a chunk as a message."""
+    """Message of a chunk request."""
     message = ChunkRequestMessage
     return message(
         header=to_header(request.stamp),
@@ -252,7 +252,7 @@ def write_request(request: ChunkRequest) -> Any:
 
 
 def read_intervention(message: Any) -> Intervention:
-    """The intervention in a message; its command, (A,) rad, is empty unless the human commands.
+    """Intervention of a message; its command, (A,) rad, is empty unless the human commands.
 
     Raises:
         ValueError: the phase is unknown, a number is not finite, or a share is not in 0 to 1.
@@ -268,7 +268,7 @@ def read_intervention(message: Any) -> Intervention:
 
 
 def write_intervention(human: Intervention) -> Any:
-    """An intervention as a message."""
+    """Message of an intervention."""
     return InterventionMessage(
         header=to_header(human.stamp),
         phase=int(human.phase),
@@ -284,7 +284,7 @@ def read_picture(image: Any, encoding: str) -> np.ndarray[Any, np.dtype[np.uint8
     """RGB (h, w, 3) of a `sensor_msgs/Image` in one encoding; rows may be padded.
 
     Raises:
-        PictureError: it has another encoding, or its sizes and data do not fit.
+        PictureError: another encoding, or sizes that contradict the data.
     """
     if image.encoding != encoding:
         raise PictureError(f"encoding is `{image.encoding}`; expected {encoding}")
@@ -292,7 +292,7 @@ def read_picture(image: Any, encoding: str) -> np.ndarray[Any, np.dtype[np.uint8
 
 
 def read_observation(message: Any, action_dim: int) -> Observation:
-    """The observation in a message, of an arm of ``action_dim`` joints."""
+    """Observation of a message, of an arm of ``action_dim`` joints."""
     if len(message.cameras) != len(message.images):
         raise ValueError(f"`images` holds {len(message.images)} pictures of {len(message.cameras)} cameras")
     images = {
@@ -309,7 +309,7 @@ def read_observation(message: Any, action_dim: int) -> Observation:
 def write_observation(
     observation: Observation, *, episode: int, joints: Sequence[str], frame_id: str = ""
 ) -> Any:
-    """An observation as a message; ``joints`` are the names of its positions."""
+    """Message of an observation; ``joints`` are the names of its positions."""
     header = to_header(observation.stamp, frame_id)
     return ObservationMessage(
         header=header,
@@ -333,7 +333,7 @@ def write_observation(
 
 
 def write_policy(data: bytes, *, stamp: int, version: int, lineage: Lineage) -> Any:
-    """An exported actor as a message with its checksum."""
+    """Message of an exported actor, with its checksum."""
     return PolicyUpdate(
         header=to_header(stamp),
         version=version,
@@ -344,12 +344,12 @@ def write_policy(data: bytes, *, stamp: int, version: int, lineage: Lineage) -> 
 
 
 def read_policy(message: Any) -> bytes:
-    """The exported actor in a message, after checking that it arrived as it was sent."""
+    """Exported actor of a message, after verification of its checksum."""
     data = bytes(message.data)
     found = hashlib.sha256(data).hexdigest()
     if found != message.checksum:
         raise ValueError(
-            f"policy update {message.version} has checksum {found}, but says `{message.checksum}`"
+            f"policy update {message.version} has checksum {found}, expected `{message.checksum}`"
         )
     return data
 
@@ -364,7 +364,7 @@ def _floats(values: Any) -> array.array[Any]:
 
 
 def _picture(image: Any, camera: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """(h, w, 3) of an rgb8 image, which observations hold."""
+    """(h, w, 3) of an rgb8 image of an observation."""
     try:
         return read_picture(image, "rgb8")
     except PictureError as error:

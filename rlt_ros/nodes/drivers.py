@@ -1,6 +1,6 @@
-"""A robot's drivers in the graph: their joint states in, commands out, as the robot profile describes them.
+"""Topics of a robot's drivers: joint states in, commands out, as described by the robot profile.
 
-What the messages mean is in `robots.joint_states` and `robots.commands`; here they only come and go.
+`robots.joint_states` and `robots.commands` interpret the messages.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def subscribe_joints(
     quality: QoSProfile,
     dropped: Dropped,
 ) -> list[Subscription]:
-    """Joint states of all drivers: ``callback`` gets `JointState` with the robot's own joint names, in rad.
+    """Subscribe to the joint states of all drivers; ``callback`` gets `JointState` with the profile's names, in rad.
 
-    Velocities are those of the driver: none, or NaN for some joints, where it says none.
+    Velocities are those of the driver; without them the field is empty, or NaN for some joints.
     """
     reader = JointStateReader(profile.drivers)
     if reader.is_plain:
@@ -79,14 +79,14 @@ def subscribe_joints(
 
 
 class CommandPublishers:
-    """Publishes commands to all drivers, between `open` and `close`.
+    """Publishers of commands to all drivers, between `open` and `close`.
 
     Args:
-        node: whose they are.
-        topics: makes them.
-        profile: the robot.
-        stamped: whether trajectories carry the stamp of what they answer, as lock-step needs; a controller of a real
-            robot would take a stamp for the moment to start, and drop what is past by its clock.
+        node: owner of the publishers.
+        topics: factory of publishers.
+        profile: robot profile.
+        stamped: trajectories have the stamp of the joint state that they answer, as lock-step needs. A controller of
+            a real robot would use the stamp as start time and drop past points.
 
     Raises:
         NodeConfigurationError: the message type of a driver is not installed.
@@ -95,26 +95,30 @@ class CommandPublishers:
     def __init__(self, node: Node, topics: Topics, profile: RobotProfile, *, stamped: bool) -> None:
         self._node, self._endpoints, self._profile, self._stamped = node, topics, profile, stamped
         self._types = [command_type(part) for part in profile.drivers]
-        self._places = [[profile.joints.index(joint) for joint in part.joints] for part in profile.drivers]
-        self._held = [[profile.held.index(joint) for joint in part.held] for part in profile.drivers]
-        endless = profile.continuous_names
-        self._writers = [CommandWriter(part, 1.0 / profile.control_hz, endless) for part in profile.drivers]
+        self._joint_indices = [
+            [profile.joints.index(joint) for joint in part.joints] for part in profile.drivers
+        ]
+        self._held_indices = [[profile.held.index(joint) for joint in part.held] for part in profile.drivers]
+        continuous = profile.continuous_names
+        self._writers = [
+            CommandWriter(part, 1.0 / profile.control_hz, continuous) for part in profile.drivers
+        ]
         self._publishers: list[Any] = []
         self._gripper: GripperOutput | None = None
-        self._no_gripper = ""
+        self._gripper_fault = ""
         gripper = profile.gripper
-        self._joint_of_gripper = (
+        self._gripper_joint = (
             profile.gripper_message_name if gripper is not None and gripper.type == "joint" else None
         )
         self.topics = tuple(node.resolve_topic_name(part.command.topic) for part in profile.drivers)
 
     @property
     def is_open(self) -> bool:
-        """Return whether commands can be published."""
+        """Return True between `open` and `close`."""
         return bool(self._publishers)
 
     def open(self) -> None:
-        """Begin to publish."""
+        """Create the publishers."""
         parts = zip(self._types, self._profile.drivers, strict=True)
         self._publishers = [
             self._endpoints.publisher(kind, part.command.topic, qos.COMMAND) for kind, part in parts
@@ -123,12 +127,13 @@ class CommandPublishers:
         if gripper is not None and joint is not None and gripper.type != "joint":
             try:
                 self._gripper = GripperOutput(self._node, self._endpoints, gripper, joint)
-            except GripperInterfaceError as error:  # the human's alone: the arm works without
-                self._no_gripper = f"nobody can command the gripper: {error}"
-                self._node.get_logger().error(self._no_gripper)
+            except GripperInterfaceError as error:
+                # Only a human commands the gripper; the arm works without it.
+                self._gripper_fault = f"the gripper cannot be commanded: {error}"
+                self._node.get_logger().error(self._gripper_fault)
 
     def close(self) -> None:
-        """Publish no more."""
+        """Destroy the publishers."""
         for publisher in self._publishers:
             self._node.destroy_publisher(publisher)
         self._publishers = []
@@ -138,22 +143,22 @@ class CommandPublishers:
         self.rest()
 
     def rest(self) -> None:
-        """Let the next command start from standstill."""
+        """Start the next command from standstill."""
         for writer in self._writers:
             writer.rest()
 
     def report_gripper(self) -> Report:
-        """What became of the commands to a gripper that has a topic or an action of its own."""
-        if self._no_gripper:
-            return ERROR, self._no_gripper, {}
+        """State of the commands to a gripper with its own topic or action."""
+        if self._gripper_fault:
+            return ERROR, self._gripper_fault, {}
         return (STALE, "inactive", {}) if self._gripper is None else self._gripper.report()
 
     def publish_gripper(self, stamp: int, gripper: float) -> None:
-        """Publish the command of a gripper that has a topic or an action of its own, if it changed or was lost.
+        """Publish the command of a gripper with its own topic or action, if it changed or was lost.
 
         Args:
             stamp: ns.
-            gripper: in its own unit.
+            gripper: command in the unit of the gripper.
         """
         if self._gripper is not None:
             self._gripper.send(gripper, stamp)
@@ -164,19 +169,19 @@ class CommandPublishers:
         Args:
             stamp: ns.
             target: (A,) rad.
-            gripper: in its own unit; None to leave it alone.
-            held: (H,) rad, of `RobotProfile.held`.
+            gripper: command in the unit of the gripper; None for no command.
+            held: (H,) rad, targets of `RobotProfile.held`.
 
         Raises:
-            CommandError: a target is not finite or of a wrong shape; nothing is published.
+            CommandError: a target is not finite or has a wrong shape; nothing is published.
         """
-        parts = zip(self._writers, self._places, self._held, strict=True)
+        parts = zip(self._writers, self._joint_indices, self._held_indices, strict=True)
         records = [writer.write(target[places], held[others]) for writer, places, others in parts]
         if gripper is not None:
             self.publish_gripper(stamp, gripper)
         for record, publisher in zip(records, self._publishers, strict=True):
-            if gripper is not None and self._joint_of_gripper is not None:
-                record = _with_gripper(record, self._joint_of_gripper, gripper)
+            if gripper is not None and self._gripper_joint is not None:
+                record = _with_gripper(record, self._gripper_joint, gripper)
             publisher.publish(self._message(record, stamp))
 
     def _message(self, record: Record, stamp: int) -> Any:
@@ -204,20 +209,20 @@ class CommandPublishers:
 
 
 def subscribe_commands(topics: Topics, part: PartProfile, callback: Callable[[Any], Any]) -> Subscription:
-    """Commands to one driver, for who stands in for it."""
+    """Subscribe to the commands of one driver (used by the simulator)."""
     return topics.subscription(command_type(part), part.command.topic, callback, qos.COMMAND)
 
 
 def command_stamp(message: Any) -> int:
-    """Stamp of a command, ns; 0 where it has none."""
+    """Stamp of a command, ns; 0 without one."""
     return to_ns(message.header.stamp) if hasattr(message, "header") else 0
 
 
 def read_driver_command(part: PartProfile, message: Any) -> tuple[list[str], Array]:
-    """Joints and their targets rad, as the driver would take them.
+    """Joints and their targets rad in a command.
 
     Raises:
-        CommandError: it would refuse them.
+        CommandError: the driver would refuse the command.
     """
     return read_command(part, _record(part, message))
 
@@ -225,10 +230,10 @@ def read_driver_command(part: PartProfile, message: Any) -> tuple[list[str], Arr
 def read_driver_course(
     part: PartProfile, message: Any, period: float, measured: Mapping[str, float], continuous: Collection[str]
 ) -> tuple[list[str], Array]:
-    """Joints and their targets (K, J) rad, one row a control period; see `robots.commands.read_trajectory`.
+    """Joints and their targets (K, J) rad, one row per control period; see `robots.commands.read_trajectory`.
 
     Raises:
-        CommandError: it does not say what it would have the arm do.
+        CommandError: the command is incomplete.
     """
     return read_trajectory(part, _record(part, message), period, measured, continuous)
 
@@ -251,7 +256,7 @@ def _record(part: PartProfile, message: Any) -> Record:
 
 
 def command_type(part: PartProfile) -> type[Any]:
-    """Class of the commands to a driver.
+    """Message class of the commands to a driver.
 
     Raises:
         NodeConfigurationError: its ROS package is not installed.
@@ -270,5 +275,7 @@ def command_type(part: PartProfile) -> type[Any]:
 
 def _with_gripper(record: Record, joint: str, position: float) -> Record:
     if not isinstance(record, NamedTargets):
-        raise CommandError(f"there is no room for {joint} in a command that is no joint state")
+        raise CommandError(
+            f"a command of this type cannot contain {joint}; `gripper.type: joint` needs `command.type: joint_state`"
+        )
     return NamedTargets((*record.names, joint), np.append(record.positions, position))

@@ -1,8 +1,8 @@
-"""Runs the plan episode by episode, takes labels from whoever gives them, and writes down what has been done.
+"""Episode state machine of a run: executes the plan, accepts labels, and writes the logbook.
 
-The end of an episode is stamped with the command of its last step: executed steps that are stamped later do not belong
-to it, and its reward is that step's. `steps` counts the critical phase up to there, from the step that its first chunk
-was asked for.
+The end of an episode has the stamp of the command of its last step: executed steps with a later stamp do not belong to
+it, and the reward is that step's. `steps` counts the critical phase up to there, from the step of its first chunk
+request.
 """
 
 from __future__ import annotations
@@ -46,14 +46,18 @@ from rlt_ros.rlt.transition import Source
 from rlt_ros.robots.profile import load_profile
 from rlt_ros.robots.turns import distance
 
-_LOOK = 0.05  # s between two looks whether something has been waited for too long
-_AHEAD = 1_000_000_000  # ns that an event may be ahead of the clock here
-_WATCH = 1.0  # s between two looks for another graph
-_LAST_WORDS = 1.0  # s from the last message to leaving, so that it arrives
+_TIMEOUT_POLL = 0.05
+"""s, polling period of the time-outs."""
+_MAX_AHEAD = 1_000_000_000
+"""ns that the stamp of an event may be ahead of this clock."""
+_EXCLUSIVITY_PERIOD = 1.0
+"""s between two checks for another graph."""
+_DELIVERY_TIME = 1.0
+"""s from the last message to the exit, so that the message is delivered."""
 
 
 class EpisodeNode(Node):
-    """Connects the episode machine, the run's logbook and the graph."""
+    """Episode machine and logbook in the graph."""
 
     def __init__(self) -> None:
         super().__init__("episode_node")
@@ -62,14 +66,16 @@ class EpisodeNode(Node):
         self._task, self._config, self._home = task, config, profile.home
         self._progress = LearningProgress(declare(self, "", WaitConfig))
         folder = Path(config.out)
-        self._book = Logbook(folder, parse_plan(config.plan), task, seed=config.seed, hz=profile.control_hz)
+        self._logbook = Logbook(
+            folder, parse_plan(config.plan), task, seed=config.seed, hz=profile.control_hz
+        )
         diagnostics = Diagnostics(self)
         self._dropped = Dropped(diagnostics)
         diagnostics.add("episode", self._report)
         self._machine = EpisodeMachine(declare(self, "", EpisodeConfig), self._dropped.add)
         self._seen_in_replay = 0
         self._waits_for = ""
-        self._told = time.monotonic()  # when the newest state was published
+        self._published = time.monotonic()  # time of the newest published state, s
         self._arm: np.ndarray[Any, Any] | None = None
         self._continuous = profile.continuous if profile.home is not None else None
 
@@ -95,20 +101,20 @@ class EpisodeNode(Node):
         }
         simulated = bool(self.get_parameter("use_sim_time").value)
         joint_states = (part.joint_states for part in profile.drivers)
-        alone = (EPISODE_STATE, CLOCK, *joint_states) if simulated else (EPISODE_STATE,)
-        self._alone = [self.resolve_topic_name(topic) for topic in alone]
-        self._crowd = ""
+        exclusive = (EPISODE_STATE, CLOCK, *joint_states) if simulated else (EPISODE_STATE,)
+        self._exclusive_topics = [self.resolve_topic_name(topic) for topic in exclusive]
+        self._other_graph = ""
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(_LOOK, self._look, clock=steady)
-        self.create_timer(_WATCH, self._watch_for_others, clock=steady)
-        if self._book.interrupted is not None:
-            self._close_interrupted(self._book.interrupted)
-        self._narrator = Narrator(self._book.goals, self._book.records)
-        self.get_logger().info(f"{self._narrator.opening(self._book.records)}; {folder}/episodes.jsonl")
+        self.create_timer(_TIMEOUT_POLL, self._check_timeouts, clock=steady)
+        self.create_timer(_EXCLUSIVITY_PERIOD, self._check_exclusivity, clock=steady)
+        if self._logbook.interrupted is not None:
+            self._close_interrupted(self._logbook.interrupted)
+        self._narrator = Narrator(self._logbook.goals, self._logbook.records)
+        self.get_logger().info(f"{self._narrator.opening(self._logbook.records)}; {folder}/episodes.jsonl")
 
     def destroy_node(self) -> None:
-        """Leave the graph."""
-        self._book.close()
+        """Close the logbook and destroy the node."""
+        self._logbook.close()
         super().destroy_node()
 
     def _on_event(self, message: Any) -> None:
@@ -118,10 +124,10 @@ class EpisodeNode(Node):
         except ValueError:
             self._dropped.add("unknown event", f"number {message.event}")
             return
-        if now and stamp - now > _AHEAD:
+        if now and stamp - now > _MAX_AHEAD:
             self._dropped.add(
                 "event from the future",
-                f"{event.name} stamped {(stamp - now) * 1e-9:.3f} s ahead of the clock here",
+                f"{event.name} stamped {(stamp - now) * 1e-9:.3f} s ahead of the clock of this node",
             )
             return
         if event is Event.RESET_DONE and not self._is_home():
@@ -133,7 +139,7 @@ class EpisodeNode(Node):
             episode=message.episode,
             reason=": ".join(filter(None, (message.origin, message.reason))),
         )
-        self._go_on()
+        self._advance()
 
     def _on_executed(self, message: Any) -> None:
         try:
@@ -144,7 +150,7 @@ class EpisodeNode(Node):
         self._machine.step(
             message.episode, message.step, to_ns(message.header.stamp), source, time.monotonic()
         )
-        self._tell()
+        self._publish_results()
 
     def _on_request(self, message: Any) -> None:
         critical = message.phase == ChunkRequest.PHASE_CRITICAL
@@ -169,107 +175,103 @@ class EpisodeNode(Node):
                 "circuit on rlt/hardware_e_stop"
             )
         else:
-            self.get_logger().info(
-                f"e-stop released; {self._machine.awaited_input or 'the next episode begins'}"
-            )
-        self._tell()
+            self.get_logger().info(f"e-stop released; {self._machine.awaited_input or 'the next episode begins'}")
+        self._publish_results()
 
     def _on_joints(self, state: ArmState) -> None:
         self._arm = state.positions
 
-    def _look(self) -> None:
+    def _check_timeouts(self) -> None:
         self._machine.tick(self._ros_time(), time.monotonic())
-        self._go_on()
+        self._advance()
 
-    def _watch_for_others(self) -> None:
-        """Forget the episode whose states another graph mixes with its own, and begin none while it is there."""
-        before, self._crowd = self._crowd, duplicate_publishers(self, self._alone)
-        if self._crowd == before:
+    def _check_exclusivity(self) -> None:
+        """Discard the running episode when another graph appears, and start none until it is gone."""
+        before, self._other_graph = self._other_graph, duplicate_publishers(self, self._exclusive_topics)
+        if self._other_graph == before:
             return
-        if not self._crowd:
-            self.get_logger().info("no other graph is there any more")
+        if not self._other_graph:
+            self.get_logger().info("the other graph is gone")
             return
         self.get_logger().error(
-            f"another graph is in this domain: {self._crowd}. Stop one of them; no episode begins until then"
+            f"another graph is in this domain: {self._other_graph}. Stop one of them; no episode starts until then"
         )
         if self._machine.running:
-            reason = f"another graph: {self._crowd}"
+            reason = f"another graph: {self._other_graph}"
             self._machine.event(Event.RE_RECORD, stamp=self._ros_time(), now=time.monotonic(), reason=reason)
-            self._tell()
+            self._publish_results()
 
-    def _go_on(self) -> None:
-        """Tell what has become of the input, and begin the next episode when nothing stands against it."""
-        self._tell()
+    def _advance(self) -> None:
+        """Publish the results of the input, and start the next episode if nothing blocks it."""
+        self._publish_results()
         if not self._machine.may_begin:
             self._waits_for = self._machine.awaited_input
             return
-        stage, now = self._book.stage, time.monotonic()
-        newest = self._book.newest_stored
+        stage, now = self._logbook.stage, time.monotonic()
+        newest = self._logbook.newest_stored
         if stage is None:
             self._waits_for = self._unstored(newest, now) or self._progress.backlog(newest=newest, now=now)
-            if not self._waits_for and now - self._told > _LAST_WORDS:
+            if not self._waits_for and now - self._published > _DELIVERY_TIME:
                 raise ShutdownRequested("the plan is done")
             return
-        if self._book.failed_approaches() >= FAILED_APPROACHES:
+        if self._logbook.failed_approaches() >= FAILED_APPROACHES:
             raise NodeConfigurationError(
-                f"the VLA did not bring the tool near in {FAILED_APPROACHES} successive episodes; train it longer, or "
-                "let episodes start right before the precise part (`start` of sim_node)"
+                f"the VLA did not reach the critical phase in {FAILED_APPROACHES} successive episodes; train it "
+                "longer, or start episodes at the critical phase (`start` of sim_node)"
             )
         block_reason = self._progress.block_reason(stage.kind, newest=newest, now=now)
-        self._waits_for = self._crowd or block_reason or self._missing()
+        self._waits_for = self._other_graph or block_reason or self._missing()
         if self._waits_for:
             return
-        assignment = self._book.next(above=self._seen_in_replay)
+        assignment = self._logbook.next(above=self._seen_in_replay)
         assert assignment is not None
         self._machine.begin(assignment, self._ros_time(), now)
-        self._tell()
+        self._publish_results()
 
-    def _tell(self) -> None:
+    def _publish_results(self) -> None:
         for state in self._machine.take_states():
             self._out.publish(write_episode(state))
-            self._told = time.monotonic()
+            self._published = time.monotonic()
         for done in self._machine.take_finished():
-            self._note(done)
+            self._log_episode(done)
 
-    def _note(self, done: FinishedEpisode) -> None:
-        record = self._book.note(done)
-        text = (
-            f"episode {done.assignment.episode} ({done.assignment.kind.value}): {done.outcome.name.lower()}"
-        )
+    def _log_episode(self, done: FinishedEpisode) -> None:
+        record = self._logbook.note(done)
+        text = f"episode {done.assignment.episode} ({done.assignment.kind.value}): {done.outcome.name.lower()}"
         why = f" ({done.reason})" if done.reason else ""
         if record is None:
-            self.get_logger().warning(f"{text}{why}; it does not count")
+            self.get_logger().warning(f"{text}{why}; not counted")
         else:
-            # The reason of a time-out or of the task's own success is the outcome in other words.
+            # The reason of a time-out or of a success by task rules repeats the outcome.
             reason = done.reason if done.outcome in (EpisodeOutcome.FAILURE, EpisodeOutcome.ABORTED) else ""
-            for line in self._narrator.after(self._book.records, reason):
+            for line in self._narrator.after(self._logbook.records, reason):
                 self.get_logger().info(line)
 
     def _close_interrupted(self, episode: int) -> None:
-        """Whoever still keeps the episode of a node that died learns that it is over."""
+        """Announce the end of the episode that a crash of this node interrupted."""
         stamp = self._ros_time()
         ended = State(episode, Phase.DONE, EpisodeOutcome.ABORTED, task=self._task.name, stamp=stamp)
         self._out.publish(write_episode(ended))
-        self.get_logger().warning(f"episode {episode} was cut when this node ended; it does not count")
+        self.get_logger().warning(f"episode {episode} was interrupted by the end of this node; not counted")
 
     def _unstored(self, newest: int, now: float) -> str:
-        """Name the episode that a replay of this graph has not stored yet: leaving now would cut it."""
+        """Text with an episode that the replay has not stored yet; empty without one. Exiting now would cut it."""
         has_replay = self.count_publishers(self.resolve_topic_name("rlt/replay_status")) > 0
         return self._progress.missing_episode(newest=newest, now=now) if has_replay else ""
 
     def _missing(self) -> str:
-        """Which part of the graph is not there yet, in words."""
-        for who, topic in self._needed.items():
+        """Name of a missing part of the graph; empty if complete."""
+        for part, topic in self._needed.items():
             if not self.count_publishers(self.resolve_topic_name(topic)):
-                return who
+                return part
         return ""
 
     def _is_home(self) -> bool:
-        """Return whether the arm is where an episode may begin; otherwise the reset is not done, whoever says so."""
+        """Return True if the arm is at the start position; otherwise the reset is incomplete despite RESET_DONE."""
         if self._home is None or self._config.reset_tolerance == 0.0:
             return True
         if self._arm is None:
-            self._dropped.add("reset not done", "no joint state has come")
+            self._dropped.add("reset not done", "no joint state received")
             return False
         far = float(distance(self._arm, np.array(self._home), self._continuous).max())
         if far > self._config.reset_tolerance:
@@ -288,13 +290,13 @@ class EpisodeNode(Node):
         values = {
             "episode": state.episode,
             "phase": state.phase.name,
-            "robot_minutes": self._book.robot_minutes,
-            "progress": self._book.progress(),
+            "robot_minutes": self._logbook.robot_minutes,
+            "progress": self._logbook.progress(),
             "waits_for": self._waits_for,
         }
         if self._machine.stop_reason:
             return WARN, self._machine.stop_reason, values
-        return OK, f"waits for {self._waits_for}" if self._waits_for else state.phase.name.lower(), values
+        return OK, f"waiting for {self._waits_for}" if self._waits_for else state.phase.name.lower(), values
 
 
 def main() -> int:

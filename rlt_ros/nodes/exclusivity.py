@@ -37,7 +37,7 @@ _POLL = 0.05
 """s, polling period of discovery."""
 _NAME_RULE = "__node:="
 _REMEDY = "Stop that process, or start this graph in another ROS_DOMAIN_ID"
-_MONITOR_REMEDY = "It publishes the views already, for RViz too; a second one is not needed"
+_MONITOR_REMEDY = "It publishes the views already, also for RViz; a second one is not needed"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Sole publisher of robot commands: executes chunks, arbitrates policy and human, holds on faults, publishes each step.
 
-It does not start next to another publisher of the command topic, and stops when one appears. While it is inactive, and
-before anybody acts, nothing is published; docs/explanation/commands.md has the rule of what may be.
+It refuses to start next to another publisher of the command topic, and stops when one appears. While inactive, and
+before the first episode or take-over, it publishes nothing; docs/explanation/commands.md contains the rule.
 """
 
 from __future__ import annotations
@@ -56,12 +56,14 @@ from rlt_ros.nodes.topics import Topics
 from rlt_ros.robots.commands import CommandError
 from rlt_ros.robots.profile import RobotProfile, load_profile
 
-_LOCK_STEP_WATCH = 0.02  # s between two looks whether something has been waited for too long
-_HOLD_LOG_PERIOD = 30.0  # s in which one reason to hold is logged once; diagnostics have the current one
+_TIMEOUT_POLL = 0.02
+"""s, polling period of the time-outs in lock-step."""
+_HOLD_LOG_PERIOD = 30.0
+"""s between two log lines of one reason to hold; diagnostics always contain the current one."""
 
 
 class ExecutorNode(LifecycleNode):
-    """Connects the controller to the graph."""
+    """Controller of the arm in the graph."""
 
     def __init__(self) -> None:
         super().__init__("executor_node")
@@ -71,8 +73,8 @@ class ExecutorNode(LifecycleNode):
         self._controller: Controller | None = None
         self._timer: Timer | None = None
         self._aborted = 0
-        self._why = ""
-        self._hold_logged: dict[str, float] = {}  # reason to hold → when it was logged, s
+        self._hold_reason = ""
+        self._hold_logged: dict[str, float] = {}  # reason to hold → time of its last log line, s
         self._lateness = Lateness(1.0 / self._profile.control_hz)
 
         diagnostics = Diagnostics(self)
@@ -82,7 +84,7 @@ class ExecutorNode(LifecycleNode):
         self._steps = topics.publisher(ExecutedStep, "rlt/executed_step", qos.EXECUTED_STEP)
         self._requests = topics.publisher(ChunkRequest, "rlt/chunk_request", qos.CHUNK_REQUEST)
         self._events = topics.publisher(EpisodeEvent, "rlt/episode_event", qos.EPISODE_EVENT)
-        # First, so that it is told before the joint state which the new phase begins with.
+        # First subscription: an episode state is processed before the joint state that starts the phase.
         topics.subscription(EpisodeState, "rlt/episode_state", self._on_episode, qos.EPISODE_STATE)
         self._e_stop = EStop(self._on_e_stop)
         self._e_stop_state = topics.publisher(Bool, "rlt/e_stop_state", qos.E_STOP)
@@ -104,7 +106,7 @@ class ExecutorNode(LifecycleNode):
             rejected=self._on_rejected,
         )
         self._guard = self.create_timer(
-            1.0, self._watch_for_others, clock=Clock(clock_type=ClockType.STEADY_TIME)
+            1.0, self._check_sole_publisher, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
         self._commands = CommandPublishers(self, topics, self._profile, stamped=self._control.lock_step)
         if self._profile.gripper is not None and self._profile.gripper.type != "joint":
@@ -112,7 +114,7 @@ class ExecutorNode(LifecycleNode):
 
     @log_failures
     def on_configure(self, state: State) -> TransitionCallbackReturn:
-        """Load the arm's kinematics and limits."""
+        """Load kinematics and limits of the arm."""
         arm = self._profile.kinematics()
         profile = self._profile
         self._controller = Controller(
@@ -128,32 +130,32 @@ class ExecutorNode(LifecycleNode):
 
     @log_failures
     def on_activate(self, state: State) -> TransitionCallbackReturn:
-        """Begin to command, if nobody else does."""
-        self._wait_until_alone()
+        """Start commanding, unless another node commands the arm."""
+        self._require_sole_publisher()
         enable_realtime(self, self._config.realtime_priority)
         if self._controller is not None:
             self._controller.begin()
         self._commands.open()
-        period = _LOCK_STEP_WATCH if self._control.lock_step else 1.0 / self._profile.control_hz
+        period = _TIMEOUT_POLL if self._control.lock_step else 1.0 / self._profile.control_hz
         self._lateness.restart(time.monotonic_ns())
         self._timer = self.create_timer(period, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self.get_logger().info(f"commands {', '.join(self._commands.topics)}")
+        self.get_logger().info(f"commanding {', '.join(self._commands.topics)}")
         return super().on_activate(state)
 
     @log_failures
     def on_deactivate(self, state: State) -> TransitionCallbackReturn:
-        """Leave the arm where it is."""
+        """Stop the arm and stop commanding."""
         self._stop()
         return super().on_deactivate(state)
 
     @log_failures
     def on_shutdown(self, state: State) -> TransitionCallbackReturn:
-        """Leave the arm where it is, for good."""
+        """Stop the arm and stop commanding."""
         self._stop()
         return super().on_shutdown(state)
 
     def destroy_node(self) -> None:
-        """Leave the graph, and the arm where it is."""
+        """Stop commanding and destroy the node."""
         self._stop()
         super().destroy_node()
 
@@ -179,11 +181,11 @@ class ExecutorNode(LifecycleNode):
         except InputRefused as error:
             self._dropped.add(error.kind, str(error))
             return
-        self._answer()
+        self._tick_in_lock_step()
 
     def _on_rejected(self, detail: str, stamp: int, moved: bool) -> None:
         if moved:
-            self.get_logger().error(f"the arm is not where it should be: {detail}", throttle_duration_sec=1.0)
+            self.get_logger().error(f"unexpected arm position: {detail}", throttle_duration_sec=1.0)
         if self._controller is not None:
             self._controller.joint_state_rejected(time.monotonic_ns(), stamp=stamp, moved=moved)
 
@@ -195,7 +197,7 @@ class ExecutorNode(LifecycleNode):
         except ValueError as error:
             self._dropped.add("bad episode state", str(error))
             return
-        self._answer()
+        self._tick_in_lock_step()
 
     def _on_chunk(self, message: Any) -> None:
         if self._controller is None:
@@ -210,7 +212,7 @@ class ExecutorNode(LifecycleNode):
         except ValueError as error:
             self._dropped.add("bad chunk", str(error))
             return
-        self._answer()
+        self._tick_in_lock_step()
 
     def _on_intervention(self, message: Any) -> None:
         if self._controller is None:
@@ -225,10 +227,10 @@ class ExecutorNode(LifecycleNode):
             return
         if taken_over and not self._control.lock_step:
             self._preempt()
-        self._answer()
+        self._tick_in_lock_step()
 
     def _preempt(self) -> None:
-        """Stop the policy at once for a human who took over; the next step follows a period later."""
+        """Stop the policy at once on a take-over; the next step follows one period later."""
         if self._controller is None or self._timer is None:
             return
         now = time.monotonic_ns()
@@ -248,15 +250,15 @@ class ExecutorNode(LifecycleNode):
         self._e_stop_state.publish(Bool(data=pressed))
         if self._controller is not None:
             self._controller.e_stop(pressed)
-            self._answer()
+            self._tick_in_lock_step()
 
     def _on_timer(self) -> None:
         if not self._control.lock_step:
             self._lateness.tick(time.monotonic_ns())
         self._tick()
 
-    def _answer(self) -> None:
-        """In lock-step every input may be the one that was waited for."""
+    def _tick_in_lock_step(self) -> None:
+        """Run a control step on input in lock-step, where any input may be the awaited one."""
         if self._control.lock_step:
             self._tick()
 
@@ -267,11 +269,11 @@ class ExecutorNode(LifecycleNode):
         if result.command is not None:
             self._send(result.command)
         elif self._controller.gripper is not None:
-            # An arm that stands is sent nothing; a gripper may have refused its command, or not have had all of it.
+            # No arm command at standstill; a gripper command may be rejected or incomplete and is repeated.
             self._commands.publish_gripper(self._ros_time(), self._controller.gripper)
         if result.request is not None:
             self._requests.publish(write_request(result.request))
-        self._tell_why()
+        self._log_hold_reason()
         reason = self._controller.abort_reason(time.monotonic_ns())
         if reason and self._aborted != self._controller.episode.episode:
             self._abort(self._controller.episode.episode, reason)
@@ -283,14 +285,14 @@ class ExecutorNode(LifecycleNode):
             if command.target is not None:
                 self._commands.publish(command.stamp, command.target, command.gripper, command.held)
         except CommandError as error:
-            self._dropped.add("command that cannot be made", str(error))
+            self._dropped.add("invalid command", str(error))
             return
         if command.record is not None:
             self._steps.publish(write_step(command.record))
 
     def _abort(self, episode: int, reason: str) -> None:
         self._aborted = episode
-        self.get_logger().error(f"episode {episode} is aborted: {reason}")
+        self.get_logger().error(f"episode {episode} aborted: {reason}")
         self._events.publish(
             EpisodeEvent(
                 header=to_header(self._ros_time()),
@@ -301,8 +303,8 @@ class ExecutorNode(LifecycleNode):
             )
         )
 
-    def _wait_until_alone(self) -> None:
-        """Raise NodeConfigurationError if somebody else commands the arm."""
+    def _require_sole_publisher(self) -> None:
+        """Raise NodeConfigurationError if another node commands the arm."""
         start = time.monotonic()
         while True:
             waited = time.monotonic() - start
@@ -316,7 +318,7 @@ class ExecutorNode(LifecycleNode):
             time.sleep(0.02)
 
     def _others(self) -> tuple[str, str]:
-        """A topic of commands that others publish too, and those nodes; both empty for none."""
+        """(command topic with other publishers, their nodes); both empty without any."""
         own = 1 if self._commands.is_open else 0
         for topic in self._commands.topics:
             if self.count_publishers(topic) <= own:
@@ -328,24 +330,25 @@ class ExecutorNode(LifecycleNode):
             return topic, ", ".join(names) or "a node without name"
         return "", ""
 
-    def _watch_for_others(self) -> None:
+    def _check_sole_publisher(self) -> None:
         if not self._commands.is_open:
             return
         topic, others = self._others()
         if others:
-            self.get_logger().fatal(f"{others} publishes {topic} too; this node commands no more")
+            self.get_logger().fatal(f"{others} publishes {topic}, too; this node stops commanding")
             self.trigger_deactivate()
 
-    def _tell_why(self) -> None:
+    def _log_hold_reason(self) -> None:
         assert self._controller is not None
-        why = self._controller.hold_reason
-        if why != self._why:
-            self._why = why
-            kind = re.split(r"\d", why, maxsplit=1)[0]  # figures in the reason differ each time
+        reason = self._controller.hold_reason
+        if reason != self._hold_reason:
+            self._hold_reason = reason
+            # Numbers in the reason differ each time.
+            kind = re.split(r"\d", reason, maxsplit=1)[0]
             now = time.monotonic()
-            if why and now - self._hold_logged.get(kind, -_HOLD_LOG_PERIOD) >= _HOLD_LOG_PERIOD:
+            if reason and now - self._hold_logged.get(kind, -_HOLD_LOG_PERIOD) >= _HOLD_LOG_PERIOD:
                 self._hold_logged[kind] = now
-                self.get_logger().info(f"holds: {why}")
+                self.get_logger().info(f"holds: {reason}")
 
     def _ros_time(self) -> int:
         return int(self.get_clock().now().nanoseconds)
@@ -356,7 +359,7 @@ class ExecutorNode(LifecycleNode):
         controller, config = self._controller, self._control
         figures = figures_of(controller, self._lateness)
         if not self._commands.is_open:
-            return ERROR, "inactive: commands nothing", figures
+            return ERROR, "inactive: no commands", figures
         level, text, more = report(controller, config, self._profile.joints)
         return level, text, {**figures, **more}
 

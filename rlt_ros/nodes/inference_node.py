@@ -1,10 +1,10 @@
-"""The frozen VLA, the RL token and the actor: answers the executor's requests with chunks, and feeds the replay.
+"""Frozen VLA, RL token and actor: answers chunk requests of the executor, and publishes RL states for the replay.
 
-The model is loaded when the node is configured, and answers once it is active. Without an actor that may act, the VLA's
-own chunk is the answer; why, the diagnostics say.
+The model is loaded on configure; requests are answered while the node is active. Without a usable actor the answer is
+the VLA's own chunk, and the diagnostics report the reason.
 
-A new actor is read and checked beside the VLA's pass, and acts in the chunk that the pass is for, or in the newest one
-if the arm has not begun it.
+A new actor is validated in parallel to the VLA's pass. It is used in the chunk of that pass, or in the newest chunk if
+the arm has not started it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ from rlt_ros.nodes.parameters import declare
 from rlt_ros.nodes.run import NodeConfigurationError, log_failures, run_node
 from rlt_ros.nodes.settings import PolicyConfig, Setup
 from rlt_ros.nodes.topics import Topics
-from rlt_ros.perception import Observation as Seen
+from rlt_ros.perception import Observation as TimedObservation
 from rlt_ros.rlt.checkpoint import load_actor
 from rlt_ros.rlt.config import RLTConfig
 from rlt_ros.rlt.parameters import ConfigError
@@ -68,7 +68,8 @@ from rlt_ros.vla.frozen import FrozenVLA
 from rlt_ros.vla.inference import Inference
 from rlt_ros.vla.loading import load_frozen
 
-_LOOK_AGAIN = 0.05  # s; while something is waited for that time alone can decide
+_TIMEOUT_POLL = 0.05
+"""s, polling period while only a time-out can make progress."""
 
 
 class InferenceNode(LifecycleNode):
@@ -83,7 +84,7 @@ class InferenceNode(LifecycleNode):
         self._inference: Inference | None = None
         self._validator: PolicyValidator | None = None
         self._active = False
-        self._beside = MutuallyExclusiveCallbackGroup()  # of what does not wait for a pass
+        self._policy_group = MutuallyExclusiveCallbackGroup()  # runs in parallel to a VLA pass
         self._subscriptions_made: list[Subscription] = []
         self._seconds: deque[float] = deque(maxlen=100)
         diagnostics = Diagnostics(self)
@@ -93,22 +94,22 @@ class InferenceNode(LifecycleNode):
         self._states = self._topics.publisher(RLState, "rlt/rl_state", qos.RL_STATE, while_active=True)
         self._chunks: LifecyclePublisher | None = None
         self._timer = self.create_timer(
-            _LOOK_AGAIN, self._work, clock=Clock(clock_type=ClockType.STEADY_TIME)
+            _TIMEOUT_POLL, self._work, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
         self._timer.cancel()
 
     @log_failures
     def on_configure(self, state: State) -> TransitionCallbackReturn:
-        """Load the model, and warm it up."""
+        """Load the model and warm it up."""
         torch.set_num_threads(self._policy.threads)
         try:
             self._load()
         except (StorageError, ConfigError, ValueError) as error:
             raise NodeConfigurationError(str(error)) from error
         topics = self._topics
-        # Not before the model is there: episodes begin when somebody offers chunks.
+        # After the model is loaded, because episodes start when this publisher exists.
         self._chunks = topics.publisher(ActionChunk, "rlt/action_chunk", qos.ACTION_CHUNK, while_active=True)
-        # Not before, for latched messages come once.
+        # After the model is loaded, because latched messages arrive once.
         self._subscriptions_made = [
             topics.subscription(EpisodeState, "rlt/episode_state", self._on_episode, qos.EPISODE_STATE),
             topics.subscription(
@@ -116,7 +117,7 @@ class InferenceNode(LifecycleNode):
                 "rlt/policy_update",
                 self._on_policy,
                 qos.POLICY_UPDATE,
-                callback_group=self._beside,
+                callback_group=self._policy_group,
             ),
             topics.subscription(Observation, "rlt/observation", self._on_observation, qos.OBSERVATION),
             topics.subscription(ExecutedStep, "rlt/executed_step", self._on_step, qos.EXECUTED_STEP),
@@ -126,19 +127,19 @@ class InferenceNode(LifecycleNode):
 
     @log_failures
     def on_activate(self, state: State) -> TransitionCallbackReturn:
-        """Begin to answer."""
+        """Start answering requests."""
         self._active = True
         return super().on_activate(state)
 
     @log_failures
     def on_deactivate(self, state: State) -> TransitionCallbackReturn:
-        """Answer no more; the executor holds then."""
+        """Stop answering requests; the executor then holds."""
         self._active = False
         return super().on_deactivate(state)
 
     @log_failures
     def on_cleanup(self, state: State) -> TransitionCallbackReturn:
-        """Let go of the model."""
+        """Release the model."""
         for subscription in self._subscriptions_made:
             self.destroy_subscription(subscription)
         self._subscriptions_made = []
@@ -170,10 +171,9 @@ class InferenceNode(LifecycleNode):
         self._frozen, self._inference, self._validator = frozen, inference, validator
         self.get_logger().info(f"VLA {frozen.lineage.vla}, token {frozen.lineage.token}")
         try:
-            seconds = [
-                _timed_pass(frozen, task.instruction) for _ in range(2)
-            ]  # the first does what is done only once
-            self.get_logger().info(f"a pass takes {1e3 * seconds[-1]:.0f} ms")
+            # The first pass includes one-time initialisation.
+            seconds = [_timed_pass(frozen, task.instruction) for _ in range(2)]
+            self.get_logger().info(f"one VLA pass takes {1e3 * seconds[-1]:.0f} ms")
         except ValueError as error:
             self.get_logger().info(f"not warmed up, the first chunk may take longer: {error}")
 
@@ -234,7 +234,7 @@ class InferenceNode(LifecycleNode):
             chunks.publish(write_chunk(chosen_anew))
 
     def _work(self) -> None:
-        """Publish what can be computed now, and look again soon while time alone may change what that is."""
+        """Publish computed chunks and states; poll again while only a time-out can make progress."""
         inference, chunks = self._inference, self._chunks
         if inference is None or chunks is None or not self._active:
             return
@@ -268,7 +268,7 @@ class InferenceNode(LifecycleNode):
             values["pass_ms_median"] = 1e3 * float(np.median(self._seconds))
             values["pass_ms_p99"] = 1e3 * float(np.percentile(self._seconds, 99))
         if not self._active:
-            return WARN, "inactive: answers no request", values
+            return WARN, "inactive: requests are not answered", values
         if inference.missing_input:
             return WARN, f"a request waits for {inference.missing_input}", values
         if inference.fallback_reason and inference.version:
@@ -277,12 +277,12 @@ class InferenceNode(LifecycleNode):
 
 
 def _timed_pass(frozen: FrozenVLA, instruction: str) -> float:
-    """Seconds of one pass over an observation of nothing."""
+    """Seconds of one pass over black pictures."""
     height, width = frozen.spec.image_size
     joints = np.zeros(frozen.action_space.dim)
     images = {camera: np.zeros((height, width, 3), np.uint8) for camera in frozen.spec.cameras}
     begun = time.monotonic()
-    frozen.encode([Seen(0, images, joints, joints)], instruction, torch.Generator())
+    frozen.encode([TimedObservation(0, images, joints, joints)], instruction, torch.Generator())
     return time.monotonic() - begun
 
 

@@ -1,4 +1,4 @@
-"""Trusted joint states of a robot in the graph: subscribed, read, tracked; what is not believed is counted by kind."""
+"""Trusted joint states of a robot: subscribed, read and tracked; rejected states are counted by kind."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from rlt_ros.robots.tracked_joints import TrackedJoints
 
 Array = NDArray[np.float64]
 
-# s for which a list of publishers is used again; asking the middleware for every wrong state would cost too much.
 _PUBLISHERS_AGE = 0.1
+"""s, lifetime of a list of publishers; a query for every wrong state would be too expensive."""
 
 
 class ArmState(NamedTuple):
     """Trusted joint state of a robot.
 
     Attributes:
-        stamp: ns; 0 from drivers that leave it empty.
+        stamp: ns; 0 from drivers without stamps.
         positions: (A,) rad, or (A + H,) with the joints that commands must hold.
-        velocities: the same shape, rad/s; NaN where they are not known, or are not read.
-        relocated: the arm cannot have moved here from the state before.
-        message: `sensor_msgs/JointState` as it came, with the robot's own joint names.
+        velocities: the same shape, rad/s; NaN if unknown or not read.
+        relocated: the arm cannot have moved here from the previous state.
+        message: original `sensor_msgs/JointState`, with the joint names of the robot.
     """
 
     stamp: int
@@ -44,22 +44,22 @@ class ArmState(NamedTuple):
 
 
 class JointInput:
-    """Subscribes to the joint states of a robot and passes on those that can be believed.
+    """Subscription to the joint states of a robot that passes on trusted ones.
 
-    On simulated time jumps are believed: the resets of a simulator put the arm elsewhere at once.
+    On simulated time jumps are accepted: the reset of a simulator moves the arm at once.
 
     Args:
-        node: subscribes.
-        topics: makes the subscriptions.
-        profile: the robot.
-        quality: of service.
-        dropped: counts what is not believed.
+        node: owner of the subscriptions.
+        topics: factory of subscriptions.
+        profile: robot profile.
+        quality: quality of service.
+        dropped: counter of rejected states.
         take: called with each trusted state.
         held: also read the joints that commands must hold.
         velocities: also read velocities; a message whose velocities are unusable is dropped.
-        simulated: a simulator publishes them, whatever clock this node has.
-        commanding: whether a policy or a human commands the arm now; then a jump is not accepted.
-        rejected: called for each state that cannot be believed, with the reason, its stamp in ns, and
+        simulated: a simulator publishes the states, whatever clock this node has.
+        commanding: returns True while a policy or a human commands the arm; a jump is then rejected.
+        rejected: called for each rejected state, with the reason, its stamp in ns, and
             `JointStateRejected.moved`.
     """
 
@@ -90,11 +90,11 @@ class JointInput:
 
     @property
     def joints(self) -> TrackedJoints:
-        """Joints that are read."""
+        """Joints to read."""
         return self._tracker.joints
 
     def forget(self) -> None:
-        """Begin again with the next state: time jumped."""
+        """Reset the tracker after a time jump."""
         self._tracker.forget()
 
     def _on_message(self, message: Any) -> None:
@@ -113,7 +113,7 @@ class JointInput:
             return
         if state.relocated:
             self._node.get_logger().warning(
-                "the arm is elsewhere and stays there: its driver was restarted, or it was moved unseen; accepted at "
+                "the arm is at a new position and stays there (driver restarted, or moved unobserved); accepted at "
                 f"{np.round(state.positions, 3).tolist()} rad"
             )
         self._take(ArmState(stamp, state.positions, velocities, state.relocated, message))
@@ -124,15 +124,15 @@ class JointInput:
         return self._tracker.plausible_velocities(self._order.velocities(message.name, message.velocity))
 
     def _sources(self) -> str:
-        """Names of the nodes that publish the joint states, in words, where a topic has more than one."""
-        asked, text = self._publishers
+        """Text with the publishers of joint states, for topics with more than one."""
+        queried, text = self._publishers
         now = time.monotonic()
-        if now - asked >= _PUBLISHERS_AGE:
-            text = "".join(self._crowd(topic) for topic in self._topics)
+        if now - queried >= _PUBLISHERS_AGE:
+            text = "".join(self._several_publishers(topic) for topic in self._topics)
             self._publishers = now, text
         return text
 
-    def _crowd(self, topic: str) -> str:
+    def _several_publishers(self, topic: str) -> str:
         infos = self._node.get_publishers_info_by_topic(topic)
         if len(infos) < 2:
             return ""

@@ -1,7 +1,7 @@
-"""Learns from the replay that the replay node writes, at the pace of the data, and publishes the actor.
+"""Online learner in the graph: reads the replay file, pays the update debt, and publishes the actor.
 
-The replay's file is opened for reading on the same machine; what comes over the graph is only the hint that there is
-more of it. Updates are made in slices between the callbacks, so that the node stays at hand without a second thread.
+The replay file is opened for reading on the same machine; the status message only announces new rows. Updates run in
+slices between callbacks, so that the node stays responsive with one thread.
 """
 
 from __future__ import annotations
@@ -37,12 +37,14 @@ from rlt_ros.rlt.run_folder import CHECKPOINT_FILE, METRICS_FILE, REPLAY_FILE, k
 from rlt_ros.rlt.storage import StorageError
 from rlt_ros.robots.profile import load_profile
 
-_STATUS = 1.0  # s between two states
-_SLICE = 0.05  # s of updates between two looks at the graph
+_STATUS_PERIOD = 1.0
+"""s between two status messages."""
+_SLICE = 0.05
+"""s of updates between two callbacks."""
 
 
 class LearnerNode(Node):
-    """Connects the online learner to the graph."""
+    """Online learner in the graph."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__("learner_node", **options)
@@ -60,9 +62,8 @@ class LearnerNode(Node):
                 "seed": self._config.seed,
                 "vla": setup.vla,
                 "rlt": dataclasses.asdict(self._rlt),
-                "run": {
-                    "robot": setup.robot
-                },  # the section's other settings are for what learns in one process
+                # The other settings of this section belong to training in one process.
+                "run": {"robot": setup.robot},
             },
         )
         self._online: OnlineLearner | None = None
@@ -70,12 +71,10 @@ class LearnerNode(Node):
         self._metrics: Journal | None = None
         self._newest: Measurement | None = None
         self._fault = ""
-        self._published, self._actor = (
-            -1,
-            Lineage(),
-        )  # critic steps behind the published actor, and its lineage
+        # Critic steps of the published actor, and its lineage.
+        self._published, self._actor = -1, Lineage()
         self._saved, self._saved_at = 0, time.monotonic()
-        self._said: tuple[int, str] | None = None
+        self._last_state: tuple[int, str] | None = None
         self._rated = (0, time.monotonic())
         self._version, self._per_second = 0, 0.0
 
@@ -85,14 +84,14 @@ class LearnerNode(Node):
         self._policy = topics.publisher(PolicyUpdate, "rlt/policy_update", qos.POLICY_UPDATE)
         self._status = topics.publisher(LearnerStatus, "rlt/learner_status", qos.LEARNER_STATUS)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._worker = self.create_timer(0.001, self._slice, clock=steady)
+        self._worker = self.create_timer(0.001, self._train_slice, clock=steady)
         self._worker.cancel()
-        self.create_timer(_STATUS, self._tell, clock=steady)
-        self._look()
+        self.create_timer(_STATUS_PERIOD, self._on_status_timer, clock=steady)
+        self._read_rows()
         topics.subscription(ReplayStatus, "rlt/replay_status", self._on_replay, qos.REPLAY_STATUS)
 
     def destroy_node(self) -> None:
-        """Keep what was learned, and let go of the files."""
+        """Save a checkpoint and close the files."""
         try:
             if self._online is not None and self._online.learner.critic_steps > self._saved:
                 self._save()
@@ -105,23 +104,23 @@ class LearnerNode(Node):
             super().destroy_node()
 
     def _on_replay(self, _: Any) -> None:
-        self._look()
+        self._read_rows()
 
-    def _look(self) -> None:
-        """Account for what is new in the replay, and work if something is owed."""
+    def _read_rows(self) -> None:
+        """Read new rows, and start updates if they are owed."""
         if self._online is None and not self._open():
-            self._say()
+            self._publish_status()
             return
         assert self._online is not None
         fresh = self._online.count_new_rows()
         if self._online.debt.due() and not self._fault and self._worker.is_canceled():
             self._worker.reset()
         if fresh:
-            self._say()
-        self._publish()
+            self._publish_status()
+        self._publish_actor()
 
     def _open(self) -> bool:
-        """Attach to the replay, if it is there by now."""
+        """Open the replay, if it exists."""
         path = self._folder / REPLAY_FILE
         if not path.exists():
             return False
@@ -130,7 +129,7 @@ class LearnerNode(Node):
             if (found.shapes.chunk, found.gamma) != (self._rlt.chunk, self._rlt.gamma):
                 raise ConfigError(
                     f"replay {path} was made with chunk {found.shapes.chunk} and gamma {found.gamma}, and `rlt.chunk` "
-                    f"is {self._rlt.chunk}, `rlt.gamma` {self._rlt.gamma}; give both nodes the same"
+                    f"is {self._rlt.chunk}, `rlt.gamma` {self._rlt.gamma}; set both nodes to the same values"
                 )
             self._replay = Replay.attach(path, found.shapes, lineage=found.lineage)
             self._online = OnlineLearner(
@@ -148,12 +147,12 @@ class LearnerNode(Node):
         learner = self._online.learner
         self._saved = learner.critic_steps
         self._rated = (learner.critic_steps, time.monotonic())
-        origin = f"goes on after {learner.critic_steps} updates" if learner.critic_steps else "starts anew"
-        self.get_logger().info(f"{origin}, on {self._device}, with {path}")
+        origin = f"resumes after {learner.critic_steps} updates" if learner.critic_steps else "starts"
+        self.get_logger().info(f"{origin} on {self._device} with {path}")
         return True
 
-    def _slice(self) -> None:
-        """Pay for a moment."""
+    def _train_slice(self) -> None:
+        """Make updates for one slice."""
         online = self._online
         assert online is not None and self._metrics is not None
         try:
@@ -163,16 +162,16 @@ class LearnerNode(Node):
         except (NonFiniteError, BatchError) as error:
             self._fault = str(error)
             self.get_logger().error(f"learning has stopped: {error}")
-        self._publish()
+        self._publish_actor()
         paid = not online.debt.due()
         if paid or self._fault:
             self._worker.cancel()
         if paid and time.monotonic() - self._saved_at >= self._config.checkpoint_period:
             self._save()
-        self._say_if_new()
+        self._publish_status_on_change()
 
-    def _publish(self) -> None:
-        """Publish the actor if it may act, and has learned enough since it was published."""
+    def _publish_actor(self) -> None:
+        """Publish the actor after the warm-up, if it has made enough updates since the last publication."""
         online = self._online
         if online is None or not online.acting or self._fault:
             return
@@ -188,26 +187,26 @@ class LearnerNode(Node):
         self._published = online.learner.critic_steps
 
     def _save(self) -> None:
-        """Write the checkpoint. A full disk ends the node: the next start learns the rest from the replay again."""
+        """Write the checkpoint. A full disk ends the node; the next start repeats the updates from the replay."""
         assert self._online is not None
         self._online.save()
         self._saved, self._saved_at = self._online.learner.critic_steps, time.monotonic()
 
     def _minutes(self, rows: int) -> float:
-        """Robot time in the critical phase behind ``rows``: a row starts at every ``stride``-th control step."""
+        """Critical-phase robot minutes of ``rows``: a row starts at every ``stride``-th control step."""
         return rows * self._rlt.stride / self._hz / 60.0
 
-    def _tell(self) -> None:
-        """Look for more, save now and then, and say how things are."""
-        self._look()
+    def _on_status_timer(self) -> None:
+        """Read new rows, save if due, and publish the status."""
+        self._read_rows()
         online = self._online
         due = time.monotonic() - self._saved_at >= self._config.checkpoint_period
         if online and due and online.learner.critic_steps > self._saved:
             self._save()
-        self._say()
+        self._publish_status()
 
     def _state(self) -> tuple[int, str]:
-        """State of the status message, and what is waited for."""
+        """State of the status message, and the awaited data."""
         online = self._online
         if self._fault:
             return LearnerStatus.PAUSED, ""
@@ -217,12 +216,12 @@ class LearnerNode(Node):
             return LearnerStatus.WAITING, online.debt.waiting_for
         return (LearnerStatus.LEARNING if online.debt.due() else LearnerStatus.CAUGHT_UP), ""
 
-    def _say_if_new(self) -> None:
-        if self._state() != self._said:
-            self._say()
+    def _publish_status_on_change(self) -> None:
+        if self._state() != self._last_state:
+            self._publish_status()
 
-    def _say(self) -> None:
-        self._said = state, waiting_for = self._state()
+    def _publish_status(self) -> None:
+        self._last_state = state, waiting_for = self._state()
         message = LearnerStatus(state=state, waiting_for=waiting_for, lineage=write_lineage(self._actor))
         message.version = self._version
         if self._online is not None:
@@ -239,10 +238,10 @@ class LearnerNode(Node):
         self._status.publish(message)
 
     def _rate(self, steps: int) -> float:
-        """Critic updates a second, over at least half a status period."""
+        """Critic updates per second, over at least half a status period."""
         before, since = self._rated
         seconds = time.monotonic() - since
-        if seconds >= _STATUS / 2:
+        if seconds >= _STATUS_PERIOD / 2:
             self._rated, self._per_second = (steps, time.monotonic()), (steps - before) / seconds
         return self._per_second
 
@@ -262,16 +261,18 @@ class LearnerNode(Node):
             return ERROR, f"learning has stopped: {self._fault}", values
         if values.get("damaged_rows"):
             file = self._folder / REPLAY_FILE
-            left_out = f"leaves {values['damaged_rows']} damaged rows of {file} out; `rlt-ros replay check` lists them"
-            return WARN, left_out, values
-        return OK, f"waits for {waiting_for}" if waiting_for else "", values
+            message = (
+                f"skips {values['damaged_rows']} damaged rows of {file}; `rlt-ros replay check` lists them"
+            )
+            return WARN, message, values
+        return OK, f"waiting for {waiting_for}" if waiting_for else "", values
 
 
 def _device(wanted: str) -> torch.device:
-    there = torch.cuda.is_available()
-    if wanted == "cuda" and not there:
-        raise ConfigError("`device` is cuda, and PyTorch sees no GPU; set it to auto or cpu")
-    return torch.device("cuda" if there and wanted != "cpu" else "cpu")
+    available = torch.cuda.is_available()
+    if wanted == "cuda" and not available:
+        raise ConfigError("`device` is cuda, but PyTorch finds no GPU; set it to auto or cpu")
+    return torch.device("cuda" if available and wanted != "cpu" else "cpu")
 
 
 def main() -> int:

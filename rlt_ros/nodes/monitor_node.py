@@ -1,7 +1,7 @@
-"""Shows what the graph does: paths of chunks, Q, latency, an annotated picture, the robot and its frames.
+"""Views of the graph: paths of chunks, Q, latency, an annotated picture, robot description and frames.
 
-What only people look at is made only while somebody looks: without a subscriber to markers, picture or frames this
-node takes no joint states and no pictures, so that it costs a training run next to nothing.
+Views are computed on demand: without a subscriber to markers, picture or frames this node subscribes to no joint states
+and no pictures, so its cost for a training run is negligible.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from rlt_ros.robots.profile import load_profile
 
 
 class MonitorNode(Node):
-    """Publishes views of one robot."""
+    """Publishers of the views of one robot."""
 
     def __init__(self) -> None:
         super().__init__("monitor_node")
@@ -56,8 +56,8 @@ class MonitorNode(Node):
         self._dropped = Dropped(diagnostics)
         self._topics = Topics(self, diagnostics)
         self._source, self._episode, self._phase, self._q = Source.HOLD, 0, Phase.IDLE, float("nan")
-        self._joints: Any = None  # the newest JointState, until its frames are published
-        self._picture: Any = None  # the newest Observation, likewise
+        self._joints: Any = None  # newest JointState with unpublished frames
+        self._picture: Any = None  # newest Observation with an unpublished picture
         self._views: list[Subscription] = []
 
         prefix = self.get_namespace().strip("/")
@@ -78,7 +78,7 @@ class MonitorNode(Node):
         self._latency_publisher = topics.publisher(Float32, "rlt/latency", qos.VIEW)
         self._static_publisher = topics.publisher(TFMessage, "/tf_static", qos.TF_STATIC)
         self._description_publisher = topics.publisher(String, "robot_description", qos.ROBOT_DESCRIPTION)
-        self._publish_what_stays()
+        self._publish_static()
 
         topics.subscription(ActionChunk, "rlt/action_chunk", self._checked(self._on_chunk), qos.ACTION_CHUNK)
         topics.subscription(
@@ -88,16 +88,16 @@ class MonitorNode(Node):
             EpisodeState, "rlt/episode_state", self._checked(self._on_episode), qos.EPISODE_STATE
         )
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(1.0, self._attend, clock=steady)
-        self.create_timer(1.0 / self._config.rate, self._show, clock=steady)
+        self.create_timer(1.0, self._update_subscriptions, clock=steady)
+        self.create_timer(1.0 / self._config.rate, self._publish_views, clock=steady)
 
-    def _publish_what_stays(self) -> None:
+    def _publish_static(self) -> None:
         self._description_publisher.publish(String(data=self._profile.urdf_path.read_text(encoding="utf-8")))
-        # Static frames hold at any time; time 0 says so.
+        # Time 0: static frames are valid at any time.
         self._static_publisher.publish(self._transforms(self._body.fixed(), Time().to_msg()))
 
-    def _attend(self) -> None:
-        """Take what the views need while somebody looks, and leave it when nobody does."""
+    def _update_subscriptions(self) -> None:
+        """Subscribe to the input of the views while they have subscribers."""
         views: tuple[Publisher, ...] = (self._marker_publisher, self._image_publisher, self._tf_publisher)
         watched = any(view.get_subscription_count() for view in views)
         if watched and not self._views:
@@ -118,7 +118,7 @@ class MonitorNode(Node):
         ]
 
     def _checked(self, handle: Callable[[Any], None]) -> Callable[[Any], None]:
-        """``handle``, with malformed messages dropped and counted."""
+        """Wrap ``handle``: malformed messages are dropped and counted."""
 
         def callback(message: Any) -> None:
             try:
@@ -158,23 +158,23 @@ class MonitorNode(Node):
     def _on_observation(self, message: Any) -> None:
         self._picture = message
 
-    def _show(self) -> None:
-        """Publish what has changed since the last time."""
+    def _publish_views(self) -> None:
+        """Publish views of the newest joint state and observation."""
         if self._joints is not None:
             joints, self._joints = self._joints, None
-            self._checked(self._show_robot)(joints)
+            self._checked(self._publish_robot)(joints)
         if self._picture is not None:
             observation, self._picture = self._picture, None
-            self._checked(self._show_picture)(observation)
+            self._checked(self._publish_picture)(observation)
 
-    def _show_robot(self, message: Any) -> None:
+    def _publish_robot(self, message: Any) -> None:
         if len(message.name) != len(message.position):
             raise ValueError(f"{len(message.name)} joint names, but {len(message.position)} positions")
         positions = dict(zip(message.name, message.position, strict=True))
         self._tf_publisher.publish(self._transforms(self._body.moving(positions), message.header.stamp))
         self._marker_publisher.publish(self._markers.trail(message.header.stamp))
 
-    def _show_picture(self, message: Any) -> None:
+    def _publish_picture(self, message: Any) -> None:
         if not self._image_publisher.get_subscription_count():
             return
         observation = read_observation(message, self._profile.dim)

@@ -18,7 +18,7 @@ from rlt_ros.nodes.realtime import enable_realtime
 from rlt_ros.nodes.run import run_node
 from rlt_ros.nodes.settings import PerceptionConfig, Setup
 from rlt_ros.nodes.topics import Topics
-from rlt_ros.perception import Observation as Seen
+from rlt_ros.perception import Observation as TimedObservation
 from rlt_ros.perception.pictures import PictureError
 from rlt_ros.perception.synchroniser import SyncConfig, Synchroniser
 from rlt_ros.robots.interface import CameraProfile
@@ -76,7 +76,7 @@ class PerceptionNode(Node):
             return
         self._publish(self._sync.add_picture(name, to_ns(message.header.stamp), picture, self._time()))
 
-    def _publish(self, observations: list[Seen]) -> None:
+    def _publish(self, observations: list[TimedObservation]) -> None:
         for observation in observations:
             self._out.publish(
                 write_observation(

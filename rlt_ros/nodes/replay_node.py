@@ -1,10 +1,10 @@
-"""Joins states, steps and episodes to rows, and keeps them: the only writer of the replay file.
+"""Sole writer of the replay file: assembles rows from states, steps and episodes.
 
-Rows are written when their episode is over: evaluations and withdrawn episodes leave none. An episode that is withdrawn
-(`RE_RECORD`) before it is over therefore needs no removing; one that was labelled already stays, and the status says
-that it was too late. What is missing when an episode has been over for `patience` cuts it.
+Rows are written when their episode ends; evaluations and withdrawn episodes leave none. An episode that is withdrawn
+(`RE_RECORD`) before its end therefore needs no removal. A labelled episode keeps its rows, and the status reports that
+the withdrawal was too late. Messages that are missing `patience` after the end of an episode cut it.
 
-The file's lineage is that of its first rows; what other parts made is refused.
+The lineage of the file is that of its first rows; messages of other lineage are rejected.
 """
 
 from __future__ import annotations
@@ -40,11 +40,12 @@ from rlt_ros.rlt.run_folder import REPLAY_FILE
 from rlt_ros.robots.action_space import ActionSpace
 from rlt_ros.robots.profile import load_profile
 
-_LOOK = 0.25  # s between two looks whether something has been waited for too long
+_TIMEOUT_POLL = 0.25
+"""s, polling period of the time-outs."""
 
 
 class ReplayNode(Node):
-    """Connects assemblies and replay to the graph."""
+    """Episode assemblers and replay in the graph."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__("replay_node", **options)
@@ -61,14 +62,14 @@ class ReplayNode(Node):
         self._status = topics.publisher(ReplayStatus, "rlt/replay_status", qos.REPLAY_STATUS)
         self._store = self._open()
         for name in self._config.robots:
-            self._listen(self._store.join(name.strip("/")), topics)
+            self._subscribe(self._store.join(name.strip("/")), topics)
         if self._store.replay is not None:
-            self.get_logger().info(f"goes on with {self._store.path}: {self._store.replay.total} rows")
-            self._say()
-        self.create_timer(_LOOK, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+            self.get_logger().info(f"resumes {self._store.path}: {self._store.replay.total} rows")
+            self._publish_status()
+        self.create_timer(_TIMEOUT_POLL, self._check_timeouts, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def destroy_node(self) -> None:
-        """Store what is over, and let go of the file."""
+        """Store ended episodes and close the file."""
         self._store.close()
         super().destroy_node()
 
@@ -80,23 +81,23 @@ class ReplayNode(Node):
                 joints=self._joints,
                 action_encoder=self._space,
                 reject=self._reject,
-                committed=self._say,
+                committed=self._publish_status,
                 patience=self._config.patience,
             )
         except ReplayError as error:
             raise NodeConfigurationError(str(error)) from error
 
-    def _listen(self, robot: RobotStream, topics: Topics) -> None:
+    def _subscribe(self, robot: RobotStream, topics: Topics) -> None:
         prefix = f"{robot.name}/" if robot.name else ""
 
         def on_state(message: Any) -> None:
-            self._take_in(robot, "state", lambda: read_state(message, self._shapes(message)))
+            self._store_message(robot, "state", lambda: read_state(message, self._shapes(message)))
 
         def on_step(message: Any) -> None:
-            self._take_in(robot, "step", lambda: read_step(message, self._joints))
+            self._store_message(robot, "step", lambda: read_step(message, self._joints))
 
         def on_episode(message: Any) -> None:
-            self._take_in(robot, "episode state", lambda: read_episode(message))
+            self._store_message(robot, "episode state", lambda: read_episode(message))
 
         topics.subscription(EpisodeState, f"{prefix}rlt/episode_state", on_episode, qos.EPISODE_STATE)
         topics.subscription(RLState, f"{prefix}rlt/rl_state", on_state, qos.RL_STATE)
@@ -105,7 +106,7 @@ class ReplayNode(Node):
     def _shapes(self, message: Any) -> Shapes:
         return self._store.shapes or state_shapes(message, self._rlt.chunk)
 
-    def _take_in(self, robot: RobotStream, what: str, read: Callable[[], Any]) -> None:
+    def _store_message(self, robot: RobotStream, what: str, read: Callable[[], Any]) -> None:
         try:
             self._store.add(robot, read())
         except LineageError as error:
@@ -115,24 +116,23 @@ class ReplayNode(Node):
         except ValueError as error:
             self._reject(f"malformed {what}", str(error))
 
-    def _look(self) -> None:
-        """Give up waiting for what does not come, and report what was refused."""
+    def _check_timeouts(self) -> None:
+        """Cut episodes whose messages are overdue, and publish rejections."""
         self._store.check_timeouts(time.monotonic())
         if self._store.replay is not None and (self._rejected, self._store.duplicates) != self._reported:
-            self._say()
+            self._publish_status()
 
     def _reject(self, kind: str, reason: str) -> None:
         self._rejected += 1
         self._last_rejection = f"{kind}: {reason}"
         self._dropped.add(kind, reason)
 
-    def _say(self) -> None:
-        """Publish what the replay holds."""
+    def _publish_status(self) -> None:
+        """Publish the status of the replay."""
         self._reported = (self._rejected, self._store.duplicates)
         message = replay_status(self._store, rejected=self._rejected, last_rejection=self._last_rejection)
         message.header.stamp = self.get_clock().now().to_msg()
-        # Rows are also stored while the node leaves, when rclpy may have shut the graph down already. They count; the
-        # status does not.
+        # During the shutdown rows are still stored, but rclpy may have shut down the context already.
         with contextlib.suppress(RCLError):
             self._status.publish(message)
 
@@ -146,12 +146,12 @@ class ReplayNode(Node):
             **{f"episodes_of_{name}_that_lack_something": numbers for name, numbers in waiting.items()},
         }
         if any(waiting.values()):
-            return WARN, "waits for the last states or steps of an episode", values
-        return OK, "" if replay else "no state has come yet", values
+            return WARN, "waiting for the last states or steps of an episode", values
+        return OK, "" if replay else "no state received yet", values
 
 
 def replay_status(store: ReplayRecorder, *, rejected: int, last_rejection: str) -> Any:
-    """What a replay that is open holds, without stamp."""
+    """Status message of an open replay, without stamp."""
     replay = store.replay
     assert replay is not None
     stats, form = replay.stats(), replay.format

@@ -1,6 +1,6 @@
-"""Settings of every node: the dataclasses whose fields are its parameters, and which node has which of them.
+"""Settings of all nodes: dataclasses whose fields are parameters, and their assignment to nodes.
 
-Checks before a node starts need them too, so this loads neither the middleware nor torch.
+This module imports neither the middleware nor torch, because checks before the start of a node use it.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from rlt_ros.vla.config import InferenceConfig
 
 AUTO, RECORDED, COMPUTED = "auto", "recorded", "computed"
 ACTED_BY = {"human": Source.HUMAN, "vla": Source.VLA}
-"""Name of who commanded → source of the rows."""
+"""Source of the commands by name → source of the rows."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What every node of a graph is told: for which robot and task, and with which frozen VLA."""
+    """Settings of every node of a graph: robot, task, frozen VLA and run."""
 
     robot: str = parameter(
         "agibot_g1_geniesim",
@@ -41,13 +41,13 @@ class Setup:
     )
     vla: str = parameter(
         "builtin",
-        help="Frozen VLA and RL token: `builtin` for those that ship for the robot, a folder of weights, or "
+        help="Frozen VLA and RL token: `builtin` for the shipped weights of the robot, a folder of weights, or "
         "KIND:LOCATION[@ADAPTER.yaml] with the kinds transformers, lerobot, openpi and go1.",
     )
     run_id: str = parameter(
         "",
-        help="Id of the run: messages of this package carry it, and those of another run are dropped and counted. "
-        "Empty takes the messages of every run; launchers make one.",
+        help="Id of the run, contained in messages of this package; messages of other runs are dropped and counted. "
+        "Empty accepts messages of every run. Launchers create an id.",
     )
 
     def __post_init__(self) -> None:
@@ -56,18 +56,18 @@ class Setup:
 
 @dataclass(frozen=True)
 class SimConfig:
-    """How the simulated robot runs."""
+    """Settings of the simulated robot."""
 
     lock_step: bool = parameter(
-        True, help="Wait at every control step for its command; false runs at `real_time_factor`."
+        True, help="Wait for the command at every control step; false runs at `real_time_factor`."
     )
     real_time_factor: float = parameter(
-        1.0, help="Simulated seconds for each real one, without lock-step.", low=0.01, high=100.0
+        1.0, help="Simulated seconds per real second, without lock-step.", low=0.01, high=100.0
     )
     start: str = parameter(
         "approach",
-        help="Where episodes begin: `approach` lets the VLA bring the tool near, `critical` resets right before the "
-        "precise part.",
+        help="Start of episodes: `approach` lets the VLA bring the tool near, `critical` resets to the start of the "
+        "critical phase.",
         choices=("approach", "critical"),
         source="arXiv:2604.23073",
     )
@@ -76,27 +76,27 @@ class SimConfig:
     )
     spare_pictures: bool = parameter(
         True,
-        help="In lock-step, take pictures only of the moments that a chunk is asked for, except where the moments "
-        "between are stored: drawing is what costs most. False takes them always, and so does `boundary: overlap`.",
+        help="In lock-step, render pictures for chunk requests only, and for the steps between where they are stored; "
+        "rendering is the largest cost. False and `boundary: overlap` always render.",
     )
     image_size: int = parameter(
-        64, help="Side of the square pictures, as the built-in VLA takes them.", unit="pixels", low=8
+        64, help="Side of the square pictures; the built-in VLA uses 64.", unit="pixels", low=8
     )
     operator: str = parameter(
         "none",
-        help="`scripted`: a simulated human takes over in training where the actor has stopped getting on.",
+        help="`scripted`: in training, a simulated human takes over when the actor makes no progress.",
         choices=("none", "scripted"),
     )
     command_timeout: float = parameter(
         2.0,
-        help="Real time after which lock-step goes on without a command: the arm holds its last target, as a robot "
-        "whose input died.",
+        help="Real time after which lock-step continues without a command: the arm holds its last target, like a robot "
+        "whose input failed.",
         unit="s",
         low=0.01,
     )
     answer_timeout: float = parameter(
         1.0,
-        help="Real time after which lock-step goes on although no node has answered an event.",
+        help="Real time after which lock-step continues without an answer to an event.",
         unit="s",
         low=0.01,
     )
@@ -107,18 +107,18 @@ class SimConfig:
 
 @dataclass(frozen=True)
 class PerceptionConfig:
-    """What observations hold."""
+    """Settings of observations."""
 
     image_size: tuple[int, ...] = parameter(
         (),
-        help="Height and width that pictures are resized to, those of the VLA; empty leaves them as they come.",
+        help="Height and width of resized pictures, those of the VLA; empty for the size of the camera.",
         unit="pixels",
         low=1,
     )
     realtime_priority: int = parameter(
         40,
-        help="Real-time priority (SCHED_FIFO) where the system grants it, so that a busy computer does not age what is "
-        "seen; 0 for none.",
+        help="Real-time priority (SCHED_FIFO) if the system grants it, so that a busy computer does not delay "
+        "observations; 0 for none.",
         low=0,
         high=98,
         source="ours; below teleoperation's",
@@ -132,12 +132,12 @@ class PerceptionConfig:
 
 @dataclass(frozen=True)
 class PolicyConfig:
-    """Where the actor comes from, and how much of the machine is used."""
+    """Source of the actor, and number of threads."""
 
     policy: str = parameter(
         "",
-        help="Checkpoint of a learner whose actor acts from the start, `OUT/learner.safetensors`; empty waits for the "
-        "learner to publish one.",
+        help="Checkpoint of a learner, `OUT/learner.safetensors`, whose actor is used from the start; empty waits for "
+        "a published actor.",
     )
     threads: int = parameter(
         1, help="Threads of PyTorch.", low=1, source="the built-in VLA gains little from more"
@@ -149,25 +149,25 @@ class PolicyConfig:
 
 @dataclass(frozen=True)
 class ExecutorConfig:
-    """How the executor meets the graph."""
+    """Start-up and scheduling of the executor."""
 
     discovery_time: float = parameter(
         1.0,
-        help="Look this long for other publishers of the command topic before the first command.",
+        help="Time to discover other publishers of the command topic before the first command.",
         unit="s",
         low=0.0,
     )
     takeover_time: float = parameter(
         15.0,
-        help="If there is another one, wait this long for it to go: one that was killed stays visible for a while.",
+        help="Time to wait until another publisher disappears; a killed one stays visible until its lease ends.",
         unit="s",
         low=0.0,
         source="the lease of a DDS participant is 10 s",
     )
     realtime_priority: int = parameter(
         50,
-        help="Real-time priority (SCHED_FIFO) of the control loop where the system grants it, so that a busy computer "
-        "does not make it late; 0 for none.",
+        help="Real-time priority (SCHED_FIFO) of the control loop if the system grants it, so that a busy computer "
+        "does not delay it; 0 for none.",
         low=0,
         high=98,
         source="controller_manager of ros2_control",
@@ -179,21 +179,21 @@ class ExecutorConfig:
 
 @dataclass(frozen=True)
 class EpisodeNodeConfig:
-    """Which run this is."""
+    """Folder, seed and plan of the run."""
 
-    out: str = parameter("runs/graph", help="Folder of the run; what was done there is continued.")
+    out: str = parameter("runs/graph", help="Folder of the run; an existing run is resumed.")
     seed: int = parameter(
-        0, help="Of the run: its training episode n has the seed 1 000 000 times this plus n.", low=0
+        0, help="Seed of the run: training episode n has the seed 1 000 000 × seed + n.", low=0
     )
     plan: tuple[str, ...] = parameter(
         ("train:9min",),
-        help="What to do, one after the other: KIND:EPISODES or KIND:MINUTESmin of robot time in the critical phase, 0 "
-        "for without end. KIND is eval_base, train, warmup or eval_rlt.",
+        help="Stages in sequence: KIND:EPISODES, or KIND:MINUTESmin of robot time in the critical phase; 0 for no end. "
+        "KIND is eval_base, train, warmup or eval_rlt.",
     )
     reset_tolerance: float = parameter(
         0.05,
-        help="Greatest distance of a joint from the profile's `home` at which a reset counts as done; 0 for "
-        "anywhere, as with the simulator.",
+        help="Largest distance of a joint from `home` of the profile at which a reset is complete; 0 for any "
+        "position, as in the simulator.",
         unit="rad",
         low=0.0,
     )
@@ -206,16 +206,14 @@ class EpisodeNodeConfig:
 
 @dataclass(frozen=True)
 class ReplayConfig:
-    """Whose episodes are stored, and where."""
+    """File and robots of the replay."""
 
     out: str = parameter("runs/graph", help=f"Folder of the run; the replay is `{REPLAY_FILE}` in it.")
-    robots: tuple[str, ...] = parameter(
-        ("",), help="Namespaces of the robots whose episodes are stored; an empty one is the root."
-    )
+    robots: tuple[str, ...] = parameter(("",), help="Namespaces of the robots; empty for the root.")
     patience: float = parameter(
         10.0,
-        help="How long an episode that is over waits for the next of its last states and steps, before it is cut where "
-        "they are missing.",
+        help="Time that an ended episode waits for each of its last states and steps, before it is cut at the first "
+        "missing one.",
         unit="s",
         low=0.0,
         source="ours; the VLA's pass over the last frames takes below 1 s",
@@ -224,45 +222,46 @@ class ReplayConfig:
     def __post_init__(self) -> None:
         check(self)
         if not distinct(self.robots):
-            raise ConfigError(f"`robots` is {self.robots}; name each robot once, an empty name for the root")
+            raise ConfigError(f"`robots` is {self.robots}; list each robot once, an empty name for the root")
 
 
 @dataclass(frozen=True)
 class BagConfig:
-    """Which bags become rows, where, and how."""
+    """Bags, replay file and method of the import."""
 
     bags: tuple[str, ...] = parameter((), help="Bags of rosbag2: folders, or single files *.mcap and *.db3.")
     out: str = parameter("runs/graph", help=f"Folder of the run; the replay is `{REPLAY_FILE}` in it.")
     states: str = parameter(
         AUTO,
-        help="`recorded`: the RL states in the bag. `computed`: by the VLA, from the observations in it. `auto`: "
-        "recorded where they are this VLA's, else computed.",
+        help="`recorded`: RL states of the bag. `computed`: RL states computed by the VLA from the observations of the "
+        "bag. `auto`: recorded if they are of this VLA, else computed.",
         choices=(AUTO, RECORDED, COMPUTED),
     )
     namespace: str = parameter(
         AUTO,
-        help="Namespaces of the robots in the bags, with commas between; `auto`: those whose stream of this package is "
-        "there, else the root.",
+        help="Namespaces of the robots in the bags, separated by commas; `auto`: all with topics of this package, "
+        "else the root.",
     )
     labels: str = parameter(
         "",
-        help="Of a bag without episodes of its own: YAML list of `start`, `end`, and perhaps `critical` and `outcome`, "
-        "of each episode.",
+        help="Labels of a bag without episodes: YAML list with `start`, `end`, and optionally `critical` and "
+        "`outcome` of each episode.",
     )
     outcome: str = parameter(
-        "cut", help="How an episode without labels ended, the whole bag.", choices=tuple(OUTCOMES)
+        "cut", help="Outcome of a bag without labels, which is one episode.", choices=tuple(OUTCOMES)
     )
     acted_by: str = parameter(
-        "human", help="Whose the commands in a bag without episodes of its own are.", choices=tuple(ACTED_BY)
+        "human", help="Source of the commands in a bag without episodes.", choices=tuple(ACTED_BY)
     )
 
     def __post_init__(self) -> None:
         check(self)
         if not self.bags:
-            raise ConfigError("`bags` is empty; name a bag at least")
+            raise ConfigError("`bags` is empty; give at least one bag")
         if self.labels and len(self.bags) > 1:
             raise ConfigError(
-                f"`labels` is {self.labels}, for one bag; {len(self.bags)} are given: read them one by one"
+                f"`labels` is {self.labels} and belongs to one bag, but {len(self.bags)} are given; import them one "
+                "by one"
             )
         if self.labels and self.outcome != "cut":
             raise ConfigError("`outcome` is for a bag without labels; write it into the entries of `labels`")
@@ -270,30 +269,30 @@ class BagConfig:
 
 @dataclass(frozen=True)
 class LearnerConfig:
-    """Where the learner works, and how often it tells."""
+    """Device, folder and periods of the learner."""
 
     out: str = parameter(
         "runs/graph",
         help=f"Folder of the run: `{REPLAY_FILE}` is read, `{CHECKPOINT_FILE}` and `{METRICS_FILE}` are written.",
     )
-    seed: int = parameter(0, help="Of initial weights, noise and sampling.", low=0)
+    seed: int = parameter(0, help="Seed of initial weights, noise and sampling.", low=0)
     device: str = parameter(
         "auto",
-        help="Where to compute: `auto` takes a GPU where there is one.",
+        help="Device: `auto` uses a GPU if there is one.",
         choices=("auto", "cpu", "cuda"),
     )
     threads: int = parameter(1, help="Threads of PyTorch.", low=1, source="measured: `rlt-ros bench learner`")
     niceness: int = parameter(
         10,
-        help="How far learning steps back (nice) for the nodes that the arm waits for: on a busy computer late chunks "
+        help="Nice level of the learner, in favour of the nodes that the arm waits for: on a busy computer late chunks "
         "cost more than a slow learner.",
         low=0,
         high=19,
-        source="measured on two cores, `boundary: overlap`: chunks start from what was seen 0.11 s ago, not 0.18 s",
+        source="measured on two cores, `boundary: overlap`: chunks start from observations 0.11 s old, not 0.18 s",
     )
     publish_every: int = parameter(
         500,
-        help="Critic updates between two published actors while a debt is paid; one follows when it is paid.",
+        help="Critic updates between two published actors while updates are owed; another one follows at the end.",
         unit="updates",
         low=1,
         source="ours; a few seconds on two cores",
@@ -302,11 +301,11 @@ class LearnerConfig:
         200, help="Critic updates between two measurements of the learner.", unit="updates", low=1
     )
     rolling: int = parameter(
-        20, help="Episodes of the success rate that a success-gated beta follows.", unit="episodes", low=1
+        20, help="Episodes of the rolling success rate for a success-gated beta.", unit="episodes", low=1
     )
     checkpoint_period: float = parameter(
         10.0,
-        help="Time between two checkpoints. What is lost by a crash is learned again from the replay.",
+        help="Time between two checkpoints. After a crash, updates since the last one are repeated from the replay.",
         unit="s",
         low=0.0,
     )
@@ -317,12 +316,16 @@ class LearnerConfig:
 
 @dataclass(frozen=True)
 class MonitorConfig:
-    """What is shown, and how often."""
+    """Rate and length of the views."""
 
     rate: float = parameter(
-        10.0, help="Frames and executed path a second, and pictures at most.", unit="Hz", low=0.1, high=50.0
+        10.0,
+        help="Rate of frames and executed path; upper limit for pictures.",
+        unit="Hz",
+        low=0.1,
+        high=50.0,
     )
-    trail: int = parameter(250, help="Executed steps that stay visible.", unit="steps", low=2, high=5000)
+    trail: int = parameter(250, help="Visible executed steps.", unit="steps", low=2, high=5000)
 
     def __post_init__(self) -> None:
         check(self)
@@ -330,11 +333,13 @@ class MonitorConfig:
 
 @dataclass(frozen=True)
 class RecordConfig:
-    """What is recorded, and where."""
+    """Folder and topics of the recorder."""
 
     out: str = parameter("runs/graph", help="Folder of the run; bags are `bag`, `bag_1`, … in it.")
     robots: tuple[str, ...] = parameter(("",), help="Namespaces of the robots.")
-    pictures: bool = parameter(True, help="Record cameras and observations too, by far the most of the data.")
+    pictures: bool = parameter(
+        True, help="Record cameras and observations as well, by far the largest part of the data."
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -360,4 +365,4 @@ SETTINGS: Mapping[str, tuple[tuple[str, type], ...]] = {
     "record_node": (("", Setup), ("", RecordConfig)),
     "sim_node": (("", Setup), ("", SimConfig)),
 }
-"""Node → prefix of the names and dataclass of each group of its parameters, as it declares them."""
+"""Node → (prefix, dataclass) of each group of its parameters."""

@@ -1,11 +1,11 @@
-"""A simulated robot behind the topics of its profile, and the judge of its task.
+"""Simulated robot on the topics of its profile, with the rules of its task.
 
-In lock-step every control step waits for the command that carries the stamp of its joint state, so that a slow computer
-changes nothing but the duration. Between episodes time stands still then. An event (hand-over, success, failure) is
-published before the joint state of the moment that it happened in, and that joint state waits for the answer: nothing
-is executed after the step that mated, and its stamp is the event's.
+In lock-step every control step waits for the command with the stamp of its joint state, so the speed of the computer
+affects the duration only. Between episodes simulated time stands still. An event (hand-over, success, failure) is
+published before the joint state of the same time, which waits for the answer: nothing is executed after the step that
+mated, and its stamp is the event's.
 
-Without lock-step time runs at a multiple of the real one, and the newest command holds.
+Without lock-step time runs at a multiple of real time, and the newest command holds.
 """
 
 from __future__ import annotations
@@ -47,14 +47,18 @@ from rlt_ros.robots.profile import RobotProfile, load_profile
 from rlt_ros.sim.opengl import OpenGLMissing, ensure_opengl
 
 _ACTING = (Phase.APPROACH, Phase.CRITICAL)
-_DEVICE = "script"  # of the simulated human
-_HEARTBEAT = 0.5  # s between two `/clock` messages while time stands still, for nodes that join
-_SETTLING = 0.3  # s after the first episode state, in which those come that were latched before
-_WATCH = 0.05  # s between two looks at what has been waited for too long
+_DEVICE = "script"
+"""Device of the simulated human."""
+_CLOCK_PERIOD = 0.5
+"""s between two `/clock` messages while time stands still, for late joiners."""
+_LATCHED_TIME = 0.3
+"""s after the first episode state in which earlier latched ones arrive."""
+_TIMEOUT_POLL = 0.05
+"""s, polling period of the time-outs."""
 
 
 class SimNode(Node):
-    """Publishes what the robot senses and takes its commands."""
+    """Sensors of the simulated robot out, commands in."""
 
     def __init__(self) -> None:
         super().__init__("sim_node")
@@ -76,17 +80,19 @@ class SimNode(Node):
         self._human_out = topics.publisher(Intervention, "rlt/intervention", qos.INTERVENTION)
 
         self._episode = Episode(0, Phase.IDLE)
-        self._scene = 0  # episode that the scene was set up for; 0 before the first
-        self._untouched = False  # a reset put the arm somewhere, and nobody acts yet
-        self._reset_done = (0, 0)  # episode and stamp of the newest reset order that was carried out
-        self._joined: float | None = None  # when the first episode state came, s
-        self._settled = False
-        self._waiting = False  # lock-step: the joint state is out, its command has not come
-        self._asked: tuple[int, str] | None = None  # episode and event that no answer has come to
-        self._since = time.monotonic()  # of either
+        self._scene = 0  # episode of the current scene; 0 before the first
+        self._awaits_approach = False  # after a reset, before the approach
+        self._reset_done = (0, 0)  # episode and stamp of the newest completed reset
+        self._joined: float | None = None  # arrival of the first episode state, s
+        self._following = False
+        self._waiting = False  # lock-step: joint state published, command pending
+        self._pending: tuple[int, str] | None = None  # episode and unanswered event
+        self._since = time.monotonic()  # start of either wait, s
         self._clock_sent = 0.0
         self._pictures_sent = 0  # stamp
-        self._asked_ahead = False  # chunks are asked for while the arm goes on: a picture would come too late
+        self._requests_overlap = (
+            False  # requests come while the arm moves: a picture on request would be too late
+        )
         self._actor_acts = False
         self._steps = self._unanswered = 0
         self._reported = (0, time.monotonic())
@@ -99,7 +105,7 @@ class SimNode(Node):
             topics.subscription(ExecutedStep, "rlt/executed_step", self._on_step, qos.EXECUTED_STEP)
         steady = NodeClock(clock_type=ClockType.STEADY_TIME)
         if config.lock_step:
-            self.create_timer(_WATCH, self._check_waits, clock=steady)
+            self.create_timer(_TIMEOUT_POLL, self._check_timeouts, clock=steady)
         else:
             seconds = 1.0 / self._profile.control_hz / config.real_time_factor
             self.create_timer(seconds, self._run, clock=steady)
@@ -117,49 +123,51 @@ class SimNode(Node):
         before, self._episode = self._episode, state
         if self._joined is None:
             self._joined = time.monotonic()
-        if self._settled:
+        if self._following:
             self._follow(before)
 
-    def _settle(self) -> None:
-        """Act on the episode state once the ones that were latched before have come, and not on each of these."""
-        if self._joined is not None and time.monotonic() - self._joined > _SETTLING:
-            self._settled = True
+    def _start_following(self) -> None:
+        """Process the newest episode state after all latched ones have arrived."""
+        if self._joined is not None and time.monotonic() - self._joined > _LATCHED_TIME:
+            self._following = True
             self._follow(Episode(0, Phase.IDLE))
 
     def _follow(self, before: Episode) -> None:
         state = self._episode
-        self._untouched = self._untouched and state.phase not in _ACTING
+        self._awaits_approach = self._awaits_approach and state.phase not in _ACTING
         if state.phase is Phase.RESETTING:
             if (state.episode, state.stamp) != self._reset_done:
                 self._reset(state)
-            self._event(EpisodeEvent.RESET_DONE, self._session.stamp, f"seed {state.seed}")
+            self._publish_event(EpisodeEvent.RESET_DONE, self._session.stamp, f"seed {state.seed}")
         elif state.phase not in _ACTING:
-            self._waiting, self._asked = False, None
-            self._say_released()
+            self._waiting, self._pending = False, None
+            self._publish_released()
         elif state.episode != self._scene:
-            self._event(EpisodeEvent.ABORT, self._session.stamp, "the simulator was restarted")
+            self._publish_event(EpisodeEvent.ABORT, self._session.stamp, "the simulator was restarted")
         elif state.phase is not before.phase or state.episode != before.episode:
-            self._asked = None
+            self._pending = None
             if state.phase is Phase.CRITICAL:
                 self._session.expose_cameras()
                 self._session.start_supervision()
             if self._config.lock_step and not self._waiting:
-                self._go_on()
+                self._advance()
 
     def _reset(self, state: Episode) -> None:
-        self._waiting, self._asked, self._actor_acts, self._untouched = False, None, False, True
+        self._waiting, self._pending, self._actor_acts, self._awaits_approach = False, None, False, True
         self._session.reset(state.seed)
         self._scene, self._reset_done = state.episode, (state.episode, state.stamp)
-        self._say_time()
-        self._say_released()
+        self._publish_time()
+        self._publish_released()
 
     def _on_command(self, message: Any) -> None:
         now = self._session.stamp
-        stamp = command_stamp(message) or now  # who sends no stamp means now
+        stamp = command_stamp(message) or now  # a command without stamp is for now
         if self._config.lock_step and not self._waiting:
-            return  # between episodes, or an event's answer is waited for: time stands still
-        if self._untouched:
-            return  # it holds the arm where it was before the reset
+            # Between episodes, or before the answer to an event: time stands still.
+            return
+        if self._awaits_approach:
+            # A command for the position before the reset.
+            return
         if self._config.lock_step and stamp != now:
             self._dropped.add("command for another step", f"stamp {stamp} ns at {now} ns")
             return
@@ -169,103 +177,104 @@ class SimNode(Node):
             self._dropped.add("bad command", str(error))
             return
         if foreign:
-            self._dropped.add("joint that is not commanded here", ", ".join(foreign))
+            self._dropped.add("unknown joint in a command", ", ".join(foreign))
         if self._config.lock_step:
             self._step()
 
     def _on_request(self, message: Any) -> None:
-        """The policy decides anew. In lock-step it needs pictures of just this moment, where the arm waits for it."""
+        """Publish pictures for a chunk request. In lock-step they must be of this step, since the arm waits for it."""
         lock_step, stamp = self._config.lock_step, self._session.stamp
         if message.episode != self._episode.episode:
             return
-        goes_on = message.boundary == ChunkRequest.BOUNDARY_OVERLAP
-        if lock_step and not goes_on and (not self._waiting or to_ns(message.header.stamp) != stamp):
-            return  # asked again, of a moment that is gone
-        lacking = self._on_request_only if goes_on else lock_step
-        if lacking and self._pictures_sent != stamp:
+        overlap = message.boundary == ChunkRequest.BOUNDARY_OVERLAP
+        if lock_step and not overlap and (not self._waiting or to_ns(message.header.stamp) != stamp):
+            # A repeated request for an earlier step.
+            return
+        on_request = self._on_request_only if overlap else lock_step
+        if on_request and self._pictures_sent != stamp:
             self._session.expose_cameras()
-            self._say_pictures()
-        self._asked_ahead = self._asked_ahead or goes_on
+            self._publish_pictures()
+        self._requests_overlap = self._requests_overlap or overlap
         if self._actor_acts and not self._episode.eval and not self._session.human_acts:
             self._session.help_if_stuck()
             if self._session.human_acts and lock_step:
-                self._say_human()
+                self._publish_human()
 
     def _on_step(self, message: Any) -> None:
         if message.episode == self._episode.episode and message.source == ExecutedStep.SOURCE_ACTOR:
             self._actor_acts = True
 
-    def _check_waits(self) -> None:
-        """Go on without what did not come."""
+    def _check_timeouts(self) -> None:
+        """Continue after time-outs of commands and answers."""
         now = time.monotonic()
-        if not self._settled:
-            self._settle()
-        elif self._asked and now - self._since > self._config.answer_timeout:
-            self._dropped.add("event without an answer", f"{self._asked[1]} of episode {self._asked[0]}")
-            self._asked = None
-            self._present()
+        if not self._following:
+            self._start_following()
+        elif self._pending and now - self._since > self._config.answer_timeout:
+            self._dropped.add("unanswered event", f"{self._pending[1]} of episode {self._pending[0]}")
+            self._pending = None
+            self._publish_step()
         elif self._waiting and now - self._since > self._config.command_timeout:
             self._unanswered += 1
             self.get_logger().warning(
                 f"no command for {self._config.command_timeout:g} s; the arm holds", throttle_duration_sec=5.0
             )
             self._step()
-        elif now - self._clock_sent > _HEARTBEAT:
-            self._say_time()
+        elif now - self._clock_sent > _CLOCK_PERIOD:
+            self._publish_time()
 
     def _step(self) -> None:
-        """One control period in lock-step, then what it led to."""
+        """Simulate one control period in lock-step, then publish its result."""
         self._waiting = False
         self._session.step()
         self._steps += 1
-        self._go_on()
+        self._advance()
 
-    def _go_on(self) -> None:
-        """Ask for the next command, or first tell what the task's rules say about this moment."""
-        if not self._judge():
-            self._present()
+    def _advance(self) -> None:
+        """Publish an event of the task rules, or else the next sensor data."""
+        if not self._publish_event_if_due():
+            self._publish_step()
 
-    def _present(self) -> None:
-        """Show this moment; in lock-step its command is waited for from here on."""
+    def _publish_step(self) -> None:
+        """Publish time, joint state and pictures; in lock-step wait for the command."""
         self._waiting, self._since = self._episode.phase in _ACTING, time.monotonic()
-        self._say_time()
+        self._publish_time()
         if self._config.operator == "scripted":
-            self._say_human()
-        self._say_joints()
+            self._publish_human()
+        self._publish_joints()
         if self._session.cameras_due and not self._on_request_only:
-            self._say_pictures()
+            self._publish_pictures()
 
     @property
     def _on_request_only(self) -> bool:
-        """Return whether nobody looks at a picture that was not asked for."""
+        """Return True if pictures are needed on request only."""
         stored = self._episode.phase is Phase.CRITICAL and not self._episode.eval
-        spares = self._config.spare_pictures and not self._asked_ahead
+        spares = self._config.spare_pictures and not self._requests_overlap
         return self._config.lock_step and spares and not stored
 
     def _run(self) -> None:
-        """One control period without lock-step."""
-        if not self._settled:
-            self._settle()
+        """Simulate one control period without lock-step."""
+        if not self._following:
+            self._start_following()
         self._session.step()
         self._steps += 1
-        if self._asked and time.monotonic() - self._since > self._config.answer_timeout:
-            self._asked = None
-        if self._episode.episode == self._scene and not self._asked:
-            self._judge()
-        self._present()
+        if self._pending and time.monotonic() - self._since > self._config.answer_timeout:
+            self._pending = None
+        if self._episode.episode == self._scene and not self._pending:
+            self._publish_event_if_due()
+        self._publish_step()
 
-    def _judge(self) -> bool:
-        """Publish the event that the task's rules see, once; whether there was one."""
+    def _publish_event_if_due(self) -> bool:
+        """Publish an event of the task rules once; return True if there is one."""
         verdict = self._session.task_event(self._episode.phase)
         if verdict is None:
             return False
-        # The hand-over is a state to act in; success and failure were caused by the command before it.
+        # A hand-over is stamped with the current state; success and failure with the command that caused them.
         stamp = self._session.stamp if verdict.name == "HAND_OVER" else self._session.command_stamp
-        self._asked, self._since = (self._episode.episode, verdict.name), time.monotonic()
-        self._event(getattr(EpisodeEvent, verdict.name), stamp, verdict.value)
+        self._pending, self._since = (self._episode.episode, verdict.name), time.monotonic()
+        self._publish_event(getattr(EpisodeEvent, verdict.name), stamp, verdict.value)
         return True
 
-    def _event(self, event: int, stamp: int, reason: str) -> None:
+    def _publish_event(self, event: int, stamp: int, reason: str) -> None:
         self._events_out.publish(
             EpisodeEvent(
                 header=to_header(stamp),
@@ -276,11 +285,11 @@ class SimNode(Node):
             )
         )
 
-    def _say_time(self) -> None:
+    def _publish_time(self) -> None:
         self._clock_sent = time.monotonic()
         self._clock_out.publish(Clock(clock=to_time(self._session.stamp)))
 
-    def _say_joints(self) -> None:
+    def _publish_joints(self) -> None:
         sample = self._session.joints()
         self._joints_out.publish(
             JointState(
@@ -291,23 +300,23 @@ class SimNode(Node):
             )
         )
 
-    def _say_pictures(self) -> None:
+    def _publish_pictures(self) -> None:
         self._pictures_sent = self._session.stamp
         pictures = self._session.pictures()
         for name, publisher in self._images_out.items():
             header = to_header(self._session.stamp, f"{name}_optical_frame")
             publisher.publish(write_camera(pictures[name], self._profile.cameras[name], header))
 
-    def _say_human(self) -> None:
+    def _publish_human(self) -> None:
         command = self._session.human_command()
         if command is None:
-            self._say_released()
+            self._publish_released()
             return
         self._human_out.publish(
             write_intervention(Human(TakeOver.ENGAGED, 1.0, command, _DEVICE, self._session.stamp))
         )
 
-    def _say_released(self) -> None:
+    def _publish_released(self) -> None:
         if self._config.operator == "scripted":
             human = Human(TakeOver.RELEASED, 0.0, np.zeros(0), _DEVICE, self._session.stamp)
             self._human_out.publish(write_intervention(human))
@@ -330,7 +339,8 @@ class SimNode(Node):
 
 def _session(task: str, profile: RobotProfile, config: SimConfig) -> Any:
     try:
-        ensure_opengl()  # before MuJoCo is imported, which the modules below do
+        # Before the modules below import MuJoCo.
+        ensure_opengl()
     except OpenGLMissing as error:
         raise ConfigError(str(error)) from error
     from rlt_ros.sim.scripted_operator import ScriptedOperator

@@ -1,4 +1,4 @@
-"""The human at hand: reads a device, says whether and where the human moves the arm, and what the buttons mean."""
+"""Teleoperation: reads a device, publishes the human's commands and the events of the buttons."""
 
 from __future__ import annotations
 
@@ -45,12 +45,14 @@ from rlt_ros.teleop.samples import DeviceSample
 
 Array = NDArray[np.float64]
 
-_POLL = 0.005  # s between two looks at a device that is read here; a part of a control period
-_COMMAND_AGE = 0.2  # s; an older command says nothing about where the arm is held
+_DEVICE_POLL = 0.005
+"""s, polling period of a device without a driver node; a fraction of a control period."""
+_MAX_COMMAND_AGE = 0.2
+"""s, maximum age of a command that a take-over starts from."""
 
 
 class TeleopNode(Node):
-    """Connects the operator to the graph."""
+    """Human operator in the graph."""
 
     def __init__(self) -> None:
         super().__init__("teleop_node")
@@ -67,9 +69,9 @@ class TeleopNode(Node):
         )
         self._episode = Episode(0, Phase.IDLE)
         self._measured: Array | None = None
-        self._last: tuple[float, Array] | None = None  # when the arm was commanded, and where to
-        self._motion: list[float] | None = None  # of a SpaceMouse whose driver publishes a twist
-        self._buttons: list[int] = []  # of the SpaceMouse
+        self._last: tuple[float, Array] | None = None  # time and target of the last command
+        self._motion: list[float] | None = None  # from a SpaceMouse driver that publishes a twist
+        self._buttons: list[int] = []  # buttons of the SpaceMouse
         self._phase = TakeOver.RELEASED
         self._problem = ""
 
@@ -107,13 +109,13 @@ class TeleopNode(Node):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(period, self._command, clock=steady)
         if self._device is not None:
-            self.create_timer(_POLL, self._poll, clock=steady)
+            self.create_timer(_DEVICE_POLL, self._poll, clock=steady)
         if config.device == KEYBOARD:
             self.get_logger().info(HELP)
         enable_realtime(self, config.realtime_priority)
 
     def destroy_node(self) -> None:
-        """Leave the graph and the device."""
+        """Close the device and destroy the node."""
         if self._device is not None:
             self._device.close()
         super().destroy_node()
@@ -125,38 +127,38 @@ class TeleopNode(Node):
             self._operator.measure_gripper(share)
 
     def _on_step(self, message: Any) -> None:
-        self._use(lambda: self._commanded(message), "bad executed step")
+        self._read(lambda: self._record_command(message), "bad executed step")
 
-    def _commanded(self, message: Any) -> None:
+    def _record_command(self, message: Any) -> None:
         step = read_step(message, self._profile.dim)
         self._last = time.monotonic(), step.command.astype(np.float64)
 
     def _on_episode(self, message: Any) -> None:
-        self._use(lambda: setattr(self, "_episode", read_episode(message)), "bad episode state")
+        self._read(lambda: setattr(self, "_episode", read_episode(message)), "bad episode state")
 
-    def _use(self, take: Callable[[], None], kind: str) -> None:
+    def _read(self, take: Callable[[], None], kind: str) -> None:
         try:
             take()
         except ValueError as error:
             self._dropped.add(kind, str(error))
 
     def _on_joy(self, message: Any) -> None:
-        self._hear(DeviceSample(message.axes, message.buttons))
+        self._process(DeviceSample(message.axes, message.buttons))
 
     def _on_spacenav_joy(self, message: Any) -> None:
-        # Where the driver publishes both, the twist has its scaling and its dead band.
+        # If the driver publishes both, the twist includes its scaling and dead band.
         self._buttons = list(message.buttons)
-        self._hear(DeviceSample(message.axes if self._motion is None else self._motion, self._buttons))
+        self._process(DeviceSample(message.axes if self._motion is None else self._motion, self._buttons))
 
     def _on_twist(self, twist: Any) -> None:
         linear, angular = twist.linear, twist.angular
         self._motion = [linear.x, linear.y, linear.z, angular.x, angular.y, angular.z]
-        self._hear(DeviceSample(self._motion, self._buttons))
+        self._process(DeviceSample(self._motion, self._buttons))
 
-    def _hear(self, raw: DeviceSample) -> None:
+    def _process(self, raw: DeviceSample) -> None:
         now = time.monotonic_ns()
         for event in self._operator.add_sample(raw, self._episode, now):
-            self._tell(event)
+            self._publish_event(event)
         if self._operator.problem != self._problem:
             self._problem = self._operator.problem
             if self._problem:
@@ -166,7 +168,7 @@ class TeleopNode(Node):
         if self._operator.control_changed(now):
             self._command()
 
-    def _tell(self, event: ButtonEvent) -> None:
+    def _publish_event(self, event: ButtonEvent) -> None:
         self.get_logger().info(event.value.replace("_", " "))
         if event in (ButtonEvent.E_STOP, ButtonEvent.E_STOP_RELEASED):
             self._e_stop.publish(Bool(data=event is ButtonEvent.E_STOP))
@@ -184,14 +186,14 @@ class TeleopNode(Node):
         assert self._device is not None
         raw = self._device.poll()
         if raw is not None:
-            self._hear(raw)
+            self._process(raw)
 
     def _command(self) -> None:
         if self._measured is None:
             return
         last = self._measured
-        if self._last is not None and time.monotonic() - self._last[0] < _COMMAND_AGE:
-            # The executor may have begun in another turn of a joint that turns without end.
+        if self._last is not None and time.monotonic() - self._last[0] < _MAX_COMMAND_AGE:
+            # The executor may use another turn of a continuous joint.
             last = nearest_turn(self._last[1], self._measured, self._profile.continuous)
         human = self._operator.command(time.monotonic_ns(), self._now(), self._measured, last)
         self._interventions.publish(write_intervention(human))

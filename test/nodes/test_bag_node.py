@@ -63,7 +63,7 @@ def test_it_ends_when_the_learner_has_learned_from_all_rows(
     bags, learner = start(EpisodeOutcome.SUCCESS, EpisodeOutcome.FAILURE, EpisodeOutcome.SUCCESS)
     assert bags.process.wait(2 * PATIENCE) == 0
     expected = sum(len(rows(stream(number))) for number in (1, 2, 3))
-    assert f"has learned from all {expected} rows" in bags.log
+    assert f"has used all {expected} rows" in bags.log
     assert learner.end() == 0
     assert (tmp_path / "run" / "learner.safetensors").exists()
     assert ReplayFormat.read(tmp_path / "run" / "replay.rlt").shapes == SHAPES
@@ -72,7 +72,7 @@ def test_it_ends_when_the_learner_has_learned_from_all_rows(
 def test_what_no_bag_brings_is_said_and_not_waited_for(start: Callable[..., Any]) -> None:
     bags, _ = start(EpisodeOutcome.SUCCESS, EpisodeOutcome.SUCCESS)
     assert bags.process.wait(2 * PATIENCE) == 0
-    assert "the learner waits for 1 more failures, which no bag brings" in bags.log
+    assert "the learner waits for 1 more failures, which the bags lack" in bags.log
 
 
 def test_a_bag_that_is_not_there_is_not_waited_for(start_node: Callable[..., Any], tmp_path: Path) -> None:

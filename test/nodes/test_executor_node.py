@@ -356,7 +356,7 @@ def test_it_stops_when_another_publisher_comes(graph: Any, start_node: Any, othe
     graph.until(lambda: "inactive" in others.diagnostics.get("control message", ""), what="it deactivates")
     assert others.node.count_publishers("/joint_command") == 1
     assert rival.get_subscription_count() == 1
-    assert "/rival publishes /joint_command too" in executor.log
+    assert "/rival publishes /joint_command, too" in executor.log
 
 
 def test_after_a_crash_in_the_critical_phase_the_episode_is_aborted(
