@@ -1,8 +1,8 @@
 """Import of bags into a replay: the rows that the live graph stored, or would have stored with the selected VLA.
 
 Recorded states of this VLA are used unchanged; otherwise states are computed from observations and steps. For bags of
-other software, steps and episodes are sampled first. Stored rows are safe at once, so an import can be stopped anywhere;
-a second import of the same bag adds missing rows only.
+other software, steps and episodes are sampled first. Stored rows are safe at once, so an import can be stopped
+anywhere; a second import of the same bag adds missing rows only.
 """
 
 from __future__ import annotations

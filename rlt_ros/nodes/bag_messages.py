@@ -222,7 +222,7 @@ class RecordedSensors:
         return resize(read_picture(message, message.encoding), *self._size)
 
     def _joint_state(self, index: int, stamp: int, message: Any) -> JointSample | None:
-        """Joint state of the arm, once all joints arrived since the last one, in several messages or from several drivers."""
+        """Joint state of the arm when all joints have arrived, in one or several messages or from several drivers."""
         positions, velocities = np.array(message.position), np.array(message.velocity)
         state = self._readers[index].read(0, stamp, message.name, positions, velocities)
         # Only joints of this driver, whatever other names its messages contain.
