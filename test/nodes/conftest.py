@@ -17,7 +17,7 @@ __all__ = ["graph"]
 
 
 class Process:
-    """A node in a process of its own: ``python -m rlt_ros.nodes.NAME``.
+    """Node in its own process: ``python -m rlt_ros.nodes.NAME``.
 
     Args:
         name: module of the node.
@@ -41,7 +41,7 @@ class Process:
 
     @property
     def log(self) -> str:
-        """What it has printed so far."""
+        """Output so far."""
         return self._log.read_text()
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> int:

@@ -1,4 +1,4 @@
-"""A press or release of the e-stop as `ros2 topic pub --once /rlt/e_stop` publishes it: ``one_press.py true|false``.
+"""Press or release of the e-stop, published like `ros2 topic pub --once /rlt/e_stop`: ``one_press.py true|false``.
 
 It publishes as soon as it has discovered one subscription, once and without latching, and leaves 0.1 s later.
 """

@@ -42,7 +42,7 @@ JITTER = 0.2
 
 
 class RemoteExecutor:
-    """The executor at the other end of the graph, as :class:`RandomGraph` sees it.
+    """Remote executor with the interface that :class:`RandomGraph` uses.
 
     Args:
         graph: the test's process in the graph.
@@ -166,7 +166,7 @@ class RandomRobot:
         self._chance.step(now, self.node.get_clock().now().nanoseconds)
 
     def _publish(self, report: Report) -> None:
-        """A joint state, as the drivers of the profile name and scale it."""
+        """Publish a joint state with the names and units of the drivers."""
         later = report.stamp - self._driver.clock
         stamp = self.node.get_clock().now().nanoseconds + later if report.stamp else 0
         if report.positions.shape == self._speed.shape and np.isfinite(report.positions).all():

@@ -1,4 +1,4 @@
-"""Waiting for a status message that says something in particular."""
+"""Wait for a status message with given fields."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def first_with(graph: Any, statuses: list[Any], what: str, **fields: Any) -> Any:
-    """The first of ``statuses`` with these fields, which are still coming in; those before it are forgotten."""
+    """First of the arriving ``statuses`` with these fields; earlier ones are dropped."""
     found: list[Any] = []
 
     def there() -> bool:

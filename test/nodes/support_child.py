@@ -1,4 +1,4 @@
-"""A node made with what nodes share, for `test_support.py`."""
+"""Node on the shared modules, for `test_support.py`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ArmConfig:
 
 
 class ArmNode(LifecycleNode):
-    """Says on `said` what it was told on `orders`, and that it is active."""
+    """Publishes on `said` the messages of `orders`, and its activation."""
 
     def __init__(self) -> None:
         super().__init__("arm_node")

@@ -1,4 +1,4 @@
-"""The learner learns from a bag without a robot, and the graph ends by itself: the processes of ``launch offline``."""
+"""Learning from a bag without a robot until the graph ends: the processes of ``launch offline``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A camera's messages are what its profile says, and hold the picture."""
+"""Camera messages match their profile and contain the picture."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from rlt_ros.robots.interface import COMPRESSED, RAW_ENCODINGS, CameraProfile
 RGB = np.indices((12, 16)).sum(axis=0)[..., None].astype(np.uint8) * np.array([4, 8, 2], np.uint8)
 
 
-def png(pixels: np.ndarray, told: str) -> CompressedImage:
+def png(pixels: np.ndarray, form: str) -> CompressedImage:
     file = io.BytesIO()
     Picture.fromarray(pixels).save(file, "PNG")
-    return CompressedImage(format=told, data=file.getvalue())
+    return CompressedImage(format=form, data=file.getvalue())
 
 
 @pytest.mark.parametrize("encoding", [*RAW_ENCODINGS, COMPRESSED])
@@ -39,11 +39,11 @@ def test_what_a_camera_sends_is_read_again(encoding: str, size: tuple[int, int] 
 
 
 @pytest.mark.parametrize(
-    "told", ["jpeg", "png", "", "rgb8; jpeg compressed bgr8", "bgr8; png compressed bgr8"]
+    "form", ["jpeg", "png", "", "rgb8; jpeg compressed bgr8", "bgr8; png compressed bgr8"]
 )
-def test_colours_are_those_of_the_file_whatever_the_format_says(told: str) -> None:
+def test_colours_are_those_of_the_file_whatever_the_format_field(form: str) -> None:
     camera = CameraProfile("camera", COMPRESSED)
-    np.testing.assert_array_equal(read_camera(png(RGB, told), camera, None), RGB)
+    np.testing.assert_array_equal(read_camera(png(RGB, form), camera, None), RGB)
 
 
 @pytest.mark.parametrize(

@@ -93,8 +93,8 @@ def test_perception_decodes_to_the_size_wanted_and_counts_what_it_cannot(
         "hand_right": ("h264", b""),
     }
     for stamp, sent in ((20 * MS, bad), (40 * MS, good)):
-        for name, (told, data) in sent.items():
-            cameras[name].publish(CompressedImage(header=to_header(stamp), format=told, data=data))
+        for name, (form, data) in sent.items():
+            cameras[name].publish(CompressedImage(header=to_header(stamp), format=form, data=data))
         zeros = [0.0] * profile.dim
         joints.publish(
             JointState(header=to_header(stamp), name=list(profile.joints), position=zeros, velocity=zeros)

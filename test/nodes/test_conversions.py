@@ -1,4 +1,4 @@
-"""Records survive the way through a message, and messages that are no records are refused in words."""
+"""Round trips of records through messages, and rejection of malformed messages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MADE = stream(2**40 - 1, steps=4)
 
 
 def sent(message: Any) -> Any:
-    """The message as it arrives."""
+    """Message after serialisation."""
     return deserialize_message(serialize_message(message), type(message))
 
 

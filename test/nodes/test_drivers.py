@@ -1,4 +1,4 @@
-"""Robots of every kind are commanded and heard over a real graph, as their profiles say."""
+"""Commands to and joint states from robots of every profile, over a real graph."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ INTERBOTIX = pytest.mark.skipif(
 
 
 class Robot:
-    """The node under test's side, and the drivers' side, of one robot."""
+    """Node side and driver side of one robot."""
 
     def __init__(self, graph: Any, profile: RobotProfile, *, stamped: bool = False) -> None:
         self.graph, self.profile = graph, profile
@@ -76,15 +76,15 @@ def test_targets_reach_the_drivers_and_mean_the_same_there(graph: Any, robot: st
     target = np.linspace(-0.5, 0.5, profile.dim)
     here.commands.publish(STAMP, target, None, np.array(list(held.values())))
     graph.until(lambda: all(here.heard), what="a command at every driver")
-    told: dict[str, float] = {}
+    targets: dict[str, float] = {}
     for part, (message,) in zip(profile.drivers, here.heard, strict=True):
         names, positions = read_driver_command(part, message)
-        told.update(zip(names, positions, strict=True))
-    assert {joint: told.pop(joint) for joint in held} == held
+        targets.update(zip(names, positions, strict=True))
+    assert {joint: targets.pop(joint) for joint in held} == held
     np.testing.assert_allclose(
-        [told[joint] for joint in profile.joints], target, atol=1e-7
+        [targets[joint] for joint in profile.joints], target, atol=1e-7
     )  # float32 of Interbotix
-    assert len(told) == profile.dim
+    assert len(targets) == profile.dim
 
 
 @pytest.mark.parametrize(("stamped", "stamp"), [(False, 0), (True, STAMP)])

@@ -1,4 +1,4 @@
-"""An e-stop that is pressed and released by one message each, with a real executor next to the episodes."""
+"""E-stop pressed and released by one message each, with a real executor next to the episodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plan of a run, carried out over real topics, through the death of the node and back."""
+"""Plan of a run over real topics, across a crash of the node."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class World:
         self._stamp = 1_000_000_000
 
     def complete(self) -> None:
-        """The last part of the graph: an executor that commands."""
+        """Add the last part of the graph: an executor that commands."""
         self.node.create_publisher(JointState, "joint_command", qos.COMMAND)
 
     def _on_report(self, message: Any) -> None:
@@ -90,7 +90,7 @@ class World:
         self._events.publish(EpisodeEvent(header=header, event=event, episode=episode, origin="operator"))
 
     def steps(self, episode: int, numbers: range, source: int = ExecutedStep.SOURCE_VLA) -> None:
-        """The executor executes."""
+        """Publish executed steps."""
         for number in numbers:
             self._stamp += PERIOD
             self._steps.publish(
@@ -98,7 +98,7 @@ class World:
             )
 
     def play(self, episode: int, steps: int = 5, label: int = EpisodeEvent.SUCCESS) -> Any:
-        """An episode from its reset to its end."""
+        """Run an episode from its reset to its end."""
         self.reaches(RESETTING, episode)
         self.event(EpisodeEvent.RESET_DONE)
         self.reaches(APPROACH, episode)
@@ -111,16 +111,16 @@ class World:
         return self.reaches(DONE, episode)
 
     def learner(self, owed: float) -> None:
-        """The learner owes updates."""
+        """Publish the update debt of the learner."""
         self._learner.publish(LearnerStatus(state=LearnerStatus.LEARNING, owed=owed, version=1))
 
     def stored(self, newest: dict[str, int]) -> None:
-        """The replay holds episodes of several robots, and the learner has learned from all of it."""
+        """Publish a replay with episodes of several robots, and a learner that has caught up."""
         self._replay.publish(ReplayStatus(rows=3, robots=list(newest), last_episodes=list(newest.values())))
         self._learner.publish(LearnerStatus(state=LearnerStatus.CAUGHT_UP, rows=3, version=1))
 
     def e_stop(self, pressed: bool, by: str) -> None:
-        """An e-stop is pressed, or released."""
+        """Press or release an e-stop."""
         self._stops[by].publish(Bool(data=pressed))
 
     def joints(self, value: float) -> None:
@@ -134,11 +134,11 @@ class World:
         )
 
     def counted(self, key: str) -> int:
-        """How often something was dropped."""
+        """Counter of dropped input."""
         return int(self.reports.get("/episode_node: input", {}).get(key, 0))
 
     def waits_for(self) -> str:
-        """What the next episode waits for."""
+        """Awaited condition of the next episode."""
         return str(self.reports.get("/episode_node: episode", {}).get("waits_for", ""))
 
 

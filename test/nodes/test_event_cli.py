@@ -1,4 +1,4 @@
-"""``rlt-ros event``: heard once by who listens, or an error that says what to do."""
+"""``rlt-ros event``: received once by each subscriber, or an error with a remedy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "rlt_ros.cli.main", "event", *arguments]
 
 
-def tell(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run_event(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(*arguments), capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE, check=False
     )
@@ -56,18 +56,18 @@ def test_who_is_not_heard_is_told_where_somebody_listens(graph: Any) -> None:
     graph.node("listener", namespace="left").create_subscription(
         EpisodeEvent, "rlt/episode_event", print, qos.EPISODE_EVENT
     )
-    result = tell("success", "--timeout", "2")
+    result = run_event("success", "--timeout", "2")
     assert result.returncode == 2
     assert "/rlt/episode_event had no subscriber within 2 s; give --namespace left" in result.stderr
 
 
 def test_without_a_graph_the_remedy_is_to_start_one(graph: Any) -> None:
-    result = tell("success", "--timeout", "0.5")
+    result = run_event("success", "--timeout", "0.5")
     assert result.returncode == 2
     assert "rlt-ros launch" in result.stderr
 
 
 def test_what_is_no_event_is_answered_with_those_that_are() -> None:
-    result = tell("e_stop")
+    result = run_event("e_stop")
     assert result.returncode == 2
     assert "'success'" in result.stderr

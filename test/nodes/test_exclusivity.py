@@ -61,7 +61,7 @@ def other() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         one.communicate()
 
 
-def test_nobody_there_is_no_company(graph: Any) -> None:
+def test_an_empty_domain_is_accepted(graph: Any) -> None:
     require_exclusive(lambda _: [Claim("/sim_node", ("/clock",))])
 
 
@@ -83,14 +83,14 @@ def test_another_node_is_named_with_host_and_process(
     assert os.environ["ROS_DOMAIN_ID"] in str(error.value)
 
 
-def test_other_names_and_namespaces_are_no_company(graph: Any, other: Any) -> None:
+def test_other_names_and_namespaces_are_accepted(graph: Any, other: Any) -> None:
     other("--ros-args", "-r", "__ns:=/left", "-r", "/clock:=/left/clock")
     require_exclusive(
         lambda _: [Claim("/sim_node", ("/clock",)), Claim("/right/sim_node", ("/right/clock",))]
     )
 
 
-def test_a_killed_predecessor_that_the_launcher_names_is_no_company(
+def test_a_killed_predecessor_that_the_launcher_names_is_accepted(
     graph: Any, other: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, here = other(), graph.node("here")
@@ -103,7 +103,7 @@ def test_a_killed_predecessor_that_the_launcher_names_is_no_company(
     assert dead == Presence("/sim_node", HOST, one.pid) and dead.seems_dead
 
 
-def test_a_living_node_that_is_called_a_predecessor_is_company(
+def test_a_live_node_that_is_named_as_predecessor_is_refused(
     graph: Any, other: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(PREDECESSOR, str(other().pid))
@@ -162,7 +162,7 @@ def test_a_graph_next_to_a_monitor_is_refused(other: Any) -> None:
 def test_a_second_monitor_node_is_called_unnecessary(
     graph: Any, other: Any, start_node: Callable[..., Any]
 ) -> None:
-    """``ros2 launch`` starts it next to RViz, and goes on without it."""
+    """``ros2 launch`` starts it next to RViz, and continues without it."""
     other("--ros-args", "-r", "__node:=monitor_node")
     second = start_node("monitor_node")
     assert second.process.wait(PATIENCE) == MISCONFIGURED

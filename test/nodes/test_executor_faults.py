@@ -28,7 +28,7 @@ LATENCY = 1.0
 
 
 class Driver:
-    """An FR3 driver that publishes what it is told to, and checks each command against what it published."""
+    """FR3 driver with scripted joint states that checks each command against them."""
 
     def __init__(self, graph: Any) -> None:
         self.graph, node = graph, graph.node("driver")
@@ -90,7 +90,7 @@ class Driver:
         self.graph.until(lambda: len(self._published) >= end, what=f"{count} joint states")
 
     def shows(self, text: str) -> Callable[[], bool]:
-        """Whether diagnostics say something about the control loop."""
+        """Condition: the diagnostics of the control loop contain a text."""
         return lambda: text in self.message
 
     def _on_command(self, message: Any) -> None:
@@ -125,7 +125,7 @@ def driver(graph: Any, start_node: Any) -> Iterator[Driver]:
 
 
 def begun(driver: Driver, episode: int = 1) -> None:
-    """An episode runs, and the arm holds in it."""
+    """Start an episode in which the arm holds."""
     driver.phase(EpisodeState.PHASE_RESETTING, episode)
     driver.phase(EpisodeState.PHASE_APPROACH, episode)
     before = len(driver.commands)

@@ -1,4 +1,4 @@
-"""The executor in its process: what it answers, what it refuses, and that it is alone."""
+"""Executor node in its process: answers, rejections, exclusive command topic."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Others:
             )
         )
 
-    def say(self, phase: int, episode: int = 1, *, stamp: int = 0) -> None:
+    def publish_phase(self, phase: int, episode: int = 1, *, stamp: int = 0) -> None:
         self._states.publish(EpisodeState(header=to_header(stamp), episode=episode, phase=phase))
 
     def answer(self, request: Any, **changes: Any) -> None:
@@ -143,7 +143,7 @@ class Others:
         self._circuit.publish(Bool(data=pressed))
 
     def step(self, source: int, after: int) -> Any:
-        """The first executed step of a source after the first `after` ones."""
+        """First executed step of a source after the first `after` ones."""
         self.graph.until(
             lambda: any(s.source == source for s in self.steps[after:]), what=f"a step of source {source}"
         )
@@ -155,7 +155,7 @@ class Others:
         self.graph.until(lambda: min(map(len, done)) >= count, what=f"{count} steps")
 
     def counted(self, kind: str) -> Callable[[], bool]:
-        """Whether diagnostics have counted a dropped message of a kind."""
+        """Condition: the diagnostics have counted a dropped message of a kind."""
         return lambda: kind in self.diagnostics.get("input", {})
 
     def _on_diagnostics(self, message: Any) -> None:
@@ -176,12 +176,12 @@ def test_in_lock_step_every_joint_state_is_answered_with_its_stamp(
 ) -> None:
     node = start_node("executor_node", lock_step=True, **QUICK)
     others.meet()
-    others.say(RESETTING)
-    others.say(APPROACH)
+    others.publish_phase(RESETTING)
+    others.publish_phase(APPROACH)
     stamps = []
     for index in range(14):
         if index == 12:
-            others.say(CRITICAL)
+            others.publish_phase(CRITICAL)
         stamps.append(others.stamp)
         others.sense(others.stamp)
         # A chunk begins at step 0, after C steps, and at the hand-over.
@@ -210,8 +210,8 @@ def test_bad_input_is_dropped_counted_and_the_arm_holds(graph: Any, start_node: 
     start_node("executor_node", **QUICK)
     others.meet()
     others.run_robot()
-    others.say(RESETTING)
-    others.say(APPROACH, stamp=others.now())
+    others.publish_phase(RESETTING)
+    others.publish_phase(APPROACH, stamp=others.now())
     graph.until(lambda: others.requests, what="a request")
     request = others.requests[0]
     nan = pack(np.full((C, 7), math.nan, np.float32))
@@ -257,7 +257,7 @@ def test_human_and_e_stop_come_before_the_policy_and_silence_means_hold(
     start_node("executor_node", **QUICK)
     others.meet()
     others.run_robot()
-    others.say(APPROACH, stamp=others.now())
+    others.publish_phase(APPROACH, stamp=others.now())
 
     def keep_answering() -> None:
         while others.requests:
@@ -303,7 +303,7 @@ def test_an_overlap_that_is_too_short_is_told(graph: Any, start_node: Any, other
     start_node("executor_node", boundary="overlap", overlap_delay=0.02, **QUICK)
     others.meet()
     others.run_robot()
-    others.say(APPROACH, stamp=others.now())
+    others.publish_phase(APPROACH, stamp=others.now())
 
     def answer_late() -> None:
         request = others.requests[0] if others.requests else None
@@ -322,7 +322,7 @@ def test_the_gripper_is_commanded_from_the_humans_first_wish_on(
     start_node("executor_node", intervention_timeout=30.0, joint_state_timeout=30.0, **QUICK)
     others.meet()
     others.run_robot()
-    others.say(APPROACH, stamp=others.now())
+    others.publish_phase(APPROACH, stamp=others.now())
     others.engage()
     others.step(ExecutedStep.SOURCE_HUMAN, 0)
     others.engage(moves_gripper=True, gripper=math.nan)
@@ -332,8 +332,8 @@ def test_the_gripper_is_commanded_from_the_humans_first_wish_on(
     graph.until(lambda: len(others.commands[-1].name) == 8, what="the gripper in a command")
     first = next(c for c in others.commands if len(c.name) == 8)
     assert first.name[-1] == gripper.joint
-    assert first.position[-1] == gripper.closed  # nobody measures it here, so at once
-    # It stays in the command after the human has let go, and is no part of what is learned from.
+    assert first.position[-1] == gripper.closed  # without measurement, so at once
+    # It stays in the command after the release, and is not training data.
     others.engage(Intervention.PHASE_RELEASED)
     seen = len(others.commands)
     graph.until(lambda: len(others.commands) > seen + 5, what="commands after the human")
@@ -364,11 +364,11 @@ def test_after_a_crash_in_the_critical_phase_the_episode_is_aborted(
 ) -> None:
     start_node("executor_node", lock_step=True, **QUICK)
     others.meet()
-    others.say(RESETTING)
-    others.say(APPROACH)
-    others.say(CRITICAL, stamp=PERIOD)
+    others.publish_phase(RESETTING)
+    others.publish_phase(APPROACH)
+    others.publish_phase(CRITICAL, stamp=PERIOD)
     others.sense(100 * PERIOD)
     graph.until(lambda: others.events, what="an abort")
     assert (others.events[0].event, others.events[0].episode) == (EpisodeEvent.ABORT, 1)
-    graph.until(lambda: others.commands, what="the arm holds, so that simulated time goes on")
+    graph.until(lambda: others.commands, what="the arm holds, so that simulated time advances")
     assert others.steps == []

@@ -1,4 +1,4 @@
-"""What becomes of a gripper's goals: refused, lost, or reached. With ROS 2 at a real action server."""
+"""Goals of a gripper: rejected, lost or reached. With ROS 2 on a real action server."""
 
 from __future__ import annotations
 
@@ -124,11 +124,11 @@ def test_goals_at_a_real_server(graph: Any, kind: str) -> None:
     )
 
     def until(words: str) -> None:
-        def said() -> bool:
+        def reported() -> bool:
             one.send(0.0, 0)
             return words in one.report()[1]
 
-        graph.until(said, what=words)
+        graph.until(reported, what=words)
 
     until("goal 0 rejected")
     until("reached 0")

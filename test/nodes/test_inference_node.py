@@ -1,4 +1,4 @@
-"""The inference in the graph: chunks on request, states for the replay, and who may act."""
+"""Inference node: chunks on request, states for the replay, and the acting policy."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ JOINT_NAMES = [f"j{i}" for i in range(JOINTS)]
 
 
 class Robot:
-    """Publishes what perception, executor, episodes and learner publish; keeps what the inference says."""
+    """Publishers of perception, executor, episodes and learner; subscriber of the inference."""
 
     def __init__(self, graph: Any, frozen: FrozenVLA) -> None:
         self.graph, self.frozen = graph, frozen
@@ -100,7 +100,7 @@ class Robot:
         phase: int = ChunkRequest.PHASE_CRITICAL,
         boundary: int = ChunkRequest.BOUNDARY_BLOCK,
     ) -> Any:
-        """The chunk that comes for a step."""
+        """Chunk for a step."""
         before = len(self.chunks)
         request = ChunkRequest(
             header=to_header(step * PERIOD), episode=episode, step=step, phase=phase, boundary=boundary
@@ -113,11 +113,11 @@ class Robot:
         self.policies.publish(message)
 
     def hears_of(self, kind: str) -> str:
-        """The first message in the diagnostics about something that was dropped."""
+        """First diagnostics message about dropped input of a kind."""
         return str(self._hears(lambda status: kind in status.message, kind).message)
 
     def hears_of_version(self, version: int) -> None:
-        """Wait until the diagnostics say that this policy is at hand."""
+        """Wait until the diagnostics report this policy version."""
         wanted = ("version", str(version))
         self._hears(lambda status: wanted in [(v.key, v.value) for v in status.values], f"version {version}")
 
@@ -140,7 +140,7 @@ def observation(step: int) -> Seen:
 
 
 def learner(frozen: FrozenVLA, *, version: int, action: float) -> Learner:
-    """A learner whose actor always answers ``action``."""
+    """Learner whose actor always answers ``action``."""
     made = Learner(CONFIG, Shapes(frozen.z_dim, 2 * JOINTS, CHUNK, JOINTS))
     made.actor_steps = version
     with torch.no_grad():
@@ -170,7 +170,7 @@ def robot(graph: Any, weights: Path) -> Robot:
 
 
 def inference(graph: Any, weights: Path, *, active: bool = True, **parameters: Any) -> InferenceNode:
-    """An inference node in this process."""
+    """Inference node in this process."""
     values = {
         "vla": str(weights),
         "task": TASK,
@@ -189,7 +189,7 @@ def inference(graph: Any, weights: Path, *, active: bool = True, **parameters: A
 
 
 def begun(graph: Any, robot: Robot, weights: Path) -> None:
-    """An inference in the critical phase of episode 1, which has seen its first step."""
+    """Inference in the critical phase of episode 1, after its first step."""
     inference(graph, weights)
     robot.meets()
     robot.begins(1)
@@ -250,7 +250,7 @@ def test_a_published_actor_acts_and_nothing_wrong_takes_its_place(
     chunk = robot.asks(1, 4)
     assert chunk.source is Source.ACTOR and chunk.version == 3 and chunk.lineage.actor
     np.testing.assert_allclose(chunk.action, 2.0, atol=1e-6)
-    assert float(np.abs(chunk.reference - 2.0).max()) > 0.1  # what the VLA proposes is sent beside it
+    assert float(np.abs(chunk.reference - 2.0).max()) > 0.1  # the reference is sent as well
 
 
 class TwoThreads:

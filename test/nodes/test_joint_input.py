@@ -38,7 +38,7 @@ class Driver:
         self._out = self.node.create_publisher(JointState, "joint_states", qos.SENSOR_RELIABLE)
 
     def meet(self) -> None:
-        self._graph.until(self._out.get_subscription_count, what="somebody listens")
+        self._graph.until(self._out.get_subscription_count, what="a subscription")
 
     def publish(self, stamp: int, position: Any, velocity: Any = ()) -> None:
         message = JointState(header=to_header(stamp), name=list(KINOVA.joints))
@@ -48,7 +48,7 @@ class Driver:
 
 
 class Reader:
-    """A node that reads the arm."""
+    """Node that reads the arm."""
 
     def __init__(self, graph: Any, *, simulated: bool = False) -> None:
         self.graph, self.states, self.moved = graph, list[ArmState](), list[str]()

@@ -1,4 +1,4 @@
-"""The learner in the graph: what it waits for, what it publishes, and how it goes on after a kill."""
+"""Learner node: awaited data, published actors and status, resumption after a kill."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PARAMETERS: dict[str, Any] = {
 
 
 class Station:
-    """Writes the replay as the replay node does, and keeps what the learner says."""
+    """Writer of the replay, and subscriber of the learner."""
 
     def __init__(self, graph: Any, out: Path) -> None:
         self.graph, self.out = graph, out
@@ -56,7 +56,7 @@ class Station:
         node.create_subscription(PolicyUpdate, "rlt/policy_update", self.updates.append, qos.POLICY_UPDATE)
 
     def stores(self, *episodes: int) -> None:
-        """Append episodes, even ones successful, and say so."""
+        """Append episodes, even numbers successful, and publish the status."""
         with Replay.open(
             self.out / "replay.rlt", SHAPES, 500, gamma=GAMMA, lineage=LINEAGE, z_storage="float32"
         ) as replay:
@@ -67,11 +67,11 @@ class Station:
         self._hints.publish(ReplayStatus(rows=self.rows))
 
     def hears(self, **fields: Any) -> Any:
-        """The first status with these fields; those before it are forgotten."""
+        """First status with these fields; earlier ones are dropped."""
         return first_with(self.graph, self.statuses, "learner status", **fields)
 
     def hears_all_paid(self) -> Any:
-        """The status in which everything that the rows owe was learned."""
+        """Status with a paid update debt."""
         rows_after_opening = self.rows - 2 * 8  # two episodes of eight rows open the gate
         updates = WARM_UP + UTD * rows_after_opening
         return self.hears(state=LearnerStatus.CAUGHT_UP, critic_steps=updates, rows=self.rows)
@@ -83,7 +83,7 @@ def station(graph: Any, tmp_path: Path) -> Station:
 
 
 def learner(graph: Any, out: Path, **parameters: Any) -> LearnerNode:
-    """A learner node in this process, which keeps its priority."""
+    """Learner node in this process, at its priority."""
     values = {**PARAMETERS, "out": str(out), "niceness": 0, **parameters}
     overrides = [Parameter(name, value=value) for name, value in values.items()]
     return graph.add(LearnerNode(parameter_overrides=overrides))
@@ -186,7 +186,7 @@ def test_a_kill_costs_no_row_and_the_next_one_pays_the_rest(
     status = station.hears_all_paid()
     graph.until(lambda: station.updates and station.updates[-1].version == status.actor_steps)
     assert again.end() == 0
-    assert "goes on after" in again.log
+    assert "resumes after" in again.log
     updates = [record["updates"] for record in metrics(tmp_path)]
     assert updates[-1] == status.critic_steps // 10 * 10 and len(set(updates)) == status.critic_steps // 10
     replay = Replay.attach(tmp_path / "replay.rlt", SHAPES, lineage=LINEAGE)

@@ -1,4 +1,4 @@
-"""What the monitor shows, and that it takes nothing that nobody looks at."""
+"""Views of the monitor, and their subscriptions on demand."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ MS = 1_000_000
 
 
 class Robot:
-    """A robot whose joint positions and pictures show their stamp, and whoever listens to observations."""
+    """Robot whose joint positions and pictures encode their stamp, and a subscriber of observations."""
 
     def __init__(self, graph: Any) -> None:
         self.graph, self.observations, self.reports = graph, [], {}
@@ -65,7 +65,7 @@ class Robot:
         self._joints.publish(JointState(**{**fields, **changes}))
 
     def pictures(self, ms: int, *, size: int = 4, encoding: str = "rgba8", but: str = "") -> None:
-        """A picture of every camera."""
+        """Publish a picture of every camera."""
         for name, publisher in self._cameras.items():
             if name != but:
                 data = bytes([ms % 256, 1, 2, 255] * (size * size))
@@ -85,11 +85,11 @@ class Robot:
         self._clock.publish(Clock(clock=to_time(ms * MS)))
 
     def episode(self, number: int) -> None:
-        """Say that an episode runs."""
+        """Publish a running episode."""
         self._episode.publish(EpisodeState(episode=number, phase=EpisodeState.PHASE_APPROACH))
 
     def counted(self, task: str, key: str) -> int:
-        """A figure of the diagnostics; 0 before it is there."""
+        """Value in the diagnostics; 0 before the first."""
         return int(self.reports.get(f"/perception_node: {task}", {}).get(key, 0))
 
 

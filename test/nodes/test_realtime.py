@@ -1,4 +1,4 @@
-"""Who goes first: a process that steps back, as far as the operating system says."""
+"""Nice level of a process, as reported by the operating system."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ print(os.getpriority(os.PRIO_PROCESS, 0), *found)
 
 
 @pytest.mark.parametrize(("already", "steps"), [(0, 10), (0, 0), (15, 10)])
-def test_a_process_and_the_threads_that_it_starts_step_back_and_never_forward(
+def test_a_process_and_its_new_threads_raise_their_nice_level_and_never_lower_it(
     already: int, steps: int
 ) -> None:
     program = _PROGRAM.format(already=already, steps=steps)

@@ -1,4 +1,4 @@
-"""The bag holds the bytes that were sent, and opens."""
+"""Bags contain the sent bytes, and open."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def contents(bag: Path) -> dict[str, list[Any]]:
 
 @pytest.fixture
 def recorded(talker: Any) -> list[int]:
-    """Messages other than diagnostics that the recorder says it has written."""
+    """Number of written messages other than diagnostics, as reported by the recorder."""
     counts: list[int] = []
 
     def note(array: Any) -> None:

@@ -39,7 +39,7 @@ PARAMETERS: dict[str, Any] = {
 
 
 class Robot:
-    """Publishes what a robot's nodes publish, and keeps what the replay says."""
+    """Publishers of a robot's nodes, and subscriber of the replay status."""
 
     def __init__(self, graph: Any, name: str = "") -> None:
         self.graph, self.statuses = graph, list[Any]()
@@ -66,12 +66,12 @@ class Robot:
                 self.ends.publish(write_episode(record))
 
     def hears(self, **fields: Any) -> Any:
-        """The first status with these fields; those before it are forgotten."""
+        """First status with these fields; earlier ones are dropped."""
         return first_with(self.graph, self.statuses, "replay status", **fields)
 
 
 def node(graph: Any, out: Path, **parameters: Any) -> ReplayNode:
-    """A replay node in this process."""
+    """Replay node in this process."""
     values = {**PARAMETERS, "out": str(out), **parameters}
     overrides = [Parameter(name, value=value) for name, value in values.items()]
     return graph.add(ReplayNode(parameter_overrides=overrides))

@@ -42,7 +42,7 @@ OURS = "here-1-20260101T000000"
 
 
 class Listener:
-    """A node of one run, and another program that publishes whatever it wants."""
+    """Node of one run, and another program that publishes arbitrary messages."""
 
     def __init__(self, graph: Any, kind: Any, run_id: str, *, raw: bool = False) -> None:
         self.graph, self.node = (

@@ -1,4 +1,4 @@
-"""The simulated robot behind its topics: lock-step, events, and what it does without answers."""
+"""Simulated robot: lock-step, events, and time-outs of answers."""
 
 from __future__ import annotations
 
@@ -65,7 +65,9 @@ class Others:
         self.graph.until(lambda: all(p.get_subscription_count() for p in out), what="the simulator listens")
         self.graph.until(lambda: self.node.count_publishers("joint_states"), what="the simulator is there")
 
-    def say(self, episode: int, phase: int, *, seed: int = 3, eval: bool = False, stamp: int = 0) -> None:
+    def publish_phase(
+        self, episode: int, phase: int, *, seed: int = 3, eval: bool = False, stamp: int = 0
+    ) -> None:
         """Publish an episode state."""
         outcome = EpisodeState.OUTCOME_ABORTED if phase == DONE else EpisodeState.OUTCOME_NONE
         self._state.publish(
@@ -75,17 +77,17 @@ class Others:
         )
 
     def event(self, kind: int) -> Any:
-        """The next event of a kind."""
+        """Next event of a kind."""
         self.graph.until(lambda: any(e.event == kind for e in self.events), what=f"event {kind}")
         return next(e for e in self.events if e.event == kind)
 
     def begin(self, episode: int = 1, **options: Any) -> None:
         """Reset, approach, and the first joint state."""
-        self.say(episode, RESETTING, **options)
+        self.publish_phase(episode, RESETTING, **options)
         self.event(EpisodeEvent.RESET_DONE)
         self.events.clear()
         self.joints.clear()
-        self.say(episode, APPROACH, **options)
+        self.publish_phase(episode, APPROACH, **options)
         self.graph.until(lambda: self.joints, what="first joint state")
 
     def arm(self, message: Any) -> np.ndarray:
@@ -112,7 +114,7 @@ class Others:
         )
 
     def act(self, episode: int) -> None:
-        """Say that the actor has acted."""
+        """Publish a step of the actor."""
         self.graph.until(self._step.get_subscription_count, what="the simulator hears of steps")
         self._step.publish(ExecutedStep(episode=episode, source=ExecutedStep.SOURCE_ACTOR))
 
@@ -202,8 +204,8 @@ def test_between_episodes_time_stands_still(others: Others, start_node: Callable
     start_node("sim_node", command_timeout=0.01)
     others.meet()
     others.begin()
-    others.say(1, DONE)
-    others.say(2, RESETTING, seed=4)
+    others.publish_phase(1, DONE)
+    others.publish_phase(2, RESETTING, seed=4)
     others.event(EpisodeEvent.RESET_DONE)
     others.graph.until(lambda: others.clocks.count(others.clocks[-1]) >= 2, what="the clock's heartbeat")
     seen, now = len(others.joints), others.clocks[-1]
@@ -225,13 +227,13 @@ def test_the_critical_phase_begins_and_ends_by_the_tasks_rules(
 ) -> None:
     start_node("sim_node", start="critical", command_timeout=1000.0, answer_timeout=1000.0)
     others.meet()
-    others.say(1, RESETTING)
+    others.publish_phase(1, RESETTING)
     reset = others.event(EpisodeEvent.RESET_DONE)
     assert (reset.episode, reset.origin) == (1, "task")
-    others.say(1, APPROACH)
+    others.publish_phase(1, APPROACH)
     hand_over = others.event(EpisodeEvent.HAND_OVER)
     assert others.joints == []  # it waits for the answer
-    others.say(1, CRITICAL)
+    others.publish_phase(1, CRITICAL)
     others.graph.until(lambda: others.joints)
     assert to_ns(others.joints[0].header.stamp) == to_ns(hand_over.header.stamp)
     # Away from the socket until an operator would end the attempt.
@@ -247,8 +249,8 @@ def test_the_critical_phase_begins_and_ends_by_the_tasks_rules(
     failure = others.event(EpisodeEvent.FAILURE)
     assert to_ns(failure.header.stamp) == to_ns(others.joints[-1].header.stamp)  # the command that caused it
     shown = len(others.joints)
-    others.say(1, DONE)
-    others.say(2, RESETTING)
+    others.publish_phase(1, DONE)
+    others.publish_phase(2, RESETTING)
     others.graph.until(lambda: [e.event for e in others.events].count(EpisodeEvent.RESET_DONE) == 2)
     assert len(others.joints) == shown
 
@@ -275,20 +277,20 @@ def test_a_request_between_pictures_gets_pictures_of_its_own_moment(
 def test_pictures_that_nobody_needs_are_not_taken(others: Others, start_node: Callable[..., Any]) -> None:
     start_node("sim_node", start="critical", command_timeout=1000.0)
     others.meet()
-    others.say(1, RESETTING)
+    others.publish_phase(1, RESETTING)
     others.event(EpisodeEvent.RESET_DONE)
-    others.say(1, APPROACH)
+    others.publish_phase(1, APPROACH)
     others.event(EpisodeEvent.HAND_OVER)
     assert others.images["head"] == []
-    others.say(1, CRITICAL)
+    others.publish_phase(1, CRITICAL)
     others.graph.until(lambda: others.joints)
     for _ in range(4):
         others.answer()
     others.graph.until(lambda: all(len(images) == 3 for images in others.images.values()))
-    others.say(2, RESETTING, eval=True)
-    others.say(2, APPROACH, eval=True)
+    others.publish_phase(2, RESETTING, eval=True)
+    others.publish_phase(2, APPROACH, eval=True)
     others.graph.until(lambda: others.events[-1].event == EpisodeEvent.HAND_OVER)
-    others.say(2, CRITICAL, eval=True)
+    others.publish_phase(2, CRITICAL, eval=True)
     others.graph.until(lambda: others.joints[-1].header.stamp == others.events[-1].header.stamp)
     others.answer()
     others.ask(2)
@@ -318,11 +320,11 @@ def test_the_scripted_human_takes_over_from_an_actor_that_is_stuck(
 ) -> None:
     start_node("sim_node", start="critical", operator="scripted", command_timeout=1000.0)
     others.meet()
-    others.say(1, RESETTING)
+    others.publish_phase(1, RESETTING)
     others.event(EpisodeEvent.RESET_DONE)
-    others.say(1, APPROACH)
+    others.publish_phase(1, APPROACH)
     others.event(EpisodeEvent.HAND_OVER)
-    others.say(1, CRITICAL)
+    others.publish_phase(1, CRITICAL)
     others.graph.until(lambda: others.joints)
     others.act(1)
     hold = others.arm(others.joints[0])
@@ -341,9 +343,9 @@ def test_the_scripted_human_takes_over_from_an_actor_that_is_stuck(
 def test_a_simulator_that_was_restarted_gives_the_episode_up(
     others: Others, start_node: Callable[..., Any]
 ) -> None:
-    others.say(7, RESETTING)
-    others.say(7, APPROACH)
-    others.say(7, CRITICAL)
+    others.publish_phase(7, RESETTING)
+    others.publish_phase(7, APPROACH)
+    others.publish_phase(7, CRITICAL)
     start_node("sim_node")
     abort = others.event(EpisodeEvent.ABORT)
     assert (abort.episode, [event.event for event in others.events]) == (7, [EpisodeEvent.ABORT])
@@ -369,15 +371,15 @@ def test_after_a_reset_nobody_holds_the_arm_where_it_was_before(
     moved = others.arm(others.joints[0]) + 10 * WRIST
     others.send(to_ns(others.joints[-1].header.stamp), moved)
     others.graph.until(lambda: np.abs(others.arm(others.joints[-1]) - moved).max() < 0.005)
-    others.say(1, DONE)
-    others.say(2, RESETTING)
+    others.publish_phase(1, DONE)
+    others.publish_phase(2, RESETTING)
     others.event(EpisodeEvent.RESET_DONE)
     others.joints.clear()
     others.send(0, moved)  # an executor that holds the arm as it did
     others.graph.until(lambda: len(others.joints) > 5)
     start = others.arm(others.joints[-1])
     assert np.abs(start - moved).max() > 0.1
-    others.say(2, APPROACH)
+    others.publish_phase(2, APPROACH)
     others.graph.until(lambda: len(others.joints) > 10)
     others.send(0, start + WRIST)
     others.graph.until(lambda: np.abs(others.arm(others.joints[-1]) - start - WRIST).max() < 0.005)

@@ -1,4 +1,4 @@
-"""The simulator stands in for arms of ros2_control through their own topics, types and pictures."""
+"""Simulation of ros2_control arms with their own topics, types and pictures."""
 
 from __future__ import annotations
 

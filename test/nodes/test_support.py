@@ -1,4 +1,4 @@
-"""What nodes share: parameters from dataclasses, topics, diagnostics, and main."""
+"""Shared modules of nodes: parameters from dataclasses, topics, diagnostics, and main."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def test_an_error_after_the_context_is_down_is_no_crash(arm: Any) -> None:
 
 @pytest.mark.parametrize(("end", "status"), [("finish", 1), ("crash", 1), ("late", 0)])
 def test_an_error_while_a_node_is_destroyed_is_logged(arm: Any, end: str, status: int) -> None:
-    """It counts where the context was up, since nothing else explains it then."""
+    """Error status if the context was up, since nothing else explains the error."""
     one = arm("-p", "arm.stuck:=true")
     one.meet()
     one.order(end)

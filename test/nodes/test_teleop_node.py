@@ -62,13 +62,13 @@ class Others:
             self.joy.publish(self.held)
 
     def hold(self, *buttons: int, forward: float = 0.0) -> None:
-        """From here on the game pad says this, 50 times a second."""
+        """Publish this gamepad state from now on, 50 times per second."""
         self.held = Joy(
             axes=[0.0, forward, 0.0, 0.0, 0.0, 0.0], buttons=[int(i in buttons) for i in range(21)]
         )
 
     def phase(self, phase: int) -> Any:
-        """The next intervention of a phase."""
+        """Next intervention of a phase."""
         seen = len(self.interventions)
         self.graph.until(
             lambda: any(i.phase == phase for i in self.interventions[seen:]), what=f"phase {phase}"
@@ -84,7 +84,7 @@ def others(graph: Any) -> Others:
 def test_a_game_pad_takes_the_arm_over_and_gives_it_back(graph: Any, start_node: Any, others: Others) -> None:
     node = start_node("teleop_node", device="joy", **FAST)
     others.meet(others.joy)
-    others.phase(Intervention.PHASE_HOLD_OFF)  # nobody has heard of the pad yet
+    others.phase(Intervention.PHASE_HOLD_OFF)  # no input from the pad yet
     others.hold()
     others.phase(Intervention.PHASE_RELEASED)
     others.hold(DEAD_MAN, forward=1.0)

@@ -52,7 +52,7 @@ SETTINGS = {
     "compute": "float32",
 }
 REAL = ("inference_node", "replay_node", "learner_node")
-"""What runs for real; robot, perception, executor and episodes are played, message by message."""
+"""Real nodes; robot, perception, executor and episodes are simulated message by message."""
 
 
 class Robot:
@@ -76,7 +76,7 @@ class Robot:
         )
 
     def does(self, episode: int, outcome: EpisodeOutcome) -> list[Chunk]:
-        """An episode of :data:`STEPS` critical steps; returns its chunks."""
+        """Run an episode of :data:`STEPS` critical steps; return its chunks."""
         self._says(episode, Phase.CRITICAL)
         chunks = []
         for step in range(STEPS):
