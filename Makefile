@@ -45,7 +45,7 @@ format: install  ## apply ruff's fixes and formatting
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-reference: install  ## generate docs/reference/ and the security policy from the code
+reference: install  ## generate docs/reference/, config/rlt.yaml and the security policy from the code
 	$(BIN)/python tools/make_reference.py
 	$(BIN)/python tools/make_policy.py
 

@@ -19,23 +19,31 @@ def test_generated_reference_is_what_the_code_declares() -> None:
     for name, text in module.pages().items():
         written = (ROOT / "docs/reference" / name).read_text(encoding="utf-8")
         assert written == text, f"docs/reference/{name} is old; run `make reference`"
+    written = (ROOT / "config" / "rlt.yaml").read_text(encoding="utf-8")
+    assert written == module.defaults(), "config/rlt.yaml is old; run `make reference`"
+
+
+def prose(page: Path) -> str:
+    """Text of a page without code blocks."""
+    return re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """Anchors that GitHub makes of the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
-    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    targets = [
-        target.split("#")[0]
-        for target in re.findall(r"\]\(([^)\s]+)\)|src=\"([^\"]+)\"", text)
-        for target in target
-        if target
-    ]
-    missing = [
-        t
-        for t in targets
-        if t and not t.startswith(("http://", "https://")) and not (page.parent / t).exists()
-    ]
-    assert missing == []
+    links = [one or other for one, other in re.findall(r"\]\(([^)\s]+)\)|src=\"([^\"]+)\"", prose(page))]
+    for link in links:
+        if link.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
 
 
 def test_every_page_is_reached_from_the_index() -> None:
