@@ -136,7 +136,7 @@ def test_damaged_rows_are_left_out_counted_and_warned_of(
     learner(graph, tmp_path)
     station.hears_all_paid()
     graph.until(lambda: reports and reports[-1].level == WARN, what="a warning of damaged rows")
-    assert "leaves 2 damaged rows of" in reports[-1].message
+    assert "skips 2 damaged rows of" in reports[-1].message
     assert {value.key: value.value for value in reports[-1].values}["damaged_rows"] == "2"
     assert metrics(tmp_path)[-1]["damaged_rows"] == 2.0
 
