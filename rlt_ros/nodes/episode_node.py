@@ -175,7 +175,9 @@ class EpisodeNode(Node):
                 "circuit on rlt/hardware_e_stop"
             )
         else:
-            self.get_logger().info(f"e-stop released; {self._machine.awaited_input or 'the next episode begins'}")
+            self.get_logger().info(
+                f"e-stop released; {self._machine.awaited_input or 'the next episode begins'}"
+            )
         self._publish_results()
 
     def _on_joints(self, state: ArmState) -> None:
@@ -237,7 +239,9 @@ class EpisodeNode(Node):
 
     def _log_episode(self, done: FinishedEpisode) -> None:
         record = self._logbook.note(done)
-        text = f"episode {done.assignment.episode} ({done.assignment.kind.value}): {done.outcome.name.lower()}"
+        text = (
+            f"episode {done.assignment.episode} ({done.assignment.kind.value}): {done.outcome.name.lower()}"
+        )
         why = f" ({done.reason})" if done.reason else ""
         if record is None:
             self.get_logger().warning(f"{text}{why}; not counted")
