@@ -11,9 +11,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-UNMIGRATED = frozenset({"nodes"})
-"""Folders with older docstrings; remove a folder with its last violation."""
-
 FORBIDDEN_FIRST_WORDS = frozenset(
     [
         "what",
@@ -71,20 +68,10 @@ def docstrings(source: str) -> Iterator[tuple[int, str]]:
                 yield statement.lineno, statement.value.value
 
 
-def folder(path: Path) -> str:
-    """Folder of a module in the list above; empty for root modules."""
-    parts = path.relative_to(ROOT).parts[1:-1]
-    return "" if not parts else "bench" if "bench" in parts else parts[0]
-
-
 MODULES = sorted(path for top in ("rlt_ros", "launch", "tools") for path in (ROOT / top).rglob("*.py"))
 
 
-@pytest.mark.parametrize(
-    "path",
-    [path for path in MODULES if folder(path) not in UNMIGRATED],
-    ids=lambda path: str(path.relative_to(ROOT)),
-)
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_docstrings_begin_with_a_noun_or_a_verb(path: Path) -> None:
     assert violations(path.read_text(encoding="utf-8")) == []
 
