@@ -42,9 +42,9 @@ from rlt_ros.bringup import (
 )
 from rlt_ros.bringup.progress import has_report
 from rlt_ros.preflight import WRITING_MODES, check_arguments
-from rlt_ros.rlt.parameters import describe
 from rlt_ros.run_id import local_discovery, note_run
-from rlt_ros.run_lock import RunLock
+from rlt_ros.store.parameters import describe
+from rlt_ros.store.run_lock import RunLock
 
 # s before a node that died is restarted.
 _RESTART_DELAY = 2.0
@@ -80,7 +80,7 @@ def _join_domain(mode: str, specs: list[NodeSpec]) -> list[NodeSpec]:
     check, only the nodes check.
     """
     with contextlib.suppress(ImportError):
-        from rlt_ros.nodes.exclusivity import join_domain
+        from rlt_ros.ros.exclusivity import join_domain
 
         return join_domain(specs, watches=mode == "monitor")
     return specs

@@ -17,13 +17,13 @@ from typing import Any
 from rlt_ros.bringup import MODES, Arguments, graph
 from rlt_ros.episodes.plan import EVALUATION_SEED, SEEDS_PER_RUN
 from rlt_ros.episodes.tasks import load_task
+from rlt_ros.learning.run_folder import CHECKPOINT_FILE, CONFIG_FILE, CONFIG_KEYS, read_config
 from rlt_ros.rlt.config import RLTConfig
-from rlt_ros.rlt.parameter_file import read_parameters, values_for
-from rlt_ros.rlt.parameters import ConfigError, build, did_you_mean, nested
-from rlt_ros.rlt.run_folder import CHECKPOINT_FILE, CONFIG_FILE, CONFIG_KEYS, read_config
-from rlt_ros.run_lock import require_free
 from rlt_ros.share import require_yaml_file
 from rlt_ros.sim import SCENES
+from rlt_ros.store.parameter_file import read_parameters, values_for
+from rlt_ros.store.parameters import ConfigError, build, did_you_mean, nested
+from rlt_ros.store.run_lock import require_free
 from rlt_ros.vla.address import parse_address
 from rlt_ros.vla.weights import require_weights
 
@@ -79,7 +79,7 @@ def _check_parameter_file(mode: str, arguments: Arguments) -> None:
     path = Path(arguments.params_file).expanduser()
     assignments = read_parameters(path)
     with contextlib.suppress(ModuleNotFoundError):  # as for the robot
-        from rlt_ros.nodes.parameter_check import check_parameters
+        from rlt_ros.ros.parameter_check import check_parameters
 
         check_parameters(path, assignments, graph(mode, arguments, ros=False))
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from rlt_ros.rlt.journal import Journal
+from rlt_ros.store.journal import Journal
 
 RUNS_FILE = "runs.jsonl"
 """Runs of the graph that wrote into a folder, one JSON object per line."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rlt_ros.rlt.parameters import ConfigError, did_you_mean
+from rlt_ros.store.parameters import ConfigError, did_you_mean
 
 PACKAGE = "rlt_ros"
 

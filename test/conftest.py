@@ -12,7 +12,7 @@ os.environ.setdefault("ROS_PYTHON_CHECK_FIELDS", "1")
 import pytest
 from hypothesis import settings
 
-from rlt_ros.experiments.bench.domain import reserve_domain
+from rlt_ros.bench.domain import reserve_domain
 from rlt_ros.sim.opengl import OpenGLMissing, ensure_opengl
 
 # Busy machines stall for seconds, so a deadline would fail by chance; a fixed sequence fails for a reason.

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rlt_ros.replay.stream import EpisodeOutcome, EpisodeState, Phase, StateRecord, StepRecord
 from rlt_ros.rlt.config import Shapes
-from rlt_ros.rlt.lineage import Lineage
-from rlt_ros.rlt.stream import EpisodeOutcome, EpisodeState, Phase, StateRecord, StepRecord
 from rlt_ros.rlt.transition import RLState, Source, Window, lineage_id
 from rlt_ros.rlt.windows import WindowBuilder
 from rlt_ros.robots.action_space import ActionSpace
+from rlt_ros.store.lineage import Lineage
 
 SHAPES = Shapes(z_dim=6, proprio_dim=14, chunk=4, action_dim=7)
 STRIDE, GAMMA = 2, 0.9

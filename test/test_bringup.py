@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rlt_ros.bringup import MODES, Arguments, NodeSpec, from_text, graph, stop_order
-from rlt_ros.rlt.parameters import ConfigError
+from rlt_ros.store.parameters import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
 

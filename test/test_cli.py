@@ -14,8 +14,8 @@ from rlt_ros.cli.main import main
 from rlt_ros.cli.output import EXIT_ERROR, jsonable
 from rlt_ros.cli.overrides import OverrideError, read_overrides
 from rlt_ros.cli.parser import build_parser
-from rlt_ros.interruption import EXIT_INTERRUPTED
 from rlt_ros.sim import SCENES
+from rlt_ros.store.interruption import EXIT_INTERRUPTED
 
 COMMANDS = ("train", "eval", "report", "pretrain", "bench", "graph", "echo")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rlt_ros.experiments.bench.domain import reserve_domain
+from rlt_ros.bench.domain import reserve_domain
 
 ROOT = Path(__file__).resolve().parents[1]
 STOPPED = re.compile(r"stopped after \d+\.\d of 0\.2 robot minutes; the same command continues")

@@ -18,11 +18,11 @@ from rlt_ros.data.lerobot_writer import LeRobotWriter
 from rlt_ros.episodes.logbook import Logbook
 from rlt_ros.episodes.tasks import load_task
 from rlt_ros.experiments.policy import open_policy
-from rlt_ros.experiments.report import write_report
+from rlt_ros.learning.run_folder import EPISODE_KEYS, episode_line, finished_summary, read_config
 from rlt_ros.preflight import check_arguments
-from rlt_ros.rlt.journal import Journal
-from rlt_ros.rlt.run_folder import EPISODE_KEYS, episode_line, finished_summary, read_config
+from rlt_ros.report.report import write_report
 from rlt_ros.serving.policy import Serving, open_run
+from rlt_ros.store.journal import Journal
 from rlt_ros.vla.weights import read_index
 
 EPISODE = episode_line(

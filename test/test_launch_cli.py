@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from rlt_ros.bringup import Arguments, NodeSpec, graph
-from rlt_ros.cli import processes
-from rlt_ros.cli.child_process import Process
+from rlt_ros.bringup import supervisor as processes
+from rlt_ros.bringup.child_process import Process
+from rlt_ros.bringup.supervisor import OutputLine, Supervisor
 from rlt_ros.cli.launch import command
-from rlt_ros.cli.processes import OutputLine, Supervisor
-from rlt_ros.rlt.parameters import ConfigError
+from rlt_ros.store.parameters import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
 # s; a busy machine may take this long for work of milliseconds.
@@ -163,8 +163,8 @@ def test_children_do_not_outlive_a_launcher_that_is_killed(tmp_path: Path) -> No
     source = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
-from rlt_ros.cli.child_process import Process
-from rlt_ros.cli.processes import Supervisor
+from rlt_ros.bringup.child_process import Process
+from rlt_ros.bringup.supervisor import Supervisor
 child = Process("child", [sys.executable, "-c", "import os, time; print(os.getpid()); time.sleep(600)"])
 Supervisor([child], stop_order=[], show=lambda line: print(line.text, flush=True)).run()
 """

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from rlt_ros.bringup import MODES, Arguments, graph
+from rlt_ros.bringup.rviz_config import rviz_config
 from rlt_ros.robots.profile import load_profile, profile_names
-from rlt_ros.rviz_config import rviz_config
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -21,8 +21,8 @@ from rlt_ros.cli.main import main
 from rlt_ros.cli.output import EXIT_ERROR
 from rlt_ros.preflight import check_arguments
 from rlt_ros.rlt.config import RLTConfig
-from rlt_ros.rlt.parameters import ConfigError
-from rlt_ros.run_lock import LOCK_FILE, RunLock, require_free
+from rlt_ros.store.parameters import ConfigError
+from rlt_ros.store.run_lock import LOCK_FILE, RunLock, require_free
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -159,7 +159,7 @@ def test_a_folder_in_use_is_refused_with_pid_and_host(
 
 def test_a_lock_ends_with_its_process_however_it_ends(tmp_path: Path) -> None:
     source = (
-        "import os, signal\nfrom pathlib import Path\nfrom rlt_ros.run_lock import RunLock\n"
+        "import os, signal\nfrom pathlib import Path\nfrom rlt_ros.store.run_lock import RunLock\n"
         f"lock = RunLock(Path({str(tmp_path)!r}))\nos.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", source], cwd=ROOT)
@@ -169,7 +169,7 @@ def test_a_lock_ends_with_its_process_however_it_ends(tmp_path: Path) -> None:
 
 def test_the_owner_of_a_folder_removes_what_killed_processes_left_there(tmp_path: Path) -> None:
     source = (
-        "import os, signal, sys\nfrom rlt_ros.rlt.storage import replacing\n"
+        "import os, signal, sys\nfrom rlt_ros.store.storage import replacing\n"
         "with replacing(sys.argv[1]) as part:\n    os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", source, str(tmp_path / "videos" / "start-1.mp4")], cwd=ROOT)

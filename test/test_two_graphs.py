@@ -21,7 +21,7 @@ from own_graph import PATIENCE, graph
 from rlt_ros.bringup import MISCONFIGURED
 from rlt_ros.middleware.messages import Clock, EpisodeState, RLState
 from rlt_ros.middleware.presence import nodes_named, publishers_of
-from rlt_ros.nodes import qos
+from rlt_ros.ros import qos
 
 __all__ = ["graph"]
 

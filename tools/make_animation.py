@@ -21,7 +21,7 @@ ensure_opengl()
 
 from rlt_ros.experiments.evaluation import evaluation_seeds  # noqa: E402
 from rlt_ros.experiments.policy import LoadedPolicy, open_policy  # noqa: E402
-from rlt_ros.rlt.checkpoint import PolicyUpdate  # noqa: E402
+from rlt_ros.learning.checkpoint import PolicyUpdate  # noqa: E402
 
 _SIZE = (360, 300)
 _STEPS_PER_PICTURE = 4

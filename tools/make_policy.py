@@ -98,7 +98,7 @@ def _names(expression: ast.expr, robot: RobotProfile) -> set[str]:
 
 
 def _drivers(call: str, robot: RobotProfile) -> Iterator[tuple[str, set[str]]]:
-    """Topics that the functions of `rlt_ros.nodes.drivers` publish and subscribe to."""
+    """Topics that the functions of `rlt_ros.ros.drivers` publish and subscribe to."""
     states = {part.joint_states for part in robot.drivers}
     commands = {part.command.topic for part in robot.drivers}
     gripper = robot.gripper.topic if robot.gripper is not None and robot.gripper.type != "joint" else ""
@@ -113,7 +113,7 @@ def _drivers(call: str, robot: RobotProfile) -> Iterator[tuple[str, set[str]]]:
 def _recorded(robot: RobotProfile) -> set[str]:
     """Topics of the recorder, from its own list."""
     from rlt_ros.nodes.record_node import _recorded_topics
-    from rlt_ros.nodes.settings import RecordConfig
+    from rlt_ros.ros.settings import RecordConfig
 
     topics = (topic for _, topic, _ in _recorded_topics(robot, RecordConfig()))
     return {topic if topic in _ABSOLUTE else topic.lstrip("/") for topic in topics}

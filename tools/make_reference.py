@@ -21,11 +21,11 @@ from rlt_ros.cli.parser import build_parser
 from rlt_ros.episodes.tasks import TaskProfile, task_names
 from rlt_ros.experiments import pretrain, run_config
 from rlt_ros.middleware import LifecycleNode
-from rlt_ros.nodes import qos
-from rlt_ros.nodes.settings import SETTINGS, Setup
 from rlt_ros.rlt.config import RLTConfig
-from rlt_ros.rlt.parameters import Description, describe
 from rlt_ros.robots.profile import RobotProfile, profile_names
+from rlt_ros.ros import qos
+from rlt_ros.ros.settings import SETTINGS, Setup
+from rlt_ros.store.parameters import Description, describe
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -148,7 +148,7 @@ _DRIVERS = {
         "type of its `command.type`",
     ),
 }
-"""Function of `rlt_ros.nodes.drivers` → cells of its row, without the quality of service."""
+"""Function of `rlt_ros.ros.drivers` → cells of its row, without the quality of service."""
 
 _PROFILE_TOPICS = {
     "joint_states": "`joint_states` of the robot profile",

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rlt_ros.rlt.parameters import ConfigError, check, did_you_mean, parameter
 from rlt_ros.run_id import new_run_id
+from rlt_ros.store.parameters import ConfigError, check, did_you_mean, parameter
 
 MODES: Mapping[str, str] = {
     "train": "learn a task online: base evaluation, warm-up, RL in the critical phase, evaluation",

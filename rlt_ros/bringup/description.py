@@ -9,8 +9,8 @@ from typing import Any
 
 from rlt_ros.bringup.arguments import MODES, Arguments
 from rlt_ros.bringup.node_spec import NodeSpec
-from rlt_ros.rlt.parameters import ConfigError
-from rlt_ros.rviz_config import rviz_config, rviz_file
+from rlt_ros.bringup.rviz_config import rviz_config, rviz_file
+from rlt_ros.store.parameters import ConfigError
 
 _SHARED_TOPICS = ("rlt/policy_update", "rlt/replay_status", "rlt/learner_status")
 """Topics of the replay and the learner, shared by all robots."""
@@ -199,7 +199,7 @@ def _episodes_folder(mode: str, arguments: Arguments) -> Path:
     if mode != "deploy":
         return out
     # Imported here, as below.
-    from rlt_ros.rlt.run_folder import DEPLOY_FOLDER, unused
+    from rlt_ros.learning.run_folder import DEPLOY_FOLDER, unused
 
     return unused(out / DEPLOY_FOLDER)
 
@@ -209,7 +209,7 @@ def _policy(mode: str, arguments: Arguments) -> dict[str, Any]:
     if mode != "deploy":
         return {}
     # Imported here: it loads torch, and help must be quick.
-    from rlt_ros.rlt.run_folder import CHECKPOINT_FILE
+    from rlt_ros.learning.run_folder import CHECKPOINT_FILE
 
     return {"policy": str(Path(arguments.out) / CHECKPOINT_FILE)}
 

@@ -6,8 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from rlt_ros.bringup import Arguments
-from rlt_ros.rlt.journal import read_records
-from rlt_ros.rlt.run_folder import CHECKPOINT_FILE, EPISODE_KEYS, EPISODES_FILE, TRAINING_PHASES, of_phase
+from rlt_ros.learning.run_folder import (
+    CHECKPOINT_FILE,
+    EPISODE_KEYS,
+    EPISODES_FILE,
+    TRAINING_PHASES,
+    of_phase,
+)
+from rlt_ros.store.journal import read_records
 
 
 def has_report(arguments: Arguments) -> bool:

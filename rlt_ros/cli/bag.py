@@ -103,9 +103,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _inspect(args: argparse.Namespace) -> dict[str, Any]:
-    from rlt_ros.nodes.bag_inspect import inspect
-    from rlt_ros.offline.bag_files import Bag
+    from rlt_ros.bags.bag_files import Bag
     from rlt_ros.robots.profile import load_profile
+    from rlt_ros.ros.bag_inspect import inspect
 
     profile = load_profile(args.robot)
     names = [] if args.namespace == "auto" else [name.strip("/ ") for name in args.namespace.split(",")]
@@ -117,7 +117,7 @@ def _to_replay(args: argparse.Namespace) -> dict[str, Any]:
     from rich.console import Console
 
     from rlt_ros.experiments.progress import bar
-    from rlt_ros.nodes.bag_import import BagImport
+    from rlt_ros.ros.bag_import import BagImport
 
     # The states must equal those of the live inference bitwise.
     torch.set_num_threads(1)
@@ -140,8 +140,8 @@ def _to_replay(args: argparse.Namespace) -> dict[str, Any]:
 
 def _settings(args: argparse.Namespace) -> Any:
     from rlt_ros.cli.overrides import read_overrides
-    from rlt_ros.nodes.bag_import import ImportSettings
-    from rlt_ros.rlt.parameters import ConfigError, build
+    from rlt_ros.ros.bag_import import ImportSettings
+    from rlt_ros.store.parameters import ConfigError, build
 
     if args.out is None:
         raise ConfigError("`--out` is missing; give the folder of the run")

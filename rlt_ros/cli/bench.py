@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.name in DRAWING:
         # Before the import of MuJoCo, which chooses its backend once.
         ensure_opengl()
-    benchmark = importlib.import_module(f"rlt_ros.experiments.bench.{args.name}")
+    benchmark = importlib.import_module(f"rlt_ros.bench.{args.name}")
     options: dict[str, Any] = {}
     if args.name == "latency":
         options = {"seconds": args.seconds, "load": args.load}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rlt_ros.cli.options import SubParsers, add_command, positive_int
-from rlt_ros.rlt.storage import sweep
+from rlt_ros.store.storage import sweep
 
 ACTIONS = ("inspect", "download", "convert", "embed")
 FORMATS = ("lerobot", "lerobot-v2.1", "demonstrations")

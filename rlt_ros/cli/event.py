@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from rlt_ros.cli.graph_view import observer
     from rlt_ros.middleware import Duration
     from rlt_ros.middleware.messages import EpisodeEvent
-    from rlt_ros.nodes import qos
+    from rlt_ros.ros import qos
 
     namespace = args.namespace.strip("/")
     topic = f"/{namespace}/{_TOPIC}" if namespace else f"/{_TOPIC}"

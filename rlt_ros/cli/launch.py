@@ -25,16 +25,16 @@ from rlt_ros.bringup import (
 )
 from rlt_ros.bringup.progress import has_report, is_trained, stopped_text
 from rlt_ros.cli.options import SubParsers, add_command
-from rlt_ros.interruption import Interrupted, raise_on_request, stop_on_request
+from rlt_ros.learning.run_folder import REPORT_FILE, finished_summary
 from rlt_ros.preflight import WRITING_MODES, check_arguments
-from rlt_ros.rlt.parameters import ConfigError, describe
-from rlt_ros.rlt.run_folder import REPORT_FILE, finished_summary
-from rlt_ros.rlt.stopwatch import Stopwatch
 from rlt_ros.run_id import note_run
-from rlt_ros.run_lock import RunLock
+from rlt_ros.store.interruption import Interrupted, raise_on_request, stop_on_request
+from rlt_ros.store.parameters import ConfigError, describe
+from rlt_ros.store.run_lock import RunLock
+from rlt_ros.store.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
-    from rlt_ros.cli.processes import OutputLine
+    from rlt_ros.bringup.supervisor import OutputLine
 
 _COLOURS = (
     "cyan",
@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     commands = {spec.label: command(spec) for spec in specs}
     if args.mode not in WRITING_MODES:
         # Imported here: it loads the middleware, and help must be quick.
-        from rlt_ros.nodes.exclusivity import join_domain
+        from rlt_ros.ros.exclusivity import join_domain
 
         specs = join_domain(specs, watches=args.mode == "monitor")
         return _run_nodes(args.mode, arguments, specs, commands)
@@ -130,7 +130,7 @@ def _run_in_folder(
     reports = mode == "train" and has_report(arguments)
     trained = reports and is_trained(arguments)
     if not trained:
-        from rlt_ros.nodes.exclusivity import join_domain
+        from rlt_ros.ros.exclusivity import join_domain
 
         join_domain(specs)
     result: dict[str, Any] = {"mode": mode, "nodes": {}}
@@ -162,8 +162,8 @@ def _run_nodes(
     pulse: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Run the processes of the graph to their end, with calls of ``pulse``; return the end of each."""
-    from rlt_ros.cli.child_process import Process
-    from rlt_ros.cli.processes import Supervisor, status_text
+    from rlt_ros.bringup.child_process import Process
+    from rlt_ros.bringup.supervisor import Supervisor, status_text
 
     processes = [
         Process(
@@ -280,10 +280,10 @@ def _conclude(arguments: Arguments, stopwatch: Stopwatch) -> dict[str, Any]:
 
 def _success_statistics(episode_node: NodeSpec, arguments: Arguments) -> dict[str, Any] | None:
     """Success statistics of a robot's episodes; None without episodes."""
-    from rlt_ros.experiments.statistics import as_long_as_a_timeout, summarise
-    from rlt_ros.rlt.journal import Journal
-    from rlt_ros.rlt.run_folder import EPISODE_KEYS, EPISODES_FILE, unaided
+    from rlt_ros.learning.run_folder import EPISODE_KEYS, EPISODES_FILE, unaided
+    from rlt_ros.report.statistics import as_long_as_a_timeout, summarise
     from rlt_ros.robots.profile import load_profile
+    from rlt_ros.store.journal import Journal
 
     folder = Path(episode_node.parameters["out"]).expanduser()
     if not (folder / EPISODES_FILE).exists():

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from rlt_ros.cli.output import EXIT_ERROR, print_json
-from rlt_ros.interruption import EXIT_INTERRUPTED, exit_silently_on_interrupt, raise_on_interrupt
+from rlt_ros.store.interruption import EXIT_INTERRUPTED, exit_silently_on_interrupt, raise_on_interrupt
 
 _EXTRAS = {
     "accelerate": "train",

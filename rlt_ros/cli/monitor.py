@@ -106,7 +106,7 @@ def _subscribe(node: Any, view: Any, namespace: str) -> list[str]:
         LearnerStatus,
         ReplayStatus,
     )
-    from rlt_ros.nodes import qos
+    from rlt_ros.ros import qos
 
     prefix = f"/{namespace}/" if namespace else "/"
     node.create_subscription(EpisodeState, f"{prefix}rlt/episode_state", view.on_episode, qos.EPISODE_STATE)

@@ -1,6 +1,6 @@
 """Reader of ``--config FILE`` and ``--set SECTION.KEY=VALUE`` into one mapping of sections.
 
-The dataclass of each section validates the values (`rlt_ros.rlt.parameters.build`), with a message that names key and
+The dataclass of each section validates the values (`rlt_ros.store.parameters.build`), with a message that names key and
 allowed values.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rlt_ros.rlt.documents import DocumentError, parse_yaml, read_yaml_file
+from rlt_ros.store.documents import DocumentError, parse_yaml, read_yaml_file
 
 
 class OverrideError(ValueError):

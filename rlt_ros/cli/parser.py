@@ -29,7 +29,7 @@ from rlt_ros.cli import (
 )
 from rlt_ros.cli.options import add_output_options
 from rlt_ros.cli.output import EXIT_ERROR
-from rlt_ros.rlt.parameters import did_you_mean
+from rlt_ros.store.parameters import did_you_mean
 
 _CHOICE = re.compile(r"invalid choice: '(?P<given>[^']*)' \(choose from (?P<allowed>.*)\)$")
 

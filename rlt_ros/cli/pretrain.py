@@ -16,7 +16,7 @@ from rlt_ros.cli.data import (
     status,
 )
 from rlt_ros.cli.options import SubParsers, add_command, add_config_options
-from rlt_ros.rlt.storage import sweep
+from rlt_ros.store.storage import sweep
 
 
 def add_parser(subparsers: SubParsers) -> None:

@@ -47,8 +47,8 @@ needed only to remove them.""",
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Check or repair, and return the damaged rows."""
-    from rlt_ros.rlt.replay_repair import check_replay, repair_replay
-    from rlt_ros.rlt.run_folder import REPLAY_FILE
+    from rlt_ros.learning.run_folder import REPLAY_FILE
+    from rlt_ros.replay.repair import check_replay, repair_replay
 
     path = args.path / REPLAY_FILE if args.path.is_dir() else args.path
     before = None

@@ -38,8 +38,8 @@ of them: the mean curve and the intervals over seeds.""",
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Write the pages and return their paths."""
-    from rlt_ros.experiments.report import write_report
-    from rlt_ros.experiments.seeds import write_seeds_report
+    from rlt_ros.report.report import write_report
+    from rlt_ros.report.seeds import write_seeds_report
 
     result: dict[str, Any] = {"reports": [write_report(run_dir) for run_dir in args.runs]}
     if len(args.runs) > 1:

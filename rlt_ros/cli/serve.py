@@ -127,7 +127,7 @@ def _return_large_blocks() -> None:
 
 def _access_token(host: str, path: Path | None) -> str:
     """Read the access token of the peers; empty for the loopback."""
-    from rlt_ros.rlt.parameters import ConfigError
+    from rlt_ros.store.parameters import ConfigError
     from rlt_ros.vla.access import read_access_token
 
     if path is not None:
@@ -149,11 +149,11 @@ def _is_loopback(host: str) -> bool:
 
 def _session(args: argparse.Namespace) -> Any:
     """Factory of the session of a connection."""
-    from rlt_ros.rlt.parameters import ConfigError
-    from rlt_ros.rlt.run_folder import CONFIG_FILE
+    from rlt_ros.learning.run_folder import CONFIG_FILE
     from rlt_ros.serving.genie_sim import GenieSimSession
     from rlt_ros.serving.openpi import OpenPIPolicySession, OpenPIVLASession
     from rlt_ros.serving.policy import ServingConfig, open_run
+    from rlt_ros.store.parameters import ConfigError
 
     folder = Path(args.source)
     if (folder / CONFIG_FILE).is_file():

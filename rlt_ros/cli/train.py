@@ -11,11 +11,11 @@ from rlt_ros.bringup import Arguments
 from rlt_ros.cli.options import SubParsers, add_command, add_config_options, positive_float, positive_int
 from rlt_ros.cli.overrides import read_overrides
 from rlt_ros.cli.summary import present_summary
-from rlt_ros.interruption import stop_on_request
+from rlt_ros.learning.run_folder import REPORT_FILE, finished_summary, require_same_config
 from rlt_ros.preflight import check_arguments
-from rlt_ros.rlt.run_folder import REPORT_FILE, finished_summary, require_same_config
-from rlt_ros.run_lock import RunLock
 from rlt_ros.sim import SCENES
+from rlt_ros.store.interruption import stop_on_request
+from rlt_ros.store.run_lock import RunLock
 from rlt_ros.vla.address import BUILTIN
 
 

@@ -23,7 +23,7 @@ from rlt_ros.data.grippers import GripperScales, GripperValues
 from rlt_ros.data.hdf5 import Arrays, open_arrays
 from rlt_ros.data.raw import rate
 from rlt_ros.data.video import VideoCamera
-from rlt_ros.rlt.documents import parse_json
+from rlt_ros.store.documents import parse_json
 
 _PROPRIO = re.compile(r"^(?P<root>(?:.*/)?)proprio_stats/(?P<task>\d+)/(?P<episode>\d+)/proprio_stats\.h5$")
 _VIDEO = re.compile(

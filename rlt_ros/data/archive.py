@@ -26,8 +26,8 @@ from rlt_ros.data.errors import DamagedArchiveError, DataError, MissingPartError
 from rlt_ros.data.inflate import InflatedReader
 from rlt_ros.data.parts import Archive
 from rlt_ros.data.tar import Member, members
-from rlt_ros.rlt.documents import DocumentError, Kind, read_json_object, require_keys
-from rlt_ros.rlt.storage import replacing
+from rlt_ros.store.documents import DocumentError, Kind, read_json_object, require_keys
+from rlt_ros.store.storage import replacing
 
 Progress = Callable[[int, int], None]
 """Called with the bytes read of an archive's parts, and their total."""

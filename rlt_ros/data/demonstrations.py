@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rlt_ros.rlt.documents import parse_json
-from rlt_ros.rlt.storage import save_tensors
+from rlt_ros.store.documents import parse_json
+from rlt_ros.store.storage import save_tensors
 
 KIND = "demonstration"
 _SUFFIX = ".safetensors"
@@ -152,7 +152,7 @@ def load(path: Path) -> Demonstration:
     """Map one demonstration file; its arrays are read-only views of the file.
 
     Raises `DemonstrationError` for a truncated file, a file of another kind, or invalid content. The checksum is not
-    verified, which would read every image; `rlt_ros.rlt.storage.load_tensors` does it.
+    verified, which would read every image; `rlt_ros.store.storage.load_tensors` does it.
     """
     arrays, metadata = _map_file(path)
     missing = {"position", "velocity", "command", "image_steps"} - arrays.keys()

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from rlt_ros.data.episode import RecordedEpisode
 from rlt_ros.data.errors import DataError, EmptyResultError, EpisodeError
 from rlt_ros.data.source import DataSource
-from rlt_ros.rlt.documents import DocumentError, Kind, read_json_file, read_json_object, require_keys
-from rlt_ros.rlt.lineage import fingerprint
-from rlt_ros.rlt.storage import replacing
+from rlt_ros.store.documents import DocumentError, Kind, read_json_file, read_json_object, require_keys
+from rlt_ros.store.lineage import fingerprint
+from rlt_ros.store.storage import replacing
 from rlt_ros.vla.protocol import VLA, ObservationBatch, ObservationError
 
 _BATCH = 16

@@ -26,8 +26,8 @@ from rlt_ros.data.lerobot_names import JointPairs, element_names
 from rlt_ros.data.lerobot_tables import Columns
 from rlt_ros.data.seams import without_seams
 from rlt_ros.data.video import DEPTH_FORMATS, EXACT, PictureCamera, is_deep
-from rlt_ros.rlt.documents import parse_json
-from rlt_ros.rlt.lineage import fingerprint
+from rlt_ros.store.documents import parse_json
+from rlt_ros.store.lineage import fingerprint
 
 INFO = "meta/info.json"
 STATE, ACTION = "observation.state", "action"

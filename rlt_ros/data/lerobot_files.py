@@ -20,7 +20,7 @@ from rlt_ros.data import statistics
 from rlt_ros.data.lerobot import ACTION, HUMAN, IMAGES, STATE, SUCCESS
 from rlt_ros.data.remux import NotJoinedError, groups, join, place
 from rlt_ros.data.video import describe_video
-from rlt_ros.rlt.storage import replacing
+from rlt_ros.store.storage import replacing
 
 VERSIONS = ("v3.0", "v2.1")
 CHUNK = 1000

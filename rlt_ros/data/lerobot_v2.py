@@ -8,7 +8,7 @@ from rlt_ros.data.container import Container, EpisodeRef, Files
 from rlt_ros.data.errors import DataError
 from rlt_ros.data.lerobot import IMAGES, fill
 from rlt_ros.data.lerobot_reader import LeRobotReader
-from rlt_ros.rlt.documents import parse_json
+from rlt_ros.store.documents import parse_json
 
 _DATA = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
 _VIDEO = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"

@@ -24,7 +24,7 @@ from rlt_ros.data.lerobot import ACTION, HUMAN, IMAGES, INFO, STATE, SUCCESS
 from rlt_ros.data.lerobot_files import PIECE_COLUMNS, PIECE_META, VERSIONS, Shape, assemble, write_json
 from rlt_ros.data.remux import copy_rows
 from rlt_ros.data.video import VideoCamera, describe_video, encode_video
-from rlt_ros.rlt.documents import Kind, read_json_object, require_keys
+from rlt_ros.store.documents import Kind, read_json_object, require_keys
 
 _META_KEYS: Mapping[str, Kind] = {
     "name": str,

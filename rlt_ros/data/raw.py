@@ -21,7 +21,7 @@ from rlt_ros.data.grippers import GripperScales, GripperValues
 from rlt_ros.data.hdf5 import open_arrays
 from rlt_ros.data.lerobot_tables import MAX_ROWS
 from rlt_ros.data.video import PictureCamera, VideoCamera
-from rlt_ros.rlt.documents import parse_json
+from rlt_ros.store.documents import parse_json
 
 JOINTS = "aligned_joints.h5"
 _COLOURS = ("head_color", "hand_left_color", "hand_right_color")

@@ -16,7 +16,7 @@ import numpy as np
 
 from rlt_ros.data.errors import EpisodeError
 from rlt_ros.data.video import EXACT, VideoCamera, open_video, video_stream
-from rlt_ros.rlt.storage import replacing
+from rlt_ros.store.storage import replacing
 
 
 @dataclass(frozen=True)

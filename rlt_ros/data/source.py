@@ -25,9 +25,9 @@ from rlt_ros.data.mixed import Mixed
 from rlt_ros.data.parts import Archive, group_parts, is_part
 from rlt_ros.data.raw import RawEpisodes
 from rlt_ros.data.video import VideoCamera
-from rlt_ros.rlt.documents import DocumentError, read_json_file, read_json_object
-from rlt_ros.rlt.lineage import fingerprint
-from rlt_ros.rlt.storage import replacing
+from rlt_ros.store.documents import DocumentError, read_json_file, read_json_object
+from rlt_ros.store.lineage import fingerprint
+from rlt_ros.store.storage import replacing
 
 _SCALES = "grippers.json"
 _HUB_FOLDERS = ("observations", "proprio_stats", "task_info")

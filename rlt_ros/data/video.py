@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rlt_ros.data.episode import Picture
 from rlt_ros.data.errors import DataError, EpisodeError
 from rlt_ros.perception.pictures import resize
-from rlt_ros.rlt.storage import replacing
+from rlt_ros.store.storage import replacing
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from rlt_ros.episodes.plan import Kind
-from rlt_ros.rlt.parameters import check, parameter
+from rlt_ros.store.parameters import check, parameter
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ from rlt_ros.episodes.machine import Assignment, FinishedEpisode
 from rlt_ros.episodes.narration import TITLES, Goal
 from rlt_ros.episodes.plan import EVALUATION_SEED, SEEDS_PER_RUN, Kind, Stage
 from rlt_ros.episodes.tasks import TaskProfile
-from rlt_ros.rlt.journal import Journal, require_lines
-from rlt_ros.rlt.run_folder import (
+from rlt_ros.learning.run_folder import (
     EPISODE_KEYS,
     EPISODES_FILE,
     NO_APPROACH,
@@ -23,7 +22,8 @@ from rlt_ros.rlt.run_folder import (
     episode_line,
     of_phase,
 )
-from rlt_ros.rlt.stream import EpisodeOutcome
+from rlt_ros.replay.stream import EpisodeOutcome
+from rlt_ros.store.journal import Journal, require_lines
 
 _DEMONSTRATION_KEYS = {key: EPISODE_KEYS[key] for key in ("episode", "phase", "steps")}
 """Keys of the lines of others, which are counted alone."""

@@ -17,10 +17,10 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from rlt_ros.episodes.plan import HELPED_FACTOR, Kind
-from rlt_ros.rlt.parameters import check, parameter
-from rlt_ros.rlt.run_folder import NO_APPROACH
-from rlt_ros.rlt.stream import EpisodeOutcome, EpisodeState, Phase
+from rlt_ros.learning.run_folder import NO_APPROACH
+from rlt_ros.replay.stream import EpisodeOutcome, EpisodeState, Phase
 from rlt_ros.rlt.transition import Source
+from rlt_ros.store.parameters import check, parameter
 
 
 class Event(IntEnum):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from rlt_ros.rlt.run_folder import TRAINING_PHASES, of_phase, unaided
+from rlt_ros.learning.run_folder import TRAINING_PHASES, of_phase, unaided
 
 Record = Mapping[str, Any]
 """One line of ``episodes.jsonl``."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from rlt_ros.rlt.parameters import ConfigError
+from rlt_ros.store.parameters import ConfigError
 
 EVALUATION_SEED = 900_000_000
 """First seed of evaluation episodes, common to all compared policies; training seeds are smaller."""

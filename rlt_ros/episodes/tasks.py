@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from rlt_ros.rlt.parameters import ConfigError, build, check, parameter, read_yaml
 from rlt_ros.share import require_yaml_file, shipped
+from rlt_ros.store.parameters import ConfigError, build, check, parameter, read_yaml
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,13 +13,9 @@ import rlt_ros
 from rlt_ros.experiments.evaluation import demonstrations, evaluation_seeds, success_stats
 from rlt_ros.experiments.films import Play, film_starts
 from rlt_ros.experiments.policy import LoadedPolicy, open_policy
-from rlt_ros.experiments.report import write_report
 from rlt_ros.experiments.rollout import EpisodeResult, Rollout
-from rlt_ros.experiments.statistics import takeover_dip
-from rlt_ros.rlt.checkpoint import PolicyUpdate
-from rlt_ros.rlt.journal import Journal
-from rlt_ros.rlt.lineage import Lineage
-from rlt_ros.rlt.run_folder import (
+from rlt_ros.learning.checkpoint import PolicyUpdate
+from rlt_ros.learning.run_folder import (
     EPISODE_KEYS,
     EPISODES_FILE,
     SUMMARY_FILE,
@@ -29,9 +25,13 @@ from rlt_ros.rlt.run_folder import (
     of_phase,
     unaided,
 )
-from rlt_ros.rlt.stopwatch import Stopwatch
-from rlt_ros.rlt.storage import replacing
+from rlt_ros.report.report import write_report
+from rlt_ros.report.statistics import takeover_dip
 from rlt_ros.sim.workcell import Workcell
+from rlt_ros.store.journal import Journal
+from rlt_ros.store.lineage import Lineage
+from rlt_ros.store.stopwatch import Stopwatch
+from rlt_ros.store.storage import replacing
 
 Record = Mapping[str, Any]
 """Line of ``episodes.jsonl``."""

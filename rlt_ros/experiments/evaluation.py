@@ -12,10 +12,10 @@ import numpy as np
 from rlt_ros.episodes.plan import EVALUATION_SEED
 from rlt_ros.experiments.policy import open_policy
 from rlt_ros.experiments.rollout import EpisodeResult, Rollout, Sight
-from rlt_ros.experiments.statistics import SuccessStats, as_long_as_a_timeout, summarise
+from rlt_ros.learning.checkpoint import PolicyUpdate
 from rlt_ros.perception import Observation
-from rlt_ros.rlt.checkpoint import PolicyUpdate
-from rlt_ros.rlt.stream import EpisodeOutcome
+from rlt_ros.replay.stream import EpisodeOutcome
+from rlt_ros.report.statistics import SuccessStats, as_long_as_a_timeout, summarise
 from rlt_ros.sim.demonstrator import Demonstrator
 from rlt_ros.sim.workcell import Start, Workcell
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from rlt_ros.experiments.rollout import EpisodeResult
-from rlt_ros.rlt.run_folder import NO_APPROACH
-from rlt_ros.rlt.storage import replacing
-from rlt_ros.rlt.stream import EpisodeOutcome
+from rlt_ros.learning.run_folder import NO_APPROACH
+from rlt_ros.replay.stream import EpisodeOutcome
 from rlt_ros.sim.workcell import HZ, Workcell
+from rlt_ros.store.storage import replacing
 
 INDEX = "films.json"
 

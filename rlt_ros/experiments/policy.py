@@ -7,14 +7,14 @@ from pathlib import Path
 
 from rlt_ros.experiments.rollout import Rollout
 from rlt_ros.experiments.run_config import TrainingConfig, build_settings
-from rlt_ros.rlt.checkpoint import PolicyUpdate, load_learner
+from rlt_ros.learning.checkpoint import PolicyUpdate, load_learner
+from rlt_ros.learning.run_folder import CHECKPOINT_FILE, CONFIG_FILE, read_config
 from rlt_ros.rlt.learner import Learner
-from rlt_ros.rlt.lineage import Lineage
-from rlt_ros.rlt.run_folder import CHECKPOINT_FILE, CONFIG_FILE, read_config
 from rlt_ros.robots.profile import load_profile
 from rlt_ros.sim.station import station
 from rlt_ros.sim.tasks import simulated
 from rlt_ros.sim.workcell import Start, Workcell
+from rlt_ros.store.lineage import Lineage
 from rlt_ros.vla.loading import load_frozen
 
 

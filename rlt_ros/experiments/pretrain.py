@@ -27,12 +27,12 @@ from rlt_ros.experiments.pretrain_diagnostics import action_error, describe_fram
 from rlt_ros.experiments.progress import bar, steps
 from rlt_ros.experiments.token_training import CachedEmbeddings, TokenTrainer
 from rlt_ros.experiments.vla_training import VLATrainer
-from rlt_ros.rlt.documents import Kind, read_json_object, require_keys
-from rlt_ros.rlt.parameters import ConfigError, build, check, parameter
-from rlt_ros.rlt.storage import replacing
 from rlt_ros.rlt.token import TokenConfig
 from rlt_ros.rlt.token_readouts import MeanPool, RandomProjection, Readout
 from rlt_ros.robots.profile import DEFAULT_ROBOT, load_profile
+from rlt_ros.store.documents import Kind, read_json_object, require_keys
+from rlt_ros.store.parameters import ConfigError, build, check, parameter
+from rlt_ros.store.storage import replacing
 from rlt_ros.vla.builtin import BuiltinVLA, VLAConfig, VLATrainingConfig
 from rlt_ros.vla.weights import INDEX, VLA_FILE, checksum, read_index, token_file
 

@@ -11,7 +11,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from rlt_ros.episodes.narration import ROLLING, Goal, Narrator
 from rlt_ros.experiments.curves import Curves
-from rlt_ros.rlt.run_folder import TRAINING_PHASES, unaided
+from rlt_ros.learning.run_folder import TRAINING_PHASES, unaided
 
 _LINE_PERIOD = 10
 """Episodes between two permanent lines."""

@@ -13,25 +13,25 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rlt_ros.control.config import ControlConfig
-from rlt_ros.control.controller import Controller
-from rlt_ros.control.records import Command
+from rlt_ros.acting.config import ControlConfig
+from rlt_ros.acting.controller import Controller
+from rlt_ros.acting.inference import Inference
+from rlt_ros.acting.inference_config import InferenceConfig
+from rlt_ros.acting.records import Command
 from rlt_ros.episodes.machine import Assignment, EpisodeConfig, EpisodeMachine, Event, FinishedEpisode
 from rlt_ros.episodes.plan import Kind
+from rlt_ros.learning.checkpoint import PolicyUpdate
 from rlt_ros.perception import Observation
-from rlt_ros.rlt.checkpoint import PolicyUpdate
+from rlt_ros.replay.episode_assembler import EpisodeAssembler, RowSpec
+from rlt_ros.replay.stream import ActionChunk, ChunkRequest, EpisodeOutcome, Phase
 from rlt_ros.rlt.config import RLTConfig, Shapes
-from rlt_ros.rlt.episode_assembler import EpisodeAssembler, RowSpec
-from rlt_ros.rlt.stream import ActionChunk, ChunkRequest, EpisodeOutcome, Phase
 from rlt_ros.rlt.transition import Source, Window
 from rlt_ros.robots.intervention import Intervention, TakeOver
 from rlt_ros.robots.profile import RobotProfile
 from rlt_ros.sim.scripted_operator import ScriptedOperator
 from rlt_ros.sim.simulated_robot import SimulatedRobot, TaskEvent
 from rlt_ros.sim.workcell import Start, Workcell
-from rlt_ros.vla.config import InferenceConfig
 from rlt_ros.vla.frozen import FrozenEncoder
-from rlt_ros.vla.inference import Inference
 
 Array = NDArray[np.float64]
 

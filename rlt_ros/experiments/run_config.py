@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rlt_ros.rlt.config import RLTConfig
-from rlt_ros.rlt.parameters import ConfigError, build, check, parameter
 from rlt_ros.robots.profile import DEFAULT_ROBOT
+from rlt_ros.store.parameters import ConfigError, build, check, parameter
 
 
 @dataclass(frozen=True)

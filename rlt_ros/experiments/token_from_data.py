@@ -27,12 +27,12 @@ from rlt_ros.data.source import DataSource
 from rlt_ros.experiments.pretrain import PretrainSettings
 from rlt_ros.experiments.progress import bar, steps
 from rlt_ros.experiments.token_training import Drawn, TokenTrainer, encode_all
-from rlt_ros.rlt.documents import read_json_object
-from rlt_ros.rlt.lineage import fingerprint
-from rlt_ros.rlt.parameters import ConfigError, build
-from rlt_ros.rlt.storage import replacing
 from rlt_ros.rlt.token_diagnostics import effective_rank, pairwise_cosine, reconstruction
 from rlt_ros.rlt.token_readouts import load_readout
+from rlt_ros.store.documents import read_json_object
+from rlt_ros.store.lineage import fingerprint
+from rlt_ros.store.parameters import ConfigError, build
+from rlt_ros.store.storage import replacing
 from rlt_ros.vla.builtin import BuiltinVLA
 from rlt_ros.vla.protocol import VLA
 from rlt_ros.vla.weights import INDEX, VLA_FILE, checksum, read_index, token_file

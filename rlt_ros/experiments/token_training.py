@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 from rlt_ros.data.frames import Frames
 from rlt_ros.experiments.vla_training import VLATrainer
-from rlt_ros.rlt.lineage import fingerprint
 from rlt_ros.rlt.networks import autocast
-from rlt_ros.rlt.storage import replacing
 from rlt_ros.rlt.token import TokenAutoencoder, TokenConfig
 from rlt_ros.rlt.token_readouts import Readout
 from rlt_ros.rlt.training import Progress, TrainingState, cosine_rate, train_until
+from rlt_ros.store.lineage import fingerprint
+from rlt_ros.store.storage import replacing
 from rlt_ros.vla.builtin.policy import BuiltinVLA
 from rlt_ros.vla.protocol import VLA
 

@@ -29,13 +29,9 @@ from rlt_ros.experiments.policy import live_policy
 from rlt_ros.experiments.progress_view import ProgressView
 from rlt_ros.experiments.rollout import EpisodeResult, Rollout
 from rlt_ros.experiments.run_config import TrainingSettings, build_settings, config_document
-from rlt_ros.interruption import Interrupted
-from rlt_ros.rlt.checkpoint import PolicyUpdate
-from rlt_ros.rlt.journal import Journal
-from rlt_ros.rlt.online import OnlineLearner
-from rlt_ros.rlt.parameters import ConfigError
-from rlt_ros.rlt.replay import Replay
-from rlt_ros.rlt.run_folder import (
+from rlt_ros.learning.checkpoint import PolicyUpdate
+from rlt_ros.learning.online import OnlineLearner
+from rlt_ros.learning.run_folder import (
     CHECKPOINT_FILE,
     EPISODE_KEYS,
     EPISODES_FILE,
@@ -47,12 +43,16 @@ from rlt_ros.rlt.run_folder import (
     finished_summary,
     keep_config,
 )
-from rlt_ros.rlt.stopwatch import Stopwatch
+from rlt_ros.replay.ring import Replay
 from rlt_ros.robots.profile import load_profile
 from rlt_ros.sim.scripted_operator import ScriptedOperator
 from rlt_ros.sim.station import station
 from rlt_ros.sim.tasks import TASKS
 from rlt_ros.sim.workcell import HZ, Start, Workcell
+from rlt_ros.store.interruption import Interrupted
+from rlt_ros.store.journal import Journal
+from rlt_ros.store.parameters import ConfigError
+from rlt_ros.store.stopwatch import Stopwatch
 from rlt_ros.vla.frozen import FrozenEncoder
 from rlt_ros.vla.loading import BUILTIN, load_frozen
 

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from rlt_ros.data.demonstrations import Demonstration
 from rlt_ros.data.frames import Frames, displacements
-from rlt_ros.rlt.lineage import fingerprint
 from rlt_ros.rlt.networks import autocast
 from rlt_ros.rlt.training import Progress, TrainingState, cosine_rate, train_until
+from rlt_ros.store.lineage import fingerprint
 from rlt_ros.vla.builtin.config import VLAConfig, VLATrainingConfig
 from rlt_ros.vla.builtin.policy import Blueprint, BuiltinVLA, Network, stack_images
 from rlt_ros.vla.builtin.statistics import Statistics

@@ -1,8 +1,8 @@
 """Nodes of the graph, one thin file each: parameters, topics, a call of the core, publishers.
 
-Shared modules: :mod:`~rlt_ros.nodes.parameters` declares a configuration dataclass as ROS parameters,
-:mod:`~rlt_ros.nodes.topics` makes publishers and subscriptions, :mod:`~rlt_ros.nodes.qos` names their qualities of
-service, :mod:`~rlt_ros.nodes.diagnostics` publishes `/diagnostics`, and :mod:`~rlt_ros.nodes.run` is the ``main`` of
+Shared modules: :mod:`~rlt_ros.ros.parameters` declares a configuration dataclass as ROS parameters,
+:mod:`~rlt_ros.ros.topics` makes publishers and subscriptions, :mod:`~rlt_ros.ros.qos` names their qualities of
+service, :mod:`~rlt_ros.ros.diagnostics` publishes `/diagnostics`, and :mod:`~rlt_ros.ros.run` is the ``main`` of
 every node. Example::
 
     class ReplayNode(Node):

@@ -1,6 +1,6 @@
 """Import of bags into the replay, in place of `replay_node`; ends the graph when the learner has used all rows.
 
-`rlt_ros.nodes.bag_import` reads the bags; `rlt-ros bag to-replay` does the same without a graph. After the import the
+`rlt_ros.ros.bag_import` reads the bags; `rlt-ros bag to-replay` does the same without a graph. After the import the
 node waits until the learner has caught up. If the learner waits for data that the bags lack, such as more failures, the
 node reports that and ends as well: the rows are stored, and the run can continue.
 """
@@ -14,23 +14,23 @@ from typing import Any
 
 import torch
 
+from rlt_ros.acting.inference_config import InferenceConfig
+from rlt_ros.bags.errors import BagError
+from rlt_ros.bags.sampling import SamplingConfig
 from rlt_ros.middleware import Clock, ClockType, Node
 from rlt_ros.middleware.messages import LearnerStatus, ReplayStatus
-from rlt_ros.nodes import qos
-from rlt_ros.nodes.bag_import import BagImport, ImportSettings
-from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Report
-from rlt_ros.nodes.parameters import declare
 from rlt_ros.nodes.replay_node import replay_status
-from rlt_ros.nodes.run import NodeConfigurationError, ShutdownRequested, run_node
-from rlt_ros.nodes.settings import BagConfig, Setup
-from rlt_ros.nodes.topics import Topics
-from rlt_ros.offline.errors import BagError
-from rlt_ros.offline.sampling import SamplingConfig
 from rlt_ros.perception.synchroniser import SyncConfig
 from rlt_ros.rlt.config import RLTConfig
-from rlt_ros.rlt.lineage import LineageError
-from rlt_ros.rlt.storage import StorageError
-from rlt_ros.vla.config import InferenceConfig
+from rlt_ros.ros import qos
+from rlt_ros.ros.bag_import import BagImport, ImportSettings
+from rlt_ros.ros.diagnostics import OK, WARN, Diagnostics, Report
+from rlt_ros.ros.parameters import declare
+from rlt_ros.ros.run import NodeConfigurationError, ShutdownRequested, run_node
+from rlt_ros.ros.settings import BagConfig, Setup
+from rlt_ros.ros.topics import Topics
+from rlt_ros.store.lineage import LineageError
+from rlt_ros.store.storage import StorageError
 
 _SLICE = 0.05
 """s of reading between two callbacks."""

@@ -30,21 +30,21 @@ from rlt_ros.middleware.messages import (
     LearnerStatus,
     ReplayStatus,
 )
-from rlt_ros.nodes import qos
-from rlt_ros.nodes.conversions import to_ns, write_episode
-from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Dropped, Report
-from rlt_ros.nodes.e_stop import EStop
-from rlt_ros.nodes.exclusivity import CLOCK, EPISODE_STATE, duplicate_publishers
-from rlt_ros.nodes.joint_input import ArmState, JointInput
-from rlt_ros.nodes.parameters import declare
-from rlt_ros.nodes.run import NodeConfigurationError, ShutdownRequested, run_node
-from rlt_ros.nodes.settings import EpisodeNodeConfig, Setup
-from rlt_ros.nodes.topics import Topics
-from rlt_ros.rlt.stream import EpisodeOutcome, Phase
-from rlt_ros.rlt.stream import EpisodeState as State
+from rlt_ros.replay.stream import EpisodeOutcome, Phase
+from rlt_ros.replay.stream import EpisodeState as State
 from rlt_ros.rlt.transition import Source
 from rlt_ros.robots.profile import load_profile
 from rlt_ros.robots.turns import distance
+from rlt_ros.ros import qos
+from rlt_ros.ros.conversions import to_ns, write_episode
+from rlt_ros.ros.diagnostics import OK, WARN, Diagnostics, Dropped, Report
+from rlt_ros.ros.e_stop import EStop
+from rlt_ros.ros.exclusivity import CLOCK, EPISODE_STATE, duplicate_publishers
+from rlt_ros.ros.joint_input import ArmState, JointInput
+from rlt_ros.ros.parameters import declare
+from rlt_ros.ros.run import NodeConfigurationError, ShutdownRequested, run_node
+from rlt_ros.ros.settings import EpisodeNodeConfig, Setup
+from rlt_ros.ros.topics import Topics
 
 _TIMEOUT_POLL = 0.05
 """s, polling period of the time-outs."""

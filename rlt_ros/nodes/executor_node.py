@@ -11,10 +11,10 @@ import sys
 import time
 from typing import Any
 
-from rlt_ros.control.chunks import ChunkRefused
-from rlt_ros.control.config import ControlConfig
-from rlt_ros.control.controller import Controller
-from rlt_ros.control.records import Command, InputRefused
+from rlt_ros.acting.chunks import ChunkRefused
+from rlt_ros.acting.config import ControlConfig
+from rlt_ros.acting.controller import Controller
+from rlt_ros.acting.records import Command, InputRefused
 from rlt_ros.middleware import (
     Clock,
     ClockType,
@@ -33,8 +33,10 @@ from rlt_ros.middleware.messages import (
     ExecutedStep,
     Intervention,
 )
-from rlt_ros.nodes import qos
-from rlt_ros.nodes.conversions import (
+from rlt_ros.robots.commands import CommandError
+from rlt_ros.robots.profile import RobotProfile, load_profile
+from rlt_ros.ros import qos
+from rlt_ros.ros.conversions import (
     read_chunk,
     read_episode,
     read_intervention,
@@ -42,19 +44,17 @@ from rlt_ros.nodes.conversions import (
     write_request,
     write_step,
 )
-from rlt_ros.nodes.diagnostics import ERROR, STALE, Diagnostics, Dropped, Report
-from rlt_ros.nodes.drivers import CommandPublishers
-from rlt_ros.nodes.e_stop import EStop
-from rlt_ros.nodes.executor_report import figures_of, report
-from rlt_ros.nodes.joint_input import ArmState, JointInput
-from rlt_ros.nodes.lateness import Lateness
-from rlt_ros.nodes.parameters import declare
-from rlt_ros.nodes.realtime import enable_realtime
-from rlt_ros.nodes.run import NodeConfigurationError, log_failures, run_node
-from rlt_ros.nodes.settings import ExecutorConfig, Setup
-from rlt_ros.nodes.topics import Topics
-from rlt_ros.robots.commands import CommandError
-from rlt_ros.robots.profile import RobotProfile, load_profile
+from rlt_ros.ros.diagnostics import ERROR, STALE, Diagnostics, Dropped, Report
+from rlt_ros.ros.drivers import CommandPublishers
+from rlt_ros.ros.e_stop import EStop
+from rlt_ros.ros.executor_report import figures_of, report
+from rlt_ros.ros.joint_input import ArmState, JointInput
+from rlt_ros.ros.lateness import Lateness
+from rlt_ros.ros.parameters import declare
+from rlt_ros.ros.realtime import enable_realtime
+from rlt_ros.ros.run import NodeConfigurationError, log_failures, run_node
+from rlt_ros.ros.settings import ExecutorConfig, Setup
+from rlt_ros.ros.topics import Topics
 
 _TIMEOUT_POLL = 0.02
 """s, polling period of the time-outs in lock-step."""

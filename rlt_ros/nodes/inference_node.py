@@ -18,7 +18,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from rlt_ros.acting.inference import Inference
+from rlt_ros.acting.inference_config import InferenceConfig
 from rlt_ros.episodes.tasks import load_task
+from rlt_ros.learning.checkpoint import load_actor
+from rlt_ros.learning.policy_validator import PolicyValidator
 from rlt_ros.middleware import (
     Clock,
     ClockType,
@@ -38,8 +42,12 @@ from rlt_ros.middleware.messages import (
     PolicyUpdate,
     RLState,
 )
-from rlt_ros.nodes import qos
-from rlt_ros.nodes.conversions import (
+from rlt_ros.perception import Observation as TimedObservation
+from rlt_ros.replay.stream import ActionChunk as Chunk
+from rlt_ros.rlt.config import RLTConfig
+from rlt_ros.robots.profile import load_profile
+from rlt_ros.ros import qos
+from rlt_ros.ros.conversions import (
     read_episode,
     read_lineage,
     read_observation,
@@ -49,23 +57,15 @@ from rlt_ros.nodes.conversions import (
     write_chunk,
     write_state,
 )
-from rlt_ros.nodes.diagnostics import OK, STALE, WARN, Diagnostics, Dropped, Report
-from rlt_ros.nodes.parameters import declare
-from rlt_ros.nodes.run import NodeConfigurationError, log_failures, run_node
-from rlt_ros.nodes.settings import PolicyConfig, Setup
-from rlt_ros.nodes.topics import Topics
-from rlt_ros.perception import Observation as TimedObservation
-from rlt_ros.rlt.checkpoint import load_actor
-from rlt_ros.rlt.config import RLTConfig
-from rlt_ros.rlt.parameters import ConfigError
-from rlt_ros.rlt.policy_validator import PolicyValidator
-from rlt_ros.rlt.storage import StorageError
-from rlt_ros.rlt.stream import ActionChunk as Chunk
-from rlt_ros.robots.profile import load_profile
-from rlt_ros.vla.config import InferenceConfig
+from rlt_ros.ros.diagnostics import OK, STALE, WARN, Diagnostics, Dropped, Report
+from rlt_ros.ros.parameters import declare
+from rlt_ros.ros.run import NodeConfigurationError, log_failures, run_node
+from rlt_ros.ros.settings import PolicyConfig, Setup
+from rlt_ros.ros.topics import Topics
+from rlt_ros.store.parameters import ConfigError
+from rlt_ros.store.storage import StorageError
 from rlt_ros.vla.fit import require_fit
 from rlt_ros.vla.frozen import FrozenVLA
-from rlt_ros.vla.inference import Inference
 from rlt_ros.vla.loading import load_frozen
 
 _TIMEOUT_POLL = 0.05

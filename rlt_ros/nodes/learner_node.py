@@ -15,27 +15,27 @@ from typing import Any
 import torch
 
 from rlt_ros.episodes.tasks import load_task
+from rlt_ros.learning.online import Measurement, OnlineLearner
+from rlt_ros.learning.run_folder import CHECKPOINT_FILE, METRICS_FILE, REPLAY_FILE, keep_config
 from rlt_ros.middleware import Clock, ClockType, Node
 from rlt_ros.middleware.messages import LearnerStatus, PolicyUpdate, ReplayStatus
-from rlt_ros.nodes import qos
-from rlt_ros.nodes.conversions import named, write_lineage, write_policy
-from rlt_ros.nodes.diagnostics import ERROR, OK, WARN, Diagnostics, Report
-from rlt_ros.nodes.parameters import declare
-from rlt_ros.nodes.realtime import renice
-from rlt_ros.nodes.run import NodeConfigurationError, run_node
-from rlt_ros.nodes.settings import LearnerConfig, Setup
-from rlt_ros.nodes.topics import Topics
+from rlt_ros.replay.ring import Replay, ReplayError, ReplayFormat
 from rlt_ros.rlt.batch import BatchError
 from rlt_ros.rlt.config import RLTConfig
-from rlt_ros.rlt.journal import Journal
 from rlt_ros.rlt.learner import NonFiniteError
-from rlt_ros.rlt.lineage import Lineage, LineageError
-from rlt_ros.rlt.online import Measurement, OnlineLearner
-from rlt_ros.rlt.parameters import ConfigError
-from rlt_ros.rlt.replay import Replay, ReplayError, ReplayFormat
-from rlt_ros.rlt.run_folder import CHECKPOINT_FILE, METRICS_FILE, REPLAY_FILE, keep_config
-from rlt_ros.rlt.storage import StorageError
 from rlt_ros.robots.profile import load_profile
+from rlt_ros.ros import qos
+from rlt_ros.ros.conversions import named, write_lineage, write_policy
+from rlt_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report
+from rlt_ros.ros.parameters import declare
+from rlt_ros.ros.realtime import renice
+from rlt_ros.ros.run import NodeConfigurationError, run_node
+from rlt_ros.ros.settings import LearnerConfig, Setup
+from rlt_ros.ros.topics import Topics
+from rlt_ros.store.journal import Journal
+from rlt_ros.store.lineage import Lineage, LineageError
+from rlt_ros.store.parameters import ConfigError
+from rlt_ros.store.storage import StorageError
 
 _STATUS_PERIOD = 1.0
 """s between two status messages."""

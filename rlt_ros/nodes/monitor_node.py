@@ -29,20 +29,20 @@ from rlt_ros.middleware.messages import (
     TransformStamped,
     Vector3,
 )
-from rlt_ros.nodes import qos
-from rlt_ros.nodes.conversions import read_chunk, read_episode, read_observation, read_step
-from rlt_ros.nodes.diagnostics import Diagnostics, Dropped
-from rlt_ros.nodes.drivers import subscribe_joints
-from rlt_ros.nodes.markers import COLOURS, ChunkMarkers
-from rlt_ros.nodes.parameters import declare
-from rlt_ros.nodes.run import run_node
-from rlt_ros.nodes.settings import MonitorConfig, Setup
-from rlt_ros.nodes.topics import Topics
 from rlt_ros.perception.annotation import annotate
-from rlt_ros.rlt.stream import Phase
+from rlt_ros.replay.stream import Phase
 from rlt_ros.rlt.transition import Source
 from rlt_ros.robots.body import Body, LinkPose
 from rlt_ros.robots.profile import load_profile
+from rlt_ros.ros import qos
+from rlt_ros.ros.conversions import read_chunk, read_episode, read_observation, read_step
+from rlt_ros.ros.diagnostics import Diagnostics, Dropped
+from rlt_ros.ros.drivers import subscribe_joints
+from rlt_ros.ros.markers import COLOURS, ChunkMarkers
+from rlt_ros.ros.parameters import declare
+from rlt_ros.ros.run import run_node
+from rlt_ros.ros.settings import MonitorConfig, Setup
+from rlt_ros.ros.topics import Topics
 
 
 class MonitorNode(Node):

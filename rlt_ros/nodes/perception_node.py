@@ -8,21 +8,21 @@ from typing import Any
 
 from rlt_ros.middleware import Duration, JumpThreshold, Node
 from rlt_ros.middleware.messages import EpisodeState, Observation
-from rlt_ros.nodes import qos
-from rlt_ros.nodes.cameras import camera_type, read_camera
-from rlt_ros.nodes.conversions import to_ns, write_observation
-from rlt_ros.nodes.diagnostics import OK, STALE, Diagnostics, Dropped, Report
-from rlt_ros.nodes.joint_input import ArmState, JointInput
-from rlt_ros.nodes.parameters import declare
-from rlt_ros.nodes.realtime import enable_realtime
-from rlt_ros.nodes.run import run_node
-from rlt_ros.nodes.settings import PerceptionConfig, Setup
-from rlt_ros.nodes.topics import Topics
 from rlt_ros.perception import Observation as TimedObservation
 from rlt_ros.perception.pictures import PictureError
 from rlt_ros.perception.synchroniser import SyncConfig, Synchroniser
 from rlt_ros.robots.interface import CameraProfile
 from rlt_ros.robots.profile import load_profile
+from rlt_ros.ros import qos
+from rlt_ros.ros.cameras import camera_type, read_camera
+from rlt_ros.ros.conversions import to_ns, write_observation
+from rlt_ros.ros.diagnostics import OK, STALE, Diagnostics, Dropped, Report
+from rlt_ros.ros.joint_input import ArmState, JointInput
+from rlt_ros.ros.parameters import declare
+from rlt_ros.ros.realtime import enable_realtime
+from rlt_ros.ros.run import run_node
+from rlt_ros.ros.settings import PerceptionConfig, Setup
+from rlt_ros.ros.topics import Topics
 
 
 class PerceptionNode(Node):

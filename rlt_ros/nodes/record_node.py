@@ -18,6 +18,7 @@ from typing import Any
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import StoragePlugin, Writer
 
+from rlt_ros.learning.run_folder import unused
 from rlt_ros.middleware import Node, QoSProfile
 from rlt_ros.middleware.dds.definitions import type_store
 from rlt_ros.middleware.messages import (
@@ -38,16 +39,15 @@ from rlt_ros.middleware.messages import (
     RLState,
     type_name,
 )
-from rlt_ros.nodes import qos
-from rlt_ros.nodes.cameras import camera_type
-from rlt_ros.nodes.diagnostics import OK, Diagnostics, Report
-from rlt_ros.nodes.drivers import command_type
-from rlt_ros.nodes.parameters import declare
-from rlt_ros.nodes.run import run_node
-from rlt_ros.nodes.settings import RecordConfig, Setup
-from rlt_ros.nodes.topics import Topics
-from rlt_ros.rlt.run_folder import unused
 from rlt_ros.robots.profile import RobotProfile, load_profile
+from rlt_ros.ros import qos
+from rlt_ros.ros.cameras import camera_type
+from rlt_ros.ros.diagnostics import OK, Diagnostics, Report
+from rlt_ros.ros.drivers import command_type
+from rlt_ros.ros.parameters import declare
+from rlt_ros.ros.run import run_node
+from rlt_ros.ros.settings import RecordConfig, Setup
+from rlt_ros.ros.topics import Topics
 
 _MIN_DEPTH = 1000
 """Queue depth, so that a late recorder loses no message."""

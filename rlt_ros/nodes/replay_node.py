@@ -17,28 +17,28 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rlt_ros.learning.run_folder import REPLAY_FILE
 from rlt_ros.middleware import Clock, ClockType, Node, RCLError
 from rlt_ros.middleware.messages import EpisodeState, ExecutedStep, ReplayStatus, RLState
-from rlt_ros.nodes import qos
-from rlt_ros.nodes.conversions import (
+from rlt_ros.replay.recorder import ReplayRecorder, RobotStream
+from rlt_ros.replay.ring import ReplayError
+from rlt_ros.rlt.config import RLTConfig, Shapes
+from rlt_ros.robots.action_space import ActionSpace
+from rlt_ros.robots.profile import load_profile
+from rlt_ros.ros import qos
+from rlt_ros.ros.conversions import (
     read_episode,
     read_state,
     read_step,
     state_shapes,
     write_lineage,
 )
-from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Dropped, Report
-from rlt_ros.nodes.parameters import declare
-from rlt_ros.nodes.run import NodeConfigurationError, run_node
-from rlt_ros.nodes.settings import ReplayConfig, Setup
-from rlt_ros.nodes.topics import Topics
-from rlt_ros.rlt.config import RLTConfig, Shapes
-from rlt_ros.rlt.lineage import LineageError
-from rlt_ros.rlt.replay import ReplayError
-from rlt_ros.rlt.replay_recorder import ReplayRecorder, RobotStream
-from rlt_ros.rlt.run_folder import REPLAY_FILE
-from rlt_ros.robots.action_space import ActionSpace
-from rlt_ros.robots.profile import load_profile
+from rlt_ros.ros.diagnostics import OK, WARN, Diagnostics, Dropped, Report
+from rlt_ros.ros.parameters import declare
+from rlt_ros.ros.run import NodeConfigurationError, run_node
+from rlt_ros.ros.settings import ReplayConfig, Setup
+from rlt_ros.ros.topics import Topics
+from rlt_ros.store.lineage import LineageError
 
 _TIMEOUT_POLL = 0.25
 """s, polling period of the time-outs."""

@@ -29,22 +29,22 @@ from rlt_ros.middleware.messages import (
     Intervention,
     JointState,
 )
-from rlt_ros.nodes import qos
-from rlt_ros.nodes.cameras import camera_type, write_camera
-from rlt_ros.nodes.conversions import read_episode, to_header, to_ns, to_time, write_intervention
-from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Dropped, Report
-from rlt_ros.nodes.drivers import command_stamp, read_driver_command, subscribe_commands
-from rlt_ros.nodes.parameters import declare
-from rlt_ros.nodes.run import run_node
-from rlt_ros.nodes.settings import Setup, SimConfig
-from rlt_ros.nodes.topics import Topics
-from rlt_ros.rlt.parameters import ConfigError
-from rlt_ros.rlt.stream import EpisodeState as Episode
-from rlt_ros.rlt.stream import Phase
+from rlt_ros.replay.stream import EpisodeState as Episode
+from rlt_ros.replay.stream import Phase
 from rlt_ros.robots.intervention import Intervention as Human
 from rlt_ros.robots.intervention import TakeOver
 from rlt_ros.robots.profile import RobotProfile, load_profile
+from rlt_ros.ros import qos
+from rlt_ros.ros.cameras import camera_type, write_camera
+from rlt_ros.ros.conversions import read_episode, to_header, to_ns, to_time, write_intervention
+from rlt_ros.ros.diagnostics import OK, WARN, Diagnostics, Dropped, Report
+from rlt_ros.ros.drivers import command_stamp, read_driver_command, subscribe_commands
+from rlt_ros.ros.parameters import declare
+from rlt_ros.ros.run import run_node
+from rlt_ros.ros.settings import Setup, SimConfig
+from rlt_ros.ros.topics import Topics
 from rlt_ros.sim.opengl import OpenGLMissing, ensure_opengl
+from rlt_ros.store.parameters import ConfigError
 
 _ACTING = (Phase.APPROACH, Phase.CRITICAL)
 _DEVICE = "script"

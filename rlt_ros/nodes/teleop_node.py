@@ -21,21 +21,21 @@ from rlt_ros.middleware.messages import (
     Twist,
     TwistStamped,
 )
-from rlt_ros.nodes import qos
-from rlt_ros.nodes.conversions import read_episode, read_step, to_header, write_intervention
-from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics, Dropped, Report
-from rlt_ros.nodes.e_stop import EStop
-from rlt_ros.nodes.joint_input import ArmState, JointInput
-from rlt_ros.nodes.parameters import declare
-from rlt_ros.nodes.realtime import enable_realtime
-from rlt_ros.nodes.run import NodeConfigurationError, run_node
-from rlt_ros.nodes.settings import Setup
-from rlt_ros.nodes.topics import Topics
-from rlt_ros.rlt.stream import EpisodeState as Episode
-from rlt_ros.rlt.stream import Phase
+from rlt_ros.replay.stream import EpisodeState as Episode
+from rlt_ros.replay.stream import Phase
 from rlt_ros.robots.intervention import TakeOver
 from rlt_ros.robots.profile import load_profile
 from rlt_ros.robots.turns import nearest_turn
+from rlt_ros.ros import qos
+from rlt_ros.ros.conversions import read_episode, read_step, to_header, write_intervention
+from rlt_ros.ros.diagnostics import OK, WARN, Diagnostics, Dropped, Report
+from rlt_ros.ros.e_stop import EStop
+from rlt_ros.ros.joint_input import ArmState, JointInput
+from rlt_ros.ros.parameters import declare
+from rlt_ros.ros.realtime import enable_realtime
+from rlt_ros.ros.run import NodeConfigurationError, run_node
+from rlt_ros.ros.settings import Setup
+from rlt_ros.ros.topics import Topics
 from rlt_ros.teleop.config import JOY, KEYBOARD, SPACENAV, TeleopConfig
 from rlt_ros.teleop.devices import Device, DeviceError, open_device
 from rlt_ros.teleop.keyboard import HELP

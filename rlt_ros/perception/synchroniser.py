@@ -16,7 +16,7 @@ import numpy as np
 from rlt_ros.perception.joints import Array, JointSample, JointTrack
 from rlt_ros.perception.observation import Observation
 from rlt_ros.perception.pictures import Pixels
-from rlt_ros.rlt.parameters import check, parameter
+from rlt_ros.store.parameters import check, parameter
 
 EXACT, LATEST = "exact", "latest"
 

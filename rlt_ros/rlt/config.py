@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from rlt_ros.rlt.parameters import ConfigError, check, parameter
+from rlt_ros.store.parameters import ConfigError, check, parameter
 
 _PAPER = "arXiv:2604.23073"
 _OPEN = "not disclosed in the paper"

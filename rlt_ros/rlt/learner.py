@@ -18,7 +18,7 @@ from rlt_ros.rlt.batch import Batch, valid_mask
 from rlt_ros.rlt.config import RLTConfig, Shapes
 from rlt_ros.rlt.networks import Actor, Critics, State, frozen, product_dtype
 from rlt_ros.rlt.optimizer import ClippedAdam
-from rlt_ros.rlt.parameters import ConfigError
+from rlt_ros.store.parameters import ConfigError
 
 Metrics = dict[str, Tensor]
 

@@ -15,9 +15,9 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from rlt_ros.rlt.parameters import check, parameter
 from rlt_ros.rlt.token_readouts import Readout
 from rlt_ros.rlt.transformer import Block
+from rlt_ros.store.parameters import check, parameter
 
 _PAPER = "arXiv:2604.23073"
 _ND = "not disclosed by the paper; measured here"

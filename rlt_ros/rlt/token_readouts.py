@@ -14,9 +14,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from rlt_ros.rlt.documents import DocumentError, parse_json, require_keys
-from rlt_ros.rlt.lineage import LineageError, fingerprint
-from rlt_ros.rlt.storage import ForeignFileError, load_tensors, save_tensors
+from rlt_ros.store.documents import DocumentError, parse_json, require_keys
+from rlt_ros.store.lineage import LineageError, fingerprint
+from rlt_ros.store.storage import ForeignFileError, load_tensors, save_tensors
 
 KIND = "rl-token"
 _SHRINKAGE = 1e-3

@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from rlt_ros.rlt.storage import load_tensors, save_tensors
+from rlt_ros.store.storage import load_tensors, save_tensors
 
 Progress = Callable[[int, Mapping[str, float]], None]
 """progress(steps, metrics): called with the number of finished steps and the latest metrics."""

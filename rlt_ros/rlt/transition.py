@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlt_ros.rlt.config import Shapes
-from rlt_ros.rlt.lineage import FROZEN_PARTS, Lineage, fingerprint
 from rlt_ros.rlt.ranges import out_of_range
+from rlt_ros.store.lineage import FROZEN_PARTS, Lineage, fingerprint
 
 FloatArray = NDArray[np.float32]
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlt_ros.rlt.lineage import fingerprint
 from rlt_ros.robots.turns import Mask, nearest_turn
+from rlt_ros.store.lineage import fingerprint
 
 Array = NDArray[Any]
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rlt_ros.rlt.parameters import ConfigError, check, parameter
 from rlt_ros.robots.interface import check_topic
+from rlt_ros.store.parameters import ConfigError, check, parameter
 
 TOPIC_TYPES = {
     "joint_state": "sensor_msgs/msg/JointState",

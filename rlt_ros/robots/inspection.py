@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.robots.body import Body
 from rlt_ros.robots.kinematics import MIN_DEXTERITY, Kinematics
 from rlt_ros.robots.plausible import implausible_limits, outside
@@ -16,6 +15,7 @@ from rlt_ros.robots.profile import RobotProfile, load_profile
 from rlt_ros.robots.safety import Limits
 from rlt_ros.robots.turns import TURN
 from rlt_ros.robots.urdf_joints import KinematicsError
+from rlt_ros.store.parameters import ConfigError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 
-from rlt_ros.rlt.parameters import ConfigError, check, parameter
+from rlt_ros.store.parameters import ConfigError, check, parameter
 
 COMMAND_TYPES = {
     "joint_state": "sensor_msgs/msg/JointState",

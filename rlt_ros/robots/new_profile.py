@@ -9,10 +9,10 @@ import numpy as np
 import pinocchio as pin
 from numpy.typing import NDArray
 
-from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.robots.kinematics import MIN_DEXTERITY, Kinematics
 from rlt_ros.robots.urdf_joints import JointLimits, read_joints
 from rlt_ros.robots.urdf_model import find_link, link_name, read_urdf
+from rlt_ros.store.parameters import ConfigError
 
 _TEXT = """\
 # {name}: generated from {urdf_name}. Check every line marked with (!), then: rlt-ros robot check {file}

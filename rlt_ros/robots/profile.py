@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rlt_ros.rlt.parameters import ConfigError, build, check, parameter
 from rlt_ros.robots.gripper import TOPIC_TYPES, GripperProfile
 from rlt_ros.robots.interface import (
     CameraProfile,
@@ -31,6 +30,7 @@ from rlt_ros.robots.tracked_joints import TrackedJoints, build_tracked_joints
 from rlt_ros.robots.turns import Mask
 from rlt_ros.robots.urdf_joints import KinematicsError, read_joints
 from rlt_ros.share import require_yaml_file, shipped
+from rlt_ros.store.parameters import ConfigError, build, check, parameter
 
 DEFAULT_ROBOT = "agibot_g1_geniesim"
 """Robot without a choice of the user."""

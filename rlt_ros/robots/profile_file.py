@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rlt_ros.rlt.parameters import ConfigError, read_yaml
 from rlt_ros.share import require_yaml_file, shipped, yaml_file
+from rlt_ros.store.parameters import ConfigError, read_yaml
 
 
 def read_profile_values(name_or_path: str | Path) -> dict[str, Any]:

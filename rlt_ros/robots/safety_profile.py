@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from rlt_ros.rlt.parameters import ConfigError, check, parameter
+from rlt_ros.store.parameters import ConfigError, check, parameter
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from rlt_ros.rlt.parameters import ConfigError, check, parameter
+from rlt_ros.store.parameters import ConfigError, check, parameter
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlt_ros.perception import Observation
-from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.robots.profile import RobotProfile
 from rlt_ros.serving.errors import RequestError
 from rlt_ros.serving.instruction import read_prompt
@@ -25,6 +24,7 @@ from rlt_ros.serving.pictures import from_file
 from rlt_ros.serving.policy import ServedPolicy
 from rlt_ros.serving.vectors import read_vector
 from rlt_ros.serving.websocket import Message
+from rlt_ros.store.parameters import ConfigError
 from rlt_ros.vla.wire import WireError, pack, unpack
 
 Array = NDArray[np.float64]

@@ -11,19 +11,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rlt_ros.acting.policy_holder import sample_chunk
+from rlt_ros.learning.checkpoint import PolicyUpdate, load_actor
+from rlt_ros.learning.run_folder import CHECKPOINT_FILE, CONFIG_FILE, read_config
 from rlt_ros.perception import Observation
-from rlt_ros.rlt.checkpoint import PolicyUpdate, load_actor
 from rlt_ros.rlt.config import RLTConfig, Shapes
-from rlt_ros.rlt.parameters import ConfigError, build
-from rlt_ros.rlt.run_folder import CHECKPOINT_FILE, CONFIG_FILE, read_config
-from rlt_ros.rlt.storage import StorageError
 from rlt_ros.robots.profile import DEFAULT_ROBOT, RobotProfile, load_profile
 from rlt_ros.robots.safety import SafetyFilter
 from rlt_ros.serving.errors import RequestError
+from rlt_ros.store.parameters import ConfigError, build
+from rlt_ros.store.storage import StorageError
 from rlt_ros.vla.fit import require_fit
 from rlt_ros.vla.frozen import FrozenVLA
 from rlt_ros.vla.loading import load_frozen
-from rlt_ros.vla.policy_holder import sample_chunk
 
 Array = NDArray[np.float64]
 

@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 
-from rlt_ros.interruption import exit_silently_on_interrupt
+from rlt_ros.store.interruption import exit_silently_on_interrupt
 
 BACKENDS = ("egl", "osmesa")
 """In the order of preference: EGL uses a GPU if available, OSMesa is software without EGL."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rlt_ros.rlt.stream import Phase
+from rlt_ros.replay.stream import Phase
 from rlt_ros.sim.scripted_operator import ScriptedOperator
 from rlt_ros.sim.workcell import HZ, Start, Workcell
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.robots.kinematics import Kinematics
 from rlt_ros.robots.profile import DEFAULT_ROBOT, RobotProfile, load_profile
 from rlt_ros.robots.simulation_profile import SimulatedCamera
+from rlt_ros.store.parameters import ConfigError
 
 Array = NDArray[np.float64]
 

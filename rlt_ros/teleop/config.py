@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rlt_ros.rlt.parameters import ConfigError, check, parameter
+from rlt_ros.store.parameters import ConfigError, check, parameter
 
 JOY, SPACENAV, KEYBOARD = "joy", "spacenav", "keyboard"
 UNUSED = -1

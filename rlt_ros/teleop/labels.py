@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from rlt_ros.rlt.stream import EpisodeState, Phase
+from rlt_ros.replay.stream import EpisodeState, Phase
 
 
 class ButtonEvent(enum.Enum):

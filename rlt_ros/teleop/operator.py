@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from rlt_ros.rlt.stream import EpisodeState
+from rlt_ros.replay.stream import EpisodeState
 from rlt_ros.robots.intervention import Intervention, TakeOver
 from rlt_ros.robots.safety import Limits
 from rlt_ros.teleop.config import GRIPPER, TeleopConfig

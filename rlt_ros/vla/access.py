@@ -7,7 +7,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from rlt_ros.rlt.parameters import ConfigError
+from rlt_ros.store.parameters import ConfigError
 
 MIN_TOKEN_LENGTH = 16
 """Characters; a shorter token can be guessed by trial over a fast network."""

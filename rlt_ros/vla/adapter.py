@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rlt_ros.rlt.parameters import ConfigError, build, check, parameter, read_yaml
+from rlt_ros.store.parameters import ConfigError, build, check, parameter, read_yaml
 from rlt_ros.vla.access import read_access_token
 
 _LOG = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from rlt_ros.rlt.parameters import ConfigError
+from rlt_ros.store.parameters import ConfigError
 
 BUILTIN = "builtin"
 CHECKPOINTS = ("transformers", "lerobot")

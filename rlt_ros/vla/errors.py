@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlt_ros.rlt.storage import StorageError
+from rlt_ros.store.storage import StorageError
 
 
 class VLALoadError(StorageError):

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.robots.profile import RobotProfile
+from rlt_ros.store.parameters import ConfigError
 from rlt_ros.vla.protocol import VLA, ObservationBatch
 
 PROBE_IMAGES = 4

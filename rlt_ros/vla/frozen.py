@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from rlt_ros.perception import Observation
-from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.ranges import out_of_range
 from rlt_ros.rlt.token_readouts import Readout
 from rlt_ros.rlt.transition import RLState
 from rlt_ros.robots.action_space import ActionSpace
 from rlt_ros.robots.turns import Mask
+from rlt_ros.store.lineage import Lineage
 from rlt_ros.vla.protocol import VLA, ObservationBatch, VLASpec, check_observations
 
 FloatArray = NDArray[np.float32]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rlt_ros.rlt.storage import StorageError
 from rlt_ros.rlt.token_readouts import load_readout
 from rlt_ros.robots.profile import DEFAULT_ROBOT
 from rlt_ros.robots.turns import Mask
+from rlt_ros.store.storage import StorageError
 from rlt_ros.vla.address import BUILTIN, parse_address
 from rlt_ros.vla.builtin import BuiltinVLA, load_builtin
 from rlt_ros.vla.frozen import FrozenVLA

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rlt_ros.rlt.parameters import ConfigError
+from rlt_ros.store.parameters import ConfigError
 from rlt_ros.vla.adapter import AdapterConfig, VectorConfig
 
 _EPSILON = 1e-8

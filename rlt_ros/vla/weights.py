@@ -10,9 +10,9 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from rlt_ros.rlt.documents import DocumentError, read_json_object, require_keys
-from rlt_ros.rlt.parameters import did_you_mean
-from rlt_ros.rlt.storage import StorageError
+from rlt_ros.store.documents import DocumentError, read_json_object, require_keys
+from rlt_ros.store.parameters import did_you_mean
+from rlt_ros.store.storage import StorageError
 from rlt_ros.vla.adapter import load_adapter
 from rlt_ros.vla.address import VLAAddress, parse_address
 

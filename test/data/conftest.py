@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rlt_ros.experiments.bench import synthetic_data
-from rlt_ros.experiments.bench.synthetic_data import LAYOUTS, SyntheticSpec
+from rlt_ros.bench import synthetic_data
+from rlt_ros.bench.synthetic_data import LAYOUTS, SyntheticSpec
 
 SPEC = SyntheticSpec()
 

@@ -12,10 +12,10 @@ import h5py
 import numpy as np
 import pytest
 
+from rlt_ros.bench.synthetic_data import SyntheticSpec, truth
 from rlt_ros.data.agibot import ARM_JOINTS, HANDS_LEFT_OUT
 from rlt_ros.data.grippers import GripperScale
 from rlt_ros.data.source import open_source
-from rlt_ros.experiments.bench.synthetic_data import SyntheticSpec, truth
 
 RANGE = "648642-648644"
 

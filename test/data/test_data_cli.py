@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from rlt_ros.bench import data as bench
+from rlt_ros.bench.synthetic_data import pack
 from rlt_ros.cli import data as data_cli
 from rlt_ros.cli.main import main
 from rlt_ros.cli.output import EXIT_EMPTY, EXIT_ERROR
@@ -19,8 +21,6 @@ from rlt_ros.data.convert import to_lerobot
 from rlt_ros.data.download import GENIE_SIM
 from rlt_ros.data.lerobot_files import VERSIONS
 from rlt_ros.data.video import CODECS
-from rlt_ros.experiments.bench import data as bench
-from rlt_ros.experiments.bench.synthetic_data import pack
 
 sys.path.append(str(Path(__file__).parents[1]))
 from tiny_vla import INSTRUCTION, write_tiny_vla

@@ -11,7 +11,7 @@ import torch
 
 from rlt_ros.data import Demonstration, DemonstrationError, load, load_folder, save
 from rlt_ros.data.demonstrations import file_name
-from rlt_ros.rlt.storage import save_tensors
+from rlt_ros.store.storage import save_tensors
 
 
 def make(seed: int = 0, task: str = "charger", steps: int = 9) -> Demonstration:

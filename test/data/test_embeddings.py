@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import torch
 
+from rlt_ros.bench.synthetic_data import SyntheticSpec, pack
 from rlt_ros.data.agibot import ARM_JOINTS
 from rlt_ros.data.embeddings import EmbeddingFolder, EmbeddingSpec, Shard, embed
 from rlt_ros.data.errors import DataError, EmptyResultError, EpisodeError
 from rlt_ros.data.source import open_source
 from rlt_ros.data.video import encode_video
-from rlt_ros.experiments.bench.synthetic_data import SyntheticSpec, pack
 from rlt_ros.experiments.token_from_data import EpisodeEmbeddings
 from rlt_ros.experiments.token_from_data import run as train_token
-from rlt_ros.rlt.parameters import ConfigError
+from rlt_ros.store.parameters import ConfigError
 from rlt_ros.vla.builtin import BuiltinVLA, load_builtin
 from rlt_ros.vla.protocol import ObservationBatch
 from rlt_ros.vla.weights import INDEX, VLA_FILE

@@ -10,10 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from rlt_ros.data.episode import RecordedEpisode
-from rlt_ros.data.errors import DataError
-from rlt_ros.data.source import DataSource, open_source
-from rlt_ros.experiments.bench.synthetic_data import (
+from rlt_ros.bench.synthetic_data import (
     INSTRUCTION,
     LAYOUTS,
     SyntheticSpec,
@@ -21,6 +18,9 @@ from rlt_ros.experiments.bench.synthetic_data import (
     pack,
     truth,
 )
+from rlt_ros.data.episode import RecordedEpisode
+from rlt_ros.data.errors import DataError
+from rlt_ros.data.source import DataSource, open_source
 
 ODD = (997, 1501, 4099)
 RECIPE = SyntheticSpec()

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from rlt_ros.bench.synthetic_data import SyntheticSpec, pack
 from rlt_ros.data import lerobot_files
 from rlt_ros.data.convert import to_demonstrations, to_lerobot
 from rlt_ros.data.demonstrations import load_folder, save
@@ -23,7 +24,6 @@ from rlt_ros.data.lerobot_writer import LeRobotWriter
 from rlt_ros.data.remux import copy_rows
 from rlt_ros.data.source import DataSource, open_source
 from rlt_ros.data.video import ArrayCamera, VideoCamera
-from rlt_ros.experiments.bench.synthetic_data import SyntheticSpec, pack
 
 RECIPE = SyntheticSpec()
 

@@ -12,8 +12,8 @@ from rlt_ros.episodes.logbook import Logbook
 from rlt_ros.episodes.machine import Assignment, FinishedEpisode
 from rlt_ros.episodes.plan import EVALUATION_SEED, parse_plan
 from rlt_ros.episodes.tasks import load_task
-from rlt_ros.experiments.run_files import _read_episodes
-from rlt_ros.rlt.stream import EpisodeOutcome
+from rlt_ros.replay.stream import EpisodeOutcome
+from rlt_ros.report.run_files import _read_episodes
 
 PLAN = ["eval_base:2", "train:0.1min", "eval_rlt:2"]  # 300 steps of training
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rlt_ros.episodes.machine import Assignment, EpisodeConfig, EpisodeMachine, Event
 from rlt_ros.episodes.plan import Kind
-from rlt_ros.rlt.stream import EpisodeOutcome, EpisodeState, Phase
+from rlt_ros.replay.stream import EpisodeOutcome, EpisodeState, Phase
 from rlt_ros.rlt.transition import Source
 
 PERIOD = 20

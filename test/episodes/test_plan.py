@@ -10,8 +10,8 @@ from rlt_ros.episodes.plan import Kind, Stage, parse_plan
 from rlt_ros.episodes.tasks import load_task, task_names
 from rlt_ros.experiments.evaluation import EVALUATION_SEED
 from rlt_ros.experiments.trainer import _SEEDS_PER_RUN
-from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.sim.tasks import TASKS
+from rlt_ros.store.parameters import ConfigError
 
 
 def test_stages_have_episodes_or_minutes_or_no_end() -> None:

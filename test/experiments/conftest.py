@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rlt_ros.experiments.statistics import CONTROL_HZ, summarise
+from rlt_ros.report.statistics import CONTROL_HZ, summarise
 
 WriteRun = Callable[..., Path]
 

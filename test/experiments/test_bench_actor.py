@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from rlt_ros.experiments.bench import actor
+from rlt_ros.bench import actor
 
 
 def test_the_decision_contains_its_parts() -> None:

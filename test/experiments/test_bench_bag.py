@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rlt_ros.experiments.bench import bag
+from rlt_ros.bench import bag
 
 
 def test_a_replay_rebuilt_from_the_bag_is_the_live_one(monkeypatch: pytest.MonkeyPatch) -> None:

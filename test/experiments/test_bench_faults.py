@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from rlt_ros.bench import domain, faults
+from rlt_ros.bench.fault_probe import ObservedStep
+from rlt_ros.bench.faults import missed
+from rlt_ros.bench.training_graph import Held, lost_rows, time_to_hold
 from rlt_ros.cli import bench
-from rlt_ros.experiments.bench import domain, faults
-from rlt_ros.experiments.bench.faults import missed
-from rlt_ros.experiments.bench.training_graph import Held, lost_rows, time_to_hold
-from rlt_ros.interruption import EXIT_INTERRUPTED
-from rlt_ros.nodes.fault_probe import ObservedStep
 from rlt_ros.rlt.transition import Source
+from rlt_ros.store.interruption import EXIT_INTERRUPTED
 
 GOOD: dict[str, Any] = {
     "node": "inference",
@@ -156,7 +156,7 @@ def test_a_domain_with_a_participant_is_not_chosen(free_domain: int) -> None:
 
 def test_a_domain_that_another_process_chose_is_not_chosen_again(free_domain: int) -> None:
     choose = (
-        "from rlt_ros.experiments.bench import domain;"
+        "from rlt_ros.bench import domain;"
         f"domain._DOMAINS = ({free_domain},); print(domain.use_own_domain(), flush=True); input()"
     )
     with subprocess.Popen(

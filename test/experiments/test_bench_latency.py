@@ -5,8 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from rlt_ros.experiments.bench import latency
-from rlt_ros.experiments.bench.bare_timer import BareTimer, bare_timer
+from rlt_ros.bench import latency
+from rlt_ros.bench.bare_timer import BareTimer, bare_timer
 
 
 def test_every_figure_is_measured_on_a_real_graph(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rlt_ros.experiments.bench import loop
+from rlt_ros.bench import loop
 from rlt_ros.robots.profile import DEFAULT_ROBOT
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rlt_ros.control.setpoint import Setpoint
-from rlt_ros.experiments.bench.safety import check
+from rlt_ros.acting.setpoint import Setpoint
+from rlt_ros.bench.safety import check
 from rlt_ros.robots.profile import load_profile, profile_names
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from rlt_ros.experiments.bench import serve
+from rlt_ros.bench import serve
 
 
 def test_the_round_trip_is_policy_and_overhead() -> None:

@@ -19,10 +19,10 @@ from rlt_ros.experiments import pretrain
 from rlt_ros.experiments.conclusion import conclude
 from rlt_ros.experiments.evaluation import evaluate
 from rlt_ros.experiments.trainer import train
-from rlt_ros.rlt.lineage import LineageError
-from rlt_ros.rlt.parameters import ConfigError
-from rlt_ros.rlt.stopwatch import Stopwatch
-from rlt_ros.rlt.storage import StorageError
+from rlt_ros.store.lineage import LineageError
+from rlt_ros.store.parameters import ConfigError
+from rlt_ros.store.stopwatch import Stopwatch
+from rlt_ros.store.storage import StorageError
 
 SMALL_VLA = {
     "pretrain": {"tasks": ["charger"], "demonstrations": 3, "held_out": 3, "workers": 1},

@@ -17,9 +17,9 @@ from rich.console import Console
 
 from rlt_ros.data import save
 from rlt_ros.experiments import pretrain
-from rlt_ros.rlt.parameters import ConfigError
-from rlt_ros.rlt.storage import StorageError
 from rlt_ros.rlt.training import TrainingState
+from rlt_ros.store.parameters import ConfigError
+from rlt_ros.store.storage import StorageError
 from rlt_ros.vla import ObservationBatch
 from rlt_ros.vla.builtin import load_builtin
 from rlt_ros.vla.weights import checksum

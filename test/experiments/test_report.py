@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from rlt_ros.cli.main import main
-from rlt_ros.experiments import charts, page, seeds
-from rlt_ros.experiments.report import WINDOW, write_report
-from rlt_ros.experiments.run_files import FinishedRun, RunError, read_run
-from rlt_ros.experiments.seeds import write_seeds_report
+from rlt_ros.report import charts, page, seeds
+from rlt_ros.report.report import WINDOW, write_report
+from rlt_ros.report.run_files import FinishedRun, RunError, read_run
+from rlt_ros.report.seeds import write_seeds_report
 
 WriteRun = Callable[..., Path]
 
@@ -155,7 +155,7 @@ def test_curves_of_unknown_figures_are_drawn_under_their_own_name(write_run: Wri
 
 def test_learning_curve_starts_when_half_a_window_is_known(write_run: WriteRun) -> None:
     run = read_run(write_run("run"))
-    from rlt_ros.experiments.report import learning_curve
+    from rlt_ros.report.report import learning_curve
 
     rate, _ = learning_curve(run.episodes("warmup", "online"))
     assert np.isnan(rate[: WINDOW // 2]).all()

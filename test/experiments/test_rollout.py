@@ -13,12 +13,11 @@ from rlt_ros.experiments.evaluation import Swapped, blank, demonstrations, evalu
 from rlt_ros.experiments.rollout import EpisodeResult, Rollout
 from rlt_ros.experiments.run_config import build_settings
 from rlt_ros.experiments.trainer import Training, TrainingError
+from rlt_ros.learning.checkpoint import PolicyUpdate
+from rlt_ros.learning.run_folder import NO_APPROACH
 from rlt_ros.perception import Observation
-from rlt_ros.rlt.checkpoint import PolicyUpdate
+from rlt_ros.replay.stream import EpisodeOutcome
 from rlt_ros.rlt.config import RLTConfig
-from rlt_ros.rlt.lineage import Lineage
-from rlt_ros.rlt.run_folder import NO_APPROACH
-from rlt_ros.rlt.stream import EpisodeOutcome
 from rlt_ros.rlt.transition import RowOutcome, Source, Window
 from rlt_ros.robots.action_space import ActionSpace
 from rlt_ros.robots.profile import DEFAULT_ROBOT, load_profile
@@ -27,6 +26,7 @@ from rlt_ros.sim.scripted_operator import ScriptedOperator
 from rlt_ros.sim.station import agibot_g1
 from rlt_ros.sim.tasks import TASKS
 from rlt_ros.sim.workcell import Start, Workcell
+from rlt_ros.store.lineage import Lineage
 from rlt_ros.vla.frozen import VLAFeatures
 
 HORIZON = 50

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlt_ros.experiments import statistics
-from rlt_ros.experiments.statistics import StatisticsError
+from rlt_ros.report import statistics
+from rlt_ros.report.statistics import StatisticsError
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from rlt_ros.experiments.vla_training import VLATrainer
-from rlt_ros.rlt.lineage import fingerprint
 from rlt_ros.rlt.training import Progress, cosine_rate
+from rlt_ros.store.lineage import fingerprint
 from rlt_ros.vla.builtin import VLAConfig, VLATrainingConfig
 
 sys.path.append(str(Path(__file__).parents[1] / "vla"))

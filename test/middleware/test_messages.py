@@ -26,8 +26,8 @@ from rlt_ros.middleware.messages import (
     message_type,
     type_name,
 )
-from rlt_ros.rlt import lineage
 from rlt_ros.rlt.transition import Source
+from rlt_ros.store import lineage
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,7 +9,7 @@ import sys
 
 from rlt_ros.middleware import Node, SingleThreadedExecutor, init, shutdown
 from rlt_ros.middleware.messages import Bool
-from rlt_ros.nodes import qos
+from rlt_ros.ros import qos
 
 KEEP_ALIVE = 0.1  # s; of ros2topic in Jazzy
 

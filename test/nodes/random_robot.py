@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from rlt_ros.experiments.bench.faulty_driver import FaultyDriver, Report
-from rlt_ros.experiments.bench.random_graph import RandomGraph
+from rlt_ros.bench.faulty_driver import FaultyDriver, Report
+from rlt_ros.bench.random_graph import RandomGraph
 from rlt_ros.middleware.arrays import pack
 from rlt_ros.middleware.messages import (
     ActionChunk,
@@ -21,19 +21,19 @@ from rlt_ros.middleware.messages import (
     Intervention,
     JointState,
 )
-from rlt_ros.nodes import qos
-from rlt_ros.nodes.conversions import (
+from rlt_ros.replay import stream
+from rlt_ros.robots import intervention
+from rlt_ros.robots.profile import RobotProfile
+from rlt_ros.robots.turns import distance
+from rlt_ros.ros import qos
+from rlt_ros.ros.conversions import (
     read_request,
     to_header,
     write_chunk,
     write_episode,
     write_intervention,
 )
-from rlt_ros.nodes.drivers import command_type, read_driver_command
-from rlt_ros.rlt import stream
-from rlt_ros.robots import intervention
-from rlt_ros.robots.profile import RobotProfile
-from rlt_ros.robots.turns import distance
+from rlt_ros.ros.drivers import command_type, read_driver_command
 
 # s; a command answers a joint state that was published so long before at most, on a busy machine.
 LATENCY = 0.5

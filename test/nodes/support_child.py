@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from rlt_ros.middleware import LifecycleNode, State, TransitionCallbackReturn, try_shutdown
 from rlt_ros.middleware.messages import ExecutedStep, String
-from rlt_ros.nodes import qos
-from rlt_ros.nodes.diagnostics import Diagnostics, Dropped
-from rlt_ros.nodes.parameters import declare
-from rlt_ros.nodes.run import NodeConfigurationError, ShutdownRequested, log_failures, run_node
-from rlt_ros.nodes.topics import Topics
-from rlt_ros.rlt.parameters import check, parameter
+from rlt_ros.ros import qos
+from rlt_ros.ros.diagnostics import Diagnostics, Dropped
+from rlt_ros.ros.parameters import declare
+from rlt_ros.ros.run import NodeConfigurationError, ShutdownRequested, log_failures, run_node
+from rlt_ros.ros.topics import Topics
+from rlt_ros.store.parameters import check, parameter
 
 
 @dataclass(frozen=True)

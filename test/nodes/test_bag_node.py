@@ -12,13 +12,13 @@ import yaml
 from own_graph import PATIENCE
 from stream_source import GAMMA, SHAPES, rows, stream
 
-sys.path.append(str(Path(__file__).parents[1] / "offline"))
+sys.path.append(str(Path(__file__).parents[1] / "bags"))
 from bags import own, write_bag
 
+from rlt_ros.bench.domain import reserve_domain
 from rlt_ros.bringup import Arguments, graph
-from rlt_ros.experiments.bench.domain import reserve_domain
-from rlt_ros.rlt.replay import ReplayFormat
-from rlt_ros.rlt.stream import EpisodeOutcome
+from rlt_ros.replay.ring import ReplayFormat
+from rlt_ros.replay.stream import EpisodeOutcome
 
 LEARNING = {
     "chunk": SHAPES.chunk,

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image as Picture
 
 from rlt_ros.middleware.messages import CompressedImage, Image, type_name
-from rlt_ros.nodes.cameras import camera_type, read_camera, write_camera
-from rlt_ros.nodes.conversions import to_header
 from rlt_ros.perception.pictures import PictureError
 from rlt_ros.robots.interface import COMPRESSED, RAW_ENCODINGS, CameraProfile
+from rlt_ros.ros.cameras import camera_type, read_camera, write_camera
+from rlt_ros.ros.conversions import to_header
 
 RGB = np.indices((12, 16)).sum(axis=0)[..., None].astype(np.uint8) * np.array([4, 8, 2], np.uint8)
 

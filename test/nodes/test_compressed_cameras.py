@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
+from rlt_ros.bags.bag_files import Bag
+from rlt_ros.bags.stamps import Stamps
 from rlt_ros.cli.main import main
 from rlt_ros.middleware.messages import (
     CompressedImage,
@@ -21,15 +23,13 @@ from rlt_ros.middleware.messages import (
     JointState,
     Observation,
 )
-from rlt_ros.nodes import qos
-from rlt_ros.nodes.bag_messages import ReadMode, RecordedSensors
-from rlt_ros.nodes.conversions import read_observation, to_header
 from rlt_ros.nodes.record_node import _recorded_topics
-from rlt_ros.nodes.settings import RecordConfig
-from rlt_ros.offline.bag_files import Bag
-from rlt_ros.offline.stamps import Stamps
 from rlt_ros.perception.synchroniser import SyncConfig
 from rlt_ros.robots.profile import load_profile
+from rlt_ros.ros import qos
+from rlt_ros.ros.bag_messages import ReadMode, RecordedSensors
+from rlt_ros.ros.conversions import read_observation, to_header
+from rlt_ros.ros.settings import RecordConfig
 
 MS = 1_000_000
 SIZE = (32, 40)

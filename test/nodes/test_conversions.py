@@ -12,11 +12,11 @@ from stream_source import LINEAGE, SCALE, SHAPES, stream
 
 from rlt_ros.middleware import deserialize_message, serialize_message
 from rlt_ros.middleware.messages import Intervention as InterventionMessage
-from rlt_ros.nodes import conversions
 from rlt_ros.perception import Observation
-from rlt_ros.rlt.stream import ActionChunk, ChunkRequest, EpisodeOutcome, EpisodeState, Phase
+from rlt_ros.replay.stream import ActionChunk, ChunkRequest, EpisodeOutcome, EpisodeState, Phase
 from rlt_ros.rlt.transition import Source
 from rlt_ros.robots.intervention import Intervention, TakeOver
+from rlt_ros.ros import conversions
 
 MADE = stream(2**40 - 1, steps=4)
 

@@ -11,19 +11,19 @@ import pytest
 from rlt_ros.middleware import Node
 from rlt_ros.middleware.choice import IMPLEMENTATION
 from rlt_ros.middleware.messages import Header, JointState, String, Time, message_type
-from rlt_ros.nodes import qos
-from rlt_ros.nodes.diagnostics import ERROR, Diagnostics, Dropped
-from rlt_ros.nodes.drivers import (
+from rlt_ros.robots.commands import CommandError
+from rlt_ros.robots.interface import COMMAND_TYPES
+from rlt_ros.robots.profile import RobotProfile, load_profile
+from rlt_ros.ros import qos
+from rlt_ros.ros.diagnostics import ERROR, Diagnostics, Dropped
+from rlt_ros.ros.drivers import (
     CommandPublishers,
     command_stamp,
     read_driver_command,
     subscribe_commands,
     subscribe_joints,
 )
-from rlt_ros.nodes.topics import Topics
-from rlt_ros.robots.commands import CommandError
-from rlt_ros.robots.interface import COMMAND_TYPES
-from rlt_ros.robots.profile import RobotProfile, load_profile
+from rlt_ros.ros.topics import Topics
 
 STAMP = 3_000_000_000
 

@@ -21,9 +21,9 @@ from rlt_ros.middleware.messages import (
     JointState,
     Observation,
 )
-from rlt_ros.nodes import qos
-from rlt_ros.nodes.conversions import to_header
 from rlt_ros.robots.profile import load_profile
+from rlt_ros.ros import qos
+from rlt_ros.ros.conversions import to_header
 
 PROFILE = load_profile("agibot_g1_geniesim")
 HERE = Path(__file__).resolve().parent

@@ -13,7 +13,7 @@ import pytest
 from rlt_ros.cli.event import EVENTS
 from rlt_ros.episodes.machine import Event
 from rlt_ros.middleware.messages import EpisodeEvent
-from rlt_ros.nodes import qos
+from rlt_ros.ros import qos
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 60.0  # s

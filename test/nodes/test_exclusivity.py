@@ -19,8 +19,8 @@ from rlt_ros.bringup import graph as nodes_of
 from rlt_ros.middleware import Node
 from rlt_ros.middleware.messages import Clock, EpisodeState
 from rlt_ros.middleware.presence import Presence, nodes_named, publishers_of
-from rlt_ros.nodes import qos
-from rlt_ros.nodes.exclusivity import (
+from rlt_ros.ros import qos
+from rlt_ros.ros.exclusivity import (
     Claim,
     OtherGraphError,
     duplicate_publishers,

@@ -12,10 +12,10 @@ import pytest
 
 from rlt_ros.middleware.arrays import pack
 from rlt_ros.middleware.messages import Bool, DiagnosticArray, EpisodeEvent, EpisodeState, JointState
-from rlt_ros.nodes import qos
-from rlt_ros.nodes.conversions import to_header
-from rlt_ros.nodes.drivers import command_type, read_driver_command
 from rlt_ros.robots.profile import load_profile
+from rlt_ros.ros import qos
+from rlt_ros.ros.conversions import to_header
+from rlt_ros.ros.drivers import command_type, read_driver_command
 
 PROFILE = load_profile("franka_fr3")
 HOME = np.array(PROFILE.home)

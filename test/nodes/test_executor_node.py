@@ -23,9 +23,9 @@ from rlt_ros.middleware.messages import (
     Intervention,
     JointState,
 )
-from rlt_ros.nodes import qos
-from rlt_ros.nodes.conversions import to_header, to_ns
 from rlt_ros.robots.profile import load_profile
+from rlt_ros.ros import qos
+from rlt_ros.ros.conversions import to_header, to_ns
 
 PROFILE = load_profile("agibot_g1_geniesim")
 PERIOD = 20_000_000  # ns

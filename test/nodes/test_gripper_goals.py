@@ -11,12 +11,12 @@ import pytest
 
 from rlt_ros.middleware.actions import ABORTED, SUCCEEDED
 from rlt_ros.middleware.choice import IMPLEMENTATION
-from rlt_ros.nodes import gripper_goals
-from rlt_ros.nodes.diagnostics import OK, WARN, Diagnostics
-from rlt_ros.nodes.gripper_goals import GripperGoals
-from rlt_ros.nodes.gripper_output import GripperOutput
-from rlt_ros.nodes.topics import Topics
 from rlt_ros.robots.gripper import ACTION_TYPES, GripperProfile
+from rlt_ros.ros import gripper_goals
+from rlt_ros.ros.diagnostics import OK, WARN, Diagnostics
+from rlt_ros.ros.gripper_goals import GripperGoals
+from rlt_ros.ros.gripper_output import GripperOutput
+from rlt_ros.ros.topics import Topics
 
 PROFILE = GripperProfile(
     "finger", open=0.04, closed=0.0, type="gripper_command", topic="hand/act", rate=1000.0, effort=20.0

@@ -15,6 +15,7 @@ import torch
 from own_graph import PATIENCE
 from tiny_vla import CAMERAS, INSTRUCTION, JOINTS, SIDE, TASK, write_tiny_vla
 
+from rlt_ros.learning.checkpoint import export_actor, save_learner
 from rlt_ros.middleware import MultiThreadedExecutor, Parameter, TransitionCallbackReturn
 from rlt_ros.middleware.messages import (
     ActionChunk,
@@ -26,8 +27,15 @@ from rlt_ros.middleware.messages import (
     PolicyUpdate,
     RLState,
 )
-from rlt_ros.nodes import qos
-from rlt_ros.nodes.conversions import (
+from rlt_ros.nodes.inference_node import InferenceNode
+from rlt_ros.perception import Observation as Seen
+from rlt_ros.replay.stream import EpisodeOutcome, Phase, StepRecord
+from rlt_ros.replay.stream import EpisodeState as Episode
+from rlt_ros.rlt.config import RLTConfig, Shapes
+from rlt_ros.rlt.learner import Learner
+from rlt_ros.rlt.transition import Source
+from rlt_ros.ros import qos
+from rlt_ros.ros.conversions import (
     read_chunk,
     read_state,
     to_header,
@@ -36,15 +44,7 @@ from rlt_ros.nodes.conversions import (
     write_policy,
     write_step,
 )
-from rlt_ros.nodes.inference_node import InferenceNode
-from rlt_ros.perception import Observation as Seen
-from rlt_ros.rlt.checkpoint import export_actor, save_learner
-from rlt_ros.rlt.config import RLTConfig, Shapes
-from rlt_ros.rlt.learner import Learner
-from rlt_ros.rlt.lineage import Lineage, fingerprint
-from rlt_ros.rlt.stream import EpisodeOutcome, Phase, StepRecord
-from rlt_ros.rlt.stream import EpisodeState as Episode
-from rlt_ros.rlt.transition import Source
+from rlt_ros.store.lineage import Lineage, fingerprint
 from rlt_ros.vla.frozen import FrozenVLA
 
 PERIOD = 20_000_000  # ns

@@ -11,12 +11,12 @@ import numpy as np
 
 from rlt_ros.middleware import Parameter
 from rlt_ros.middleware.messages import EpisodeEvent, EpisodeState, JointState
-from rlt_ros.nodes import qos
-from rlt_ros.nodes.conversions import to_header
-from rlt_ros.nodes.diagnostics import Diagnostics, Dropped
-from rlt_ros.nodes.joint_input import ArmState, JointInput
-from rlt_ros.nodes.topics import Topics
 from rlt_ros.robots.profile import load_profile
+from rlt_ros.ros import qos
+from rlt_ros.ros.conversions import to_header
+from rlt_ros.ros.diagnostics import Diagnostics, Dropped
+from rlt_ros.ros.joint_input import ArmState, JointInput
+from rlt_ros.ros.topics import Topics
 
 KINOVA = load_profile("kinova_gen3")
 HOME = np.array(KINOVA.home)

@@ -13,17 +13,17 @@ import pytest
 from statuses import first_with
 from stream_source import GAMMA, LINEAGE, SHAPES, rows, stream
 
+from rlt_ros.learning.checkpoint import import_actor
 from rlt_ros.middleware import Parameter
 from rlt_ros.middleware.messages import DiagnosticArray, LearnerStatus, PolicyUpdate, ReplayStatus
-from rlt_ros.nodes import qos
-from rlt_ros.nodes.conversions import read_lineage, read_policy
-from rlt_ros.nodes.diagnostics import WARN
 from rlt_ros.nodes.learner_node import LearnerNode
-from rlt_ros.rlt.checkpoint import import_actor
-from rlt_ros.rlt.replay import Replay
-from rlt_ros.rlt.replay_format import ReplayFormat
-from rlt_ros.rlt.replay_map import ReplayMap
-from rlt_ros.rlt.stream import EpisodeOutcome
+from rlt_ros.replay.format import ReplayFormat
+from rlt_ros.replay.map import ReplayMap
+from rlt_ros.replay.ring import Replay
+from rlt_ros.replay.stream import EpisodeOutcome
+from rlt_ros.ros import qos
+from rlt_ros.ros.conversions import read_lineage, read_policy
+from rlt_ros.ros.diagnostics import WARN
 
 WARM_UP, UTD = 20, 2
 PARAMETERS: dict[str, Any] = {

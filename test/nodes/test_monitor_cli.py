@@ -23,8 +23,8 @@ from rlt_ros.middleware.messages import (
     LearnerStatus,
     ReplayStatus,
 )
-from rlt_ros.nodes import qos
-from rlt_ros.nodes.conversions import named
+from rlt_ros.ros import qos
+from rlt_ros.ros.conversions import named
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 60.0  # s

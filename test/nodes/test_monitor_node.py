@@ -24,15 +24,15 @@ from rlt_ros.middleware.messages import (
 )
 from rlt_ros.middleware.messages import ExecutedStep as ExecutedStepMessage
 from rlt_ros.middleware.messages import Observation as ObservationMessage
-from rlt_ros.nodes import qos
-from rlt_ros.nodes.conversions import named, to_header, write_chunk, write_observation, write_step
-from rlt_ros.nodes.markers import COLOURS, ChunkMarkers
 from rlt_ros.perception import Observation
-from rlt_ros.rlt.lineage import Lineage
-from rlt_ros.rlt.stream import ActionChunk, StepRecord
+from rlt_ros.replay.stream import ActionChunk, StepRecord
 from rlt_ros.rlt.transition import Source
 from rlt_ros.robots.body import Body
 from rlt_ros.robots.profile import load_profile
+from rlt_ros.ros import qos
+from rlt_ros.ros.conversions import named, to_header, write_chunk, write_observation, write_step
+from rlt_ros.ros.markers import COLOURS, ChunkMarkers
+from rlt_ros.store.lineage import Lineage
 
 PROFILE = load_profile("agibot_g1_geniesim")
 A, C = PROFILE.dim, 4

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rlt_ros.bringup import ORDER, Arguments, graph
-from rlt_ros.nodes.parameter_check import check_parameters
-from rlt_ros.nodes.settings import SETTINGS
-from rlt_ros.rlt.parameter_file import read_parameters
-from rlt_ros.rlt.parameters import ConfigError, describe, plain_default
+from rlt_ros.ros.parameter_check import check_parameters
+from rlt_ros.ros.settings import SETTINGS
+from rlt_ros.store.parameter_file import read_parameters
+from rlt_ros.store.parameters import ConfigError, describe, plain_default
 
 NODES = Path(__file__).resolve().parents[2] / "rlt_ros" / "nodes"
 

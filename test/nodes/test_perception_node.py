@@ -18,9 +18,9 @@ from rlt_ros.middleware.messages import (
     JointState,
     Observation,
 )
-from rlt_ros.nodes import qos
-from rlt_ros.nodes.conversions import read_observation, to_header, to_time
 from rlt_ros.robots.profile import load_profile
+from rlt_ros.ros import qos
+from rlt_ros.ros.conversions import read_observation, to_header, to_time
 
 PROFILE = load_profile("agibot_g1_geniesim")
 MS = 1_000_000

@@ -10,7 +10,7 @@ import pytest
 
 _PROGRAM = """
 import os, threading
-from rlt_ros.nodes.realtime import renice
+from rlt_ros.ros.realtime import renice
 os.nice({already})
 renice({steps})
 found = []

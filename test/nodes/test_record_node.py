@@ -14,10 +14,10 @@ from rosbags.rosbag2 import Reader
 
 from rlt_ros.middleware import deserialize_message
 from rlt_ros.middleware.messages import DiagnosticArray, EpisodeState, Observation, PolicyUpdate
-from rlt_ros.nodes import qos
 from rlt_ros.nodes.record_node import _recorded_topics
-from rlt_ros.nodes.settings import RecordConfig
 from rlt_ros.robots.profile import load_profile
+from rlt_ros.ros import qos
+from rlt_ros.ros.settings import RecordConfig
 
 
 @pytest.fixture

@@ -15,8 +15,13 @@ from stream_source import GAMMA, LINEAGE, SHAPES, Stream, rows, stream
 
 from rlt_ros.middleware import Parameter
 from rlt_ros.middleware.messages import EpisodeState, ExecutedStep, ReplayStatus, RLState
-from rlt_ros.nodes import qos
-from rlt_ros.nodes.conversions import (
+from rlt_ros.nodes.replay_node import ReplayNode
+from rlt_ros.replay.episode_assembler import episode_offset
+from rlt_ros.replay.ring import Replay
+from rlt_ros.replay.stream import EpisodeOutcome, StateRecord, StepRecord
+from rlt_ros.rlt.transition import Window
+from rlt_ros.ros import qos
+from rlt_ros.ros.conversions import (
     read_episode,
     read_state,
     read_step,
@@ -24,11 +29,6 @@ from rlt_ros.nodes.conversions import (
     write_state,
     write_step,
 )
-from rlt_ros.nodes.replay_node import ReplayNode
-from rlt_ros.rlt.episode_assembler import episode_offset
-from rlt_ros.rlt.replay import Replay
-from rlt_ros.rlt.stream import EpisodeOutcome, StateRecord, StepRecord
-from rlt_ros.rlt.transition import Window
 
 PARAMETERS: dict[str, Any] = {
     "rlt.chunk": SHAPES.chunk,

@@ -26,12 +26,12 @@ from rlt_ros.middleware.messages import (
     RLState,
     String,
 )
-from rlt_ros.nodes import qos
-from rlt_ros.nodes.diagnostics import Diagnostics
-from rlt_ros.nodes.parameters import declare
-from rlt_ros.nodes.runs import carries_run, run_id_in
-from rlt_ros.nodes.settings import Setup
-from rlt_ros.nodes.topics import Topics
+from rlt_ros.ros import qos
+from rlt_ros.ros.diagnostics import Diagnostics
+from rlt_ros.ros.parameters import declare
+from rlt_ros.ros.runs import carries_run, run_id_in
+from rlt_ros.ros.settings import Setup
+from rlt_ros.ros.topics import Topics
 
 KINDS = (
     ActionChunk, ChunkRequest, EpisodeEvent, EpisodeState, ExecutedStep, Intervention, LearnerStatus, Observation,

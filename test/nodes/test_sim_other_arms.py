@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from rlt_ros.middleware.messages import EpisodeEvent, EpisodeState, Image, JointState
-from rlt_ros.nodes import qos
-from rlt_ros.nodes.conversions import to_header, to_ns
-from rlt_ros.nodes.diagnostics import Diagnostics
-from rlt_ros.nodes.drivers import CommandPublishers
-from rlt_ros.nodes.topics import Topics
 from rlt_ros.perception.joints import JointOrder
 from rlt_ros.robots.profile import load_profile
+from rlt_ros.ros import qos
+from rlt_ros.ros.conversions import to_header, to_ns
+from rlt_ros.ros.diagnostics import Diagnostics
+from rlt_ros.ros.drivers import CommandPublishers
+from rlt_ros.ros.topics import Topics
 
 
 @pytest.mark.parametrize("robot", ["franka_fr3", "ur5e"])

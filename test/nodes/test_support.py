@@ -14,10 +14,10 @@ import pytest
 
 from rlt_ros.middleware import Node, Parameter, QoSProfile, ReliabilityPolicy
 from rlt_ros.middleware.messages import DiagnosticArray, ExecutedStep, String
-from rlt_ros.nodes.diagnostics import WARN
-from rlt_ros.nodes.parameters import declare
 from rlt_ros.rlt.config import RLTConfig
-from rlt_ros.rlt.parameters import ConfigError, check, parameter
+from rlt_ros.ros.diagnostics import WARN
+from rlt_ros.ros.parameters import declare
+from rlt_ros.store.parameters import ConfigError, check, parameter
 
 CHILD = Path(__file__).with_name("support_child.py")
 PATIENCE = 120.0  # s; a busy machine may take this long for work of milliseconds

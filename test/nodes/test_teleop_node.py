@@ -19,8 +19,8 @@ from rlt_ros.middleware.messages import (
     Joy,
     Twist,
 )
-from rlt_ros.nodes import qos
 from rlt_ros.robots.profile import load_profile
+from rlt_ros.ros import qos
 
 PROFILE = load_profile("agibot_g1_geniesim")
 HOME = np.array([1.0734, -0.6109, -0.2793, 1.2846, -0.7313, -1.4957, 0.1868])

@@ -23,21 +23,21 @@ from rlt_ros.middleware.messages import (
     PolicyUpdate,
     ReplayStatus,
 )
-from rlt_ros.nodes import qos
-from rlt_ros.nodes.conversions import (
+from rlt_ros.perception import Observation as Seen
+from rlt_ros.replay.episode_assembler import episode_offset
+from rlt_ros.replay.ring import Replay, ReplayFormat
+from rlt_ros.replay.stream import ActionChunk as Chunk
+from rlt_ros.replay.stream import EpisodeOutcome, Phase, StepRecord
+from rlt_ros.replay.stream import EpisodeState as Episode
+from rlt_ros.rlt.transition import Source
+from rlt_ros.ros import qos
+from rlt_ros.ros.conversions import (
     read_chunk,
     to_header,
     write_episode,
     write_observation,
     write_step,
 )
-from rlt_ros.perception import Observation as Seen
-from rlt_ros.rlt.episode_assembler import episode_offset
-from rlt_ros.rlt.replay import Replay, ReplayFormat
-from rlt_ros.rlt.stream import ActionChunk as Chunk
-from rlt_ros.rlt.stream import EpisodeOutcome, Phase, StepRecord
-from rlt_ros.rlt.stream import EpisodeState as Episode
-from rlt_ros.rlt.transition import Source
 
 PERIOD, CHUNK, STEPS = 20_000_000, 4, 8
 ROBOTS = ("left", "right")

@@ -9,7 +9,7 @@ import torch
 from rlt_ros.rlt.batch import FIELDS, Batch
 from rlt_ros.rlt.config import RLTConfig, Shapes
 from rlt_ros.rlt.learner import Learner
-from rlt_ros.rlt.lineage import Lineage
+from rlt_ros.store.lineage import Lineage
 
 SHAPES = Shapes(z_dim=12, proprio_dim=4, chunk=4, action_dim=2)
 CONFIG = RLTConfig(

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from rlt_ros.replay.ring import Replay
 from rlt_ros.rlt.batch import Batch
 from rlt_ros.rlt.config import Shapes
-from rlt_ros.rlt.lineage import Lineage
-from rlt_ros.rlt.replay import Replay
 from rlt_ros.rlt.windows import ExecutedStep, RLState, RowOutcome, Source, Window, WindowBuilder, lineage_id
+from rlt_ros.store.lineage import Lineage
 
 SHAPES = Shapes(z_dim=8, proprio_dim=4, chunk=4, action_dim=3)
 LINEAGE = Lineage(vla="v", token="t", stats="s")

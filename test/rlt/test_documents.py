@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlt_ros.rlt.documents import DocumentError, parse_json, parse_yaml, read_json_object, read_yaml_file
+from rlt_ros.store.documents import DocumentError, parse_json, parse_yaml, read_json_object, read_yaml_file
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stream_source import GAMMA, LINEAGE, SHAPES, SPACE, STRIDE, Stream, rows, stream
 
-from rlt_ros.rlt.episode_assembler import AssembledEpisode, EpisodeAssembler, RowSpec
-from rlt_ros.rlt.stream import EpisodeOutcome, EpisodeState, StateRecord, StepRecord
+from rlt_ros.replay.episode_assembler import AssembledEpisode, EpisodeAssembler, RowSpec
+from rlt_ros.replay.stream import EpisodeOutcome, EpisodeState, StateRecord, StepRecord
 from rlt_ros.rlt.transition import RowOutcome, Window
 
 

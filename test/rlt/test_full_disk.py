@@ -15,11 +15,11 @@ import pytest
 from numpy.typing import NDArray
 
 from rlt_ros.experiments.films import film_starts
-from rlt_ros.experiments.page import write_page
 from rlt_ros.experiments.rollout import EpisodeResult
-from rlt_ros.rlt.journal import Journal, read_records
-from rlt_ros.rlt.stopwatch import WALL_FILE, Stopwatch
-from rlt_ros.rlt.storage import StorageError, replacing
+from rlt_ros.report.page import write_page
+from rlt_ros.store.journal import Journal, read_records
+from rlt_ros.store.stopwatch import WALL_FILE, Stopwatch
+from rlt_ros.store.storage import StorageError, replacing
 
 
 @contextmanager

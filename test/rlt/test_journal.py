@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rlt_ros.rlt.journal import Journal
+from rlt_ros.store.journal import Journal
 
 
 def test_lines_come_back_in_order(tmp_path: Path) -> None:

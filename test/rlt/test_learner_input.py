@@ -9,19 +9,19 @@ import pytest
 import torch
 from learner_batches import CONFIG, LINEAGE, SHAPES, make_batch, make_learner
 
-from rlt_ros.rlt.batch import FIELDS, BatchError
-from rlt_ros.rlt.checkpoint import (
+from rlt_ros.learning.checkpoint import (
     CheckpointError,
     export_actor,
     import_actor,
     load_learner,
     save_learner,
 )
+from rlt_ros.rlt.batch import FIELDS, BatchError
 from rlt_ros.rlt.config import RLTConfig
 from rlt_ros.rlt.learner import Learner, NonFiniteError
-from rlt_ros.rlt.lineage import Lineage, LineageError
-from rlt_ros.rlt.parameters import ConfigError
-from rlt_ros.rlt.storage import ChecksumError, StorageError, TruncatedError
+from rlt_ros.store.lineage import Lineage, LineageError
+from rlt_ros.store.parameters import ConfigError
+from rlt_ros.store.storage import ChecksumError, StorageError, TruncatedError
 
 
 def test_metrics_are_tensors_with_stable_names() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rlt_ros.rlt.lineage import Lineage, LineageError, fingerprint
+from rlt_ros.store.lineage import Lineage, LineageError, fingerprint
 
 
 def test_a_fingerprint_depends_on_names_types_shapes_and_values_only() -> None:

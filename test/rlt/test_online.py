@@ -10,13 +10,13 @@ import pytest
 import torch
 from replay_rows import LINEAGE, SHAPES, episode_rows, open_replay
 
-from rlt_ros.rlt.checkpoint import import_actor, load_actor
+from rlt_ros.learning.checkpoint import import_actor, load_actor
+from rlt_ros.learning.online import OnlineLearner
+from rlt_ros.learning.pacing import UpdateDebt
+from rlt_ros.replay.ring import Replay
 from rlt_ros.rlt.config import RLTConfig
-from rlt_ros.rlt.lineage import LineageError, fingerprint
-from rlt_ros.rlt.online import OnlineLearner
-from rlt_ros.rlt.pacing import UpdateDebt
-from rlt_ros.rlt.replay import Replay
 from rlt_ros.rlt.transition import Source
+from rlt_ros.store.lineage import LineageError, fingerprint
 
 CONFIG = RLTConfig(
     chunk=SHAPES.chunk,

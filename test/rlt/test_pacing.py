@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rlt_ros.learning.pacing import UpdateDebt
 from rlt_ros.rlt.config import RLTConfig
-from rlt_ros.rlt.pacing import UpdateDebt
-from rlt_ros.rlt.parameters import ConfigError
+from rlt_ros.store.parameters import ConfigError
 
 
 def test_each_row_adds_the_update_to_data_ratio() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from rlt_ros.rlt.config import RLTConfig, Shapes
-from rlt_ros.rlt.parameter_file import read_parameters, values_for
-from rlt_ros.rlt.parameters import ConfigError, build, describe, nested, parameter
+from rlt_ros.store.parameter_file import read_parameters, values_for
+from rlt_ros.store.parameters import ConfigError, build, describe, nested, parameter
 
 CONFIG = Path(__file__).parents[2] / "config" / "rlt.yaml"
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from replay_rows import LINEAGE, SHAPES
 
-from rlt_ros.rlt.checkpoint import CheckpointError, export_actor
+from rlt_ros.learning.checkpoint import CheckpointError, export_actor
+from rlt_ros.learning.policy_validator import PolicyRefused, PolicyValidator
 from rlt_ros.rlt.config import RLTConfig
 from rlt_ros.rlt.learner import Learner
-from rlt_ros.rlt.lineage import Lineage, LineageError, fingerprint
-from rlt_ros.rlt.policy_validator import PolicyRefused, PolicyValidator
-from rlt_ros.rlt.storage import StorageError
+from rlt_ros.store.lineage import Lineage, LineageError, fingerprint
+from rlt_ros.store.storage import StorageError
 
 CONFIG = RLTConfig(chunk=SHAPES.chunk, hidden=(8,), compute="float32")
 

@@ -24,14 +24,14 @@ from replay_rows import (
     patterned_row,
 )
 
-from rlt_ros.rlt.config import Shapes
-from rlt_ros.rlt.lineage import Lineage
-from rlt_ros.rlt.replay import (
+from rlt_ros.replay.ring import (
     Replay,
     ReplayError,
     ReplayFormat,
 )
+from rlt_ros.rlt.config import Shapes
 from rlt_ros.rlt.windows import Source, Window
+from rlt_ros.store.lineage import Lineage
 
 FEW = settings(max_examples=15, deadline=None)
 EPISODES = st.lists(st.tuples(st.integers(1, 40), st.booleans()), min_size=1, max_size=8)
@@ -259,7 +259,7 @@ def test_the_bytes_are_told_before_they_are_taken_and_taken_at_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     needed = ReplayFormat(SHAPES, 5000, "float32", 1.0, Lineage()).nbytes
-    with caplog.at_level(logging.INFO, "rlt_ros.rlt.replay_format"):
+    with caplog.at_level(logging.INFO, "rlt_ros.replay.format"):
         open_replay(tmp_path / "replay", capacity=5000).close()
     assert f"takes {needed / 1e6:,.1f} MB (5000 rows" in caplog.text
     status = (tmp_path / "replay").stat()

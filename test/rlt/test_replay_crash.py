@@ -21,7 +21,7 @@ from replay_rows import (
     wide,
 )
 
-from rlt_ros.rlt.replay import Replay, ReplayFormat, ReplayFormatError
+from rlt_ros.replay.ring import Replay, ReplayFormat, ReplayFormatError
 
 CHILD = Path(__file__).with_name("replay_child.py")
 

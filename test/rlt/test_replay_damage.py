@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from replay_rows import LINEAGE, SHAPES, episode_rows, open_replay, patterned_row
 
 from rlt_ros.cli.main import main
+from rlt_ros.replay.format import PAGE, ReplayFormat, ReplayFormatError
+from rlt_ros.replay.map import ReplayMap
+from rlt_ros.replay.repair import check_replay, repair_replay
+from rlt_ros.replay.ring import Replay, ReplayError, ReplayLockedError
+from rlt_ros.replay.verify import _in_range
 from rlt_ros.rlt.ranges import out_of_range
-from rlt_ros.rlt.replay import Replay, ReplayError, ReplayLockedError
-from rlt_ros.rlt.replay_format import PAGE, ReplayFormat, ReplayFormatError
-from rlt_ros.rlt.replay_map import ReplayMap
-from rlt_ros.rlt.replay_repair import check_replay, repair_replay
-from rlt_ros.rlt.replay_verify import _in_range
-from rlt_ros.rlt.storage import StorageError, load_tensors, save_tensors
+from rlt_ros.store.storage import StorageError, load_tensors, save_tensors
 
 ROWS = 60
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from stream_source import GAMMA, LINEAGE, SHAPES, rows, stream
 
+from rlt_ros.replay.recorder import ReplayRecorder
+from rlt_ros.replay.ring import Replay
 from rlt_ros.rlt.config import RLTConfig
-from rlt_ros.rlt.replay import Replay
-from rlt_ros.rlt.replay_recorder import ReplayRecorder
 from rlt_ros.robots.action_space import ActionSpace
 
 

@@ -21,8 +21,7 @@ from replay_rows import (
     patterned_row,
 )
 
-from rlt_ros.rlt.lineage import Lineage, LineageError
-from rlt_ros.rlt.replay import (
+from rlt_ros.replay.ring import (
     Replay,
     ReplayError,
     ReplayFormatError,
@@ -30,6 +29,7 @@ from rlt_ros.rlt.replay import (
     ReplayLockedError,
 )
 from rlt_ros.rlt.windows import WindowError
+from rlt_ros.store.lineage import Lineage, LineageError
 
 
 def test_a_second_writer_is_refused_while_readers_are_welcome(tmp_path: Path) -> None:

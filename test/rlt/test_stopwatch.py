@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rlt_ros.rlt import stopwatch
-from rlt_ros.rlt.stopwatch import WALL_FILE, Stopwatch
+from rlt_ros.store import stopwatch
+from rlt_ros.store.stopwatch import WALL_FILE, Stopwatch
 
 
 def test_a_kill_costs_the_time_since_it_was_kept_last(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from rlt_ros.rlt import storage
-from rlt_ros.rlt.storage import load_tensors, pack_tensors, replacing, save_tensors, unpack_tensors
+from rlt_ros.store import storage
+from rlt_ros.store.storage import load_tensors, pack_tensors, replacing, save_tensors, unpack_tensors
 
 TENSORS = {
     "weights": torch.arange(12.0).view(3, 4),
@@ -119,7 +119,7 @@ def test_an_error_while_writing_leaves_the_old_file_and_no_rubbish(saved: Path) 
 
 FULL_DISK = """
 import resource, signal, sys, torch
-from rlt_ros.rlt.storage import StorageError, save_tensors
+from rlt_ros.store.storage import StorageError, save_tensors
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:
@@ -141,7 +141,7 @@ def test_a_full_disk_leaves_the_old_file(saved: Path) -> None:
 
 KILLED = """
 import os, signal, sys
-from rlt_ros.rlt.storage import replacing
+from rlt_ros.store.storage import replacing
 with replacing(sys.argv[1]) as temporary:
     temporary.write_bytes(b"half of the new file")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -182,7 +182,7 @@ def test_leftovers_of_killed_writers_are_removed_and_those_of_living_ones_stay(t
 def test_a_sweep_removes_the_files_of_killed_processes_alone(tmp_path: Path) -> None:
     """Two processes write below the folder; one is killed, and a file of another program ends the same way."""
     source = (
-        "import sys\nfrom rlt_ros.rlt.storage import replacing\n"
+        "import sys\nfrom rlt_ros.store.storage import replacing\n"
         "with replacing(sys.argv[1]) as part:\n"
         "    part.write_bytes(b'half')\n    print(flush=True)\n    sys.stdin.read()"
     )

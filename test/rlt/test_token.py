@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.rlt.token import TokenAutoencoder, TokenConfig, summed_error
 from rlt_ros.rlt.token_diagnostics import linear_probe, reconstruction
 from rlt_ros.rlt.training import TrainingState
+from rlt_ros.store.parameters import ConfigError
 
 CONFIG = TokenConfig(z_dim=6, width=16, layers=2, heads=2)
 M, D = 5, 8

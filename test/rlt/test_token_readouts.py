@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from rlt_ros.rlt.lineage import LineageError
-from rlt_ros.rlt.storage import StorageError, WrongKindError, save_tensors
 from rlt_ros.rlt.token import TokenEncoder
 from rlt_ros.rlt.token_diagnostics import effective_rank, pairwise_cosine
 from rlt_ros.rlt.token_readouts import MeanPool, RandomProjection, Readout, load_readout
+from rlt_ros.store.lineage import LineageError
+from rlt_ros.store.storage import StorageError, WrongKindError, save_tensors
 
 M, D = 4, 6
 

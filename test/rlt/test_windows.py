@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlt_ros.rlt.config import Shapes
-from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.windows import (
     ExecutedStep,
     RLState,
@@ -19,6 +18,7 @@ from rlt_ros.rlt.windows import (
     WindowError,
     lineage_id,
 )
+from rlt_ros.store.lineage import Lineage
 
 SHAPES = Shapes(z_dim=3, proprio_dim=4, chunk=6, action_dim=2)
 SCALE = np.array([0.5, 2.0], np.float32)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import yaml
 
-from rlt_ros.rlt.parameters import ConfigError, describe
 from rlt_ros.robots.gripper import ChangeFilter, GripperProfile
 from rlt_ros.robots.profile import RobotProfile, load_profile, profile_names
+from rlt_ros.store.parameters import ConfigError, describe
 
 G1 = "agibot_g1_geniesim"
 

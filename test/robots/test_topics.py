@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.robots.interface import check_distinct, check_topic
+from rlt_ros.store.parameters import ConfigError
 
 _names = st.lists(st.from_regex(r"[a-z][a-z0-9_]{0,5}", fullmatch=True), min_size=1, max_size=3)
 

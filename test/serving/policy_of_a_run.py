@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tiny_vla import JOINTS, TASK, write_tiny_vla
 
-from rlt_ros.rlt.checkpoint import save_learner
+from rlt_ros.learning.checkpoint import save_learner
 from rlt_ros.rlt.config import RLTConfig, Shapes
 from rlt_ros.rlt.learner import Learner
 

@@ -14,11 +14,11 @@ import pytest
 from genie_sim_client import ARMS, Simulator, jpeg
 from websockets.exceptions import ConnectionClosed
 
-from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.robots.profile import load_profile
 from rlt_ros.serving.genie_sim import G1Arms, GenieSimSession, gripper_action
 from rlt_ros.serving.policy import ServedPolicy
 from rlt_ros.serving.websocket import WebSocketServer
+from rlt_ros.store.parameters import ConfigError
 
 CHUNK, RIGHT = 10, slice(7, 14)
 

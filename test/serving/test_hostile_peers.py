@@ -21,12 +21,12 @@ from websockets.sync.client import ClientConnection, connect
 
 from rlt_ros.perception.compressed import decode_file
 from rlt_ros.perception.pictures import MAX_SIDE, PictureError
-from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.serving.errors import RequestError
 from rlt_ros.serving.pictures import from_array
 from rlt_ros.serving.slots import ConnectionSlots
 from rlt_ros.serving.vectors import read_vector
 from rlt_ros.serving.websocket import WebSocketServer
+from rlt_ros.store.parameters import ConfigError
 from rlt_ros.vla.access import access_headers, read_access_token
 from rlt_ros.vla.wire import WireError, pack, unpack
 from rlt_ros.vla.wire_scan import MAX_DEPTH, MAX_ITEMS

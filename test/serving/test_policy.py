@@ -14,10 +14,10 @@ from tiny_vla import CAMERAS, INSTRUCTION, SIDE
 
 from rlt_ros.cli.main import main
 from rlt_ros.perception import Observation
-from rlt_ros.rlt.parameters import ConfigError
-from rlt_ros.rlt.storage import StorageError
 from rlt_ros.serving.errors import RequestError
 from rlt_ros.serving.policy import ServingConfig, open_run, resample
+from rlt_ros.store.parameters import ConfigError
+from rlt_ros.store.storage import StorageError
 
 
 def _observation(position: np.ndarray = ARMS[7:]) -> Observation:

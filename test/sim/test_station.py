@@ -11,7 +11,6 @@ import mujoco
 import numpy as np
 import pytest
 
-from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.robots.profile import load_profile, profile_names
 from rlt_ros.sim import scene
 from rlt_ros.sim.demonstrations import demonstrate
@@ -19,6 +18,7 @@ from rlt_ros.sim.station import station
 from rlt_ros.sim.tasks import TASKS
 from rlt_ros.sim.urdf_source import load_spec
 from rlt_ros.sim.workcell import Start, Workcell
+from rlt_ros.store.parameters import ConfigError
 
 SIMULATED = [name for name in profile_names() if load_profile(name).simulation]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rlt_ros.rlt.stream import EpisodeState, Phase
+from rlt_ros.replay.stream import EpisodeState, Phase
 from rlt_ros.robots.intervention import Intervention, TakeOver
 from rlt_ros.robots.kinematics import Kinematics
 from rlt_ros.robots.profile import load_profile

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlt_ros.rlt.parameters import ConfigError
-from rlt_ros.rlt.stream import EpisodeState, Phase
+from rlt_ros.replay.stream import EpisodeState, Phase
 from rlt_ros.robots.intervention import Intervention, TakeOver
 from rlt_ros.robots.profile import load_profile
+from rlt_ros.store.parameters import ConfigError
 from rlt_ros.teleop.config import SPACENAV, UNUSED, TeleopConfig
 from rlt_ros.teleop.labels import ButtonEvent
 from rlt_ros.teleop.operator import Operator

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlt_ros.rlt.parameters import ConfigError
-from rlt_ros.rlt.stream import EpisodeOutcome, EpisodeState, Phase
+from rlt_ros.replay.stream import EpisodeOutcome, EpisodeState, Phase
+from rlt_ros.store.parameters import ConfigError
 from rlt_ros.teleop.config import KEYBOARD, SPACENAV, TeleopConfig
 from rlt_ros.teleop.labels import ButtonEvent, Labels
 from rlt_ros.teleop.samples import DeviceSample, Interpreter

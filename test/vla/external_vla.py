@@ -13,14 +13,14 @@ from rlt_ros.data import Demonstration
 from rlt_ros.data.frames import Frames
 from rlt_ros.experiments.token_training import CachedEmbeddings, TokenTrainer
 from rlt_ros.perception import Observation
+from rlt_ros.replay.ring import Replay
 from rlt_ros.rlt.config import RLTConfig, Shapes
 from rlt_ros.rlt.learner import Learner
-from rlt_ros.rlt.lineage import Lineage
-from rlt_ros.rlt.replay import Replay
 from rlt_ros.rlt.token import TokenConfig
 from rlt_ros.rlt.transition import ExecutedStep, Source
 from rlt_ros.rlt.windows import Window, WindowBuilder, lineage_id
 from rlt_ros.robots.profile import DEFAULT_ROBOT
+from rlt_ros.store.lineage import Lineage
 from rlt_ros.vla.frozen import FrozenVLA
 from rlt_ros.vla.loading import load_frozen, load_vla, token_path
 

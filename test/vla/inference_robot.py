@@ -8,17 +8,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from rlt_ros.acting.chunk_server import Output
+from rlt_ros.acting.inference import Inference
+from rlt_ros.acting.inference_config import InferenceConfig
+from rlt_ros.learning.checkpoint import PolicyUpdate
 from rlt_ros.perception import Observation
-from rlt_ros.rlt.checkpoint import PolicyUpdate
+from rlt_ros.replay.stream import ActionChunk, ChunkRequest, EpisodeOutcome, EpisodeState, Phase, StateRecord
 from rlt_ros.rlt.config import RLTConfig, Shapes
-from rlt_ros.rlt.lineage import Lineage
 from rlt_ros.rlt.networks import Actor
-from rlt_ros.rlt.stream import ActionChunk, ChunkRequest, EpisodeOutcome, EpisodeState, Phase, StateRecord
 from rlt_ros.robots.action_space import ActionSpace
-from rlt_ros.vla.chunk_server import Output
-from rlt_ros.vla.config import InferenceConfig
+from rlt_ros.store.lineage import Lineage
 from rlt_ros.vla.frozen import VLAFeatures
-from rlt_ros.vla.inference import Inference
 
 # ns
 PERIOD = 20_000_000

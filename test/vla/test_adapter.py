@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlt_ros.rlt.parameters import ConfigError
+from rlt_ros.store.parameters import ConfigError
 from rlt_ros.vla.adapter import AdapterConfig, VectorConfig, load_adapter
 from rlt_ros.vla.address import VLAAddress, parse_address
 from rlt_ros.vla.errors import VLALoadError

@@ -12,8 +12,8 @@ from synthetic import INSTRUCTIONS
 from toy_vla import Trained
 
 from rlt_ros.data.frames import Frames
-from rlt_ros.rlt.storage import ChecksumError, StorageError, WrongKindError, save_tensors
 from rlt_ros.rlt.token_diagnostics import linear_probe
+from rlt_ros.store.storage import ChecksumError, StorageError, WrongKindError, save_tensors
 from rlt_ros.vla import VLA, ObservationBatch, ObservationError
 from rlt_ros.vla.builtin import BuiltinVLA, InstructionError
 from rlt_ros.vla.builtin.policy import Network

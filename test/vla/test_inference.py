@@ -8,7 +8,7 @@ import torch
 from inference_robot import CHUNK, HORIZON, JOINTS, PERIOD, Robot, StampEncoder, actor, chunks, states
 
 from rlt_ros.perception import Observation
-from rlt_ros.rlt.stream import EpisodeOutcome, Phase, StateRecord
+from rlt_ros.replay.stream import EpisodeOutcome, Phase, StateRecord
 from rlt_ros.rlt.transition import Source
 from rlt_ros.vla.frozen import VLAFeatures
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from inference_robot import PERIOD, Robot, actor, chunks, states
 
-from rlt_ros.rlt.stream import ChunkRequest, Phase
+from rlt_ros.replay.stream import ChunkRequest, Phase
 from rlt_ros.rlt.transition import Source
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from inference_robot import HORIZON, JOINTS, PERIOD, Robot, StampEncoder, chunks, states
 
-from rlt_ros.rlt.stream import ActionChunk, EpisodeOutcome, Phase, StateRecord
+from rlt_ros.acting.chunk_server import Output
+from rlt_ros.replay.stream import ActionChunk, EpisodeOutcome, Phase, StateRecord
 from rlt_ros.robots.action_space import ActionSpace
-from rlt_ros.vla.chunk_server import Output
 
 
 def test_where_the_arm_does_not_wait_the_chunk_comes_first_and_states_later() -> None:

@@ -19,9 +19,9 @@ import yaml
 from tiny_vla import CAMERAS, HORIZON, INSTRUCTION, JOINTS, SIDE, tiny_observations, write_tiny_vla
 from websockets.sync.server import ServerConnection, serve
 
-from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.serving.openpi import OpenPIVLASession
 from rlt_ros.serving.websocket import WebSocketServer
+from rlt_ros.store.parameters import ConfigError
 from rlt_ros.vla import VLA
 from rlt_ros.vla.adapter import AdapterConfig, ServerConfig
 from rlt_ros.vla.backends.openpi_client import OpenPIVLA

@@ -6,8 +6,8 @@ import pytest
 
 from rlt_ros.episodes.tasks import load_task
 from rlt_ros.rlt.config import RLTConfig
-from rlt_ros.rlt.storage import StorageError
 from rlt_ros.robots.profile import load_profile
+from rlt_ros.store.storage import StorageError
 from rlt_ros.vla.fit import MisfitError, require_fit
 from rlt_ros.vla.loading import load_frozen
 

@@ -15,8 +15,8 @@ from tiny_pi0 import ADAPTER, CAMERAS, CHUNK, JOINTS, PER_IMAGE, SIDE, WIDTH, wr
 
 pytest.importorskip("transformers", reason="needs `pip install 'rlt_ros[vla]'`")
 
-from rlt_ros.rlt.parameters import ConfigError
-from rlt_ros.rlt.storage import StorageError
+from rlt_ros.store.parameters import ConfigError
+from rlt_ros.store.storage import StorageError
 from rlt_ros.vla import VLA, ObservationBatch, ObservationError
 from rlt_ros.vla.adapter import VectorConfig, load_adapter
 from rlt_ros.vla.backends.transformers_pi0 import TransformersPI0

@@ -26,7 +26,7 @@ from tiny_pi import (
 )
 from tiny_policy import ADAPTER, CAMERAS, CHUNK, JOINTS, assert_nearly_the_same, observations, with_adapter
 
-from rlt_ros.rlt.parameters import ConfigError
+from rlt_ros.store.parameters import ConfigError
 from rlt_ros.vla import VLA, ObservationBatch
 from rlt_ros.vla.backends.lerobot_policy import LeRobotVLA
 from rlt_ros.vla.errors import VLALoadError

@@ -14,7 +14,7 @@ import torch
 from tiny_policy import ADAPTER, CAMERAS, CHUNK, JOINTS, assert_nearly_the_same, observations, with_adapter
 from tiny_smolvla import PER_IMAGE, SIDE, WIDTH, write_tiny_smolvla
 
-from rlt_ros.rlt.parameters import ConfigError
+from rlt_ros.store.parameters import ConfigError
 from rlt_ros.vla import VLA, ObservationBatch
 from rlt_ros.vla.backends.lerobot_policy import LeRobotVLA
 from rlt_ros.vla.errors import VLALoadError

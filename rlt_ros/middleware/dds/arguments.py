@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from rlt_ros.middleware.dds.names import expand
-from rlt_ros.rlt.documents import DocumentError, parse_yaml
-from rlt_ros.rlt.parameter_file import Assignment, read_parameters, values_for
-from rlt_ros.rlt.parameters import ConfigError
+from rlt_ros.store.documents import DocumentError, parse_yaml
+from rlt_ros.store.parameter_file import Assignment, read_parameters, values_for
+from rlt_ros.store.parameters import ConfigError
 
 
 class UnknownROSArgsError(ValueError):

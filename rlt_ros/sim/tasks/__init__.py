@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from rlt_ros.rlt.parameters import ConfigError
 from rlt_ros.sim.tasks.base import Task
 from rlt_ros.sim.tasks.charger import Charger
 from rlt_ros.sim.tasks.ethernet import Ethernet
 from rlt_ros.sim.tasks.screw import Screw
+from rlt_ros.store.parameters import ConfigError
 
 TASKS: dict[str, Task] = {task.name: task for task in (Charger(), Ethernet(), Screw())}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from rlt_ros.rlt.parameters import ConfigError
+from rlt_ros.store.parameters import ConfigError
 from rlt_ros.vla.adapter import AdapterConfig
 from rlt_ros.vla.protocol import VLASpec
 from rlt_ros.vla.vector_adapter import VectorAdapter

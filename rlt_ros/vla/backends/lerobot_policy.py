@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rlt_ros.rlt.parameters import ConfigError
+from rlt_ros.store.parameters import ConfigError
 from rlt_ros.vla.adapter import AdapterConfig
 from rlt_ros.vla.backends.external import ExternalVLA
 from rlt_ros.vla.backends.weights import check_folder, choose_device, identity

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlt_ros.rlt.lineage import fingerprint
 from rlt_ros.rlt.ranges import LARGEST, LARGEST_EMBEDDING, out_of_range
+from rlt_ros.store.lineage import fingerprint
 from rlt_ros.vla.adapter import AdapterConfig
 from rlt_ros.vla.backends.external import ExternalVLA
 from rlt_ros.vla.errors import VLAUnavailableError

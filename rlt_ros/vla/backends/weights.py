@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rlt_ros.rlt.documents import read_json_object
-from rlt_ros.rlt.lineage import fingerprint
-from rlt_ros.rlt.parameters import ConfigError
+from rlt_ros.store.documents import read_json_object
+from rlt_ros.store.lineage import fingerprint
+from rlt_ros.store.parameters import ConfigError
 from rlt_ros.vla.adapter import AdapterConfig
 from rlt_ros.vla.errors import VLALoadError
 from rlt_ros.vla.protocol import ObservationBatch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rlt_ros.rlt.parameters import check, parameter
+from rlt_ros.store.parameters import check, parameter
 
 STEM_STRIDE = 16
 """Pixels per token and side: four convolutions of stride 2."""

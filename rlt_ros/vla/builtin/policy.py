@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from rlt_ros.rlt.documents import parse_json
-from rlt_ros.rlt.lineage import fingerprint
-from rlt_ros.rlt.parameters import build
-from rlt_ros.rlt.storage import load_tensors, save_tensors
+from rlt_ros.store.documents import parse_json
+from rlt_ros.store.lineage import fingerprint
+from rlt_ros.store.parameters import build
+from rlt_ros.store.storage import load_tensors, save_tensors
 from rlt_ros.vla.builtin.config import STEM_STRIDE, VLAConfig
 from rlt_ros.vla.builtin.head import FlowHead
 from rlt_ros.vla.builtin.model import Prefix, standardise
@@ -127,7 +127,7 @@ class BuiltinVLA:
 
     @classmethod
     def load(cls, path: Path) -> BuiltinVLA:
-        """Read a file of `save`. Raises `rlt_ros.rlt.storage.StorageError` for a damaged or foreign file."""
+        """Read a file of `save`. Raises `rlt_ros.store.storage.StorageError` for a damaged or foreign file."""
         tensors, metadata = load_tensors(path, kind=KIND)
         blueprint = Blueprint.from_json(metadata["blueprint"], origin=str(path))
         return cls(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rlt_ros.rlt.storage import StorageError
 from rlt_ros.rlt.token_readouts import Readout, load_readout
+from rlt_ros.store.storage import StorageError
 from rlt_ros.vla.builtin.policy import BuiltinVLA
 from rlt_ros.vla.weights import INDEX, VLA_FILE, checksum, read_index, token_file
 

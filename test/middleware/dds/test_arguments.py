@@ -13,7 +13,7 @@ from rlt_ros.middleware.dds.names import (
     valid_namespace,
     valid_node_name,
 )
-from rlt_ros.rlt.parameter_file import matches
+from rlt_ros.store.parameter_file import matches
 
 
 def test_only_what_follows_ros_args_is_read() -> None:

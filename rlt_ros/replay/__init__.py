@@ -1,0 +1,1 @@
+"""Durable replay: stream records, episode assembly, and the memory-mapped ring of windows."""

@@ -1,0 +1,1 @@
+"""Figures and pages about runs: statistics with intervals, charts, HTML reports."""

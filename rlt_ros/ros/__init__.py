@@ -1,0 +1,1 @@
+"""ROS side of the nodes: conversions, topics, quality of service, parameters, diagnostics, drivers."""
