@@ -21,7 +21,7 @@ from rlt_ros.experiments.policy import open_policy
 from rlt_ros.learning.run_folder import EPISODE_KEYS, episode_line, finished_summary, read_config
 from rlt_ros.preflight import check_arguments
 from rlt_ros.report.report import write_report
-from rlt_ros.serving.policy import Serving, open_run
+from rlt_ros.serving.policy import ServingConfig, open_run
 from rlt_ros.store.journal import Journal
 from rlt_ros.vla.weights import read_index
 
@@ -105,7 +105,7 @@ READERS = {
         "config.json", CONFIG, lambda folder: check_arguments("train", arguments(folder))
     ),
     "policy of a run": Reader("config.json", CONFIG, open_policy),
-    "served policy": Reader("config.json", CONFIG, lambda folder: open_run(folder, Serving())),
+    "served policy": Reader("config.json", CONFIG, lambda folder: open_run(folder, ServingConfig())),
     "progress": Reader(
         "episodes.jsonl", EPISODE, lambda folder: is_trained(arguments(folder)), lines=True, strict=True
     ),

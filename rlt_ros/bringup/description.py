@@ -94,6 +94,7 @@ def _robots(mode: str, arguments: Arguments) -> Iterator[NodeSpec]:
             out=str(episodes / namespace) if len(arguments.namespaces) > 1 else str(episodes),
             seed=arguments.seed + index,
             plan=_plan(mode, arguments),
+            needs_replay=mode in ("train", "collect"),
             **_reset(arguments),
         )
         if arguments.teleop in _DEVICES:

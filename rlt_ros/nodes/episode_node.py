@@ -98,6 +98,7 @@ class EpisodeNode(Node):
             "perception": "rlt/observation",
             "inference": "rlt/action_chunk",
             "the executor": profile.drivers[0].command.topic,
+            **({"the replay": "rlt/replay_status"} if config.needs_replay else {}),
         }
         simulated = bool(self.get_parameter("use_sim_time").value)
         joint_states = (part.joint_states for part in profile.drivers)

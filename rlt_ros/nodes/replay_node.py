@@ -59,10 +59,11 @@ class ReplayNode(Node):
         self._dropped = Dropped(diagnostics)
         diagnostics.add("replay", self._report)
         topics = Topics(self, diagnostics)
-        self._status = topics.publisher(ReplayStatus, "rlt/replay_status", qos.REPLAY_STATUS)
         self._store = self._open()
         for name in self._config.robots:
             self._subscribe(self._store.join(name.strip("/")), topics)
+        # After the subscriptions: episodes begin when it is there.
+        self._status = topics.publisher(ReplayStatus, "rlt/replay_status", qos.REPLAY_STATUS)
         if self._store.replay is not None:
             self.get_logger().info(f"resumes {self._store.path}: {self._store.replay.total} rows")
             self._publish_status()

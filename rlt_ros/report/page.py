@@ -40,7 +40,7 @@ def write_page(path: Path, title: str, sections: Iterable[str]) -> Path:
     Raises:
         StorageError: the disk is full, or the folder cannot be written to; the old page is untouched.
     """
-    style = files("rlt_ros.experiments").joinpath("assets/report.css").read_text(encoding="utf-8")
+    style = files("rlt_ros.report").joinpath("assets/report.css").read_text(encoding="utf-8")
     page = _PAGE.format(title=escape(title), style=style, body="\n".join(sections))
     with replacing(path) as part:
         part.write_text(page, encoding="utf-8")

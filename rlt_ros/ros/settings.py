@@ -197,6 +197,9 @@ class EpisodeNodeConfig:
         unit="rad",
         low=0.0,
     )
+    needs_replay: bool = parameter(
+        False, help="Begin no episode before a replay is in the graph: it would lack the first rows."
+    )
 
     def __post_init__(self) -> None:
         check(self)

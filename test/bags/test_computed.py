@@ -159,7 +159,9 @@ def test_a_camera_that_was_recorded_otherwise_is_told_with_the_key(tmp_path: Pat
         "cameras: {head: {topic: genie_sim/head_camera_rgb, encoding: compressed}}\n"
     )
     bag = write_bag(tmp_path / "bag", robot_alone(profile, seconds=0.2))
-    with pytest.raises(BagError, match="expected sensor_msgs/msg/CompressedImage; `encoding` of the camera"):
+    with pytest.raises(
+        BagError, match="expected sensor_msgs/msg/CompressedImage; set `encoding` of the camera"
+    ):
         take(tmp_path / "out", bag, str(path), weights)
 
 

@@ -20,7 +20,7 @@ def main(pressed: bool) -> None:
     node = Node("person")
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    publisher = node.create_publisher(Bool, "rlt/e_stop", qos.UNLATCHED)
+    publisher = node.create_publisher(Bool, "rlt/e_stop", qos.RELIABLE)
     while not publisher.get_subscription_count():
         executor.spin_once(timeout_sec=0.05)
     publisher.publish(Bool(data=pressed))

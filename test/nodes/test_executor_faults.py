@@ -210,7 +210,7 @@ def test_a_driver_that_restarts_while_nothing_is_heard_finds_no_command(driver: 
 def test_a_start_outside_the_limits_is_reported_and_waits_for_an_operator(driver: Driver) -> None:
     driver.position = HOME.copy()
     driver.position[3] = -0.1
-    driver.graph.until(driver.shows("fr3_joint4 stands at -0.1, outside its limits"), what="a diagnosis")
+    driver.graph.until(driver.shows("fr3_joint4 is at -0.1, outside its limits"), what="a diagnosis")
     assert driver.commands == []
     driver.phase(EpisodeState.PHASE_APPROACH)
 
