@@ -21,7 +21,6 @@ from rlt_ros.middleware.messages import (
     Image,
     LearnerStatus,
     MarkerArray,
-    Observation,
     Quaternion,
     String,
     TFMessage,
@@ -35,7 +34,8 @@ from rlt_ros.rlt.transition import Source
 from rlt_ros.robots.body import Body, LinkPose
 from rlt_ros.robots.profile import load_profile
 from rlt_ros.ros import qos
-from rlt_ros.ros.conversions import read_chunk, read_episode, read_observation, read_step
+from rlt_ros.ros.cameras import camera_type, read_camera
+from rlt_ros.ros.conversions import read_chunk, read_episode, read_step
 from rlt_ros.ros.diagnostics import Diagnostics, Dropped
 from rlt_ros.ros.drivers import subscribe_joints
 from rlt_ros.ros.markers import COLOURS, ChunkMarkers
@@ -57,9 +57,10 @@ class MonitorNode(Node):
         self._topics = Topics(self, diagnostics)
         self._source, self._episode, self._phase, self._q = Source.HOLD, 0, Phase.IDLE, float("nan")
         self._joints: Any = None  # newest JointState with unpublished frames
-        self._picture: Any = None  # newest Observation with an unpublished picture
+        self._picture: Any = None  # newest unpublished message of the first camera
         self._views: list[Subscription] = []
 
+        self._camera = next(iter(self._profile.cameras.values()))
         prefix = self.get_namespace().strip("/")
         self._prefix = f"{prefix}/" if prefix else ""
         arm = self._profile.kinematics()
@@ -111,7 +112,7 @@ class MonitorNode(Node):
         topics = self._topics
         return [
             *subscribe_joints(topics, self._profile, self._on_joints, qos.SENSOR, self._dropped),
-            topics.subscription(Observation, "rlt/observation", self._on_observation, qos.OBSERVATION),
+            topics.subscription(camera_type(self._camera), self._camera.topic, self._on_picture, qos.SENSOR),
             topics.subscription(
                 ExecutedStep, "rlt/executed_step", self._checked(self._on_step), qos.EXECUTED_STEP
             ),
@@ -155,17 +156,17 @@ class MonitorNode(Node):
     def _on_joints(self, message: Any) -> None:
         self._joints = message
 
-    def _on_observation(self, message: Any) -> None:
+    def _on_picture(self, message: Any) -> None:
         self._picture = message
 
     def _publish_views(self) -> None:
-        """Publish views of the newest joint state and observation."""
+        """Publish views of the newest joint state and picture."""
         if self._joints is not None:
             joints, self._joints = self._joints, None
             self._checked(self._publish_robot)(joints)
         if self._picture is not None:
-            observation, self._picture = self._picture, None
-            self._checked(self._publish_picture)(observation)
+            picture, self._picture = self._picture, None
+            self._checked(self._publish_picture)(picture)
 
     def _publish_robot(self, message: Any) -> None:
         if len(message.name) != len(message.position):
@@ -177,10 +178,9 @@ class MonitorNode(Node):
     def _publish_picture(self, message: Any) -> None:
         if not self._image_publisher.get_subscription_count():
             return
-        observation = read_observation(message, self._profile.dim)
         q = "" if np.isnan(self._q) else f" Q {self._q:.2f}"
         text = f"{self._episode} {self._phase.name} {self._source.name}{q}"
-        picture = annotate(next(iter(observation.images.values())), text, COLOURS[self._source])
+        picture = annotate(read_camera(message, self._camera, None), text, COLOURS[self._source])
         self._image_publisher.publish(
             Image(
                 header=message.header,

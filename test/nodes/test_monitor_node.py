@@ -23,14 +23,13 @@ from rlt_ros.middleware.messages import (
     TFMessage,
 )
 from rlt_ros.middleware.messages import ExecutedStep as ExecutedStepMessage
-from rlt_ros.middleware.messages import Observation as ObservationMessage
-from rlt_ros.perception import Observation
 from rlt_ros.replay.stream import ActionChunk, StepRecord
 from rlt_ros.rlt.transition import Source
 from rlt_ros.robots.body import Body
 from rlt_ros.robots.profile import load_profile
 from rlt_ros.ros import qos
-from rlt_ros.ros.conversions import named, to_header, write_chunk, write_observation, write_step
+from rlt_ros.ros.cameras import camera_type, write_camera
+from rlt_ros.ros.conversions import named, to_header, write_chunk, write_step
 from rlt_ros.ros.markers import COLOURS, ChunkMarkers
 from rlt_ros.store.lineage import Lineage
 
@@ -69,6 +68,9 @@ def step(index: int, source: Source) -> StepRecord:
     )
 
 
+CAMERA = next(iter(PROFILE.cameras.values()))
+
+
 class Viewer:
     """RViz, as far as the monitor sees it, and the rest of the graph."""
 
@@ -81,7 +83,7 @@ class Viewer:
         self.steps = self.node.create_publisher(ExecutedStepMessage, "rlt/executed_step", qos.EXECUTED_STEP)
         self.joints = self.node.create_publisher(JointState, "joint_states", qos.SENSOR_RELIABLE)
         self.learner = self.node.create_publisher(LearnerStatus, "rlt/learner_status", qos.LEARNER_STATUS)
-        self.observations = self.node.create_publisher(ObservationMessage, "rlt/observation", qos.OBSERVATION)
+        self.camera = self.node.create_publisher(camera_type(CAMERA), CAMERA.topic, qos.SENSOR_RELIABLE)
         self.episodes = self.node.create_publisher(EpisodeState, "rlt/episode_state", qos.EPISODE_STATE)
 
     def watch(self, kind: Any, topic: str, profile: Any = qos.VIEW) -> list[Any]:
@@ -186,21 +188,21 @@ def test_figures_can_be_plotted(viewer: Viewer, start_node: Callable[..., Any]) 
     assert latency[0].data == pytest.approx(0.012)
 
 
-def test_the_picture_is_framed_by_who_acts(viewer: Viewer, start_node: Callable[..., Any]) -> None:
+def test_the_drivers_picture_is_framed_by_the_source_of_the_commands(
+    viewer: Viewer, start_node: Callable[..., Any]
+) -> None:
     pictures = viewer.watch(Image, "rlt/annotated_image")
     start_node("monitor_node", "-p", "monitor.rate:=50.0")
-    viewer.meet(viewer.observations, viewer.steps)
-    observation = Observation(
-        stamp=9, images={"head": np.full((64, 64, 3), 40, np.uint8)}, position=HOME, velocity=np.zeros(A)
-    )
+    viewer.meet(viewer.camera, viewer.steps)
+    seen = write_camera(np.full((480, 640, 3), 40, np.uint8), CAMERA, to_header(9))
     viewer.steps.publish(write_step(step(0, Source.HUMAN)))
 
     def shown() -> bool:
-        viewer.observations.publish(write_observation(observation, episode=1, joints=PROFILE.joints))
+        viewer.camera.publish(seen)
         return bool(pictures) and tuple(pictures[-1].data[:3]) == COLOURS[Source.HUMAN]
 
     viewer.graph.until(shown)
-    assert (pictures[-1].encoding, pictures[-1].height, pictures[-1].width) == ("rgb8", 512, 512)
+    assert (pictures[-1].encoding, pictures[-1].height, pictures[-1].width) == ("rgb8", 480, 640)
 
 
 def test_nothing_heavy_is_taken_while_nobody_looks(viewer: Viewer, start_node: Callable[..., Any]) -> None:
@@ -214,7 +216,7 @@ def test_nothing_heavy_is_taken_while_nobody_looks(viewer: Viewer, start_node: C
 
     viewer.graph.until(alive)
     assert viewer.joints.get_subscription_count() == 0
-    assert viewer.observations.get_subscription_count() == 0
+    assert viewer.camera.get_subscription_count() == 0
     assert viewer.steps.get_subscription_count() == 0
 
 
