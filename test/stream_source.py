@@ -23,7 +23,7 @@ LINEAGE = Lineage(vla="v", token="t", stats=SPACE.fingerprint)
 
 @dataclass(frozen=True)
 class Stream:
-    """What is published of one episode; the critical phase begins at ``start``."""
+    """Messages of one episode; the critical phase begins at ``start``."""
 
     states: list[StateRecord]
     steps: list[StepRecord]

@@ -68,7 +68,9 @@ def docstrings(source: str) -> Iterator[tuple[int, str]]:
                 yield statement.lineno, statement.value.value
 
 
-MODULES = sorted(path for top in ("rlt_ros", "launch", "tools") for path in (ROOT / top).rglob("*.py"))
+MODULES = sorted(
+    path for top in ("rlt_ros", "launch", "tools", "test") for path in (ROOT / top).rglob("*.py")
+)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -42,7 +42,7 @@ def imported_modules(source: str, module: str, *, is_package: bool) -> Iterator[
 
 
 def violations(source: str, module: str, *, is_package: bool = False) -> list[str]:
-    """What ``source`` imports against the rules."""
+    """Imports of ``source`` that break the rules, one sentence each."""
     here = module.split(".")[1] if "." in module else ""
     wrong = []
     for name in imported_modules(source, module, is_package=is_package):

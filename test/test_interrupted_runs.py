@@ -156,7 +156,7 @@ def test_an_interrupt_while_the_command_line_loads_is_silent(command: list[str],
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_node_that_is_stopped_while_it_imports_prints_nothing(number: signal.Signals) -> None:
-    """As the launcher starts it: the signals are blocked until there are handlers, so one may come at any time."""
+    """Start of a node as by the launcher: signals are blocked until there are handlers, so one may come at any time."""
     process = subprocess.Popen(
         [sys.executable, "-m", "rlt_ros.nodes.start", "learner_node"],
         cwd=ROOT,

@@ -47,7 +47,7 @@ class Launch:
         self.log = folder.with_suffix(".log")
 
     def refused(self) -> tuple[str, float]:
-        """What it says when it ends by itself with status 2, and the seconds it took."""
+        """Output of a launch that ended by itself with status 2, and its duration in s."""
         assert self.process.wait(PATIENCE) == MISCONFIGURED, self.log.read_text()
         return self.log.read_text().strip(), time.monotonic() - self.started
 
@@ -76,7 +76,7 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., Launch]]:
 
 
 class Witness:
-    """What anybody in the domain hears of the first graph."""
+    """Messages of the first graph, as any participant of the domain receives them."""
 
     def __init__(self, graph: Any) -> None:
         self.graph, self.node = graph, graph.node("witness")

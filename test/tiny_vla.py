@@ -53,7 +53,7 @@ def write_tiny_vla(folder: Path, *, seed: int = 0) -> FrozenVLA:
 
 
 def tiny_observations(count: int = 1) -> ObservationBatch:
-    """What that VLA looks at: pictures and postures of nothing."""
+    """Observations of that VLA, without content."""
     random = torch.Generator().manual_seed(0)
     images = {
         camera: torch.randint(256, (count, SIDE, SIDE, 3), dtype=torch.uint8, generator=random)

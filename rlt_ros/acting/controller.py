@@ -8,6 +8,7 @@ and interventions is measured on the stamps of the joint states.
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,10 @@ from rlt_ros.rlt.transition import Source
 from rlt_ros.robots.gripper import GripperProfile
 from rlt_ros.robots.intervention import Intervention, TakeOver
 from rlt_ros.robots.safety import ForwardKinematics, Limits
+
+if TYPE_CHECKING:
+    from rlt_ros.robots.kinematics import Kinematics
+    from rlt_ros.robots.profile import RobotProfile
 
 Array = NDArray[np.float64]
 
@@ -91,6 +96,22 @@ class Controller:
         self._unseen = False
         # Steady time of the newest preempting step, ns.
         self._preempted: int | None = None
+
+    @classmethod
+    def of_robot(cls, config: ControlConfig, profile: RobotProfile, arm: Kinematics) -> Controller:
+        """Controller of a robot, with the safety limits of its profile.
+
+        Args:
+            config: of the executor.
+            profile: of the robot.
+            arm: its kinematics.
+
+        Raises:
+            ConfigError: limits of profile and URDF contradict each other.
+        """
+        return cls(
+            config, profile.limits(arm), profile.control_hz, arm, profile.gripper, held=len(profile.held)
+        )
 
     def abort_reason(self, now: int) -> str:
         """Reason to abort the running episode at steady time `now`, ns; empty for none."""

@@ -39,19 +39,11 @@ class Arm:
 
     def __init__(self, profile: RobotProfile, rng: np.random.Generator, audit: Audit) -> None:
         self._profile, self._rng = profile, rng
-        kinematics = profile.kinematics()
-        limits = profile.limits(kinematics)
         self._joints = profile.tracked_joints
         self._period = round(1e9 / profile.control_hz)
         config = ControlConfig(boundary=str(rng.choice([BLOCK, OVERLAP])))
-        self.controller = Controller(
-            config,
-            limits,
-            profile.control_hz,
-            kinematics,
-            profile.gripper,
-            held=len(profile.held),
-        )
+        self.controller = Controller.of_robot(config, profile, profile.kinematics())
+        limits = self.controller.limits
         self._tracker = JointTracker(self._joints)
         self._writers = [CommandWriter(part, 1.0 / profile.control_hz) for part in profile.drivers]
         self.driver = FaultyDriver(self._joints, 1.0 / profile.control_hz, rng)

@@ -29,7 +29,7 @@ from rlt_ros.rlt.transition import Source, Window
 from rlt_ros.robots.intervention import Intervention, TakeOver
 from rlt_ros.robots.profile import RobotProfile
 from rlt_ros.sim.scripted_operator import ScriptedOperator
-from rlt_ros.sim.simulated_robot import SimulatedRobot, TaskEvent
+from rlt_ros.sim.simulated_robot import SimulatedRobot
 from rlt_ros.sim.workcell import Start, Workcell
 from rlt_ros.vla.frozen import FrozenEncoder
 
@@ -73,6 +73,14 @@ class Rollout:
         config: chunk, stride and discount of the windows, exploration noise.
         profile: profile of the robot, with the safety limits of every command.
         start: start of the episodes.
+
+    Attributes:
+        arm: kinematics of the arm.
+        shapes: sizes of states and actions.
+        dropped: number of inputs rejected by a core, by kind.
+
+    Raises:
+        ConfigError: URDF and profile contradict each other.
     """
 
     def __init__(
@@ -84,19 +92,12 @@ class Rollout:
         *,
         start: Start = Start.APPROACH,
     ) -> None:
-        self.workcell, self.frozen, self.config, self.profile, self.start = (
-            workcell,
-            frozen,
-            config,
-            profile,
-            start,
-        )
+        self.workcell, self.start = workcell, start
+        self.frozen, self.config, self.profile = frozen, config, profile
+        self.arm = profile.kinematics()
         dim = profile.dim
         self.shapes = Shapes(z_dim=frozen.z_dim, proprio_dim=2 * dim, chunk=config.chunk, action_dim=dim)
-        self.kinematics = profile.kinematics()
-        self.limits = profile.limits(self.kinematics)
         self.dropped: Counter[str] = Counter()
-        """Number of inputs rejected by a core, by kind."""
 
     def run(
         self,
@@ -154,26 +155,20 @@ class _Loop:
     ) -> None:
         config, profile, frozen = rollout.config, rollout.profile, rollout.frozen
         self._sight, self._watch, self._dropped = sight, watch, rollout.dropped
-        self._session = SimulatedRobot(rollout.workcell, start=rollout.start, operator=operator)
-        self._joints = [self._session.joint_names.index(name) for name in profile.tracked_joints.names]
+        self._robot = SimulatedRobot(rollout.workcell, start=rollout.start, operator=operator)
+        self._joints = [self._robot.joint_names.index(name) for name in profile.tracked_joints.names]
         self._arm = self._joints[: profile.dim]
-        self._names, self._helped = profile.joints, operator is not None
-        self._controller = Controller(
-            _CONTROL,
-            rollout.limits,
-            profile.control_hz,
-            rollout.kinematics,
-            profile.gripper,
-            held=len(profile.held),
-        )
+        self._names, self._has_operator = profile.joints, operator is not None
+        self._controller = Controller.of_robot(_CONTROL, profile, rollout.arm)
         self._inference = Inference(
-            frozen, config, _INFERENCE, profile.control_hz, self._drop, clock=lambda: 1e-9 * self._now
+            frozen, config, _INFERENCE, profile.control_hz, self._drop, clock=lambda: self._seconds
         )
         if policy is not None:
             self._inference.accept(policy, ages=False)
         self._machine = EpisodeMachine(EpisodeConfig(), self._drop)
         self._rows = EpisodeAssembler(config.stride, self._drop)
         self._rows.spec = RowSpec(rollout.shapes, frozen.action_space.encode, frozen.lineage, config.gamma)
+        # Stamp of the newest pictures, ns.
         self._seen = 0
         self._actor_acts = False
         # ns, total time-outs of missing chunks.
@@ -181,20 +176,18 @@ class _Loop:
 
     def run(self, assignment: Assignment) -> tuple[FinishedEpisode, list[Window]]:
         """Run the episode; returns its result and its rows."""
-        session, machine = self._session, self._machine
+        robot, machine = self._robot, self._machine
         self._controller.begin()
-        machine.begin(assignment, session.stamp, 1e-9 * self._now)
+        machine.begin(assignment, robot.stamp, self._seconds)
         self._announce()
-        session.reset(assignment.seed)
-        self._event(Event.RESET_DONE, session.stamp)
+        robot.reset(assignment.seed)
+        self._event(Event.RESET_DONE, robot.stamp)
         while machine.running:
-            verdict = session.task_event(machine.state.phase)
-            if verdict is None:
+            event = robot.task_event(machine.state.phase)
+            if event is None:
                 self._step()
             else:
-                # A hand-over refers to the current state, success and failure to the previous command.
-                stamp = session.stamp if verdict is TaskEvent.HAND_OVER else session.command_stamp
-                self._event(Event[verdict.name], stamp)
+                self._event(Event[event.name], robot.event_stamp(event))
         (done,) = machine.take_finished()
         assembled = self._rows.take(overdue=frozenset(self._rows.waiting))
         return done, [window for one in assembled for window in one.windows]
@@ -202,7 +195,12 @@ class _Loop:
     @property
     def _now(self) -> int:
         """Steady time, ns."""
-        return self._session.stamp + self._waited
+        return self._robot.stamp + self._waited
+
+    @property
+    def _seconds(self) -> float:
+        """Steady time, s."""
+        return 1e-9 * self._now
 
     @property
     def _is_stored(self) -> bool:
@@ -211,22 +209,22 @@ class _Loop:
 
     def _step(self) -> None:
         """Make one control step: measure, decide, command."""
-        session, stamp = self._session, self._session.stamp
-        if self._helped:
-            self._hear_human()
-        sample = session.joints()
+        robot, stamp = self._robot, self._robot.stamp
+        if self._has_operator:
+            self._update_human()
+        sample = robot.joints()
         self._controller.joint_state(stamp, sample.position[self._joints], self._now)
-        if self._is_stored and session.cameras_due:
+        if self._is_stored and robot.cameras_due:
             self._observe()
         command = self._decide()
         if command.target is not None:
-            session.command(self._names, command.target, command.stamp)
-        session.step()
+            robot.command(self._names, command.target, command.stamp)
+        robot.step()
         record = command.record
         if record is not None:
             self._actor_acts = self._actor_acts or record.source is Source.ACTOR
             self._rows.add_step(record)
-            self._machine.step(record.episode, record.step, record.stamp, record.source, 1e-9 * self._now)
+            self._machine.step(record.episode, record.step, record.stamp, record.source, self._seconds)
             self._inference.add_step(record.episode, record.step, record.stamp)
             self._announce()
             self._infer()
@@ -235,7 +233,7 @@ class _Loop:
 
     def _decide(self) -> Command:
         """Command of this step, after a requested chunk."""
-        stamp = self._session.stamp
+        stamp = self._robot.stamp
         outcome = self._controller.tick(self._now, stamp)
         if outcome.request is not None:
             self._answer(outcome.request)
@@ -251,29 +249,29 @@ class _Loop:
         """Answer a request from the current picture, after the operator's decision about a take-over."""
         critical = request.phase is Phase.CRITICAL
         self._machine.chunk_requested(request.episode, request.step, critical=critical)
-        if self._seen != self._session.stamp:
-            self._session.expose_cameras()
+        if self._seen != self._robot.stamp:
+            self._robot.expose_cameras()
             self._observe()
-        if self._helped and self._actor_acts and self._is_stored and not self._session.human_acts:
-            self._session.help_if_stuck()
-            if self._session.human_acts:
-                self._hear_human()
+        if self._has_operator and self._actor_acts and self._is_stored and not self._robot.human_acts:
+            self._robot.help_if_stuck()
+            if self._robot.human_acts:
+                self._update_human()
         self._inference.request(request)
         self._infer()
 
     def _observe(self) -> None:
-        session, sample = self._session, self._session.joints()
-        self._seen = session.stamp
+        robot, sample = self._robot, self._robot.joints()
+        self._seen = robot.stamp
         observation = Observation(
-            session.stamp, session.pictures(), sample.position[self._arm], sample.velocity[self._arm]
+            robot.stamp, robot.pictures(), sample.position[self._arm], sample.velocity[self._arm]
         )
         if self._sight and self._machine.state.phase is Phase.CRITICAL:
             observation = self._sight(observation)
         self._inference.observe(observation)
         self._infer()
 
-    def _hear_human(self) -> None:
-        command, stamp = self._session.human_command(), self._session.stamp
+    def _update_human(self) -> None:
+        command, stamp = self._robot.human_command(), self._robot.stamp
         if command is None:
             human = Intervention(TakeOver.RELEASED, 0.0, np.zeros(0), _DEVICE, stamp)
         else:
@@ -283,20 +281,20 @@ class _Loop:
     def _infer(self) -> None:
         for made in self._inference.work():
             if isinstance(made, ActionChunk):
-                self._controller.chunk(made, self._session.stamp, self._now)
+                self._controller.chunk(made, self._robot.stamp, self._now)
             else:
                 self._rows.add_state(made)
 
     def _event(self, event: Event, stamp: int) -> None:
-        self._machine.event(event, stamp=stamp, now=1e-9 * self._now)
+        self._machine.event(event, stamp=stamp, now=self._seconds)
         self._announce()
 
     def _announce(self) -> None:
         """Pass the states of the episode to the other cores."""
         for state in self._machine.take_states():
             if state.phase is Phase.CRITICAL:
-                self._session.expose_cameras()
-                self._session.start_supervision()
+                self._robot.expose_cameras()
+                self._robot.start_supervision()
             self._controller.episode_state(state)
             self._inference.update_episode(state)
             self._rows.add_episode(state)

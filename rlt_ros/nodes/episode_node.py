@@ -261,8 +261,9 @@ class EpisodeNode(Node):
 
     def _unstored(self, newest: int, now: float) -> str:
         """Text with an episode that the replay has not stored yet; empty without one. Exiting now would cut it."""
-        has_replay = self.count_publishers(self.resolve_topic_name("rlt/replay_status")) > 0
-        return self._progress.missing_episode(newest=newest, now=now) if has_replay else ""
+        if not self._config.needs_replay:
+            return ""
+        return self._progress.missing_episode(newest=newest, now=now)
 
     def _missing(self) -> str:
         """Name of a missing part of the graph; empty if complete."""

@@ -115,16 +115,8 @@ class ExecutorNode(LifecycleNode):
     @log_failures
     def on_configure(self, state: State) -> TransitionCallbackReturn:
         """Load kinematics and limits of the arm."""
-        arm = self._profile.kinematics()
         profile = self._profile
-        self._controller = Controller(
-            self._control,
-            profile.limits(arm),
-            profile.control_hz,
-            arm,
-            profile.gripper,
-            held=len(profile.held),
-        )
+        self._controller = Controller.of_robot(self._control, profile, profile.kinematics())
         self._controller.e_stop(self._e_stop.pressed)
         return super().on_configure(state)
 

@@ -265,13 +265,12 @@ class SimNode(Node):
 
     def _publish_event_if_due(self) -> bool:
         """Publish an event of the task rules once; return True if there is one."""
-        verdict = self._session.task_event(self._episode.phase)
-        if verdict is None:
+        event = self._session.task_event(self._episode.phase)
+        if event is None:
             return False
-        # A hand-over is stamped with the current state; success and failure with the command that caused them.
-        stamp = self._session.stamp if verdict.name == "HAND_OVER" else self._session.command_stamp
-        self._pending, self._since = (self._episode.episode, verdict.name), time.monotonic()
-        self._publish_event(getattr(EpisodeEvent, verdict.name), stamp, verdict.value)
+        self._pending, self._since = (self._episode.episode, event.name), time.monotonic()
+        stamp = self._session.event_stamp(event)
+        self._publish_event(getattr(EpisodeEvent, event.name), stamp, event.value)
         return True
 
     def _publish_event(self, event: int, stamp: int, reason: str) -> None:

@@ -198,7 +198,9 @@ class EpisodeNodeConfig:
         low=0.0,
     )
     needs_replay: bool = parameter(
-        False, help="Begin no episode before a replay is in the graph: it would lack the first rows."
+        False,
+        help="Episodes are stored: begin none before a replay is in the graph, and end the plan after it has "
+        "stored all.",
     )
 
     def __post_init__(self) -> None:

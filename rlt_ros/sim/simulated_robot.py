@@ -150,6 +150,10 @@ class SimulatedRobot:
             return TaskEvent.SUCCESS
         return TaskEvent.FAILURE if self._workcell.distance > self._workcell.task.lost_distance else None
 
+    def event_stamp(self, event: TaskEvent) -> int:
+        """Stamp of an event of this moment, ns: of the current state for a hand-over, of the last command otherwise."""
+        return self.stamp if event is TaskEvent.HAND_OVER else self.command_stamp
+
     def start_supervision(self) -> None:
         """Make the operator supervise the policy, if there is one."""
         if self._operator:

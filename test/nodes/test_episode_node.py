@@ -150,7 +150,9 @@ def world(graph: Any) -> World:
 def test_a_plan_is_done_and_written_down(
     world: World, start_node: Callable[..., Any], tmp_path: Path
 ) -> None:
-    node = start_node("episode_node", out=str(tmp_path), plan=["eval_base:1", "warmup:1"], seed=2)
+    node = start_node(
+        "episode_node", out=str(tmp_path), plan=["eval_base:1", "warmup:1"], seed=2, needs_replay=True
+    )
     world.listens()
     world.graph.until(lambda: world.waits_for() == "the executor")
     assert world.states == []  # nothing begins in a graph that is not complete
@@ -181,6 +183,18 @@ def test_a_plan_is_done_and_written_down(
         ("eval_base", "failure", 5),
         ("online", "success", 5),
     ]
+
+
+def test_no_episode_begins_before_the_replay_is_in_the_graph(
+    world: World, start_node: Callable[..., Any], tmp_path: Path
+) -> None:
+    world.complete()
+    world.node.destroy_publisher(world._replay)
+    start_node("episode_node", out=str(tmp_path), plan=["train:5"], needs_replay=True)
+    world.graph.until(lambda: world.waits_for() == "the replay")
+    assert world.states == []
+    world.node.create_publisher(ReplayStatus, "rlt/replay_status", qos.REPLAY_STATUS)
+    world.reaches(RESETTING, 1)
 
 
 def test_a_node_that_was_killed_goes_on_and_closes_what_it_had_begun(

@@ -1,4 +1,4 @@
-"""pi0 and pi0.5 of lerobot: what is taken from them is what the library's own pass has at that place."""
+"""Embeddings and chunks of lerobot's pi0 and pi0.5 equal those of the library's own pass."""
 
 from __future__ import annotations
 

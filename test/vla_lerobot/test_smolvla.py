@@ -1,4 +1,4 @@
-"""SmolVLA of lerobot: what is taken from it is what its own pass has at that place."""
+"""Embeddings and chunks of lerobot's SmolVLA equal those of its own pass."""
 
 from __future__ import annotations
 
