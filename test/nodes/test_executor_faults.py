@@ -44,9 +44,8 @@ class Driver:
         self.events: list[Any] = []
         self._published: deque[tuple[float, np.ndarray]] = deque(maxlen=1000)
         (self._part,) = PROFILE.drivers
-        node.create_subscription(
-            command_type(self._part), self._part.command.topic, self._on_command, qos.COMMAND
-        )
+        # Deeper than a driver's own: no command may be missed here, however busy the computer is.
+        node.create_subscription(command_type(self._part), self._part.command.topic, self._on_command, 100)
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 100)
         node.create_subscription(EpisodeEvent, "rlt/episode_event", self.events.append, 100)
         self._joints = node.create_publisher(JointState, self._part.joint_states, qos.SENSOR)
